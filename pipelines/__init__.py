@@ -1,0 +1,1 @@
+"""From DiffusionDB and its like to TFRecord shards; run from a checkout."""

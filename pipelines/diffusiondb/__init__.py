@@ -1,0 +1,1 @@
+"""DiffusionDB: its layouts, metadata and filters."""

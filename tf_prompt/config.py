@@ -1,0 +1,150 @@
+"""Options as dataclasses: a flag's name, type, default and help exist once."""
+
+import argparse
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+
+DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
+
+
+def option(default, help_text: str, **argument):
+    """Declares a dataclass field that is also a flag.
+
+    Args:
+        default: the value without the flag; `dataclasses.MISSING` requires it.
+        help_text: what the flag is for, with its unit.
+        **argument: more for `ArgumentParser.add_argument`, such as `choices`;
+            `positional=True` makes it an argument without dashes.
+    """
+    return dataclasses.field(default=default, metadata={"help": help_text, **argument})
+
+
+def parse_args(config_class, argv: Sequence[str] | None, prog: str):
+    """Fills a dataclass of options from the command line.
+
+    Args:
+        config_class: dataclass whose fields come from `option`. A `tuple` field
+            takes several values; the class's docstring describes the command.
+        argv: arguments; None reads those of the process.
+        prog: the command's name in help and errors.
+
+    Returns:
+        An instance. A bad flag, or a `ValueError` of the class, ends the process
+        with exit code 2 and one line.
+    """
+    parser = _OneLineParser(
+        prog=prog,
+        description=(config_class.__doc__ or "").strip().split("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    for field in dataclasses.fields(config_class):
+        _add_argument(parser, field, typing.get_type_hints(config_class)[field.name])
+    values = vars(parser.parse_args(argv))
+    tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+    try:
+        return config_class(**{**values, **tuples})
+    except ValueError as error:
+        parser.error(str(error))
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(WRONG_USE, f"{self.prog}: error: {message}\n")
+
+
+def _add_argument(parser, field, hint) -> None:
+    argument = dict(field.metadata)
+    positional = argument.pop("positional", False)
+    name = field.name if positional else f"--{field.name.replace('_', '-')}"
+    argument["default"] = field.default
+    if field.default is dataclasses.MISSING:
+        argument.pop("default")
+        if not positional:
+            argument["required"] = True
+    if hint is bool:
+        argument["action"] = argparse.BooleanOptionalAction
+    elif typing.get_origin(hint) is tuple:
+        argument["type"] = typing.get_args(hint)[0]
+        argument.setdefault("nargs", "+" if positional else "*")
+    else:
+        argument["type"] = _without_none(hint)
+    if argument.get("action") == "append":
+        argument.pop("nargs", None)
+    parser.add_argument(name, **argument)
+
+
+def _without_none(hint):
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(t for t in typing.get_args(hint) if t is not type(None))
+    return hint
+
+
+def command(main: Callable) -> Callable:
+    """Makes `main(argv=None) -> int` a verb: what its user did wrong is one line.
+
+    A `ValueError` or a file-system error becomes `name: error: …` on stderr and
+    exit code 2. `TF_PROMPT_DEBUG=1` shows the traceback instead.
+    """
+
+    @functools.wraps(main)
+    def run(argv: Sequence[str] | None = None) -> int:
+        # Before TensorFlow is imported; otherwise it speaks of absent GPUs.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        try:
+            return main(argv)
+        except (ValueError, OSError) as error:
+            if os.environ.get("TF_PROMPT_DEBUG"):
+                raise
+            name = main.__module__.rpartition(".")[2]
+            if name == "__main__":
+                name = pathlib.Path(sys.argv[0]).stem
+            print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+            return WRONG_USE
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+
+    return run
+
+
+def require_positive(config, *names: str) -> None:
+    """Checks that the named fields are above zero.
+
+    Raises:
+        ValueError: naming the first that is not.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be positive. Received: {value}")
+
+
+def require_rate(config, *names: str) -> None:
+    """Checks that the named fields lie in [0, 1).
+
+    Raises:
+        ValueError: naming the first that does not.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} must be at least 0, below 1. Received: {value}")
+
+
+def write_json(path: str | pathlib.Path, content) -> None:
+    """Writes a JSON file so that it is either whole or as it was."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary.write_text(
+        json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    os.replace(temporary, path)

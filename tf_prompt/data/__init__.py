@@ -1,0 +1,1 @@
+"""Records, splits, the toy set and the batches that models see."""

@@ -1,0 +1,117 @@
+"""The TFRecord schema, and shard files that are either whole or absent."""
+
+import dataclasses
+import os
+import pathlib
+
+import tensorflow as tf
+
+SHARD_NAME = "{split}-{index:05d}.tfrecord"
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One image and the prompt that made it.
+
+    Args:
+        image_id: file name of the image in its source.
+        image: encoded square RGB image, JPEG.
+        prompt: text as its user wrote it.
+        words: `text.split_words` of the prompt.
+    """
+
+    image_id: str
+    image: bytes
+    prompt: str
+    words: list[str]
+
+
+def serialise(record: Record) -> bytes:
+    """Turns a record into the bytes of a `tf.train.Example`."""
+    values = {
+        "image": [record.image],
+        "image_id": [record.image_id.encode()],
+        "prompt": [record.prompt.encode()],
+        "words": [word.encode() for word in record.words],
+    }
+    features = {
+        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
+        for name, value in values.items()
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    # Map fields have no fixed order unless it is asked for; shards must be
+    # byte for byte the same from run to run.
+    return example.SerializeToString(deterministic=True)
+
+
+def parse(serialised) -> dict:
+    """Reads one record inside a tf.data pipeline.
+
+    Args:
+        serialised: scalar string tensor, the bytes of `serialise`.
+
+    Returns:
+        `image` (still encoded), `image_id` and `prompt`, scalar strings, and
+        `words`, string `(words,)`.
+    """
+    scalar = tf.io.FixedLenFeature((), tf.string)
+    words = tf.io.FixedLenSequenceFeature((), tf.string, allow_missing=True)
+    return tf.io.parse_single_example(
+        serialised,
+        {"image": scalar, "image_id": scalar, "prompt": scalar, "words": words},
+    )
+
+
+class ShardWriter:
+    """Writes one shard; its name appears only when all of it is on disk.
+
+    Used as a context manager. Left by an exception, it removes what it wrote.
+
+    Args:
+        path: the shard's final name.
+    """
+
+    def __init__(self, path: str | pathlib.Path):
+        self.path = pathlib.Path(path)
+        self.num_records = 0
+        # Not `.tfrecord`: a half file of a killed run must not look like a shard.
+        self._temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
+
+    def __enter__(self) -> "ShardWriter":
+        self._writer = tf.io.TFRecordWriter(os.fspath(self._temporary))
+        return self
+
+    def write(self, record: Record) -> None:
+        """Appends one record."""
+        self._writer.write(serialise(record))
+        self.num_records += 1
+
+    def __exit__(self, error_type, error, trace) -> None:
+        self._writer.close()
+        if error_type is None:
+            os.replace(self._temporary, self.path)
+        else:
+            self._temporary.unlink(missing_ok=True)
+
+
+def shard_path(folder: str | pathlib.Path, split: str, index: int) -> pathlib.Path:
+    """Names the shard of a split that comes from input part `index`."""
+    return pathlib.Path(folder) / SHARD_NAME.format(split=split, index=index)
+
+
+def list_shards(folder: str | pathlib.Path, split: str) -> list[str]:
+    """Lists the shards of a split in order.
+
+    Raises:
+        FileNotFoundError: if the folder or the split's shards are missing.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"data must be `toy` or a folder. Received: {folder}")
+    shards = sorted(os.fspath(path) for path in folder.glob(f"{split}-*.tfrecord"))
+    if not shards:
+        raise FileNotFoundError(
+            f'no shards match "{folder}/{split}-*.tfrecord". Write them first, from a '
+            f"checkout: python -m pipelines.write_records --output {folder}"
+        )
+    return shards

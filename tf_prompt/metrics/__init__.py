@@ -1,0 +1,1 @@
+"""Scores of written prompts: strings or arrays in, numbers out."""

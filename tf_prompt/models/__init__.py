@@ -1,0 +1,1 @@
+"""Captioners, their encoders and the table of presets."""

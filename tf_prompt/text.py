@@ -1,0 +1,130 @@
+"""The text rule of prompts, and the vocabulary that gives words their ids."""
+
+import collections
+import functools
+import pathlib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import nltk.tokenize
+
+MAX_WORDS = 30
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]")
+PAD_ID, UNK_ID, START_ID, END_ID = range(4)
+
+_HAS_DIGIT = re.compile(r"\d")
+
+
+def split_words(prompt: str, max_words: int | None = MAX_WORDS) -> list[str]:
+    """Applies the text rule: the words of a prompt that a model learns.
+
+    Lower-case; Punkt sentences, then NLTK words; tokens with no letter and
+    tokens with a digit are dropped. Neither tokenizer needs downloaded data, so
+    every machine gives the same words.
+
+    Args:
+        prompt: text as the user wrote it.
+        max_words: words kept, the rest is cut; None keeps all.
+
+    Returns:
+        The words in order. Empty if nothing in the prompt is a word.
+
+    Reference: Kalisz, slides "Data set and data processing".
+    """
+    sentence_tokenizer, word_tokenizer = _tokenizers()
+    words: list[str] = []
+    for sentence in sentence_tokenizer.tokenize(prompt.lower()):
+        words.extend(filter(_is_word, word_tokenizer.tokenize(sentence)))
+    return words[:max_words]
+
+
+def normalise(prompt: str) -> str:
+    """The words of `split_words` joined by spaces: the text a model is to write."""
+    return " ".join(split_words(prompt))
+
+
+def _is_word(token: str) -> bool:
+    if _HAS_DIGIT.search(token):
+        return False
+    return any(unicodedata.category(character)[0] == "L" for character in token)
+
+
+@functools.cache
+def _tokenizers():
+    # The untrained Punkt: the trained one knows English abbreviations, but its
+    # data may be absent, and shards must not depend on what a machine has.
+    return (
+        nltk.tokenize.PunktSentenceTokenizer(),
+        nltk.tokenize.NLTKWordTokenizer(),
+    )
+
+
+def build_vocabulary(counts: collections.Counter, max_size: int) -> list[str]:
+    """Lists the special tokens, then the most frequent words.
+
+    Args:
+        counts: word to number of uses in the training split.
+        max_size: entries at most, special tokens included.
+
+    Returns:
+        Token of each id. Words of equal count are in alphabetical order.
+
+    Raises:
+        ValueError: if not even one word would fit, or there is none.
+    """
+    room = max_size - len(SPECIAL_TOKENS)
+    if room < 1:
+        raise ValueError(
+            f"vocab_size must exceed the {len(SPECIAL_TOKENS)} special tokens. "
+            f"Received: {max_size}"
+        )
+    if not counts:
+        raise ValueError("the training split must hold words. Received: none")
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    return [*SPECIAL_TOKENS, *ranked[:room]]
+
+
+def write_vocabulary(vocabulary: Sequence[str], path: str | pathlib.Path) -> None:
+    """Writes one token a line; the line number, from 0, is the id."""
+    pathlib.Path(path).write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+
+
+def read_vocabulary(path: str | pathlib.Path) -> list[str]:
+    """Reads what `write_vocabulary` wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file does not begin with the special tokens, or
+            repeats a token.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"vocabulary must be a file. Received: {path}")
+    tokens = path.read_text(encoding="utf-8").split("\n")[:-1]
+    if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
+        raise ValueError(
+            f"a vocabulary must begin with {' '.join(SPECIAL_TOKENS)}. Received: {path}"
+        )
+    if len(set(tokens)) != len(tokens):
+        raise ValueError(f"a vocabulary must not repeat a token. Received: {path}")
+    return tokens
+
+
+def join_words(token_ids: Iterable[int], vocabulary: Sequence[str]) -> str:
+    """Turns written ids into a prompt, up to the end token.
+
+    Args:
+        token_ids: ids in order; what follows `END_ID` is ignored.
+        vocabulary: token of each id.
+
+    Returns:
+        The words joined by spaces, special tokens left out.
+    """
+    words = []
+    for token_id in token_ids:
+        if token_id == END_ID:
+            break
+        if token_id >= len(SPECIAL_TOKENS):
+            words.append(vocabulary[token_id])
+    return " ".join(words)

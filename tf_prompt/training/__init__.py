@@ -1,0 +1,1 @@
+"""Losses, callbacks, strategy and the loop around model.fit."""
