@@ -1,6 +1,7 @@
 """Options as dataclasses: a flag's name, type, default and help exist once."""
 
 import argparse
+import ast
 import dataclasses
 import functools
 import json
@@ -87,6 +88,25 @@ def _without_none(hint):
     return hint
 
 
+def import_tensorflow() -> None:
+    """Imports TensorFlow without its remarks about GPUs that are not there.
+
+    TensorFlow 2.21 writes them to file descriptor 2 while it is imported, whatever
+    `TF_CPP_MIN_LOG_LEVEL` says. An import that fails still raises.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import tensorflow
+
+        tensorflow.get_logger().setLevel("ERROR")
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
 def command(main: Callable) -> Callable:
     """Makes `main(argv=None) -> int` a verb: what its user did wrong is one line.
 
@@ -148,3 +168,71 @@ def write_json(path: str | pathlib.Path, content) -> None:
         json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     os.replace(temporary, path)
+
+
+@dataclasses.dataclass(frozen=True)
+class FitConfig:
+    """Trains a captioner, then tests it; run again, the same command resumes."""
+
+    preset: str = option("transformer_tiny", "model preset")
+    data: str = option("toy", "`toy`, or a folder of shards from write_records")
+    run_dir: str | None = option(None, "folder of the run; runs/PRESET if not given")
+    epochs: int = option(12, "passes over the training split")
+    batch_size: int = option(64, "examples a step, summed over replicas")
+    learning_rate: float = option(1e-3, "peak rate, reached after warm-up")
+    warmup_steps: int = option(100, "steps of linear warm-up before cosine decay")
+    weight_decay: float = option(0.01, "decoupled weight decay of AdamW")
+    clip_norm: float = option(1.0, "largest norm of all gradients together")
+    vocab_size: int = option(46664, "entries at most, special tokens included")
+    max_words: int = option(30, "words of a prompt that are learned, the rest is cut")
+    rotation_degrees: float = option(5.0, "augmentation: largest turn, degrees")
+    flip: bool = option(True, "augmentation: mirror half of the images")
+    erasing_rate: float = option(0.1, "augmentation: share that loses a rectangle")
+    backbone_weights: str | None = option(
+        None,
+        "weights of a pretrained backbone: a KerasHub preset or its folder, a "
+        ".weights.h5 file, or `random`; the encoder's own preset if not given",
+    )
+    mixed_precision: bool = option(False, "compute in float16, keep float32 weights")
+    patience: int = option(0, "stop after so many epochs without gain; 0 never stops")
+    shuffle_buffer: int = option(8192, "records that shuffling draws from")
+    seed: int = option(0, "of weights, data order, dropout and augmentation")
+    set: tuple[str, ...] = option(
+        (), "NAME=VALUE, a constructor argument of the model", action="append"
+    )
+
+    def __post_init__(self):
+        require_positive(
+            self,
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "clip_norm",
+            "max_words",
+            "shuffle_buffer",
+        )
+        for name in ("warmup_steps", "weight_decay", "patience", "rotation_degrees"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"{name} must not be negative. Received: {getattr(self, name)}"
+                )
+        require_rate(self, "erasing_rate")
+        settings(self.set)
+
+
+def settings(pairs: Sequence[str]) -> dict:
+    """Reads `NAME=VALUE` pairs; a value is a Python literal, or else text.
+
+    Raises:
+        ValueError: if a pair has no `=`.
+    """
+    result = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"set must be NAME=VALUE. Received: {pair}")
+        try:
+            result[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            result[name] = value
+    return result

@@ -5,7 +5,7 @@ import functools
 import pathlib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import nltk.tokenize
 
@@ -109,22 +109,3 @@ def read_vocabulary(path: str | pathlib.Path) -> list[str]:
     if len(set(tokens)) != len(tokens):
         raise ValueError(f"a vocabulary must not repeat a token. Received: {path}")
     return tokens
-
-
-def join_words(token_ids: Iterable[int], vocabulary: Sequence[str]) -> str:
-    """Turns written ids into a prompt, up to the end token.
-
-    Args:
-        token_ids: ids in order; what follows `END_ID` is ignored.
-        vocabulary: token of each id.
-
-    Returns:
-        The words joined by spaces, special tokens left out.
-    """
-    words = []
-    for token_id in token_ids:
-        if token_id == END_ID:
-            break
-        if token_id >= len(SPECIAL_TOKENS):
-            words.append(vocabulary[token_id])
-    return " ".join(words)

@@ -1,0 +1,137 @@
+"""From shards to batches: the order of training is a function of seed and epoch."""
+
+import collections
+import pathlib
+
+import tensorflow as tf
+import tqdm
+
+from tf_prompt.data import records, toy, transforms
+from tf_prompt.text import PAD_ID
+
+# Shards read in turn; more only helps disks that answer late.
+_OPEN_SHARDS = 4
+
+
+def find_data(data: str) -> pathlib.Path:
+    """Gives the folder of shards that `--data` names; writes the toy set if absent."""
+    return toy.toy_folder() if data == "toy" else pathlib.Path(data)
+
+
+def count_words(folder: str | pathlib.Path) -> tuple[collections.Counter, int]:
+    """Counts the words of the training split.
+
+    Returns:
+        Uses of each word, and the number of examples.
+
+    Raises:
+        FileNotFoundError: if the folder holds no training shard.
+    """
+    shards = records.list_shards(folder, "train")
+    feature = {"words": tf.io.RaggedFeature(tf.string)}
+    counts: collections.Counter = collections.Counter()
+    num_examples = 0
+    for shard in tqdm.tqdm(shards, desc="counting words", unit="shard", leave=False):
+        for batch in tf.data.TFRecordDataset(shard).batch(256):
+            words = tf.io.parse_example(batch, feature)["words"]
+            counts.update(words.flat_values.numpy().tolist())
+            num_examples += int(words.nrows())
+    return collections.Counter({w.decode(): n for w, n in counts.items()}), num_examples
+
+
+def training_batches(
+    folder,
+    vocabulary,
+    *,
+    image_size: int,
+    max_words: int,
+    batch_size: int,
+    seed: int,
+    epochs: range,
+    shuffle_buffer: int,
+) -> tf.data.Dataset:
+    """Gives the batches of several epochs, one after the other.
+
+    The order of an epoch depends on `seed` and the epoch's number alone, so that
+    a resumed run sees what it would have seen. A last batch that is not full is
+    dropped, hence every epoch has `examples // batch_size` steps.
+
+    Args:
+        folder: shards of `pipelines.write_records`.
+        vocabulary: token of each id.
+        image_size: pixels a side.
+        max_words: words kept of a prompt.
+        batch_size: examples a batch, summed over replicas.
+        seed: of the order.
+        epochs: numbers of the epochs to give.
+        shuffle_buffer: records that shuffling draws from.
+
+    Returns:
+        Dataset of `(inputs, targets)`: `images`, uint8 `(batch, size, size, 3)`;
+        `token_ids` and targets, int32 `(batch, tokens)`, padded with `PAD_ID` to
+        the longest prompt of the batch.
+    """
+    shards = records.list_shards(folder, "train")
+
+    def read_epoch(epoch):
+        order = tf.cast(seed, tf.int64) * 1_000_003 + epoch
+        names = tf.data.Dataset.from_tensor_slices(shards)
+        serialised = names.shuffle(len(shards), seed=order).interleave(
+            tf.data.TFRecordDataset, cycle_length=_OPEN_SHARDS, deterministic=True
+        )
+        serialised = serialised.shuffle(shuffle_buffer, seed=order)
+        tasks = _tasks(serialised, vocabulary, image_size, max_words)
+        return _pad(tasks, batch_size, drop_remainder=True)
+
+    numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
+    return numbers.flat_map(read_epoch).prefetch(tf.data.AUTOTUNE)
+
+
+def validation_batches(
+    folder, vocabulary, *, image_size: int, max_words: int, batch_size: int
+) -> tf.data.Dataset:
+    """Gives the validation split once, in the form of `training_batches`."""
+    serialised = tf.data.TFRecordDataset(records.list_shards(folder, "validation"))
+    tasks = _tasks(serialised, vocabulary, image_size, max_words)
+    return _pad(tasks, batch_size, drop_remainder=False).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_batches(
+    folder, split: str, *, image_size: int, batch_size: int, limit: int | None = None
+) -> tf.data.Dataset:
+    """Gives a split in order, with its prompts as text.
+
+    Args:
+        folder: shards of `pipelines.write_records`.
+        split: one of `split.SPLITS`.
+        image_size: pixels a side.
+        batch_size: examples a batch.
+        limit: examples at most; None gives all.
+
+    Returns:
+        Dataset of dicts: `image`, uint8 `(batch, size, size, 3)`; `image_id` and
+        `reference`, strings `(batch,)`.
+    """
+    serialised = tf.data.TFRecordDataset(records.list_shards(folder, split))
+    examples = serialised.take(-1 if limit is None else limit).map(records.parse)
+    examples = examples.map(transforms.join_reference)
+    decoded = examples.map(transforms.decode_pixels(image_size), tf.data.AUTOTUNE)
+    return decoded.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _tasks(serialised, vocabulary, image_size, max_words):
+    examples = serialised.map(records.parse)
+    examples = examples.map(transforms.look_up_words(vocabulary, max_words))
+    decoded = examples.map(transforms.decode_pixels(image_size), tf.data.AUTOTUNE)
+    return decoded.map(transforms.pose_task)
+
+
+def _pad(tasks, batch_size, drop_remainder):
+    inputs, targets = tasks.element_spec
+    pad = tf.constant(PAD_ID, tf.int32)
+    return tasks.padded_batch(
+        batch_size,
+        padded_shapes=({k: v.shape for k, v in inputs.items()}, targets.shape),
+        padding_values=({"images": None, "token_ids": pad}, pad),
+        drop_remainder=drop_remainder,
+    )

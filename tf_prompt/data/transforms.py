@@ -1,0 +1,78 @@
+"""Small functions from example to example, for `tf.data.Dataset.map`."""
+
+import tensorflow as tf
+
+from tf_prompt import images
+from tf_prompt.text import END_ID, START_ID, UNK_ID
+
+
+def decode_pixels(image_size: int):
+    """Makes `image` a picture.
+
+    Args:
+        image_size: int > 0, pixels a side.
+
+    Returns:
+        A function that reads `image`, an encoded image, and writes it as uint8
+        `(image_size, image_size, 3)`.
+    """
+
+    def transform(example):
+        return {**example, "image": images.decode_image(example["image"], image_size)}
+
+    return transform
+
+
+def look_up_words(vocabulary, max_words: int):
+    """Gives words their ids.
+
+    Args:
+        vocabulary: token of each id.
+        max_words: int > 0, words kept; a longer prompt loses its tail.
+
+    Returns:
+        A function that reads `words`, string `(words,)`, and adds `token_ids`,
+        int32 `(words,)`; a word outside the vocabulary becomes `UNK_ID`.
+    """
+    keys = tf.constant(vocabulary)
+    ids = tf.range(len(vocabulary), dtype=tf.int32)
+    table = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(keys, ids), default_value=UNK_ID
+    )
+
+    def transform(example):
+        return {**example, "token_ids": table.lookup(example["words"][:max_words])}
+
+    return transform
+
+
+def pose_task(example):
+    """Turns an example into what the model sees and what it is to say.
+
+    Args:
+        example: dict with `image` and `token_ids`, int32 `(words,)`.
+
+    Returns:
+        inputs: `images`, and `token_ids` `(words + 1,)`: the start token, then
+        the words.
+        targets: int32 `(words + 1,)`: the words, then the end token.
+    """
+    token_ids = example["token_ids"]
+    inputs = {
+        "images": example["image"],
+        "token_ids": tf.concat([[START_ID], token_ids], axis=0),
+    }
+    return inputs, tf.concat([token_ids, [END_ID]], axis=0)
+
+
+def join_reference(example):
+    """Reduces an example to what an evaluation needs.
+
+    Returns:
+        dict of `image`, `image_id` and `reference`, the words joined by spaces.
+    """
+    return {
+        "image": example["image"],
+        "image_id": example["image_id"],
+        "reference": tf.strings.reduce_join(example["words"], separator=" "),
+    }

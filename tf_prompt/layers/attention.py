@@ -1,0 +1,67 @@
+"""Additive attention over the regions of an image."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class AdditiveAttention(keras.layers.Layer):
+    """Lets a decoder state look at every region of an image.
+
+    Each region is scored by a one-hidden-layer network; the scores become
+    weights, and the weighted sum of the regions is the context vector. The part
+    of the network that sees regions only is `project_regions`, which a decoder
+    runs once an image and not once a word.
+
+    Args:
+        units: int > 0. Width of the scoring network.
+        **kwargs: passed to `keras.layers.Layer`.
+
+    Call arguments:
+        state: float tensor `(batch, state_dim)`, the decoder's hidden state.
+        regions: float tensor `(batch, regions, depth)`, encoder features.
+        keys: optional float tensor `(batch, regions, units)`, the result of
+            `project_regions(regions)`; computed where it is not given.
+
+    Returns:
+        context: `(batch, depth)`.
+        weights: `(batch, regions)`, non-negative, summing to 1 on each row.
+
+    Raises:
+        ValueError: if `units` is not positive.
+
+    Reference: Bahdanau et al., 2014, https://arxiv.org/abs/1409.0473,
+    eqs. 5-6 and appendix A.1.2. Here each projection has a bias, as in Kalisz's
+    table of parameters.
+    """
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        if units <= 0:
+            raise ValueError(f"`units` must be positive. Received: units={units}")
+        self.units = units
+        dtype = self.dtype_policy
+        self.state_proj = keras.layers.Dense(units, dtype=dtype, name="state_proj")
+        self.region_proj = keras.layers.Dense(units, dtype=dtype, name="region_proj")
+        self.score = keras.layers.Dense(1, dtype=dtype, name="score")
+
+    def build(self, state_shape, regions_shape):
+        self.state_proj.build(state_shape)
+        self.region_proj.build(regions_shape)
+        self.score.build((*regions_shape[:-1], self.units))
+
+    def project_regions(self, regions):
+        """Gives the scoring network's view of `regions`: `(batch, regions, units)`."""
+        return self.region_proj(regions)
+
+    def call(self, state, regions, keys=None):
+        if keys is None:
+            keys = self.project_regions(regions)
+        query = ops.expand_dims(self.state_proj(state), axis=1)
+        scores = self.score(ops.tanh(query + keys))[..., 0]
+        weights = ops.softmax(scores, axis=-1)
+        context = ops.einsum("br,brd->bd", weights, regions)
+        return context, weights
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}

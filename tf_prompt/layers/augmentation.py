@@ -1,0 +1,79 @@
+"""Random changes of training pictures, made on the device that trains."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class Augmentation(keras.layers.Layer):
+    """Rotates, mirrors and partly erases pictures; does nothing outside training.
+
+    Args:
+        rotation_degrees: float >= 0. Each picture turns by an angle drawn from
+            plus or minus this many degrees; the nearest pixels fill the corners.
+        flip: bool. Whether half of the pictures are mirrored left to right.
+        erasing_rate: float in [0, 1]. Share of pictures that lose a rectangle,
+            2 to 10 % of their area, to mid-grey.
+        **kwargs: passed to `keras.layers.Layer`.
+
+    Call arguments:
+        images: tensor `(batch, height, width, 3)`, 0-255, integer or float.
+
+    Returns:
+        float tensor of the same shape, 0-255.
+
+    Reference: random erasing, Zhong et al., 2017, https://arxiv.org/abs/1708.04896.
+    """
+
+    def __init__(self, rotation_degrees=0.0, flip=False, erasing_rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        if rotation_degrees < 0:
+            raise ValueError(
+                "`rotation_degrees` must not be negative. "
+                f"Received: rotation_degrees={rotation_degrees}"
+            )
+        if not 0 <= erasing_rate <= 1:
+            raise ValueError(
+                "`erasing_rate` must lie in [0, 1]. "
+                f"Received: erasing_rate={erasing_rate}"
+            )
+        self.rotation_degrees = rotation_degrees
+        self.flip = flip
+        self.erasing_rate = erasing_rate
+        self.steps = list(self._new_steps())
+
+    def _new_steps(self):
+        dtype = self.dtype_policy
+        if self.rotation_degrees:
+            yield keras.layers.RandomRotation(
+                self.rotation_degrees / 360, fill_mode="nearest", dtype=dtype
+            )
+        if self.flip:
+            yield keras.layers.RandomFlip("horizontal", dtype=dtype)
+        if self.erasing_rate:
+            # A pair as factor: one number would be the upper end of a range.
+            yield keras.layers.RandomErasing(
+                (self.erasing_rate, self.erasing_rate),
+                scale=(0.02, 0.1),
+                fill_value=127.5,
+                value_range=(0, 255),
+                dtype=dtype,
+            )
+
+    def call(self, images, training=None):
+        images = ops.cast(images, self.compute_dtype)
+        if training:
+            for step in self.steps:
+                images = step(images, training=True)
+        return images
+
+    def compute_output_shape(self, images_shape):
+        return images_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "rotation_degrees": self.rotation_degrees,
+            "flip": self.flip,
+            "erasing_rate": self.erasing_rate,
+        }

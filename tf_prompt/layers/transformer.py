@@ -1,0 +1,208 @@
+"""Pre-norm Transformer blocks whose heads may be narrower than width / heads."""
+
+import keras
+import keras_hub
+from keras import ops
+
+EPSILON = 1e-5
+
+
+class _Block(keras.layers.Layer):
+    """What both blocks have: their sizes, dropout and the feed-forward part."""
+
+    def __init__(self, width, num_heads, head_dim, hidden_dim, dropout_rate, **kwargs):
+        super().__init__(**kwargs)
+        for name, value in [
+            ("width", width),
+            ("num_heads", num_heads),
+            ("head_dim", head_dim),
+            ("hidden_dim", hidden_dim),
+        ]:
+            if value <= 0:
+                raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
+        self.width = width
+        self.num_heads = num_heads
+        self.head_dim = head_dim
+        self.hidden_dim = hidden_dim
+        self.dropout_rate = dropout_rate
+        self.supports_masking = True
+        self.feed_forward_norm = self._new_norm("feed_forward_norm")
+        self.expand = self._new_dense(hidden_dim, "expand", activation="relu")
+        self.contract = self._new_dense(width, "contract")
+        self.dropout = keras.layers.Dropout(dropout_rate, dtype=self.dtype_policy)
+
+    def _new_norm(self, name):
+        return keras.layers.LayerNormalization(
+            epsilon=EPSILON, dtype=self.dtype_policy, name=name
+        )
+
+    def _new_dense(self, units, name, activation=None):
+        return keras.layers.Dense(
+            units, activation=activation, dtype=self.dtype_policy, name=name
+        )
+
+    def _new_attention(self, name):
+        return keras_hub.layers.CachedMultiHeadAttention(
+            num_heads=self.num_heads,
+            key_dim=self.head_dim,
+            dropout=self.dropout_rate,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def _build_feed_forward(self, shape):
+        self.feed_forward_norm.build(shape)
+        self.expand.build(shape)
+        self.contract.build((*shape[:-1], self.hidden_dim))
+
+    def _feed_forward(self, x, training):
+        hidden = self.expand(self.feed_forward_norm(x))
+        return x + self.dropout(self.contract(hidden), training=training)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "num_heads": self.num_heads,
+            "head_dim": self.head_dim,
+            "hidden_dim": self.hidden_dim,
+            "dropout_rate": self.dropout_rate,
+        }
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class EncoderBlock(_Block):
+    """Self-attention over the regions of an image, then a feed-forward network.
+
+    Args:
+        width: int > 0. Width of the regions, in and out.
+        num_heads: int > 0.
+        head_dim: int > 0. Width of one head; `width / num_heads` is not required.
+        hidden_dim: int > 0. Width inside the feed-forward network.
+        dropout_rate: float in [0, 1).
+        **kwargs: passed to `keras.layers.Layer`.
+
+    Call arguments:
+        regions: float tensor `(batch, regions, width)`.
+
+    Returns:
+        float tensor `(batch, regions, width)`.
+
+    Reference: Vaswani et al., 2017, https://arxiv.org/abs/1706.03762, section
+    3.1; normalisation before each part as in Xiong et al., 2020,
+    https://arxiv.org/abs/2002.04745.
+    """
+
+    def __init__(self, width, num_heads, head_dim, hidden_dim, dropout_rate, **kwargs):
+        super().__init__(width, num_heads, head_dim, hidden_dim, dropout_rate, **kwargs)
+        self.attention_norm = self._new_norm("attention_norm")
+        self.attention = self._new_attention("attention")
+
+    def build(self, regions_shape):
+        self.attention_norm.build(regions_shape)
+        self.attention.build(regions_shape, regions_shape)
+        self._build_feed_forward(regions_shape)
+
+    def call(self, regions, training=None):
+        x = self.attention_norm(regions)
+        x = self.attention(x, x, training=training)
+        x = regions + self.dropout(x, training=training)
+        return self._feed_forward(x, training)
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class DecoderBlock(_Block):
+    """Causal self-attention, a look at the image, then a feed-forward network.
+
+    `call` sees whole prompts and is for training. `step` sees one word more
+    than before; it keeps keys and values, so that a prompt costs what it must.
+
+    Args:
+        width: int > 0. Width of the tokens, in and out.
+        num_heads: int > 0.
+        head_dim: int > 0. Width of one head; `width / num_heads` is not required.
+        hidden_dim: int > 0. Width inside the feed-forward network.
+        dropout_rate: float in [0, 1).
+        **kwargs: passed to `keras.layers.Layer`.
+
+    Call arguments:
+        tokens: float tensor `(batch, tokens, width)`.
+        regions: float tensor `(batch, regions, depth)`.
+
+    Returns:
+        float tensor `(batch, tokens, width)`.
+
+    Reference: Vaswani et al., 2017, https://arxiv.org/abs/1706.03762, section
+    3.1; normalisation before each part as in Xiong et al., 2020,
+    https://arxiv.org/abs/2002.04745.
+    """
+
+    def __init__(self, width, num_heads, head_dim, hidden_dim, dropout_rate, **kwargs):
+        super().__init__(width, num_heads, head_dim, hidden_dim, dropout_rate, **kwargs)
+        self.attention_norm = self._new_norm("attention_norm")
+        self.attention = self._new_attention("attention")
+        self.cross_attention_norm = self._new_norm("cross_attention_norm")
+        self.cross_attention = self._new_attention("cross_attention")
+
+    def build(self, tokens_shape, regions_shape):
+        self.attention_norm.build(tokens_shape)
+        self.attention.build(tokens_shape, tokens_shape)
+        self.cross_attention_norm.build(tokens_shape)
+        self.cross_attention.build(tokens_shape, regions_shape)
+        self._build_feed_forward(tokens_shape)
+
+    def call(self, tokens, regions, training=None):
+        x = self.attention_norm(tokens)
+        x = self.attention(x, x, attention_mask=_causal_mask(x), training=training)
+        tokens = tokens + self.dropout(x, training=training)
+        x = self.cross_attention_norm(tokens)
+        x = self.cross_attention(x, regions, training=training)
+        tokens = tokens + self.dropout(x, training=training)
+        return self._feed_forward(tokens, training)
+
+    def project_regions(self, regions):
+        """Computes the image's keys and values, once for a whole prompt.
+
+        Args:
+            regions: float tensor `(batch, regions, depth)`.
+
+        Returns:
+            float tensor `(batch, 2, regions, num_heads, head_dim)`.
+        """
+        # `_key_dense` has no public door, but is what CachedMultiHeadAttention
+        # itself fills its cache with.
+        attention = self.cross_attention
+        return ops.stack(
+            [attention._key_dense(regions), attention._value_dense(regions)], axis=1
+        )
+
+    def step(self, token, position, cache, region_cache):
+        """Runs the block on one token, given the keys of those before it.
+
+        Args:
+            token: float tensor `(batch, 1, width)`.
+            position: int tensor, index of the token in its prompt, from 0.
+            cache: float tensor `(batch, 2, max_tokens, num_heads, head_dim)`.
+            region_cache: the result of `project_regions`.
+
+        Returns:
+            The block's output `(batch, 1, width)`, and `cache` with this token.
+        """
+        seen = ops.arange(ops.shape(cache)[2]) <= position
+        x, cache = self.attention(
+            self.attention_norm(token),
+            self.attention_norm(token),
+            attention_mask=seen[None, None, :],
+            cache=cache,
+            cache_update_index=position,
+            training=False,
+        )
+        token = token + x
+        x = self.cross_attention_norm(token)
+        x, _ = self.cross_attention(x, x, cache=region_cache, training=False)
+        return self._feed_forward(token + x, training=False), cache
+
+
+def _causal_mask(tokens):
+    positions = ops.arange(ops.shape(tokens)[1])
+    return (positions[:, None] >= positions[None, :])[None]

@@ -1,0 +1,124 @@
+"""What every captioner is: an encoder, and a decoder that can go word by word."""
+
+import keras
+
+from tf_prompt.layers.augmentation import Augmentation
+from tf_prompt.models.encoders import build_encoder
+
+
+class Captioner(keras.Model):
+    """A model that writes the prompt of an image.
+
+    Training calls the model on images and the true words before each word.
+    Writing calls `encode` once and `step` for each word, see `decoding.py`.
+
+    Args:
+        vocab_size: int > 0. Entries of the vocabulary, special tokens included.
+        image_size: int > 0. Pixels a side.
+        encoder: a name from `encoders.NAMES`.
+        conv_filters: channels of each convolution of the encoder `conv`.
+        embedding_dim: int > 0. Width of a token's embedding.
+        dropout_rate: float in [0, 1).
+        max_tokens: int > 0. Longest prompt in tokens, the end token included.
+        rotation_degrees: see `Augmentation`.
+        flip: see `Augmentation`.
+        erasing_rate: see `Augmentation`.
+        **kwargs: passed to `keras.Model`.
+
+    Call arguments:
+        inputs: dict of `images`, `(batch, image_size, image_size, 3)`, 0-255,
+            and `token_ids`, int `(batch, tokens)`, beginning with the start token.
+
+    Returns:
+        logits: float `(batch, tokens, vocab_size)`; the scores at a position are
+        those of the word that follows it.
+    """
+
+    def __init__(
+        self,
+        vocab_size,
+        image_size,
+        encoder,
+        conv_filters=(),
+        embedding_dim=512,
+        dropout_rate=0.1,
+        max_tokens=31,
+        rotation_degrees=0.0,
+        flip=False,
+        erasing_rate=0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, value in [
+            ("vocab_size", vocab_size),
+            ("embedding_dim", embedding_dim),
+            ("max_tokens", max_tokens),
+        ]:
+            if value <= 0:
+                raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
+        self.vocab_size = vocab_size
+        self.image_size = image_size
+        self.encoder = encoder
+        self.conv_filters = tuple(conv_filters)
+        self.embedding_dim = embedding_dim
+        self.dropout_rate = dropout_rate
+        self.max_tokens = max_tokens
+        self.rotation_degrees = rotation_degrees
+        self.flip = flip
+        self.erasing_rate = erasing_rate
+        self.augmentation = Augmentation(rotation_degrees, flip, erasing_rate)
+        self.image_encoder = build_encoder(encoder, image_size, self.conv_filters)
+        self.embedding = keras.layers.Embedding(
+            vocab_size, embedding_dim, name="embedding"
+        )
+        self.dropout = keras.layers.Dropout(dropout_rate, name="dropout")
+        self.output_proj = keras.layers.Dense(vocab_size, name="output_proj")
+
+    def extract_regions(self, images, training=None):
+        """Runs augmentation and encoder: `(batch, regions, depth)`."""
+        images = self.augmentation(images, training=training)
+        return self.image_encoder(images, training=training)
+
+    def encode(self, images):
+        """Begins prompts for a batch of images.
+
+        Args:
+            images: `(batch, image_size, image_size, 3)`, 0-255.
+
+        Returns:
+            The state of `step`: a tuple of tensors whose first axis is `batch`.
+        """
+        raise NotImplementedError
+
+    def step(self, token_ids, position, state):
+        """Reads one more token of each prompt.
+
+        Args:
+            token_ids: int `(batch,)`.
+            position: int tensor, how many tokens were read before.
+            state: what `encode` or the last `step` returned.
+
+        Returns:
+            logits: float `(batch, vocab_size)`, scores of the next token.
+            state: the state for the next step.
+        """
+        raise NotImplementedError
+
+    def get_build_config(self):
+        # The constructor has built every layer.
+        return None
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocab_size": self.vocab_size,
+            "image_size": self.image_size,
+            "encoder": self.encoder,
+            "conv_filters": self.conv_filters,
+            "embedding_dim": self.embedding_dim,
+            "dropout_rate": self.dropout_rate,
+            "max_tokens": self.max_tokens,
+            "rotation_degrees": self.rotation_degrees,
+            "flip": self.flip,
+            "erasing_rate": self.erasing_rate,
+        }

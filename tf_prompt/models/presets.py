@@ -1,0 +1,105 @@
+"""The table of presets: a name gives a builder and its arguments.
+
+The `base` captioners are Kalisz's models; trained on 975,000 images of
+DiffusionDB he reports BLEU 1.1, METEOR 8.1, BERTScore 44.1 (LSTM, 27 epochs) and
+5.0, 14.1, 51.6 (Transformer, 71 epochs). The `tiny` ones have the same parts and
+train in minutes on two CPU cores.
+"""
+
+import inspect
+
+from tf_prompt.models.captioner import Captioner
+from tf_prompt.models.lstm import LSTMCaptioner
+from tf_prompt.models.transformer import TransformerCaptioner
+
+_BASE = {"vocab_size": 46664, "image_size": 224, "encoder": "resnet50"}
+_TINY = {
+    "vocab_size": 512,
+    "image_size": 96,
+    "encoder": "conv",
+    "conv_filters": (32, 64, 128, 128),
+    "embedding_dim": 128,
+}
+
+PRESETS = {
+    "lstm_base": (
+        LSTMCaptioner,
+        {
+            **_BASE,
+            "embedding_dim": 512,
+            "units": 512,
+            "attention_units": 256,
+            "dropout_rate": 0.5,
+        },
+    ),
+    "transformer_base": (
+        TransformerCaptioner,
+        {
+            **_BASE,
+            "embedding_dim": 512,
+            "num_encoder_layers": 2,
+            "num_decoder_layers": 2,
+            "num_heads": 4,
+            "head_dim": 16,
+            "encoder_hidden_dim": 8192,
+            "decoder_hidden_dim": 2048,
+            "dropout_rate": 0.1,
+        },
+    ),
+    "lstm_tiny": (
+        LSTMCaptioner,
+        {**_TINY, "units": 256, "attention_units": 128, "dropout_rate": 0.1},
+    ),
+    "transformer_tiny": (
+        TransformerCaptioner,
+        {
+            **_TINY,
+            "num_encoder_layers": 1,
+            "num_decoder_layers": 2,
+            "num_heads": 4,
+            "head_dim": 32,
+            "encoder_hidden_dim": 256,
+            "decoder_hidden_dim": 256,
+            "dropout_rate": 0.1,
+        },
+    ),
+}
+
+
+def names() -> list[str]:
+    """Lists the presets."""
+    return sorted(PRESETS)
+
+
+def build(name: str, **overrides):
+    """Builds a preset's model, its weights drawn at random.
+
+    Args:
+        name: one of `names()`.
+        **overrides: constructor arguments that replace the preset's.
+
+    Returns:
+        A built Keras model.
+
+    Raises:
+        ValueError: for an unknown name or argument; lists the valid ones.
+    """
+    if name not in PRESETS:
+        raise ValueError(
+            f"preset must be one of {', '.join(names())}. Received: {name}"
+        )
+    model_class, arguments = PRESETS[name]
+    valid = sorted(_arguments(model_class))
+    for argument in overrides:
+        if argument not in valid:
+            raise ValueError(
+                f"a setting of {name} must be one of {', '.join(valid)}. "
+                f"Received: {argument}"
+            )
+    return model_class(**{**arguments, **overrides})
+
+
+def _arguments(model_class) -> set[str]:
+    classes = [model_class, Captioner]
+    parameters = {p for c in classes for p in inspect.signature(c.__init__).parameters}
+    return parameters - {"self", "kwargs"}

@@ -1,0 +1,143 @@
+"""ResNet50 and a Transformer: Kalisz's second model."""
+
+import keras
+import keras_hub
+from keras import ops
+
+from tf_prompt.layers.transformer import EPSILON, DecoderBlock, EncoderBlock
+from tf_prompt.models.captioner import Captioner
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class TransformerCaptioner(Captioner):
+    """Writes a prompt with a Transformer that reads the regions of an image.
+
+    Args:
+        num_encoder_layers: int >= 0. Blocks over regions, as wide as these.
+        num_decoder_layers: int > 0. Blocks over tokens, `embedding_dim` wide.
+        num_heads: int > 0. Heads of every attention.
+        head_dim: int > 0. Width of one head.
+        encoder_hidden_dim: int > 0. Feed-forward width over regions.
+        decoder_hidden_dim: int > 0. Feed-forward width over tokens.
+        **kwargs: arguments of `Captioner`, which also tells inputs and outputs.
+
+    Raises:
+        ValueError: if a size is not positive.
+
+    Reference: Kalisz, slides "Model based on Transformer"; Vaswani et al., 2017,
+    https://arxiv.org/abs/1706.03762.
+    """
+
+    def __init__(
+        self,
+        num_encoder_layers=2,
+        num_decoder_layers=2,
+        num_heads=4,
+        head_dim=16,
+        encoder_hidden_dim=8192,
+        decoder_hidden_dim=2048,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if num_decoder_layers <= 0:
+            raise ValueError(
+                "`num_decoder_layers` must be positive. "
+                f"Received: num_decoder_layers={num_decoder_layers}"
+            )
+        self.num_encoder_layers = num_encoder_layers
+        self.num_decoder_layers = num_decoder_layers
+        self.num_heads = num_heads
+        self.head_dim = head_dim
+        self.encoder_hidden_dim = encoder_hidden_dim
+        self.decoder_hidden_dim = decoder_hidden_dim
+        depth = self.image_encoder.output_shape[-1]
+        self.positions = keras_hub.layers.SinePositionEncoding(name="positions")
+        self.encoder_blocks = [
+            EncoderBlock(
+                depth, num_heads, head_dim, encoder_hidden_dim, self.dropout_rate
+            )
+            for _ in range(num_encoder_layers)
+        ]
+        self.encoder_norm = keras.layers.LayerNormalization(epsilon=EPSILON)
+        self.decoder_blocks = [
+            DecoderBlock(
+                self.embedding_dim,
+                num_heads,
+                head_dim,
+                decoder_hidden_dim,
+                self.dropout_rate,
+            )
+            for _ in range(num_decoder_layers)
+        ]
+        self.decoder_norm = keras.layers.LayerNormalization(epsilon=EPSILON)
+        self.build()
+
+    def build(self, input_shape=None):
+        regions_shape = self.image_encoder.output_shape
+        tokens_shape = (None, None, self.embedding_dim)
+        for block in self.encoder_blocks:
+            block.build(regions_shape)
+        self.encoder_norm.build(regions_shape)
+        self.embedding.build((None, None))
+        for block in self.decoder_blocks:
+            block.build(tokens_shape, regions_shape)
+        self.decoder_norm.build(tokens_shape)
+        self.output_proj.build(tokens_shape)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        regions = self._read_image(inputs["images"], training)
+        tokens = self._embed(inputs["token_ids"], 0)
+        tokens = self.dropout(tokens, training=training)
+        for block in self.decoder_blocks:
+            tokens = block(tokens, regions, training=training)
+        return self.output_proj(self.decoder_norm(tokens))
+
+    def encode(self, images):
+        regions = self._read_image(images, training=False)
+        region_caches = [b.project_regions(regions) for b in self.decoder_blocks]
+        shape = (
+            ops.shape(regions)[0],
+            2,
+            self.max_tokens,
+            self.num_heads,
+            self.head_dim,
+        )
+        caches = [ops.zeros(shape, regions.dtype) for _ in self.decoder_blocks]
+        return tuple(caches), tuple(region_caches)
+
+    def step(self, token_ids, position, state):
+        caches, region_caches = state
+        token = self._embed(token_ids[:, None], position)
+        updated = []
+        for block, cache, regions in zip(
+            self.decoder_blocks, caches, region_caches, strict=True
+        ):
+            token, cache = block.step(token, position, cache, regions)
+            updated.append(cache)
+        logits = self.output_proj(self.decoder_norm(token))[:, 0]
+        return logits, (tuple(updated), region_caches)
+
+    def _read_image(self, images, training):
+        regions = self.extract_regions(images, training=training)
+        regions = regions + self.positions(regions)
+        regions = self.dropout(regions, training=training)
+        for block in self.encoder_blocks:
+            regions = block(regions, training=training)
+        return self.encoder_norm(regions)
+
+    def _embed(self, token_ids, position):
+        # Keras draws embeddings near zero; unscaled, positions would drown them.
+        tokens = self.embedding(token_ids) * self.embedding_dim**0.5
+        return tokens + self.positions(tokens, start_index=position)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_encoder_layers": self.num_encoder_layers,
+            "num_decoder_layers": self.num_decoder_layers,
+            "num_heads": self.num_heads,
+            "head_dim": self.head_dim,
+            "encoder_hidden_dim": self.encoder_hidden_dim,
+            "decoder_hidden_dim": self.decoder_hidden_dim,
+        }
