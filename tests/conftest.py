@@ -6,9 +6,35 @@ import pathlib
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from tf_prompt import images, text  # noqa: E402
+from tf_prompt.data import records, split  # noqa: E402
 
 SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
+SIZE = 32
+# A colour of two words, so that prompts differ in length.
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 200, 60),
+    "blue": (40, 60, 220),
+    "bright white": (250, 250, 250),
+}
+PLACES = {"left": (0, 0, 16, 32), "top": (0, 0, 32, 16), "middle": (8, 8, 24, 24)}
+
+# Two CPU devices for the tests of MirroredStrategy; it must come before any op.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +43,30 @@ def real_data() -> pathlib.Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs real images: no ../shared/data beside the checkout")
     return SHARED_DATA
+
+
+def draw_record(colour: str, place: str, number: int) -> records.Record:
+    """A patch of colour on black, and the prompt that says so."""
+    picture = np.zeros((SIZE, SIZE, 3), np.uint8)
+    left, top, right, bottom = PLACES[place]
+    picture[top:bottom, left:right] = COLOURS[colour]
+    prompt = f"A {colour} patch, {place}!"
+    words = text.split_words(prompt)
+    image = images.encode_jpeg(picture)
+    return records.Record(f"{colour}-{place}-{number}.jpg", image, prompt, words)
+
+
+@pytest.fixture(scope="session")
+def tiny_shards(tmp_path_factory) -> pathlib.Path:
+    """Shards of 12 prompts, two images each; every split holds all of them.
+
+    That no prompt lies in two splits is tested where splits are made.
+    """
+    folder = tmp_path_factory.mktemp("tiny_shards")
+    for name in split.SPLITS:
+        for index in range(2):
+            with records.ShardWriter(records.shard_path(folder, name, index)) as shard:
+                for colour in COLOURS:
+                    for place in PLACES:
+                        shard.write(draw_record(colour, place, index))
+    return folder

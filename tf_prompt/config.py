@@ -170,6 +170,18 @@ def write_json(path: str | pathlib.Path, content) -> None:
     os.replace(temporary, path)
 
 
+def read_json(path: str | pathlib.Path):
+    """Reads a JSON file.
+
+    Raises:
+        ValueError: if the file is not JSON; names it.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"a JSON file must be whole. Received: {path}") from error
+
+
 @dataclasses.dataclass(frozen=True)
 class FitConfig:
     """Trains a captioner, then tests it; run again, the same command resumes."""

@@ -60,6 +60,10 @@ class Augmentation(keras.layers.Layer):
                 dtype=dtype,
             )
 
+    def build(self, images_shape):
+        for step in self.steps:
+            step.build(images_shape)
+
     def call(self, images, training=None):
         images = ops.cast(images, self.compute_dtype)
         if training:

@@ -84,22 +84,27 @@ def build(name: str, **overrides):
     Raises:
         ValueError: for an unknown name or argument; lists the valid ones.
     """
+    check(name, overrides)
+    model_class, arguments = PRESETS[name]
+    return model_class(**{**arguments, **overrides})
+
+
+def check(name: str, overrides) -> None:
+    """Checks a preset's name and the names of arguments, without building.
+
+    Raises:
+        ValueError: for an unknown name or argument; lists the valid ones.
+    """
     if name not in PRESETS:
         raise ValueError(
             f"preset must be one of {', '.join(names())}. Received: {name}"
         )
-    model_class, arguments = PRESETS[name]
-    valid = sorted(_arguments(model_class))
+    classes = [PRESETS[name][0], Captioner]
+    parameters = {p for c in classes for p in inspect.signature(c.__init__).parameters}
+    valid = sorted(parameters - {"self", "kwargs"})
     for argument in overrides:
         if argument not in valid:
             raise ValueError(
                 f"a setting of {name} must be one of {', '.join(valid)}. "
                 f"Received: {argument}"
             )
-    return model_class(**{**arguments, **overrides})
-
-
-def _arguments(model_class) -> set[str]:
-    classes = [model_class, Captioner]
-    parameters = {p for c in classes for p in inspect.signature(c.__init__).parameters}
-    return parameters - {"self", "kwargs"}

@@ -1,0 +1,220 @@
+"""Turns one part of a source into one shard a split, and its stats."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
+
+import pandas as pd
+import tensorflow as tf
+
+from pipelines.diffusiondb.metadata import dropped_by
+from pipelines.options import Conversion
+from pipelines.sources import FileImages, Part, ZipImages
+from pipelines.tally import Tally
+from tf_prompt import images
+from tf_prompt.config import write_json
+from tf_prompt.data.records import Record, ShardWriter, shard_path
+from tf_prompt.data.split import SPLITS, split_of
+from tf_prompt.text import MAX_WORDS, split_words
+
+# RuntimeError is how zipfile speaks of a password or an unknown compression.
+_READ_ERRORS = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+_PART_FILE = re.compile(rf"(?:part|{'|'.join(SPLITS)})-(\d{{5,}})\.(?:json|tfrecord)")
+_FOLDER_FILES = ("stats.json", "dataset_info.json", "features.json")
+
+
+class LostRow(Exception):
+    """A row that becomes no record; its text is the cause, as `Tally` counts it."""
+
+
+def stats_path(folder: str | pathlib.Path, index: int) -> pathlib.Path:
+    """Names the stats of part `index`, which say that its shards are whole."""
+    return pathlib.Path(folder) / f"part-{index:05d}.json"
+
+
+def fingerprint(part: Part, conversion: Conversion) -> str:
+    """Digests all that a part's shards depend on, so that a restart can tell."""
+    settings = {
+        **dataclasses.asdict(conversion),
+        "jpeg_quality": images.JPEG_QUALITY,
+        "max_words": MAX_WORDS,
+        "part": [part.name, part.size],
+    }
+    digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16)
+    if part.rows is not None:
+        digest.update(pd.util.hash_pandas_object(part.rows, index=False).values)
+    return digest.hexdigest()
+
+
+def read_done(
+    part: Part, folder: str | pathlib.Path, conversion: Conversion
+) -> dict | None:
+    """Reads the stats of a part that needs no work.
+
+    Returns:
+        What `convert_part` returned; None if the part is new, has changed, was
+        unreadable, or misses a shard.
+    """
+    try:
+        stats = json.loads(stats_path(folder, part.index).read_text(encoding="utf-8"))
+        same = stats["fingerprint"] == fingerprint(part, conversion)
+        readable = not stats["rejected"]["unreadable_part"]
+        splits = [split for split in SPLITS if stats["examples"][split]]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    whole = all(shard_path(folder, s, part.index).is_file() for s in splits)
+    return stats if same and readable and whole else None
+
+
+def prepare_folder(folder: str | pathlib.Path, num_parts: int) -> None:
+    """Makes the output folder, without what a run must not find there.
+
+    Parts that may be done are kept. Half files of a killed run, parts that the
+    source no longer has, and the description of the whole folder are removed.
+
+    Raises:
+        OSError: if the folder cannot be made or written.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"output must be writable. Received: {folder}")
+    for path in folder.iterdir():
+        match = _PART_FILE.fullmatch(path.name)
+        if path.name in _FOLDER_FILES or (match and int(match[1]) >= num_parts):
+            path.unlink()
+    remove_half_files(folder)
+
+
+def remove_half_files(folder: str | pathlib.Path) -> None:
+    """Removes what processes that were killed had begun to write."""
+    for pattern in ("*.tfrecord.*.part", "*.json.*.part"):
+        for path in pathlib.Path(folder).glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def remove_part(folder: str | pathlib.Path, index: int) -> None:
+    """Removes what an earlier run wrote for a part, the stats first."""
+    stats_path(folder, index).unlink(missing_ok=True)
+    for split in SPLITS:
+        shard_path(folder, split, index).unlink(missing_ok=True)
+
+
+def convert_part(
+    part: Part,
+    folder: str | pathlib.Path,
+    conversion: Conversion,
+    advance: Callable[[float], object] = lambda share: None,
+) -> dict:
+    """Writes the shards of a part, then its stats.
+
+    Args:
+        part: what to convert.
+        folder: where the shards go.
+        conversion: filters and image size.
+        advance: called with the share of the part that was done since the last
+            call, 0-1.
+
+    Returns:
+        The stats: `part`, `size`, `fingerprint` and the counts of `Tally`.
+
+    Raises:
+        OSError: if the shards cannot be written.
+    """
+    remove_part(folder, part.index)
+    try:
+        tally = _write_shards(part, folder, conversion, advance)
+    except tf.errors.OpError as error:
+        raise OSError(f"cannot write shards in {folder}: {error.message}") from error
+    stats = {
+        "part": part.name,
+        "size": part.size,
+        "fingerprint": fingerprint(part, conversion),
+        **tally.as_json(),
+    }
+    write_json(stats_path(folder, part.index), stats)
+    return stats
+
+
+def _write_shards(part: Part, folder, conversion: Conversion, advance) -> Tally:
+    tally = Tally()
+    writers: dict[str, ShardWriter] = {}
+    with contextlib.ExitStack() as stack:
+        try:
+            images_in = stack.enter_context(part.open_images())
+            rows = images_in.read_rows() if part.rows is None else part.rows
+        except (*_READ_ERRORS, ValueError):
+            num_rows = 1 if part.rows is None else max(1, len(part.rows))
+            tally.lose("unreadable_part", part.name, num_rows)
+            advance(1.0)
+            return tally
+        for name in sorted(set(images_in.names).difference(rows["image_name"])):
+            tally.lose("no_metadata_row", name)
+        drops = dropped_by(rows, conversion)
+        for row, drop in zip(rows.itertuples(index=False), drops, strict=True):
+            advance(1 / len(rows))
+            try:
+                data = _read_image(images_in, row.image_name, drop)
+                if part.rows is None and conversion.square:
+                    _require_square(data)
+                record = _make_record(row, data, conversion.image_size)
+            except LostRow as loss:
+                tally.lose(str(loss), row.image_name)
+                continue
+            split = split_of(record.words)
+            if split not in writers:
+                path = shard_path(folder, split, part.index)
+                writers[split] = stack.enter_context(ShardWriter(path))
+            writers[split].write(record)
+            tally.examples[split] += 1
+    return tally
+
+
+def _read_image(images_in: ZipImages | FileImages, name: str, drop: str) -> bytes:
+    if name not in images_in.names:
+        raise LostRow("row_without_image")
+    if not images_in.is_safe(name):
+        raise LostRow("unsafe_path")
+    if drop:
+        raise LostRow(drop)
+    try:
+        return images_in.read(name)
+    except _READ_ERRORS as error:
+        raise LostRow("undecodable_image") from error
+
+
+def _require_square(data: bytes) -> None:
+    try:
+        height, width, _ = tf.io.decode_image(data, expand_animations=False).shape
+    except tf.errors.InvalidArgumentError as error:
+        raise LostRow("undecodable_image") from error
+    if width != height:
+        raise LostRow("not_square")
+
+
+def _make_record(row, data: bytes, image_size: int) -> Record:
+    words = split_words(row.prompt)
+    if not words:
+        raise LostRow("no_words")
+    try:
+        image = _decoder(image_size)(data)
+    except tf.errors.InvalidArgumentError as error:
+        raise LostRow("undecodable_image") from error
+    return Record(row.image_name, images.encode_jpeg(image), row.prompt, words)
+
+
+@functools.cache
+def _decoder(image_size: int):
+    # Traced once: 1.6 times as fast as the same operations one by one.
+    signature = [tf.TensorSpec((), tf.string)]
+    decode = functools.partial(images.decode_image, size=image_size)
+    return tf.function(decode, input_signature=signature)

@@ -1,0 +1,314 @@
+"""What kind of source a folder is, and the parts it is cut into."""
+
+import dataclasses
+import json
+import pathlib
+import posixpath
+import re
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+
+import pandas as pd
+
+from pipelines.diffusiondb.metadata import read_metadata
+
+LOOSE_PART_SIZE = 1000
+LAYOUTS = (
+    "DiffusionDB 2M (images/part-*.zip or part-*.zip, metadata.parquet), "
+    "DiffusionDB Large (diffusiondb-large-part-*/part-*.zip, metadata-large.parquet), "
+    "a Kaggle folder (images/, prompts.csv with columns imgId,prompt), "
+    "or a CSV file with columns file,prompt"
+)
+_PART_ID = re.compile(r"part-(\d+)\.zip")
+
+
+class ZipImages:
+    """The images inside one DiffusionDB archive, read without extracting it.
+
+    Args:
+        path: the archive.
+
+    Raises:
+        zipfile.BadZipFile: if the archive is broken.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self._archive = zipfile.ZipFile(path)
+        self._members: dict[str, str] = {}
+        self._json_member = None
+        for member in self._archive.namelist():
+            name = posixpath.basename(member)
+            if name.endswith(".json"):
+                self._json_member = member
+            elif name and not name.startswith("."):
+                self._members[name] = member
+
+    def __enter__(self) -> "ZipImages":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._archive.close()
+
+    @property
+    def names(self) -> Collection[str]:
+        """File names of the images."""
+        return self._members.keys()
+
+    def is_safe(self, name: str) -> bool:
+        """Whether an image's path stays inside the archive."""
+        path = pathlib.PurePosixPath(self._members[name].replace("\\", "/"))
+        return not path.is_absolute() and ".." not in path.parts
+
+    def read(self, name: str) -> bytes:
+        """Reads one encoded image."""
+        return self._archive.read(self._members[name])
+
+    def read_rows(self) -> pd.DataFrame:
+        """Reads the archive's own JSON: `image_name`, `prompt`, `cfg`, `step`."""
+        entries = {}
+        if self._json_member is not None:
+            entries = json.loads(self._archive.read(self._json_member))
+        if not isinstance(entries, dict) or not all(
+            isinstance(entry, dict) for entry in entries.values()
+        ):
+            raise ValueError(f"{self._json_member} must map names to settings")
+        prompts = [str(entry.get("p") or "") for entry in entries.values()]
+        return pd.DataFrame(
+            {
+                "image_name": list(entries),
+                # JSON can hold half of a surrogate pair, which UTF-8 cannot.
+                "prompt": [p.encode(errors="replace").decode() for p in prompts],
+                "cfg": [entry.get("c") for entry in entries.values()],
+                "step": [entry.get("st") for entry in entries.values()],
+            }
+        ).astype({"cfg": "float32", "step": "float32"})
+
+
+class FileImages:
+    """Images that are loose files, behind the same face as `ZipImages`.
+
+    Args:
+        files: image name to file.
+    """
+
+    def __init__(self, files: Mapping[str, pathlib.Path]):
+        self._files = files
+
+    def __enter__(self) -> "FileImages":
+        return self
+
+    def __exit__(self, *error) -> None:
+        pass
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of the images."""
+        return self._files.keys()
+
+    def is_safe(self, name: str) -> bool:
+        """Whether an image may be read: always, the user listed it."""
+        return True
+
+    def read(self, name: str) -> bytes:
+        """Reads one encoded image."""
+        return self._files[name].read_bytes()
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What becomes one shard of each split.
+
+    Args:
+        index: number of its shards, from 0.
+        name: what it is called in messages and in its stats.
+        size: bytes.
+        rows: `image_name`, `prompt`, and DiffusionDB's columns where there are
+            any; None if they are in the archive's own JSON.
+        archive: zip that holds the images, or None.
+        files: loose images by name, if there is no archive.
+    """
+
+    index: int
+    name: str
+    size: int
+    rows: pd.DataFrame | None
+    archive: pathlib.Path | None = None
+    files: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
+
+    def open_images(self) -> ZipImages | FileImages:
+        """Opens the images; used as a context manager."""
+        return ZipImages(self.archive) if self.archive else FileImages(self.files)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiffusionDBSource:
+    """Archives of DiffusionDB, and their metadata if it is there.
+
+    Args:
+        name: `diffusiondb_2m` or `diffusiondb_large`.
+        root: the source folder.
+        archives: paths of the parts, by part number.
+        metadata: the parquet file, or None.
+    """
+
+    name: str
+    root: pathlib.Path
+    archives: Mapping[int, pathlib.Path]
+    metadata: pathlib.Path | None
+
+    def __len__(self) -> int:
+        return len(self.archives)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know before the work begins."""
+        if self.metadata is not None:
+            return []
+        return [
+            f"no metadata parquet in {self.root}: prompts, cfg and step come from each "
+            "part's JSON, --square looks at the images, --drop-blurred is off"
+        ]
+
+    def parts(self) -> Iterator[Part]:
+        """Reads the metadata once, then gives the parts in order of number."""
+        rows = groups = None
+        if self.metadata is not None:
+            rows = read_metadata(self.metadata, self.archives)
+            groups = rows.groupby("part_id").indices
+            rows = rows.drop(columns="part_id")
+        for index, part_id in enumerate(sorted(self.archives)):
+            archive = self.archives[part_id]
+            yield Part(
+                index=index,
+                name=archive.relative_to(self.root).as_posix(),
+                size=archive.stat().st_size,
+                rows=None if rows is None else rows.iloc[groups.get(part_id, [])],
+                archive=archive,
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class LooseSource:
+    """Loose image files and the table of their prompts.
+
+    Args:
+        name: `kaggle` or `csv`.
+        table: file name of the table.
+        rows: `image_name` and `prompt`.
+        files: the images that exist, by name.
+    """
+
+    name: str
+    table: str
+    rows: pd.DataFrame
+    files: Mapping[str, pathlib.Path]
+
+    notes = ()
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // LOOSE_PART_SIZE)
+
+    def parts(self) -> Iterator[Part]:
+        """Cuts the table; images that it does not name go to the last part."""
+        unlisted = set(self.files).difference(self.rows["image_name"])
+        for index in range(len(self)):
+            start = index * LOOSE_PART_SIZE
+            rows = self.rows.iloc[start : start + LOOSE_PART_SIZE]
+            names = [name for name in rows["image_name"] if name in self.files]
+            if index == len(self) - 1:
+                names += sorted(unlisted)
+            files = {name: self.files[name] for name in names}
+            yield Part(
+                index=index,
+                name=f"{self.table} rows {start + 1}-{start + len(rows)}",
+                size=sum(file.stat().st_size for file in files.values()),
+                rows=rows,
+                files=files,
+            )
+
+
+def open_source(path: str | pathlib.Path) -> DiffusionDBSource | LooseSource:
+    """Recognises a source by what it holds.
+
+    Raises:
+        FileNotFoundError: if there is nothing at `path`.
+        ValueError: if it fits no layout, or two.
+    """
+    path = pathlib.Path(path)
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return _open_csv(path)
+    if not path.exists():
+        raise FileNotFoundError(f"source must be a folder or a CSV. Received: {path}")
+    archives_2m = _list_archives(path, "images/part-*.zip", "part-*.zip")
+    archives_large = _list_archives(path, "diffusiondb-large-part-*/part-*.zip")
+    if archives_2m and archives_large:
+        raise ValueError(
+            f"source must hold one layout, not both 2M and Large. Received: {path}"
+        )
+    if archives_2m:
+        metadata = _first_file(path, "metadata.parquet", "metadata-large.parquet")
+        return DiffusionDBSource("diffusiondb_2m", path, archives_2m, metadata)
+    if archives_large:
+        metadata = _first_file(path, "metadata-large.parquet")
+        return DiffusionDBSource("diffusiondb_large", path, archives_large, metadata)
+    if (path / "images").is_dir() and (path / "prompts.csv").is_file():
+        return _open_kaggle(path)
+    raise ValueError(f"source must be {LAYOUTS}. Received: {path}")
+
+
+def _list_archives(root: pathlib.Path, *patterns: str) -> dict[int, pathlib.Path]:
+    archives: dict[int, pathlib.Path] = {}
+    for pattern in patterns:
+        for path in sorted(root.glob(pattern)):
+            match = _PART_ID.fullmatch(path.name)
+            if match is None:
+                continue
+            other = archives.setdefault(int(match[1]), path)
+            if other != path:
+                raise ValueError(
+                    f"a part must be there once. Received: {other} and {path}"
+                )
+    return archives
+
+
+def _first_file(root: pathlib.Path, *names: str) -> pathlib.Path | None:
+    return next((root / name for name in names if (root / name).is_file()), None)
+
+
+def _open_kaggle(root: pathlib.Path) -> LooseSource:
+    files = {
+        file.name: file
+        for file in sorted((root / "images").iterdir())
+        if file.is_file() and not file.name.startswith(".")
+    }
+    rows = _read_table(root / "prompts.csv", "imgId")
+    name_of = {file.stem: name for name, file in files.items()}
+    rows["image_name"] = [name_of.get(stem, stem) for stem in rows["image_name"]]
+    return LooseSource("kaggle", "prompts.csv", rows, files)
+
+
+def _open_csv(path: pathlib.Path) -> LooseSource:
+    rows = _read_table(path, "file")
+    files = {name: path.parent / name for name in rows["image_name"]}
+    files = {name: file for name, file in files.items() if file.is_file()}
+    return LooseSource("csv", path.name, rows, files)
+
+
+def _read_table(path: pathlib.Path, name_column: str) -> pd.DataFrame:
+    try:
+        # keep_default_na would read the prompt "None" as an absent value.
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except ValueError as error:
+        raise ValueError(f"a CSV must be UTF-8 text. Received: {path}: {error}") from (
+            error
+        )
+    for column in (name_column, "prompt"):
+        if column not in rows:
+            raise ValueError(
+                f"a CSV must have the columns {name_column},prompt. Received: {path} "
+                f"with {','.join(map(str, rows.columns))}"
+            )
+    if rows.empty:
+        raise ValueError(f"a CSV must have rows. Received: {path}")
+    rows = rows[[name_column, "prompt"]]
+    return rows.rename(columns={name_column: "image_name"})

@@ -1,0 +1,114 @@
+"""Counts of what became of every row: of one part, of all, and as text."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable
+
+from pipelines.diffusiondb.metadata import FILTERS
+from tf_prompt.data.split import SPLITS
+
+REJECTIONS = (
+    "unreadable_part",
+    "no_metadata_row",
+    "row_without_image",
+    "unsafe_path",
+    "no_words",
+    "undecodable_image",
+)
+MAX_EXAMPLES = 5
+
+
+@dataclasses.dataclass
+class Tally:
+    """Counts each row once: dropped, rejected or kept.
+
+    Args:
+        dropped: rows by the first filter that dropped them.
+        rejected: rows by what was wrong with them.
+        rejected_examples: first names of each cause.
+        examples: records by split.
+    """
+
+    dropped: collections.Counter = dataclasses.field(
+        default_factory=lambda: collections.Counter(dict.fromkeys(FILTERS, 0))
+    )
+    rejected: collections.Counter = dataclasses.field(
+        default_factory=lambda: collections.Counter(dict.fromkeys(REJECTIONS, 0))
+    )
+    rejected_examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    examples: collections.Counter = dataclasses.field(
+        default_factory=lambda: collections.Counter(dict.fromkeys(SPLITS, 0))
+    )
+
+    @property
+    def rows(self) -> int:
+        """All rows seen."""
+        return self.dropped.total() + self.rejected.total() + self.examples.total()
+
+    @property
+    def reject_rate(self) -> float:
+        """Share of the rows that were rejected, 0-1."""
+        return self.rejected.total() / max(1, self.rows)
+
+    def lose(self, cause: str, name: str, num_rows: int = 1) -> None:
+        """Counts rows that become no record, by what dropped or rejected them."""
+        if cause in FILTERS:
+            self.dropped[cause] += num_rows
+            return
+        self.rejected[cause] += num_rows
+        names = self.rejected_examples.setdefault(cause, [])
+        if len(names) < MAX_EXAMPLES:
+            names.append(name)
+
+    def as_json(self) -> dict:
+        """The counts as plain dictionaries, `rows` first."""
+        return {
+            "rows": self.rows,
+            "dropped": dict(self.dropped),
+            "rejected": dict(self.rejected),
+            "rejected_examples": self.rejected_examples,
+            "examples": dict(self.examples),
+        }
+
+    @property
+    def causes(self) -> str:
+        """The causes that took rows away, with their counts, in one line."""
+        losses = [*self.dropped.items(), *self.rejected.items()]
+        return ", ".join(f"{name} {count}" for name, count in losses if count)
+
+    @property
+    def first_rejections(self) -> str:
+        """The first names of each cause of rejection, in one line."""
+        return "; ".join(
+            f"{cause} {', '.join(names)}"
+            for cause, names in self.rejected_examples.items()
+        )
+
+
+def sum_stats(stats: Iterable[dict]) -> Tally:
+    """Adds up the stats of parts, in the order given."""
+    total = Tally()
+    for part in stats:
+        total.dropped.update(part["dropped"])
+        total.rejected.update(part["rejected"])
+        total.examples.update(part["examples"])
+        for cause, names in part["rejected_examples"].items():
+            known = total.rejected_examples.setdefault(cause, [])
+            known.extend(names[: MAX_EXAMPLES - len(known)])
+    return total
+
+
+def summarise(tally: Tally) -> str:
+    """Writes the counts as lines for a reader."""
+    groups = {
+        "dropped": tally.dropped,
+        "rejected": tally.rejected,
+        "kept": tally.examples,
+    }
+    lines = [f"{'rows':<22}{tally.rows:>10,}"]
+    for title, counts in groups.items():
+        lines.append(f"{title:<22}{counts.total():>10,}")
+        for name, count in counts.items():
+            if count or title != "rejected":
+                lines.append(f"  {name.replace('_', ' '):<20}{count:>10,}")
+    return "\n".join(lines)

@@ -1,0 +1,148 @@
+"""Converts the parts of a source in several processes, and shows progress."""
+
+import concurrent.futures
+import functools
+import itertools
+import multiprocessing
+import multiprocessing.connection
+import os
+import pathlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+import tqdm
+
+from pipelines.convert import convert_part, read_done, remove_half_files
+from pipelines.options import Conversion
+from pipelines.sources import DiffusionDBSource, LooseSource, Part
+
+# Parts done by this worker and its siblings, a float in shared memory.
+_progress = None
+
+
+def convert_parts(
+    source: DiffusionDBSource | LooseSource,
+    folder: str | pathlib.Path,
+    conversion: Conversion,
+    processes: int,
+) -> list[dict]:
+    """Converts the parts of a source that are not done yet.
+
+    Args:
+        source: where the parts come from.
+        folder: where the shards go.
+        conversion: filters and image size.
+        processes: how many work at once; one works here, without a child.
+
+    Returns:
+        The stats of all parts, in the source's order.
+
+    Raises:
+        OSError: if the shards cannot be written, or a worker dies.
+    """
+    stats: dict[int, dict] = {}
+    processes = min(processes, len(source))
+
+    def list_todo() -> Iterator[Part]:
+        for part in source.parts():
+            done = read_done(part, folder, conversion)
+            if done is None:
+                yield part
+            else:
+                stats[part.index] = done
+                _move(bar, 1.0)
+
+    with _progress_bar(len(source)) as bar:
+        convert = functools.partial(convert_part, folder=folder, conversion=conversion)
+        if processes == 1:
+            advance = functools.partial(_move, bar)
+            for part in list_todo():
+                stats[part.index] = convert(part, advance=advance)
+        else:
+            pool = _convert_in_pool(list_todo(), convert, processes, bar)
+            try:
+                stats.update(pool)
+            finally:
+                remove_half_files(folder)
+    return [stats[index] for index in sorted(stats)]
+
+
+def _progress_bar(num_parts: int) -> tqdm.tqdm:
+    return tqdm.tqdm(
+        total=num_parts,
+        bar_format="{l_bar}{bar}| {n:.1f}/{total} parts [{elapsed}<{remaining}]",
+        # A log file gets a line from time to time, a terminal a moving bar.
+        mininterval=0.2 if sys.stderr.isatty() else 30,
+    )
+
+
+def _move(bar, num_parts: float) -> None:
+    # The shares of a part add up to a hair more than 1, and tqdm warns past 100 %.
+    bar.update(min(num_parts, bar.total - bar.n))
+
+
+def _convert_in_pool(
+    parts: Iterator[Part], convert: Callable[[Part], dict], processes: int, bar
+) -> Iterator[tuple[int, dict]]:
+    # Not fork: TensorFlow's threads do not survive it.
+    context = multiprocessing.get_context("spawn")
+    progress = context.Value("d", 0.0)
+    shown = 0.0
+    executor = concurrent.futures.ProcessPoolExecutor(
+        processes, context, initializer=_start_worker, initargs=(progress,)
+    )
+    index_of: dict[concurrent.futures.Future, int] = {}
+    try:
+        while True:
+            # A few parts ahead only: each carries its rows of the metadata.
+            for part in itertools.islice(parts, 2 * processes - len(index_of)):
+                future = executor.submit(_convert_in_worker, convert, part)
+                index_of[future] = part.index
+            if not index_of:
+                break
+            finished, _ = concurrent.futures.wait(
+                index_of, 0.5, concurrent.futures.FIRST_COMPLETED
+            )
+            for future in finished:
+                yield index_of.pop(future), future.result()
+            moved = progress.value - shown
+            shown += moved
+            _move(bar, moved)
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise OSError(
+            "a worker process was killed, perhaps for lack of memory; the same "
+            "command goes on from here, with fewer --processes if need be"
+        ) from error
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+            child.join()
+
+
+def _start_worker(progress) -> None:
+    global _progress
+    _progress = progress
+    # The parent hears Ctrl-C too, and ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _end_with_parent() -> None:
+    # A worker that outlived a killed parent would write beside the next run.
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _convert_in_worker(convert: Callable[..., dict], part: Part) -> dict:
+    return convert(part, advance=_advance)
+
+
+def _advance(num_parts: float) -> None:
+    with _progress.get_lock():
+        _progress.value += num_parts

@@ -1,0 +1,91 @@
+import collections
+
+import numpy as np
+import pytest
+
+from tests.conftest import PLACES, SIZE
+from tf_prompt import text
+from tf_prompt.data import dataset
+from tf_prompt.text import END_ID, PAD_ID, START_ID
+
+WORDS = collections.Counter({"a": 24, "patch": 24, "bright": 6, "white": 6})
+WORDS.update({"red": 6, "green": 6, "blue": 6, **dict.fromkeys(PLACES, 8)})
+VOCABULARY = text.build_vocabulary(WORDS, 100)
+
+
+def training_batches(folder, **overrides):
+    arguments = {
+        "image_size": SIZE,
+        "max_words": 30,
+        "batch_size": 5,
+        "seed": 3,
+        "epochs": range(2),
+        "shuffle_buffer": 100,
+    }
+    return dataset.training_batches(folder, VOCABULARY, **{**arguments, **overrides})
+
+
+def targets_of(batches):
+    return [targets.numpy().tolist() for _, targets in batches]
+
+
+def test_count_words(tiny_shards):
+    assert dataset.count_words(tiny_shards) == (WORDS, 24)
+
+
+def test_batches_have_the_promised_form(tiny_shards):
+    inputs, targets = next(iter(training_batches(tiny_shards, batch_size=24)))
+    assert inputs["images"].shape == (24, SIZE, SIZE, 3)
+    assert inputs["images"].dtype == "uint8"
+    assert inputs["token_ids"].shape == targets.shape == (24, 6)
+    np.testing.assert_array_equal(inputs["token_ids"][:, 0], [START_ID] * 24)
+    np.testing.assert_array_equal(inputs["token_ids"][:, 1:5], targets[:, :4])
+
+
+def test_short_prompts_are_padded_to_the_longest_of_the_batch(tiny_shards):
+    _, targets = next(iter(training_batches(tiny_shards, batch_size=24)))
+    lengths = (targets.numpy() != PAD_ID).sum(axis=1)
+    assert sorted(lengths) == [5] * 18 + [6] * 6
+    for row, length in zip(targets.numpy(), lengths, strict=True):
+        assert row[length - 1] == END_ID
+        assert (row[length:] == PAD_ID).all()
+
+
+def test_every_epoch_has_the_same_number_of_full_batches(tiny_shards):
+    assert len(targets_of(training_batches(tiny_shards))) == 2 * (24 // 5)
+
+
+def test_epochs_differ_in_order(tiny_shards):
+    batches = targets_of(training_batches(tiny_shards))
+    assert batches[:4] != batches[4:]
+
+
+def test_order_depends_on_seed_and_epoch_alone(tiny_shards):
+    both = targets_of(training_batches(tiny_shards))
+    second = targets_of(training_batches(tiny_shards, epochs=range(1, 2)))
+    assert both[4:] == second
+    assert targets_of(training_batches(tiny_shards, seed=4)) != both
+
+
+def test_validation_covers_the_whole_split(tiny_shards):
+    batches = dataset.validation_batches(
+        tiny_shards, VOCABULARY, image_size=SIZE, max_words=30, batch_size=5
+    )
+    assert [len(targets) for _, targets in batches] == [5, 5, 5, 5, 4]
+
+
+@pytest.mark.parametrize("limit, sizes", [(None, [10, 10, 4]), (7, [7])])
+def test_evaluation_keeps_order_and_text(tiny_shards, limit, sizes):
+    batches = list(
+        dataset.evaluation_batches(
+            tiny_shards, "test", image_size=SIZE, batch_size=10, limit=limit
+        )
+    )
+    assert [len(batch["image"]) for batch in batches] == sizes
+    assert batches[0]["image_id"][0].numpy() == b"red-left-0.jpg"
+    assert batches[0]["reference"][0].numpy() == b"a red patch left"
+
+
+def test_absent_shards_say_how_to_write_them(tmp_path):
+    with pytest.raises(FileNotFoundError, match="python -m pipelines.write_records"):
+        dataset.count_words(tmp_path)

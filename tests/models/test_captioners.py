@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import checks
+from tf_prompt import decoding
+from tf_prompt.models import presets
+from tf_prompt.text import END_ID, PAD_ID, START_ID, UNK_ID
+
+NAMES = ["lstm_tiny", "transformer_tiny"]
+BANNED = (PAD_ID, UNK_ID, START_ID)
+
+
+def build(name, **overrides):
+    sizes = {"image_size": 32, "conv_filters": (8, 16), "vocab_size": 20}
+    return presets.build(name, **{**sizes, "max_tokens": 9, **overrides})
+
+
+def inputs(batch=3, tokens=6):
+    rng = np.random.default_rng(0)
+    return {
+        "images": tf.constant(rng.integers(0, 256, (batch, 32, 32, 3)), tf.uint8),
+        "token_ids": tf.constant(rng.integers(4, 20, (batch, tokens)), tf.int32),
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_model_contract(name, tmp_path):
+    checks.check_model(build(name), inputs(), tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_never_look_ahead(name):
+    model = build(name)
+    batch = inputs()
+    before = model(batch)
+    changed = tf.concat([batch["token_ids"][:, :-1], [[5]] * 3], axis=1)
+    after = model({**batch, "token_ids": changed})
+    assert before.shape == (3, 6, 20)
+    np.testing.assert_allclose(before[:, :-1], after[:, :-1], atol=1e-5)
+    assert np.abs(before[:, -1] - after[:, -1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_steps_give_the_logits_of_the_whole(name):
+    model = build(name)
+    batch = inputs()
+    whole = model(batch)
+    state = model.encode(batch["images"])
+    for position in range(6):
+        token_ids = batch["token_ids"][:, position]
+        logits, state = model.step(token_ids, position, state)
+        np.testing.assert_allclose(logits, whole[:, position], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("in_graph", [False, True], ids=["eager", "graph"])
+def test_greedy_takes_the_likeliest_token_each_time(name, in_graph):
+    model = build(name)
+    images = inputs()["images"]
+
+    def write(images):
+        state, starts = model.encode(images), tf.fill([len(images)], START_ID)
+        return decoding.greedy(model.step, state, starts, END_ID, 9, BANNED)
+
+    written, scores, ended = (tf.function(write) if in_graph else write)(images)
+    # The slow way: the whole model again for each token.
+    for row in range(3):
+        token_ids, total, end = [START_ID], 0.0, False
+        while not end and len(token_ids) <= 9:
+            padded = token_ids + [PAD_ID] * (9 - len(token_ids))
+            one = {"images": images[row : row + 1], "token_ids": tf.constant([padded])}
+            log_probs = np.array(model(one)[0, len(token_ids) - 1], np.float64)
+            log_probs[list(BANNED)] = -np.inf
+            log_probs -= np.log(np.exp(log_probs).sum())
+            token_ids.append(int(log_probs.argmax()))
+            total += log_probs.max()
+            end = token_ids[-1] == END_ID
+        expected = token_ids[1:] + [END_ID] * (10 - len(token_ids))
+        np.testing.assert_array_equal(written[row], expected)
+        mean = total / (len(token_ids) - 1)
+        assert float(scores[row]) == pytest.approx(mean, abs=1e-4)
+        assert ended[row] == end
+
+
+def test_pictures_change_the_prompt():
+    model = build("lstm_tiny")
+    batch = inputs()
+    other = model({**batch, "images": 255 - batch["images"]})
+    assert np.abs(model(batch) - other).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        ({"vocab_size": 0}, "`vocab_size` must be positive. Received: vocab_size=0"),
+        ({"encoder": "vgg"}, "`encoder` must be one of"),
+        ({"conv_filters": ()}, "`conv_filters` must be positive"),
+        ({"image_size": -4}, "`image_size` must be positive"),
+        ({"colour": 1}, "a setting of lstm_tiny must be one of attention_units"),
+    ],
+)
+def test_bad_arguments(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        build("lstm_tiny", **overrides)
+
+
+def test_unknown_preset_lists_the_known():
+    with pytest.raises(ValueError, match="lstm_base, lstm_tiny, transformer_base"):
+        presets.build("gpt")

@@ -1,0 +1,175 @@
+"""Training on shards of twelve prompts: learning, resuming, two devices."""
+
+import csv
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_prompt.config import FitConfig
+from tf_prompt.training import callbacks, loop, run_folder
+from tf_prompt.training.strategy import build_strategy
+
+SMALL = ("image_size=32", "conv_filters=(8, 16)", "embedding_dim=32")
+
+
+def config_for(shards, **overrides):
+    arguments = {
+        "data": str(shards),
+        "epochs": 2,
+        "batch_size": 8,
+        "warmup_steps": 2,
+        "max_words": 5,
+        "set": SMALL,
+    }
+    return FitConfig(**{**arguments, **overrides})
+
+
+def weights_of(run_dir):
+    _, _, model = run_folder.load_run(run_dir)
+    return model.get_weights()
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_shards, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "whole"
+    return run_dir, loop.train(config_for(tiny_shards), run_dir)
+
+
+def test_run_folder_holds_all_that_is_promised(trained):
+    run_dir, history = trained
+    for name in ["config.json", "vocabulary.txt", "best.keras", "curves.png", "logs"]:
+        assert (run_dir / name).exists(), name
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == [
+        "epoch-00002"
+    ]
+    with open(run_dir / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2]
+    assert float(rows[1]["val_loss"]) == history[1]["val_loss"]
+    assert not list(run_dir.rglob("*.part*"))
+
+
+def test_interrupted_run_ends_with_the_same_weights(trained, tiny_shards, tmp_path):
+    whole, history = trained
+    run_dir = tmp_path / "interrupted"
+
+    class Killed(BaseException):
+        pass
+
+    def kill(epoch, logs=None):
+        raise Killed
+
+    config = config_for(tiny_shards)
+    with pytest.MonkeyPatch.context() as patch:
+        on_epoch_begin = callbacks.SaveEpoch.on_epoch_begin
+        patch.setattr(
+            callbacks.SaveEpoch,
+            "on_epoch_begin",
+            lambda self, epoch, logs=None: (
+                kill(epoch) if epoch == 1 else on_epoch_begin(self, epoch, logs)
+            ),
+        )
+        with pytest.raises(Killed):
+            loop.train(config, run_dir)
+    resumed = loop.train(config, run_dir)
+    for ours, theirs in zip(resumed, history, strict=True):
+        assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+    for ours, theirs in zip(weights_of(run_dir), weights_of(whole), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_finished_run_is_left_alone(trained, tiny_shards):
+    run_dir, history = trained
+    before = (run_dir / "best.keras").stat().st_mtime_ns
+    assert loop.train(config_for(tiny_shards), run_dir) == history
+    assert (run_dir / "best.keras").stat().st_mtime_ns == before
+
+
+def test_other_options_are_refused(trained, tiny_shards):
+    with pytest.raises(ValueError, match="learning_rate must stay 0.001 to resume"):
+        loop.train(config_for(tiny_shards, learning_rate=0.1), trained[0])
+
+
+@pytest.mark.parametrize("preset", ["lstm_tiny", "transformer_tiny"])
+def test_model_memorises_a_few_examples(preset, tiny_shards, tmp_path):
+    config = config_for(
+        tiny_shards,
+        preset=preset,
+        epochs=60,
+        learning_rate=5e-3,
+        rotation_degrees=0.0,
+        flip=False,
+        erasing_rate=0.0,
+    )
+    history = loop.train(config, tmp_path / "run")
+    assert max(row["token_accuracy"] for row in history) > 0.99
+
+
+def test_two_devices_train_like_one(tiny_shards, tmp_path):
+    """Losses and weights after two epochs; prompts differ in length, images do not."""
+    still = {"rotation_degrees": 0.0, "flip": False, "erasing_rate": 0.0}
+    config = config_for(tiny_shards, set=(*SMALL, "dropout_rate=0.0"), **still)
+    one = loop.train(config, tmp_path / "one", build_strategy(["CPU:0"]))
+    two = loop.train(config, tmp_path / "two", build_strategy(["CPU:0", "CPU:1"]))
+    for name in ("loss", "val_loss", "token_accuracy"):
+        np.testing.assert_allclose(
+            [row[name] for row in two], [row[name] for row in one], atol=1e-5
+        )
+    for ours, theirs in zip(
+        weights_of(tmp_path / "two"), weights_of(tmp_path / "one"), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_mixed_precision_trains(tiny_shards, tmp_path):
+    config = config_for(tiny_shards, mixed_precision=True, epochs=1)
+    history = loop.train(config, tmp_path / "run")
+    assert np.isfinite(history[0]["loss"])
+    _, _, model = run_folder.load_run(tmp_path / "run")
+    assert model.output_proj.compute_dtype == "float16"
+    assert keras.mixed_precision.dtype_policy().name == "float32"
+
+
+def test_patience_stops_early(tiny_shards, tmp_path):
+    config = config_for(tiny_shards, learning_rate=1e-12, patience=2, epochs=9)
+    config = dataclasses.replace(config, warmup_steps=0)
+    history = loop.train(config, tmp_path / "run")
+    best = min(range(len(history)), key=lambda i: history[i]["val_loss"])
+    assert len(history) <= 9
+    assert len(history) == 9 or len(history) == best + 3
+
+
+def test_loss_that_is_not_finite_stops_the_run(tiny_shards, tmp_path):
+    config = config_for(tiny_shards, learning_rate=1e30, clip_norm=1e30, epochs=3)
+    with pytest.raises(ValueError, match="loss must stay finite"):
+        loop.train(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        ({"batch_size": 25}, "batch_size must be at most .* 24. Received: 25"),
+        ({"backbone_weights": "random"}, "backbone_weights goes with a pretrained"),
+        ({"preset": "gpt"}, "preset must be one of"),
+        ({"set": ("colour=1",)}, "a setting of transformer_tiny must be one of"),
+        ({"data": "absent"}, "data must be `toy` or a folder"),
+        ({"vocab_size": 4}, "vocab_size must exceed the 4 special tokens"),
+    ],
+)
+def test_options_that_do_not_fit(tiny_shards, tmp_path, overrides, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        loop.train(config_for(tiny_shards, **overrides), tmp_path / "run")
+
+
+def test_foreign_folder_is_left_alone(tiny_shards, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(ValueError, match="run_dir must be empty, new or a run's"):
+        loop.train(config_for(tiny_shards), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_mirrored_strategy_is_the_default():
+    assert isinstance(build_strategy(), tf.distribute.MirroredStrategy)

@@ -1,0 +1,37 @@
+"""What any captioner must beat: prompts chosen without reading the picture well."""
+
+import collections
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def most_common(prompts: Sequence[str]) -> str:
+    """The most frequent prompt; of equals, the first in alphabetical order."""
+    counts = collections.Counter(prompts)
+    return min(counts, key=lambda prompt: (-counts[prompt], prompt))
+
+
+def nearest_neighbours(queries, features, prompts: Sequence[str]) -> list[str]:
+    """Takes for each picture the prompt of the most similar training picture.
+
+    Args:
+        queries: float array `(pictures, depth)`, features to find.
+        features: float array `(training pictures, depth)`, features to search.
+        prompts: prompt of each row of `features`.
+
+    Returns:
+        A prompt a query: that of the highest cosine; of equals, the first.
+    """
+    features = _normalise(features)
+    best = []
+    # In blocks: all similarities at once would not fit for large splits.
+    for start in range(0, len(queries), 256):
+        similarities = _normalise(queries[start : start + 256]) @ features.T
+        best.extend(similarities.argmax(axis=1))
+    return [prompts[index] for index in best]
+
+
+def _normalise(rows):
+    rows = np.asarray(rows, np.float32)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

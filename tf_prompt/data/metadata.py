@@ -1,0 +1,67 @@
+"""TFDS metadata of a folder of shards, so that other tools can read it by name."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import tensorflow_datasets as tfds
+
+from tf_prompt.data.records import shard_path
+
+# `records.SHARD_NAME` in TFDS's words. Its "{FILEFORMAT}" would match the JSON
+# files of the folder as well.
+_SHARD_TEMPLATE = "{SPLIT}-{SHARD_INDEX}.tfrecord"
+
+
+def write_tfds_metadata(
+    folder: str | pathlib.Path,
+    name: str,
+    image_size: int,
+    shard_lengths: Mapping[str, Sequence[int]],
+) -> None:
+    """Makes `tfds.builder_from_directory(folder)` read the shards.
+
+    Args:
+        folder: the shards, named by `records.shard_path`.
+        name: the data set's name; letters, digits and underscores.
+        image_size: side of the stored images, pixels.
+        shard_lengths: split to records of each shard, in order of shard index.
+            0 stands for a shard that was not written. A split without records
+            is left out.
+    """
+    features = {
+        "image": tfds.features.Image(
+            shape=(image_size, image_size, 3), encoding_format="jpeg"
+        ),
+        "image_id": tfds.features.Text(),
+        "prompt": tfds.features.Text(),
+        "words": tfds.features.Sequence(tfds.features.Text()),
+    }
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=folder,
+        template=_SHARD_TEMPLATE,
+        dataset_name=name,
+        filetype_suffix="tfrecord",
+    )
+    splits = [
+        tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=list(lengths),
+            num_bytes=_num_bytes(folder, split, lengths),
+            filename_template=template,
+        )
+        for split, lengths in shard_lengths.items()
+        if sum(lengths)
+    ]
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder,
+        features=features,
+        split_infos=splits,
+        filename_template=template,
+        check_data=False,
+        description="Pictures and the prompts that a text-to-image model made them of.",
+    )
+
+
+def _num_bytes(folder: str | pathlib.Path, split: str, lengths: Sequence[int]) -> int:
+    written = [index for index, length in enumerate(lengths) if length]
+    return sum(shard_path(folder, split, index).stat().st_size for index in written)

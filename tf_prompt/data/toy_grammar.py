@@ -1,0 +1,204 @@
+"""The toy set's scenes, and the prompts that word them.
+
+Every slot of a scene is visible in its picture. What no picture shows is which
+wording was picked and which fashionable words were appended, so no model can
+score 100: one that sees all and always writes the usual wording reaches corpus
+BLEU-4 CEILING on the 8,000 prompts of seed 0.
+"""
+
+import dataclasses
+import random
+
+MEDIA = {
+    "oil painting": "an oil painting",
+    "watercolor": "a watercolor",
+    "pencil sketch": "a pencil sketch",
+    "pixel art": "pixel art",
+    "neon sign": "a neon sign",
+    "polaroid photo": "a polaroid photo",
+    "comic book panel": "a comic book panel",
+    "stained glass window": "a stained glass window",
+    "blueprint": "a blueprint",
+}
+# A picture in one ink shows no colours, so its prompt must not name any.
+ONE_INK = ("pencil sketch", "blueprint")
+SUBJECTS = {
+    "cat": "cats",
+    "fish": "fish",
+    "bird": "birds",
+    "butterfly": "butterflies",
+    "house": "houses",
+    "car": "cars",
+    "boat": "boats",
+    "rocket": "rockets",
+    "robot": "robots",
+    "mushroom": "mushrooms",
+    "flower": "flowers",
+    "teapot": "teapots",
+}
+COUNTS = {1: "a", 2: "two", 3: "three", 4: "four"}
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
+# Training flips pictures, so a relation must be true of the mirror image too.
+RELATIONS = ("above", "below", "beside")
+PLACES = {
+    "beach": "on the beach",
+    "forest": "in a forest",
+    "city": "in a city",
+    "desert": "in the desert",
+    "mountains": "in the mountains",
+    "moon": "on the moon",
+    "sea": "under the sea",
+    "library": "in a library",
+}
+WITHOUT_WEATHER = ("moon", "sea", "library")
+WEATHERS = {
+    "sunset": "at sunset",
+    "night": "at night",
+    "rain": "in the rain",
+    "fog": "in the fog",
+    "rainbow": "under a rainbow",
+}
+ARTISTS = ("van gogh", "mondrian", "hokusai", "klimt", "kusama", "monet")
+UNSEEN = (
+    "highly detailed",
+    "trending on artstation",
+    "8 k",
+    "cinematic lighting",
+    "sharp focus",
+    "concept art",
+    "masterpiece",
+)
+
+RELATION_RATE, WEATHER_RATE, ARTIST_RATE = 0.65, 0.6, 0.65
+UNSEEN_RATE = 0.17
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What a picture shows; each field is a slot that its prompt names.
+
+    Args:
+        medium: a key of `MEDIA`.
+        subject: a key of `SUBJECTS`.
+        count: how many subjects, 1 to 4.
+        colour: of the subjects, one of `COLOURS`; None in one ink.
+        relation: where the subjects are from `other`; None leaves it out.
+        other: a second, smaller thing, another key of `SUBJECTS`.
+        other_colour: its colour.
+        place: a key of `PLACES`.
+        weather: a key of `WEATHERS`, or None for a plain day.
+        artist: one of `ARTISTS`, or None.
+    """
+
+    medium: str
+    subject: str
+    count: int
+    colour: str | None
+    relation: str | None
+    other: str | None
+    other_colour: str | None
+    place: str
+    weather: str | None
+    artist: str | None
+
+
+def draw_scene(rng: random.Random) -> Scene:
+    """Draws every slot at random, each of its values equally often."""
+    medium = rng.choice(tuple(MEDIA))
+    coloured = medium not in ONE_INK
+    subject, other = rng.sample(tuple(SUBJECTS), 2)
+    colour, other_colour = rng.choice(COLOURS), rng.choice(COLOURS)
+    related = rng.random() < RELATION_RATE
+    place = rng.choice(tuple(PLACES))
+    weather = rng.choice(tuple(WEATHERS)) if rng.random() < WEATHER_RATE else None
+    return Scene(
+        medium=medium,
+        subject=subject,
+        count=rng.choice(tuple(COUNTS)),
+        colour=colour if coloured else None,
+        relation=rng.choice(RELATIONS) if related else None,
+        other=other if related else None,
+        other_colour=other_colour if related and coloured else None,
+        place=place,
+        weather=None if place in WITHOUT_WEATHER else weather,
+        artist=rng.choice(ARTISTS) if rng.random() < ARTIST_RATE else None,
+    )
+
+
+def word_usually(scene: Scene) -> str:
+    """Words a scene in the way most prompts of the set do."""
+    style = f", in the style of {scene.artist}" if scene.artist else ""
+    return f"{MEDIA[scene.medium]} of {_things(scene)} {_setting(scene)}{style}"
+
+
+def _word_as_tags(scene: Scene) -> str:
+    style = f", by {scene.artist}" if scene.artist else ""
+    return f"{_things(scene)} {_setting(scene)}, {scene.medium}{style}"
+
+
+def _word_place_first(scene: Scene) -> str:
+    style = f", in the style of {scene.artist}" if scene.artist else ""
+    return f"{_setting(scene)}, {_things(scene)}, {MEDIA[scene.medium]}{style}"
+
+
+def _word_artist_first(scene: Scene) -> str:
+    artist = f"{scene.artist} " if scene.artist else ""
+    return f"{artist}{scene.medium} of {_things(scene)} {_setting(scene)}"
+
+
+WORDINGS = {
+    word_usually: 0.78,
+    _word_as_tags: 0.10,
+    _word_artist_first: 0.07,
+    _word_place_first: 0.05,
+}
+
+
+def write_prompt(scene: Scene, rng: random.Random) -> str:
+    """Words a scene in a random way, sometimes with words no picture shows."""
+    wording = rng.choices(tuple(WORDINGS), weights=tuple(WORDINGS.values()))[0]
+    parts = [wording(scene)]
+    if rng.random() < UNSEEN_RATE:
+        parts += rng.sample(UNSEEN, rng.choice((1, 2)))
+    return ", ".join(parts)
+
+
+def draw_prompts(num_prompts: int, seed: int) -> list[tuple[Scene, str]]:
+    """Draws scenes with their prompts; no scene and no prompt comes twice.
+
+    Args:
+        num_prompts: int > 0.
+        seed: seed of the draw; a longer list begins with the shorter one.
+
+    Returns:
+        Pairs of scene and prompt.
+    """
+    rng = random.Random(seed)
+    scenes: set[Scene] = set()
+    pairs = []
+    while len(pairs) < num_prompts:
+        scene = draw_scene(rng)
+        if scene not in scenes:
+            scenes.add(scene)
+            pairs.append((scene, write_prompt(scene, rng)))
+    return pairs
+
+
+def _things(scene: Scene) -> str:
+    subjects = _noun_phrase(scene.count, scene.colour, scene.subject)
+    if scene.relation is None:
+        return subjects
+    other = " ".join(filter(None, ("a small", scene.other_colour, scene.other)))
+    return f"{subjects} {scene.relation} {other}"
+
+
+def _noun_phrase(count: int, colour: str | None, subject: str) -> str:
+    noun = subject if count == 1 else SUBJECTS[subject]
+    phrase = " ".join(filter(None, (colour, noun)))
+    article = "an" if count == 1 and phrase[0] in "aeiou" else COUNTS[count]
+    return f"{article} {phrase}"
+
+
+def _setting(scene: Scene) -> str:
+    place = PLACES[scene.place]
+    return f"{place} {WEATHERS[scene.weather]}" if scene.weather else place

@@ -1,0 +1,88 @@
+"""Draws the picture of a toy scene: background, artist, things, medium."""
+
+import functools
+import random
+
+from PIL import Image
+
+from tf_prompt.data import toy_artists, toy_media, toy_places, toy_sprites
+from tf_prompt.data.toy_grammar import Scene
+from tf_prompt.data.toy_places import CANVAS_SIZE, SCALE
+
+# In units of a 96th of the side. The second thing is always the smaller one, so
+# that one cat above a boat and one boat below a cat are not the same picture.
+_OTHER_SIZE = 23
+
+
+def draw_picture(scene: Scene, seed: int, image_size: int) -> Image.Image:
+    """Draws a scene; the same scene and seed give the same pixels.
+
+    Args:
+        scene: what to show.
+        seed: moves, sizes and mirrors what the scene leaves open.
+        image_size: pixels a side.
+
+    Returns:
+        RGB image.
+    """
+    rng = random.Random(seed)
+    image = toy_places.draw_background(scene.place, scene.weather, rng)
+    toy_artists.paint_behind(image, scene.artist, rng)
+    image = toy_places.cover_with_weather(image, scene.weather, rng)
+    image = toy_media.prepare_background(image, scene.medium, rng)
+    _put_things(image, scene, rng)
+    toy_artists.paint_before(image, scene.artist, rng)
+    image = toy_media.finish(image, scene.medium, rng)
+    return image.resize((image_size, image_size), Image.Resampling.BOX)
+
+
+def _put_things(image: Image.Image, scene: Scene, rng: random.Random) -> None:
+    side = rng.choice((-1, 1))
+    inks = toy_media.choose_inks(scene.medium, scene.colour)
+    sticker = toy_sprites.draw_sticker(scene.subject, inks)
+    size, places = _arrange(scene.count, scene.relation, side)
+    size *= rng.uniform(0.94, 1.04)
+    for x, y in places:
+        _stick(image, sticker, size, x, y, rng)
+    if scene.relation is not None:
+        inks = toy_media.choose_inks(scene.medium, scene.other_colour)
+        sticker = toy_sprites.draw_sticker(scene.other, inks)
+        size = _OTHER_SIZE * rng.uniform(0.96, 1.06)
+        _stick(image, sticker, size, *_place_other(scene.relation, side, rng), rng)
+
+
+def _stick(image, sticker, size: float, x: float, y: float, rng) -> None:
+    x, y = x + rng.uniform(-1.5, 1.5), y + rng.uniform(-1.5, 1.5)
+    pixels = round(size * SCALE)
+    small = toy_sprites.place_sticker(sticker, pixels, rng.random() < 0.5)
+    corner = round(x * SCALE - pixels / 2), round(y * SCALE - pixels / 2)
+    image.paste(small, corner, small)
+
+
+def _place_other(relation: str, side: int, rng: random.Random) -> tuple[float, float]:
+    if relation == "beside":
+        return 48 + 30 * side, 48 + rng.uniform(-8, 8)
+    return 48 + rng.uniform(-22, 22), 73 if relation == "above" else 23
+
+
+@functools.cache
+def _arrange(count: int, relation: str | None, side: int):
+    """Returns the size of the subjects, and the centre of each."""
+    if relation is None:
+        size, spread_x, spread_y, x, y = (56, 38, 32, 30)[count - 1], 19, 17, 48, 47
+    elif relation == "beside":
+        size, spread_x, spread_y = (44, 33, 28, 26)[count - 1], 14, 16
+        x, y = 48 - 14 * side, 48
+    else:
+        size, spread_x, spread_y = (42, 34, 27, 25)[count - 1], 18, 12
+        x, y = 48, 36 if relation == "above" else 59
+    if count == 1:
+        return size, ((x, y),)
+    if count == 2 and relation == "beside":
+        return size, ((x - 3, y - spread_y), (x + 3, y + spread_y))
+    if count == 2:
+        return size, ((x - spread_x, y), (x + spread_x, y))
+    top, bottom, left, right = y - spread_y, y + spread_y, x - spread_x, x + spread_x
+    if count == 3:
+        return size, ((x, top), (left, bottom), (right, bottom))
+    return size, ((left, top), (right, top), (left, bottom), (right, bottom))

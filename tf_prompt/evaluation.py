@@ -1,0 +1,150 @@
+"""Writes the prompts of a split and measures them beside the baselines."""
+
+import csv
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from tf_prompt import baselines
+from tf_prompt.config import write_json
+from tf_prompt.data import dataset
+from tf_prompt.metrics import cosine, health
+from tf_prompt.metrics.score import score
+from tf_prompt.serving import PromptWriter
+from tf_prompt.training import run_folder
+
+COLUMNS = ("image_id", "reference", "prediction", "score", "ended")
+
+
+def evaluate_run(
+    run_dir: str | pathlib.Path,
+    split: str = "test",
+    data: str | None = None,
+    metrics: Sequence[str] = ("bleu", "meteor", "cosine"),
+    batch_size: int = 64,
+    limit: int | None = None,
+    neighbours: int = 10000,
+) -> tuple[dict, list[dict]]:
+    """Measures the best model of a run, and writes the result into its folder.
+
+    Args:
+        run_dir: the run's folder.
+        split: one of `split.SPLITS`.
+        data: `toy` or a folder of shards; None takes the run's own.
+        metrics: keys of `metrics.score.score`.
+        batch_size: images written about at once.
+        limit: examples at most; None takes all.
+        neighbours: training images that the nearest-neighbour baseline searches.
+
+    Returns:
+        The content of `metrics.json`, and a dict an example with keys `COLUMNS`.
+
+    Raises:
+        FileNotFoundError: if run or data are missing.
+        ValueError: if the split is empty.
+    """
+    config, vocabulary, model = run_folder.load_run(run_dir)
+    folder = dataset.find_data(data or config.data)
+    writer = PromptWriter(model, vocabulary)
+    # With `limit` the batches are as many as are needed, else the bar has no end.
+    sizes = {"image_size": model.image_size, "batch_size": batch_size}
+    batches = dataset.evaluation_batches(folder, split, limit=limit, **sizes)
+    known = dataset.evaluation_batches(folder, "train", limit=neighbours, **sizes)
+    rows, features = _write_prompts(writer, batches, split)
+    if not rows:
+        raise ValueError(f"split must hold examples. Received: {split} in {folder}")
+    result = _measure(rows, features, _read_training(model, known), metrics)
+    output = output_folder(run_dir, split)
+    output.mkdir(exist_ok=True)
+    _write_predictions(rows, output / "predictions.csv")
+    write_json(output / "metrics.json", result)
+    return result, rows
+
+
+def output_folder(run_dir: str | pathlib.Path, split: str) -> pathlib.Path:
+    """Folder of a split's evaluation; the test split has the plain name."""
+    name = "evaluation" if split == "test" else f"evaluation_{split}"
+    return pathlib.Path(run_dir) / name
+
+
+def format_metrics(metrics: dict) -> str:
+    """Lays out `metrics.json` for people: scores, baselines, health."""
+    lines = [f"{metrics['examples']} examples, 95 % intervals in brackets"]
+    columns = {"model": metrics["metrics"], **metrics["baselines"]}
+    lines.append(f"{'':14}" + "".join(f"{name:>24}" for name in columns))
+    for name in metrics["metrics"]:
+        cells = [_format_score(scores.get(name)) for scores in columns.values()]
+        lines.append(f"{name:14}" + "".join(f"{cell:>24}" for cell in cells))
+    for name, value in metrics["health"].items():
+        lines.append(f"{name:14}{value:>24.3f}")
+    lines += [f"{name}: {v['signature']}" for name, v in metrics["metrics"].items()]
+    return "\n".join(lines)
+
+
+def _format_score(value) -> str:
+    if value is None or value["score"] is None:
+        return "not measured"
+    return "{score:.2f} [{low:.2f}, {high:.2f}]".format(**value)
+
+
+def _write_prompts(writer, batches, split):
+    rows, features = [], []
+    for batch in tqdm.tqdm(batches, desc=f"writing prompts of {split}", unit="batch"):
+        written = {k: v.numpy() for k, v in writer.write(batch["image"]).items()}
+        features.append(_mean_regions(writer.model, batch["image"]))
+        for i, image_id in enumerate(batch["image_id"].numpy()):
+            rows.append(
+                {
+                    "image_id": image_id.decode(),
+                    "reference": batch["reference"][i].numpy().decode(),
+                    "prediction": written["prompt"][i].decode(),
+                    "score": float(written["score"][i]),
+                    "ended": bool(written["ended"][i]),
+                }
+            )
+    return rows, np.concatenate(features) if features else np.zeros((0, 1))
+
+
+def _read_training(model, batches):
+    prompts, features = [], []
+    for batch in tqdm.tqdm(batches, desc="reading neighbours", unit="batch"):
+        features.append(_mean_regions(model, batch["image"]))
+        prompts.extend(prompt.decode() for prompt in batch["reference"].numpy())
+    return prompts, np.concatenate(features)
+
+
+def _mean_regions(model, images):
+    regions = model.extract_regions(images, training=False)
+    return tf.reduce_mean(regions, axis=1).numpy()
+
+
+def _measure(rows, features, training, metrics) -> dict:
+    references = [row["reference"] for row in rows]
+    predictions = [row["prediction"] for row in rows]
+    prompts, training_features = training
+    # The embedder loads in seconds: once for all three sets of predictions.
+    embedder = cosine.try_load_embedder() if "cosine" in metrics else None
+    common = [baselines.most_common(prompts)] * len(rows)
+    nearest = baselines.nearest_neighbours(features, training_features, prompts)
+    return {
+        "examples": len(rows),
+        "metrics": score(references, predictions, embedder, metrics),
+        "baselines": {
+            "most_common": score(references, common, embedder, metrics),
+            "nearest_neighbour": score(references, nearest, embedder, metrics),
+        },
+        "health": health.health(references, predictions, [r["ended"] for r in rows]),
+    }
+
+
+def _write_predictions(rows, path: pathlib.Path) -> None:
+    temporary = path.with_name(path.name + ".part")
+    with open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(temporary, path)

@@ -1,0 +1,35 @@
+"""Trains a captioner and tests it: the main job."""
+
+import pathlib
+import sys
+
+from tf_prompt import config
+
+NUM_SHOWN = 10
+# Those that take seconds; `evaluate` computes all.
+QUICK_METRICS = ("bleu", "meteor", "cosine")
+
+
+@config.command
+def main(argv=None) -> int:
+    """Runs the command; see `--help`."""
+    options = config.parse_args(config.FitConfig, argv, "fit")
+    config.import_tensorflow()
+    from tf_prompt import evaluation
+    from tf_prompt.training import loop
+
+    run_dir = pathlib.Path(options.run_dir or f"runs/{options.preset}")
+    loop.train(options, run_dir)
+    metrics, rows = evaluation.evaluate_run(run_dir, metrics=QUICK_METRICS)
+    print(evaluation.format_metrics(metrics))
+    for row in rows[:NUM_SHOWN]:
+        print(f"\ntrue:      {row['reference']}\npredicted: {row['prediction']}")
+    print(f"\nThe run is in {run_dir}. What next:")
+    print(f"  python -m tf_prompt.evaluate --run-dir {run_dir}")
+    print(f"  python -m tf_prompt.predict --run-dir {run_dir} IMAGE...")
+    print(f"  python -m tf_prompt.export --run-dir {run_dir} --output saved_models")
+    return config.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

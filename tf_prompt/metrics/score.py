@@ -1,0 +1,139 @@
+"""All scores of a set of predictions, with intervals and signatures."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tf_prompt.metrics import bertscore, bleu, bootstrap, cider, cosine, meteor
+from tf_prompt.metrics.pairs import check_pairs
+
+METRICS = ("bleu", "meteor", "bertscore_f1", "cosine", "cider_d")
+
+ScoreSums = Callable[[np.ndarray], np.ndarray]
+Measured = tuple[np.ndarray, str, ScoreSums | None]
+
+
+class _NotMeasured(Exception):
+    """Says what a metric lacks on this machine."""
+
+
+def score(
+    references: Sequence[str],
+    predictions: Sequence[str],
+    embedder: cosine.PromptEmbedder | None = None,
+    scorer: bertscore.TokenScorer | None = None,
+    metrics: Sequence[str] = METRICS,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict]:
+    """Scores predictions by every metric that this machine can compute.
+
+    Args:
+        references: true prompts, normalised words joined by spaces.
+        predictions: written prompts, in the order of `references`; may be empty.
+        embedder: of the cosine; None loads the default one.
+        scorer: of BERTScore; None loads the default one.
+        metrics: names to compute, of `METRICS`.
+        resamples: int > 0, bootstrap draws behind each interval.
+        seed: int, of the draws.
+
+    Returns:
+        For each name: `score`, `low` and `high`, the 95 % bootstrap interval, and
+        `signature`. BLEU, METEOR and BERTScore F1 are in 0–100, the cosine in
+        -1–1, CIDEr-D in 0–10. A metric that cannot be computed has None for the
+        numbers and a signature "not measured: …" that says what to install.
+
+    Raises:
+        ValueError: if there is not one prediction for each reference, or a metric
+            is unknown.
+    """
+    check_pairs(references, predictions)
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise ValueError(
+            f"metrics must be of {', '.join(METRICS)}. Received: {', '.join(unknown)}"
+        )
+    measures: dict[str, Callable[[], Measured]] = {
+        "bleu": lambda: _bleu(references, predictions),
+        "meteor": lambda: _meteor(references, predictions),
+        "bertscore_f1": lambda: _bertscore(references, predictions, scorer),
+        "cosine": lambda: _cosine(references, predictions, embedder),
+        "cider_d": lambda: _cider(references, predictions),
+    }
+    scores = {}
+    for name in metrics:
+        try:
+            statistics, signature, score_sums = measures[name]()
+        except _NotMeasured as error:
+            scores[name] = _absent(str(error))
+            continue
+        scores[name] = summarise(statistics, signature, score_sums, resamples, seed)
+    return scores
+
+
+def _bleu(references, predictions) -> Measured:
+    counts = bleu.count_matches(references, predictions)
+    return counts, bleu.signature(), bleu.score_sums
+
+
+def _meteor(references, predictions) -> Measured:
+    synonyms = meteor.load_synonyms()
+    scores = meteor.score_pairs(references, predictions, synonyms)
+    return scores, meteor.signature(synonyms), None
+
+
+def _bertscore(references, predictions, scorer) -> Measured:
+    try:
+        scorer = scorer or bertscore.load_scorer()
+    except (ImportError, ValueError) as error:
+        raise _NotMeasured(str(error)) from error
+    scores = bertscore.score_pairs(references, predictions, scorer)
+    return scores[:, 2], bertscore.signature(scorer), None
+
+
+def _cosine(references, predictions, embedder) -> Measured:
+    try:
+        embedder = embedder or cosine.load_embedder()
+    except ValueError as error:
+        raise _NotMeasured(str(error)) from error
+    scores = cosine.score_pairs(references, predictions, embedder)
+    return scores, cosine.signature(embedder), None
+
+
+def _cider(references, predictions) -> Measured:
+    return cider.score_pairs(references, predictions), cider.signature(), None
+
+
+def summarise(
+    statistics: np.ndarray,
+    signature: str,
+    score_sums: ScoreSums | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict:
+    """Makes one metric's entry of `metrics.json` from its examples.
+
+    Args:
+        statistics: `(examples,)` scores, or `(examples, columns)` counts.
+        signature: what the number depends on.
+        score_sums: from summed counts to a score; None takes the mean.
+        resamples: int > 0, bootstrap draws.
+        seed: int, of the draws.
+    """
+    if score_sums is None:
+        value = float(np.mean(statistics))
+    else:
+        value = float(score_sums(statistics.sum(axis=0)))
+    low, high = bootstrap.interval(statistics, score_sums, resamples, seed)
+    # Rounded: else equal examples give an interval beside their own mean, 1e-15 off.
+    return {
+        "score": round(value, 9),
+        "low": round(low, 9),
+        "high": round(high, 9),
+        "signature": signature,
+    }
+
+
+def _absent(reason: str) -> dict:
+    signature = f"not measured: {reason}"
+    return {"score": None, "low": None, "high": None, "signature": signature}

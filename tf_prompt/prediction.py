@@ -1,0 +1,78 @@
+"""From image files to prompts, in batches; a bad file costs nobody else."""
+
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+import tensorflow as tf
+import tqdm
+
+from tf_prompt import images, serving
+from tf_prompt.training import run_folder
+
+# A writer decides the size; this one only tells whether a file is an image.
+_CHECK_SIZE = 32
+
+
+def load_writer(run_dir: str | None, saved_model: str | None) -> Callable:
+    """Loads a run or a SavedModel as a function of encoded images.
+
+    Returns:
+        A function from a list of bytes to a dict of `prompt` and `score`.
+
+    Raises:
+        FileNotFoundError: if there is no such model.
+    """
+    if saved_model is not None:
+        return serving.SavedPromptWriter(saved_model)
+    _, vocabulary, model = run_folder.load_run(run_dir)
+    writer = serving.PromptWriter(model, vocabulary)
+
+    def serve(image_bytes):
+        written = writer.serve(tf.constant(image_bytes))
+        return {name: value.numpy() for name, value in written.items()}
+
+    return serve
+
+
+def predict(
+    writer: Callable, paths: Sequence[pathlib.Path], batch_size: int
+) -> Iterator[dict]:
+    """Writes the prompts of image files.
+
+    Args:
+        writer: what `load_writer` returned.
+        paths: the files.
+        batch_size: images written about at once.
+
+    Yields:
+        In the order of `paths`: `{"path", "prompt", "score"}`, score being the
+        mean log-probability of the words, or `{"path", "error"}`.
+    """
+    hidden = len(paths) <= batch_size
+    with tqdm.tqdm(total=len(paths), unit="image", disable=hidden) as bar:
+        for start in range(0, len(paths), batch_size):
+            batch = paths[start : start + batch_size]
+            yield from _predict_batch(writer, batch)
+            bar.update(len(batch))
+
+
+def _predict_batch(writer, paths):
+    results, image_bytes = {}, {}
+    for path in paths:
+        try:
+            data = path.read_bytes()
+            images.decode_image(data, _CHECK_SIZE)
+            image_bytes[path] = data
+        except OSError as error:
+            results[path] = {"error": error.strerror or str(error)}
+        except tf.errors.InvalidArgumentError:
+            results[path] = {"error": f"not an image ({' '.join(images.SUFFIXES)})"}
+    if image_bytes:
+        written = writer(list(image_bytes.values()))
+        for path, prompt, score in zip(
+            image_bytes, written["prompt"], written["score"], strict=True
+        ):
+            results[path] = {"prompt": prompt.decode(), "score": float(score)}
+    for path in paths:
+        yield {"path": os.fspath(path), **results[path]}

@@ -1,0 +1,50 @@
+"""History of a run as a table and as a picture."""
+
+import csv
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+
+import matplotlib.figure
+
+
+def write_history(history: Sequence[dict], path: pathlib.Path) -> None:
+    """Writes one line an epoch; the columns are those of the first row."""
+    temporary = path.with_name(path.name + ".part")
+    with open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]))
+        writer.writeheader()
+        writer.writerows(history)
+    os.replace(temporary, path)
+
+
+def best_epoch(history: Sequence[dict]) -> int:
+    """Index, from 0, of the row of lowest validation loss; the first of equals."""
+    losses = [row["val_loss"] for row in history]
+    return losses.index(min(losses, key=lambda v: math.inf if math.isnan(v) else v))
+
+
+def plot_history(history: Sequence[dict], path: pathlib.Path) -> None:
+    """Draws loss and accuracy of training and validation over epochs as PNG."""
+    epochs = [row["epoch"] for row in history]
+    figure = matplotlib.figure.Figure(figsize=(10, 4), layout="constrained")
+    for axis, name, label in zip(
+        figure.subplots(1, 2),
+        ("loss", "token_accuracy"),
+        ("loss, nats a token", "token accuracy"),
+        strict=True,
+    ):
+        axis.plot(epochs, [r[name] for r in history], ".-", label="training")
+        axis.plot(epochs, [r[f"val_{name}"] for r in history], ".-", label="validation")
+        chosen = history[best_epoch(history)]["epoch"]
+        axis.axvline(chosen, color="grey", linestyle=":", label=f"best, epoch {chosen}")
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(label)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    # Not ".part" at the end: savefig reads the format from the ending.
+    temporary = path.with_name(f"{path.stem}.part{path.suffix}")
+    figure.savefig(temporary, dpi=120)
+    os.replace(temporary, path)
