@@ -26,7 +26,7 @@ def training_batches(folder, **overrides):
 
 
 def targets_of(batches):
-    return [targets.numpy().tolist() for _, targets in batches]
+    return [targets.numpy().tolist() for _, targets, _ in batches]
 
 
 def test_count_words(tiny_shards):
@@ -34,7 +34,7 @@ def test_count_words(tiny_shards):
 
 
 def test_batches_have_the_promised_form(tiny_shards):
-    inputs, targets = next(iter(training_batches(tiny_shards, batch_size=24)))
+    inputs, targets, _ = next(iter(training_batches(tiny_shards, batch_size=24)))
     assert inputs["images"].shape == (24, SIZE, SIZE, 3)
     assert inputs["images"].dtype == "uint8"
     assert inputs["token_ids"].shape == targets.shape == (24, 6)
@@ -43,7 +43,7 @@ def test_batches_have_the_promised_form(tiny_shards):
 
 
 def test_short_prompts_are_padded_to_the_longest_of_the_batch(tiny_shards):
-    _, targets = next(iter(training_batches(tiny_shards, batch_size=24)))
+    _, targets, _ = next(iter(training_batches(tiny_shards, batch_size=24)))
     lengths = (targets.numpy() != PAD_ID).sum(axis=1)
     assert sorted(lengths) == [5] * 18 + [6] * 6
     for row, length in zip(targets.numpy(), lengths, strict=True):
@@ -71,7 +71,7 @@ def test_validation_covers_the_whole_split(tiny_shards):
     batches = dataset.validation_batches(
         tiny_shards, VOCABULARY, image_size=SIZE, max_words=30, batch_size=5
     )
-    assert [len(targets) for _, targets in batches] == [5, 5, 5, 5, 4]
+    assert [len(targets) for _, targets, _ in batches] == [5, 5, 5, 5, 4]
 
 
 @pytest.mark.parametrize("limit, sizes", [(None, [10, 10, 4]), (7, [7])])

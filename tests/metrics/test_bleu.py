@@ -13,7 +13,7 @@ def random_prompts(generator, count):
 
 
 # NLTK warns of a length without matches; its score is then 0, as ours.
-@pytest.mark.filterwarnings("ignore:.*The hypothesis contains 0 counts:UserWarning")
+@pytest.mark.filterwarnings("ignore:\\s*The hypothesis contains 0 counts:UserWarning")
 @pytest.mark.parametrize("max_n", [1, 2, 3, 4])
 def test_corpus_bleu_equals_nltk(max_n):
     generator = np.random.default_rng(0)
@@ -60,6 +60,13 @@ def test_true_prompts_score_100_and_empty_ones_0():
     assert bleu.corpus_bleu(REFERENCES[:3], REFERENCES[:3]) == pytest.approx(100)
     assert bleu.corpus_bleu(REFERENCES, [""] * 6) == 0
     assert bleu.corpus_bleu([""], [""]) == 0
+
+
+def test_a_short_true_prompt_lowers_the_score_as_in_nltk():
+    # Of "a cat" and "a b c d e", 3-grams: 3 of 3 + 1; 4-grams: 2 of 2 + 1.
+    prompts = ["a cat", "a b c d e"]
+    expected = 100 * (3 / 4 * 2 / 3) ** (1 / 4)
+    assert bleu.corpus_bleu(prompts, prompts) == pytest.approx(expected)
 
 
 def test_score_sums_scores_many_sums_at_once():

@@ -27,6 +27,10 @@ def config_for(shards, **overrides):
     return FitConfig(**{**arguments, **overrides})
 
 
+def train(config, run_dir, devices=("CPU:0",)):
+    return loop.train(config, run_dir, build_strategy(list(devices)))
+
+
 def weights_of(run_dir):
     _, _, model = run_folder.load_run(run_dir)
     return model.get_weights()
@@ -35,7 +39,7 @@ def weights_of(run_dir):
 @pytest.fixture(scope="module")
 def trained(tiny_shards, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    return run_dir, loop.train(config_for(tiny_shards), run_dir)
+    return run_dir, train(config_for(tiny_shards), run_dir)
 
 
 def test_run_folder_holds_all_that_is_promised(trained):
@@ -73,8 +77,8 @@ def test_interrupted_run_ends_with_the_same_weights(trained, tiny_shards, tmp_pa
             ),
         )
         with pytest.raises(Killed):
-            loop.train(config, run_dir)
-    resumed = loop.train(config, run_dir)
+            train(config, run_dir)
+    resumed = train(config, run_dir)
     for ours, theirs in zip(resumed, history, strict=True):
         assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
     for ours, theirs in zip(weights_of(run_dir), weights_of(whole), strict=True):
@@ -84,13 +88,13 @@ def test_interrupted_run_ends_with_the_same_weights(trained, tiny_shards, tmp_pa
 def test_finished_run_is_left_alone(trained, tiny_shards):
     run_dir, history = trained
     before = (run_dir / "best.keras").stat().st_mtime_ns
-    assert loop.train(config_for(tiny_shards), run_dir) == history
+    assert train(config_for(tiny_shards), run_dir) == history
     assert (run_dir / "best.keras").stat().st_mtime_ns == before
 
 
 def test_other_options_are_refused(trained, tiny_shards):
     with pytest.raises(ValueError, match="learning_rate must stay 0.001 to resume"):
-        loop.train(config_for(tiny_shards, learning_rate=0.1), trained[0])
+        train(config_for(tiny_shards, learning_rate=0.1), trained[0])
 
 
 @pytest.mark.parametrize("preset", ["lstm_tiny", "transformer_tiny"])
@@ -104,7 +108,7 @@ def test_model_memorises_a_few_examples(preset, tiny_shards, tmp_path):
         flip=False,
         erasing_rate=0.0,
     )
-    history = loop.train(config, tmp_path / "run")
+    history = train(config, tmp_path / "run")
     assert max(row["token_accuracy"] for row in history) > 0.99
 
 
@@ -112,8 +116,8 @@ def test_two_devices_train_like_one(tiny_shards, tmp_path):
     """Losses and weights after two epochs; prompts differ in length, images do not."""
     still = {"rotation_degrees": 0.0, "flip": False, "erasing_rate": 0.0}
     config = config_for(tiny_shards, set=(*SMALL, "dropout_rate=0.0"), **still)
-    one = loop.train(config, tmp_path / "one", build_strategy(["CPU:0"]))
-    two = loop.train(config, tmp_path / "two", build_strategy(["CPU:0", "CPU:1"]))
+    one = train(config, tmp_path / "one")
+    two = train(config, tmp_path / "two", ["CPU:0", "CPU:1"])
     for name in ("loss", "val_loss", "token_accuracy"):
         np.testing.assert_allclose(
             [row[name] for row in two], [row[name] for row in one], atol=1e-5
@@ -126,7 +130,7 @@ def test_two_devices_train_like_one(tiny_shards, tmp_path):
 
 def test_mixed_precision_trains(tiny_shards, tmp_path):
     config = config_for(tiny_shards, mixed_precision=True, epochs=1)
-    history = loop.train(config, tmp_path / "run")
+    history = train(config, tmp_path / "run")
     assert np.isfinite(history[0]["loss"])
     _, _, model = run_folder.load_run(tmp_path / "run")
     assert model.output_proj.compute_dtype == "float16"
@@ -136,7 +140,7 @@ def test_mixed_precision_trains(tiny_shards, tmp_path):
 def test_patience_stops_early(tiny_shards, tmp_path):
     config = config_for(tiny_shards, learning_rate=1e-12, patience=2, epochs=9)
     config = dataclasses.replace(config, warmup_steps=0)
-    history = loop.train(config, tmp_path / "run")
+    history = train(config, tmp_path / "run")
     best = min(range(len(history)), key=lambda i: history[i]["val_loss"])
     assert len(history) <= 9
     assert len(history) == 9 or len(history) == best + 3
@@ -145,7 +149,7 @@ def test_patience_stops_early(tiny_shards, tmp_path):
 def test_loss_that_is_not_finite_stops_the_run(tiny_shards, tmp_path):
     config = config_for(tiny_shards, learning_rate=1e30, clip_norm=1e30, epochs=3)
     with pytest.raises(ValueError, match="loss must stay finite"):
-        loop.train(config, tmp_path / "run")
+        train(config, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -161,13 +165,13 @@ def test_loss_that_is_not_finite_stops_the_run(tiny_shards, tmp_path):
 )
 def test_options_that_do_not_fit(tiny_shards, tmp_path, overrides, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        loop.train(config_for(tiny_shards, **overrides), tmp_path / "run")
+        train(config_for(tiny_shards, **overrides), tmp_path / "run")
 
 
 def test_foreign_folder_is_left_alone(tiny_shards, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ValueError, match="run_dir must be empty, new or a run's"):
-        loop.train(config_for(tiny_shards), tmp_path)
+        train(config_for(tiny_shards), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 

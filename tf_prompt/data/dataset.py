@@ -3,6 +3,7 @@
 import collections
 import pathlib
 
+import numpy as np
 import tensorflow as tf
 import tqdm
 
@@ -67,17 +68,21 @@ def training_batches(
         shuffle_buffer: records that shuffling draws from.
 
     Returns:
-        Dataset of `(inputs, targets)`: `images`, uint8 `(batch, size, size, 3)`;
-        `token_ids` and targets, int32 `(batch, tokens)`, padded with `PAD_ID` to
-        the longest prompt of the batch.
+        Dataset of `(inputs, targets, weights)`: `images`, uint8 `(batch, size,
+        size, 3)`; `token_ids` and targets, int32 `(batch, tokens)`, padded with
+        `PAD_ID` to the longest prompt of the batch; weights of the targets, see
+        `transforms.weigh_words`.
     """
     shards = records.list_shards(folder, "train")
 
     def read_epoch(epoch):
-        order = tf.cast(seed, tf.int64) * 1_000_003 + epoch
+        # The seed of this function's graph alone: the order must not depend on the
+        # program's. With 0 there, shuffle cannot take a tensor as its own seed.
+        tf.random.set_seed(1)
+        order = seed * 1_000_003 + epoch
         names = tf.data.Dataset.from_tensor_slices(shards)
         serialised = names.shuffle(len(shards), seed=order).interleave(
-            tf.data.TFRecordDataset, cycle_length=_OPEN_SHARDS, deterministic=True
+            tf.data.TFRecordDataset, cycle_length=_OPEN_SHARDS
         )
         serialised = serialised.shuffle(shuffle_buffer, seed=order)
         tasks = _tasks(serialised, vocabulary, image_size, max_words)
@@ -92,8 +97,12 @@ def validation_batches(
 ) -> tf.data.Dataset:
     """Gives the validation split once, in the form of `training_batches`."""
     serialised = tf.data.TFRecordDataset(records.list_shards(folder, "validation"))
+    num_examples = int(serialised.reduce(np.int64(0), lambda count, _: count + 1))
     tasks = _tasks(serialised, vocabulary, image_size, max_words)
-    return _pad(tasks, batch_size, drop_remainder=False).prefetch(tf.data.AUTOTUNE)
+    batches = _pad(tasks, batch_size, drop_remainder=False)
+    # Keras warns at the end of a dataset whose length it does not know.
+    length = tf.data.experimental.assert_cardinality(-(-num_examples // batch_size))
+    return batches.apply(length).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_batches(
@@ -129,9 +138,10 @@ def _tasks(serialised, vocabulary, image_size, max_words):
 def _pad(tasks, batch_size, drop_remainder):
     inputs, targets = tasks.element_spec
     pad = tf.constant(PAD_ID, tf.int32)
-    return tasks.padded_batch(
+    batches = tasks.padded_batch(
         batch_size,
         padded_shapes=({k: v.shape for k, v in inputs.items()}, targets.shape),
         padding_values=({"images": None, "token_ids": pad}, pad),
         drop_remainder=drop_remainder,
     )
+    return batches.map(transforms.weigh_words)

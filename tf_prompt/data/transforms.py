@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tf_prompt import images
-from tf_prompt.text import END_ID, START_ID, UNK_ID
+from tf_prompt.text import END_ID, PAD_ID, START_ID, UNK_ID
 
 
 def decode_pixels(image_size: int):
@@ -63,6 +63,24 @@ def pose_task(example):
         "token_ids": tf.concat([[START_ID], token_ids], axis=0),
     }
     return inputs, tf.concat([token_ids, [END_ID]], axis=0)
+
+
+def weigh_words(inputs, targets):
+    """Adds the weights with which Keras' mean loss is the mean over words.
+
+    Padding weighs nothing. Keras divides by all positions of a replica's share of
+    the batch; the weights make that a division by the words of the whole batch, so
+    that any number of replicas gives the loss, and the gradients, of one.
+
+    Args:
+        inputs: of a padded batch, see `pose_task`; handed on.
+        targets: int32 `(batch, tokens)`.
+
+    Returns:
+        inputs, targets and `sample_weight`, float32 `(batch, tokens)`, mean 1.
+    """
+    mask = tf.cast(targets != PAD_ID, tf.float32)
+    return inputs, targets, mask / tf.reduce_mean(mask)
 
 
 def join_reference(example):

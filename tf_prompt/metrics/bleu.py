@@ -15,6 +15,9 @@ def corpus_bleu(
 ) -> float:
     """Scores all predictions as one text.
 
+    As in NLTK, a prediction of under four words counts as holding one longer
+    n-gram that is wrong: true prompts that short keep the score below 100.
+
     Args:
         references: true prompts, words joined by spaces.
         predictions: written prompts, in the order of `references`.
@@ -51,8 +54,7 @@ def _count_pair(reference: list[str], prediction: list[str]) -> list[int]:
         known = count_ngrams(reference, n)
         written = count_ngrams(prediction, n)
         matches.append(sum(min(c, known.get(g, 0)) for g, c in written.items()))
-        # NLTK counts one n-gram, never found, in a prediction too short to hold
-        # any; sacrebleu counts none. Only prompts under four words differ.
+        # NLTK's rule for a prediction too short to hold any; sacrebleu counts 0.
         totals.append(max(1, len(prediction) - n + 1))
     return [*matches, *totals, len(prediction), len(reference)]
 

@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+# 8 MB of weights for 50,000 examples; one at a time is 5 times slower.
+_RESAMPLES_AT_ONCE = 20
+
 
 def interval(
     statistics: np.ndarray,
@@ -42,9 +45,13 @@ def interval(
         )
     generator = np.random.default_rng(seed)
     sums = np.empty((resamples, *statistics.shape[1:]))
-    for i in range(resamples):
-        drawn = generator.integers(examples, size=examples)
-        sums[i] = np.bincount(drawn, minlength=examples) @ statistics
+    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
+        chunk = sums[start : start + _RESAMPLES_AT_ONCE]
+        weights = np.empty((len(chunk), examples))
+        for row in weights:
+            drawn = generator.integers(examples, size=examples)
+            row[:] = np.bincount(drawn, minlength=examples)
+        chunk[:] = weights @ statistics
     scores = sums / examples if score_sums is None else score_sums(sums)
     low, high = np.quantile(scores, [0.025, 0.975])
     return float(low), float(high)

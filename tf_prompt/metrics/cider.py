@@ -1,6 +1,7 @@
 """CIDEr-D: n-grams weighted by how rare they are among the true prompts."""
 
 import collections
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,14 +36,14 @@ def score_pairs(references: Sequence[str], predictions: Sequence[str]) -> np.nda
     check_pairs(references, predictions)
     known = [_count_all(reference) for reference in references]
     documents = collections.Counter(ngram for counts in known for ngram in counts)
-    idf = {ngram: np.log(len(known) / count) for ngram, count in documents.items()}
-    unseen = np.log(len(known))
+    idf = {ngram: math.log(len(known) / count) for ngram, count in documents.items()}
+    unseen = math.log(len(known))
     scores = np.empty(len(known))
     for i, (counts, prediction) in enumerate(zip(known, predictions, strict=True)):
         true = _weigh(counts, idf, unseen)
         written = _weigh(_count_all(prediction), idf, unseen)
         gap = len(references[i].split()) - len(prediction.split())
-        scores[i] = _similarity(true, written) * np.exp(-(gap**2) / (2 * SIGMA**2))
+        scores[i] = _similarity(true, written) * math.exp(-(gap**2) / (2 * SIGMA**2))
     return 10 * scores
 
 

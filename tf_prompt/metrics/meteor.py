@@ -49,7 +49,8 @@ def score_pairs(
     """Scores each prediction by its aligned words and how they hang together.
 
     A perfect prompt of m words gets 100 × (1 − 0.5 / m³), not 100: the penalty
-    for broken order counts the one unbroken run.
+    for broken order counts the one unbroken run. NLTK looks synonyms up by stem:
+    "auto" finds "car", "automobile" (stem "automobil") finds none.
 
     Args:
         references: true prompts, words joined by spaces.

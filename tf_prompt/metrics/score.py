@@ -48,11 +48,7 @@ def score(
             is unknown.
     """
     check_pairs(references, predictions)
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown:
-        raise ValueError(
-            f"metrics must be of {', '.join(METRICS)}. Received: {', '.join(unknown)}"
-        )
+    _check_names(metrics)
     measures: dict[str, Callable[[], Measured]] = {
         "bleu": lambda: _bleu(references, predictions),
         "meteor": lambda: _meteor(references, predictions),
@@ -69,6 +65,14 @@ def score(
             continue
         scores[name] = summarise(statistics, signature, score_sums, resamples, seed)
     return scores
+
+
+def _check_names(metrics: Sequence[str]) -> None:
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise ValueError(
+            f"metrics must be of {', '.join(METRICS)}. Received: {', '.join(unknown)}"
+        )
 
 
 def _bleu(references, predictions) -> Measured:

@@ -9,7 +9,8 @@ from tf_prompt import text
 from tf_prompt.config import FitConfig, settings
 from tf_prompt.data import dataset
 from tf_prompt.models import encoders, presets
-from tf_prompt.training import callbacks, losses, run_folder
+from tf_prompt.training import callbacks, run_folder
+from tf_prompt.training.accuracy import TokenAccuracy
 from tf_prompt.training.strategy import build_strategy
 
 
@@ -92,8 +93,9 @@ def compile_model(model: keras.Model, config: FitConfig, steps_per_epoch: int) -
         keras.optimizers.AdamW(
             schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm
         ),
-        loss=losses.TokenCrossentropy(),
-        metrics=[losses.TokenAccuracy()],
+        # Padding and the mean over words are in the weights of `weigh_words`.
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[TokenAccuracy()],
         # Batches differ in length: XLA would compile again for each.
         jit_compile=False,
     )
@@ -140,6 +142,7 @@ def _fit(model, config, run_dir, folder, vocabulary, steps_per_epoch, history):
         epochs=config.epochs,
         initial_epoch=done,
         steps_per_epoch=steps_per_epoch,
+        shuffle=False,
         verbose=0,
         callbacks=[
             callbacks.Progress(),

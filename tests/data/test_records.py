@@ -1,0 +1,100 @@
+import pytest
+import tensorflow as tf
+
+from tf_prompt.data import records
+
+RECORDS = [
+    records.Record("a.png", b"\xff\xd8 one", "Château, 東京!", ["château", "東京"]),
+    records.Record("b.png", b"\x00", "", []),
+]
+
+
+def write(path, items=RECORDS):
+    with records.ShardWriter(path) as shard:
+        for record in items:
+            shard.write(record)
+    return shard
+
+
+def test_records_survive_a_shard(tmp_path):
+    path = records.shard_path(tmp_path, "train", 3)
+    assert path.name == "train-00003.tfrecord"
+    assert write(path).num_records == 2
+    dataset = tf.data.TFRecordDataset([str(path)]).map(records.parse)
+    for record, read in zip(RECORDS, dataset.as_numpy_iterator(), strict=True):
+        assert read["image"] == record.image
+        assert read["image_id"].decode() == record.image_id
+        assert read["prompt"].decode() == record.prompt
+        assert [word.decode() for word in read["words"]] == record.words
+
+
+def test_parse_agrees_eagerly():
+    read = records.parse(records.serialise(RECORDS[0]))
+    assert read["words"].shape == (2,)
+    assert read["prompt"].numpy().decode() == RECORDS[0].prompt
+
+
+def test_serialised_records_are_the_same_each_time():
+    assert len({records.serialise(RECORDS[0]) for _ in range(5)}) == 1
+
+
+@pytest.mark.parametrize("cut", [1, 30])
+def test_truncated_shard_raises(tmp_path, cut):
+    path = tmp_path / "train-00000.tfrecord"
+    write(path)
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(tf.errors.DataLossError):
+        list(tf.data.TFRecordDataset([str(path)]))
+
+
+def test_changed_byte_raises(tmp_path):
+    path = tmp_path / "train-00000.tfrecord"
+    write(path)
+    data = bytearray(path.read_bytes())
+    data[40] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(tf.errors.DataLossError):
+        list(tf.data.TFRecordDataset([str(path)]))
+
+
+def test_writer_shows_a_shard_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "train-00000.tfrecord"
+    with records.ShardWriter(path) as shard:
+        shard.write(RECORDS[0])
+        assert not path.exists()
+        assert not list(tmp_path.glob("*.tfrecord"))
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_writer_leaves_nothing_after_an_exception(tmp_path):
+    with pytest.raises(RuntimeError, match="stop"):
+        with records.ShardWriter(tmp_path / "train-00000.tfrecord") as shard:
+            shard.write(RECORDS[0])
+            raise RuntimeError("stop")
+    assert not list(tmp_path.iterdir())
+
+
+def test_writer_keeps_the_old_shard_after_an_exception(tmp_path):
+    path = tmp_path / "train-00000.tfrecord"
+    write(path)
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError):
+        with records.ShardWriter(path):
+            raise RuntimeError
+    assert path.read_bytes() == before
+
+
+def test_shards_are_listed_in_order(tmp_path):
+    for index in (10, 2, 0):
+        write(records.shard_path(tmp_path, "train", index))
+    (tmp_path / "train-00001.tfrecord.7.part").touch()
+    (tmp_path / "test-00000.tfrecord").touch()
+    names = [path[-14:-9] for path in records.list_shards(tmp_path, "train")]
+    assert names == ["00000", "00002", "00010"]
+
+
+def test_absent_shards_say_how_to_write_them(tmp_path):
+    with pytest.raises(FileNotFoundError, match="pipelines.write_records --output"):
+        records.list_shards(tmp_path, "train")
+    with pytest.raises(FileNotFoundError, match="missing"):
+        records.list_shards(tmp_path / "missing", "train")
