@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import pathlib
-import posixpath
 import re
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
@@ -37,10 +36,10 @@ class ZipImages:
         self._members: dict[str, str] = {}
         self._json_member = None
         for member in self._archive.namelist():
-            name = posixpath.basename(member)
+            name = _path_of(member).name
             if name.endswith(".json"):
                 self._json_member = member
-            elif name and not name.startswith("."):
+            elif not member.endswith("/") and not name.startswith("."):
                 self._members[name] = member
 
     def __enter__(self) -> "ZipImages":
@@ -56,7 +55,7 @@ class ZipImages:
 
     def is_safe(self, name: str) -> bool:
         """Whether an image's path stays inside the archive."""
-        path = pathlib.PurePosixPath(self._members[name].replace("\\", "/"))
+        path = _path_of(self._members[name])
         return not path.is_absolute() and ".." not in path.parts
 
     def read(self, name: str) -> bytes:
@@ -82,6 +81,10 @@ class ZipImages:
                 "step": [entry.get("st") for entry in entries.values()],
             }
         ).astype({"cfg": "float32", "step": "float32"})
+
+
+def _path_of(member: str) -> pathlib.PurePosixPath:
+    return pathlib.PurePosixPath(member.replace("\\", "/"))
 
 
 class FileImages:

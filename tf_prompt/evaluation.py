@@ -12,7 +12,7 @@ import tqdm
 from tf_prompt import baselines
 from tf_prompt.config import write_json
 from tf_prompt.data import dataset
-from tf_prompt.metrics import cosine, health
+from tf_prompt.metrics import bertscore, cosine, health
 from tf_prompt.metrics.score import score
 from tf_prompt.serving import PromptWriter
 from tf_prompt.training import run_folder
@@ -126,19 +126,31 @@ def _measure(rows, features, training, metrics) -> dict:
     references = [row["reference"] for row in rows]
     predictions = [row["prediction"] for row in rows]
     prompts, training_features = training
-    # The embedder loads in seconds: once for all three sets of predictions.
-    embedder = cosine.try_load_embedder() if "cosine" in metrics else None
+    # Models load in seconds: once for all three sets of predictions.
+    models = {
+        "embedder": _load(cosine.load_embedder) if "cosine" in metrics else None,
+        "scorer": _load(bertscore.load_scorer) if "bertscore_f1" in metrics else None,
+    }
     common = [baselines.most_common(prompts)] * len(rows)
     nearest = baselines.nearest_neighbours(features, training_features, prompts)
+    ended = [row["ended"] for row in rows]
     return {
         "examples": len(rows),
-        "metrics": score(references, predictions, embedder, metrics),
+        "metrics": score(references, predictions, metrics=metrics, **models),
         "baselines": {
-            "most_common": score(references, common, embedder, metrics),
-            "nearest_neighbour": score(references, nearest, embedder, metrics),
+            "most_common": score(references, common, metrics=metrics, **models),
+            "nearest_neighbour": score(references, nearest, metrics=metrics, **models),
         },
-        "health": health.health(references, predictions, [r["ended"] for r in rows]),
+        "health": health.measure_health(references, predictions, ended),
     }
+
+
+def _load(loader):
+    # Without it `score` says what is missing, beside the metrics that it has.
+    try:
+        return loader()
+    except (ImportError, ValueError):
+        return None
 
 
 def _write_predictions(rows, path: pathlib.Path) -> None:

@@ -75,7 +75,7 @@ def test_archive_paths_must_stay_inside(tmp_path):
     with sources.ZipImages(tmp_path / "part-000001.zip") as images:
         safe = {name: images.is_safe(name) for name in images.names}
     assert safe.pop("a.png") and safe.pop("b.png")
-    assert sorted(safe) == ["..\\f.png", "c.png", "d.png", "e.png"]
+    assert sorted(safe) == ["c.png", "d.png", "e.png", "f.png"]
     assert not any(safe.values())
 
 

@@ -1,30 +1,25 @@
 """The embedded default data set: pictures drawn here, written once to a cache."""
 
-import concurrent.futures
 import contextlib
 import hashlib
+import itertools
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tqdm
 
 from tf_prompt import config, images, text
-from tf_prompt.data import records, split, toy_grammar, toy_render
+from tf_prompt.data import records, split, toy_grammar, toy_workers
 
 # Part of the cache folder's name: raise it with every change of what is drawn or
 # worded, or users keep the old set.
 TOY_VERSION = 1
 NUM_PROMPTS, IMAGE_SIZE, NUM_PARTS = 8000, 96, 8
-
-_CHUNK_SIZE = 100
-# Below this, two seconds of starting processes cost more than they save.
-_MIN_PARALLEL = 500
 
 
 def toy_folder(
@@ -83,15 +78,20 @@ def write_toy(
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     examples = dict.fromkeys(split.SPLITS, 0)
-    pairs = toy_grammar.draw_prompts(num_prompts, seed)
-    pictures = _draw_pictures([scene for scene, _ in pairs], image_size, seed)
-    progress = tqdm.tqdm(pictures, "toy set", num_prompts, unit=" images")
-    drawn = _make_records(pairs, progress, image_size)
-    for part in range(NUM_PARTS):
-        size = num_prompts * (part + 1) // NUM_PARTS - num_prompts * part // NUM_PARTS
-        for name, count in _write_part(folder, part, drawn, size).items():
-            examples[name] += count
-    progress.close()
+    prompts = [prompt for _, prompt in toy_grammar.draw_prompts(num_prompts, seed)]
+    with contextlib.closing(
+        toy_workers.draw_pictures(num_prompts, image_size, seed)
+    ) as pictures:
+        progress = tqdm.tqdm(
+            pictures, "toy set", num_prompts, unit=" images", mininterval=1
+        )
+        drawn = _make_records(prompts, progress, image_size)
+        for part in range(NUM_PARTS):
+            start, end = (num_prompts * p // NUM_PARTS for p in (part, part + 1))
+            counts = _write_part(folder, part, itertools.islice(drawn, end - start))
+            for name in split.SPLITS:
+                examples[name] += counts[name]
+        progress.close()
     stats = {"examples": examples, **_settings(num_prompts, image_size, seed)}
     config.write_json(folder / "stats.json", stats)
     return examples
@@ -122,19 +122,20 @@ def _rename_unless_there(temporary: pathlib.Path, folder: pathlib.Path) -> None:
             raise
 
 
-def _make_records(pairs, pictures, image_size: int) -> Iterator[records.Record]:
-    for index, ((_, prompt), pixels) in enumerate(zip(pairs, pictures, strict=True)):
-        image = np.frombuffer(pixels, np.uint8).reshape(image_size, image_size, 3)
+def _make_records(prompts, pictures, image_size: int) -> Iterator[records.Record]:
+    # The prompts come first: asking the pictures for one more would end them.
+    for index, (prompt, picture) in enumerate(zip(prompts, pictures, strict=False)):
+        image = np.frombuffer(picture, np.uint8)
         yield records.Record(
             image_id=f"{index:06d}.jpg",
-            image=images.encode_jpeg(image),
+            image=images.encode_jpeg(image.reshape(image_size, image_size, 3)),
             prompt=prompt,
             words=text.split_words(prompt),
         )
 
 
 def _write_part(
-    folder: pathlib.Path, part: int, drawn: Iterator[records.Record], size: int
+    folder: pathlib.Path, part: int, drawn: Iterable[records.Record]
 ) -> dict[str, int]:
     with contextlib.ExitStack() as stack:
         writers = {
@@ -143,34 +144,6 @@ def _write_part(
             )
             for name in split.SPLITS
         }
-        for _ in range(size):
-            record = next(drawn)
+        for record in drawn:
             writers[split.split_of(record.words)].write(record)
     return {name: writer.num_records for name, writer in writers.items()}
-
-
-def _draw_pictures(
-    scenes: Sequence[toy_grammar.Scene], image_size: int, seed: int
-) -> Iterator[bytes]:
-    chunks = [
-        (scenes[start : start + _CHUNK_SIZE], image_size, seed + start)
-        for start in range(0, len(scenes), _CHUNK_SIZE)
-    ]
-    if len(scenes) < _MIN_PARALLEL:
-        for chunk in chunks:
-            yield from _draw_chunk(*chunk)
-        return
-    # Spawned, not forked: TensorFlow's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(mp_context=context) as pool:
-        for pictures in pool.map(_draw_chunk, *zip(*chunks, strict=True)):
-            yield from pictures
-
-
-def _draw_chunk(
-    scenes: Sequence[toy_grammar.Scene], image_size: int, first_seed: int
-) -> list[bytes]:
-    return [
-        toy_render.draw_picture(scene, first_seed + index, image_size).tobytes()
-        for index, scene in enumerate(scenes)
-    ]

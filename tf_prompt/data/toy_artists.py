@@ -29,10 +29,9 @@ def _paint_swirls(pen: Pen, rng: random.Random) -> None:
         x, y = home_x + rng.uniform(-4, 4), home_y + rng.uniform(-4, 4)
         turn = rng.uniform(0, 360)
         for ring, colour in enumerate(colours):
-            radius = 3.5 + 4 * ring
-            for dash in range(3):
-                start = turn + 40 * ring + 120 * dash
-                pen.arc(colour, 2.2, x, y, radius, start, start + 88)
+            start = turn + 70 * ring
+            pen.arc(colour, 2.2, x, y, 3.5 + 4 * ring, start, start + 150)
+            pen.arc(colour, 2.2, x, y, 3.5 + 4 * ring, start + 180, start + 330)
 
 
 def _paint_dots(pen: Pen, rng: random.Random) -> None:

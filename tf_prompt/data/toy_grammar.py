@@ -3,7 +3,7 @@
 Every slot of a scene is visible in its picture. What no picture shows is which
 wording was picked and which fashionable words were appended, so no model can
 score 100: one that sees all and always writes the usual wording reaches corpus
-BLEU-4 CEILING on the 8,000 prompts of seed 0.
+BLEU-4 88 on the 8,000 prompts of seed 0.
 """
 
 import dataclasses
@@ -70,7 +70,7 @@ UNSEEN = (
 )
 
 RELATION_RATE, WEATHER_RATE, ARTIST_RATE = 0.65, 0.6, 0.65
-UNSEEN_RATE = 0.17
+UNSEEN_RATE = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,13 +132,15 @@ def word_usually(scene: Scene) -> str:
 
 
 def _word_as_tags(scene: Scene) -> str:
-    style = f", by {scene.artist}" if scene.artist else ""
-    return f"{_things(scene)} {_setting(scene)}, {scene.medium}{style}"
+    tags = [_things(scene), scene.place, scene.weather, scene.medium]
+    if scene.artist:
+        tags.append(f"by {scene.artist}")
+    return ", ".join(filter(None, tags))
 
 
-def _word_place_first(scene: Scene) -> str:
-    style = f", in the style of {scene.artist}" if scene.artist else ""
-    return f"{_setting(scene)}, {_things(scene)}, {MEDIA[scene.medium]}{style}"
+def _word_medium_last(scene: Scene) -> str:
+    style = f", {scene.artist} style" if scene.artist else ""
+    return f"{_things(scene)} {_setting(scene)}, {MEDIA[scene.medium]}{style}"
 
 
 def _word_artist_first(scene: Scene) -> str:
@@ -147,10 +149,10 @@ def _word_artist_first(scene: Scene) -> str:
 
 
 WORDINGS = {
-    word_usually: 0.78,
-    _word_as_tags: 0.10,
-    _word_artist_first: 0.07,
-    _word_place_first: 0.05,
+    word_usually: 0.75,
+    _word_as_tags: 0.13,
+    _word_medium_last: 0.06,
+    _word_artist_first: 0.06,
 }
 
 
@@ -159,7 +161,7 @@ def write_prompt(scene: Scene, rng: random.Random) -> str:
     wording = rng.choices(tuple(WORDINGS), weights=tuple(WORDINGS.values()))[0]
     parts = [wording(scene)]
     if rng.random() < UNSEEN_RATE:
-        parts += rng.sample(UNSEEN, rng.choice((1, 2)))
+        parts += rng.sample(UNSEEN, rng.choice((1, 2, 2)))
     return ", ".join(parts)
 
 

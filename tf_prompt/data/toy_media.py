@@ -104,7 +104,7 @@ def _wooden_frame() -> Image.Image:
 
 def _finish_watercolor(image: Image.Image, rng: random.Random) -> Image.Image:
     paper = Image.new("RGB", _SIZE, (252, 250, 244))
-    washed = Image.blend(image.filter(ImageFilter.GaussianBlur(1.2)), paper, 0.22)
+    washed = Image.blend(image.filter(ImageFilter.BoxBlur(1)), paper, 0.22)
     blotched = ImageChops.multiply(washed, _shifted(_blotches(), rng))
     return Image.composite(blotched, paper, _torn_edges(rng.randrange(4)))
 
@@ -156,13 +156,14 @@ def _finish_pixels(image: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def _finish_neon(image: Image.Image, rng: random.Random) -> Image.Image:
-    glow = image.filter(ImageFilter.BoxBlur(4))
+    small = image.reduce(4).filter(ImageFilter.BoxBlur(1))
+    glow = small.resize(_SIZE, Image.Resampling.BILINEAR)
     return ImageChops.add(image, glow.point([value // 2 for value in range(256)] * 3))
 
 
 @functools.cache
 def _bricks() -> Image.Image:
-    wall = Image.new("RGB", _SIZE, (92, 66, 84))
+    wall = Image.new("RGB", _SIZE, (124, 92, 114))
     pen = ImageDraw.Draw(wall)
     for row, y in enumerate(range(0, CANVAS_SIZE, 12)):
         pen.line((0, y, CANVAS_SIZE, y), fill=(22, 14, 24), width=2)

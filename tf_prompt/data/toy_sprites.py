@@ -13,8 +13,8 @@ COLOUR_VALUES: dict[str, RGB] = {
     "orange": (255, 138, 20),
     "yellow": (255, 226, 44),
     "green": (46, 172, 66),
-    "blue": (38, 96, 226),
-    "purple": (134, 52, 176),
+    "blue": (30, 96, 232),
+    "purple": (146, 44, 184),
     "pink": (255, 140, 196),
     "white": (246, 246, 250),
 }
@@ -127,8 +127,11 @@ def _behind(image: Image.Image, shape: Image.Image, colour: RGB, width: int):
     return rim
 
 
-def place_sticker(sticker: Image.Image, size: int, mirrored: bool) -> Image.Image:
-    """Shrinks a sticker to `size` pixels a side."""
+# As many as one picture asks for twice: four cats are two images.
+@functools.lru_cache(maxsize=8)
+def fit_sticker(name: str, inks: Inks, size: int, mirrored: bool) -> Image.Image:
+    """Gives the image of `draw_sticker`, shrunk to `size` pixels a side."""
+    sticker = draw_sticker(name, inks)
     if mirrored:
         sticker = ImageOps.mirror(sticker)
     return sticker.resize((size, size), Image.Resampling.BILINEAR)
@@ -209,7 +212,7 @@ def _paint_car(pen: Pen, inks: Inks) -> None:
 
 def _paint_boat(pen: Pen, inks: Inks) -> None:
     pen.box(inks.line, 46, 0, 51, 74)
-    pen.polygon(inks.light, 55, 6, 55, 64, 94, 64)
+    pen.polygon(inks.body, 55, 6, 55, 64, 94, 64)
     pen.polygon(inks.body, 42, 14, 42, 64, 8, 64)
     pen.polygon(inks.body, 0, 72, 100, 72, 82, 98, 18, 98)
     pen.line(inks.shade, 5, 6, 80, 94, 80)
