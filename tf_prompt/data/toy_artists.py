@@ -8,7 +8,7 @@ from PIL import Image
 from tf_prompt.data.toy_places import SCALE, UNITS
 from tf_prompt.data.toy_sprites import Pen
 
-_FRAME_WIDTH = 9
+_FRAME_WIDTH = 8
 
 
 def paint_behind(image: Image.Image, artist: str | None, rng: random.Random) -> None:
@@ -102,5 +102,11 @@ def _paint_lilies(pen: Pen, rng: random.Random) -> None:
         pen.oval((255, 240, 160), x, y - 1.6, 1.3)
 
 
-_BEHIND = {"van gogh": _paint_swirls, "kusama": _paint_dots, "klimt": _paint_gold}
-_BEFORE = {"mondrian": _paint_frame, "hokusai": _paint_wave, "monet": _paint_lilies}
+_BEHIND = {
+    "van gogh": _paint_swirls,
+    "kusama": _paint_dots,
+    "klimt": _paint_gold,
+    "hokusai": _paint_wave,
+    "monet": _paint_lilies,
+}
+_BEFORE = {"mondrian": _paint_frame}

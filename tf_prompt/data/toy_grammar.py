@@ -36,6 +36,9 @@ SUBJECTS = {
     "flower": "flowers",
     "teapot": "teapots",
 }
+# Other things than the subjects, or one cat above one boat and one boat below one
+# cat would be the same picture.
+OTHERS = ("star", "heart", "crown", "balloon", "umbrella", "gift")
 COUNTS = {1: "a", 2: "two", 3: "three", 4: "four"}
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
 # Training flips pictures, so a relation must be true of the mirror image too.
@@ -83,7 +86,7 @@ class Scene:
         count: how many subjects, 1 to 4.
         colour: of the subjects, one of `COLOURS`; None in one ink.
         relation: where the subjects are from `other`; None leaves it out.
-        other: a second, smaller thing, another key of `SUBJECTS`.
+        other: a second thing, one of `OTHERS`.
         other_colour: its colour.
         place: a key of `PLACES`.
         weather: a key of `WEATHERS`, or None for a plain day.
@@ -106,7 +109,7 @@ def draw_scene(rng: random.Random) -> Scene:
     """Draws every slot at random, each of its values equally often."""
     medium = rng.choice(tuple(MEDIA))
     coloured = medium not in ONE_INK
-    subject, other = rng.sample(tuple(SUBJECTS), 2)
+    subject, other = rng.choice(tuple(SUBJECTS)), rng.choice(OTHERS)
     colour, other_colour = rng.choice(COLOURS), rng.choice(COLOURS)
     related = rng.random() < RELATION_RATE
     place = rng.choice(tuple(PLACES))
@@ -187,16 +190,16 @@ def draw_prompts(num_prompts: int, seed: int) -> list[tuple[Scene, str]]:
 
 
 def _things(scene: Scene) -> str:
-    subjects = _noun_phrase(scene.count, scene.colour, scene.subject)
+    noun = scene.subject if scene.count == 1 else SUBJECTS[scene.subject]
+    subjects = _noun_phrase(scene.count, scene.colour, noun)
     if scene.relation is None:
         return subjects
-    other = " ".join(filter(None, ("a small", scene.other_colour, scene.other)))
+    other = _noun_phrase(1, scene.other_colour, scene.other)
     return f"{subjects} {scene.relation} {other}"
 
 
-def _noun_phrase(count: int, colour: str | None, subject: str) -> str:
-    noun = subject if count == 1 else SUBJECTS[subject]
-    phrase = " ".join(filter(None, (colour, noun)))
+def _noun_phrase(count: int, colour: str | None, noun: str) -> str:
+    phrase = f"{colour} {noun}" if colour else noun
     article = "an" if count == 1 and phrase[0] in "aeiou" else COUNTS[count]
     return f"{article} {phrase}"
 

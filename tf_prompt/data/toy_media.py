@@ -175,7 +175,7 @@ def _bricks() -> Image.Image:
 def _finish_polaroid(image: Image.Image, rng: random.Random) -> Image.Image:
     faded = ImageEnhance.Color(image).enhance(0.85)
     dimmed = ImageChops.multiply(faded, _vignette())
-    return _framed(dimmed, _polaroid_paper(), (7, 6, UNITS - 7, UNITS - 17))
+    return _framed(dimmed, _polaroid_paper(), (5, 4, UNITS - 5, UNITS - 13))
 
 
 @functools.cache

@@ -9,9 +9,8 @@ from tf_prompt.data import toy_artists, toy_media, toy_places, toy_sprites
 from tf_prompt.data.toy_grammar import Scene
 from tf_prompt.data.toy_places import CANVAS_SIZE, SCALE
 
-# In units of a 96th of the side. The second thing is always the smaller one, so
-# that one cat above a boat and one boat below a cat are not the same picture.
-_OTHER_SIZE = 23
+# In units of a 96th of the side.
+_OTHER_SIZE = 26
 
 
 def draw_picture(scene: Scene, seed: int, image_size: int) -> Image.Image:
@@ -63,20 +62,20 @@ def _stick(image, name: str, inks, size: float, place, rng: random.Random) -> No
 def _place_other(relation: str, side: int, rng: random.Random) -> tuple[float, float]:
     if relation == "beside":
         return 48 + 30 * side, 48 + rng.uniform(-8, 8)
-    return 48 + rng.uniform(-22, 22), 73 if relation == "above" else 23
+    return 48 + rng.uniform(-20, 20), 74 if relation == "above" else 22
 
 
 @functools.cache
 def arrange(count: int, relation: str | None, side: int):
     """Gives the size of the subjects, and the centre x, y of each."""
     if relation is None:
-        size, spread_x, spread_y, x, y = (56, 38, 32, 30)[count - 1], 19, 17, 48, 47
+        size, spread_x, spread_y, x, y = (56, 38, 34, 32)[count - 1], 19, 18, 48, 48
     elif relation == "beside":
-        size, spread_x, spread_y = (44, 33, 28, 26)[count - 1], 14, 16
+        size, spread_x, spread_y = (46, 34, 28, 27)[count - 1], 14, 16
         x, y = 48 - 14 * side, 48
     else:
-        size, spread_x, spread_y = (42, 34, 27, 25)[count - 1], 18, 12
-        x, y = 48, 36 if relation == "above" else 59
+        size, spread_x, spread_y = (44, 35, 28, 26)[count - 1], 19, 13
+        x, y = 48, 35 if relation == "above" else 61
     if count == 1:
         return size, ((x, y),)
     if count == 2 and relation == "beside":

@@ -1,4 +1,4 @@
-"""The toy set's things: twelve stickers drawn in a palette of four inks."""
+"""The toy set's things: eighteen stickers drawn in a palette of four inks."""
 
 import dataclasses
 import functools
@@ -102,7 +102,7 @@ def draw_sticker(name: str, inks: Inks) -> Image.Image:
     """Draws one thing, outlined, on a transparent square.
 
     Args:
-        name: a subject of `toy_grammar.SUBJECTS`.
+        name: one of `toy_grammar.SUBJECTS` or `toy_grammar.OTHERS`.
         inks: its colours.
 
     Returns:
@@ -275,6 +275,57 @@ def _paint_teapot(pen: Pen, inks: Inks) -> None:
     pen.oval(inks.light, 40, 56, 8, 12)
 
 
+def _paint_star(pen: Pen, inks: Inks) -> None:
+    points = []
+    for corner in range(10):
+        angle = math.radians(36 * corner - 90)
+        radius = 24 if corner % 2 else 54
+        points += [50 + radius * math.cos(angle), 54 + radius * math.sin(angle)]
+    pen.polygon(inks.body, *points)
+
+
+def _paint_heart(pen: Pen, inks: Inks) -> None:
+    pen.oval(inks.body, 26, 32, 27)
+    pen.oval(inks.body, 74, 32, 27)
+    pen.polygon(inks.body, 3, 44, 50, 100, 97, 44, 74, 28, 50, 34, 26, 28)
+    pen.oval(inks.light, 24, 28, 8)
+
+
+def _paint_crown(pen: Pen, inks: Inks) -> None:
+    spikes = (-2, 18, 26, 50, 50, 8, 74, 50, 102, 18, 90, 92)
+    pen.polygon(inks.body, *spikes, 10, 92)
+    pen.box(inks.shade, 9, 78, 91, 92)
+    for x, y in ((0, 16), (50, 6), (100, 16)):
+        pen.oval(inks.light, x, y, 7)
+
+
+def _paint_balloon(pen: Pen, inks: Inks) -> None:
+    pen.line(inks.line, 4, 50, 70, 44, 82, 54, 92, 48, 104)
+    pen.polygon(inks.body, 50, 64, 40, 80, 60, 80)
+    pen.oval(inks.body, 50, 34, 33, 38)
+    pen.oval(inks.light, 38, 22, 7, 11)
+
+
+def _paint_umbrella(pen: Pen, inks: Inks) -> None:
+    pen.line(inks.line, 7, 50, 40, 50, 92)
+    pen.arc(inks.line, 7, 60, 90, 13, 0, 180)
+    pen.pie(inks.body, 50, 52, 52, 180, 360)
+    pen.pie(inks.shade, 50, 52, 52, 245, 295)
+    for x in (15.5, 50, 84.5):
+        pen.oval((0, 0, 0, 0), x, 55, 17, 8)
+    pen.line(inks.line, 7, 50, 46, 50, 92)
+
+
+def _paint_gift(pen: Pen, inks: Inks) -> None:
+    for side in (-1, 1):
+        bow = (50, 24, 50 + 34 * side, 0, 50 + 34 * side, 30)
+        pen.polygon(inks.shade, *bow)
+    pen.box(inks.body, 2, 26, 98, 48)
+    pen.box(inks.body, 8, 48, 92, 100)
+    pen.line(inks.line, 3, 4, 48, 96, 48)
+    pen.box(inks.light, 42, 26, 58, 100)
+
+
 _PAINTERS = {
     "cat": _paint_cat,
     "fish": _paint_fish,
@@ -288,4 +339,10 @@ _PAINTERS = {
     "mushroom": _paint_mushroom,
     "flower": _paint_flower,
     "teapot": _paint_teapot,
+    "star": _paint_star,
+    "heart": _paint_heart,
+    "crown": _paint_crown,
+    "balloon": _paint_balloon,
+    "umbrella": _paint_umbrella,
+    "gift": _paint_gift,
 }
