@@ -70,3 +70,26 @@ def tiny_shards(tmp_path_factory) -> pathlib.Path:
                     for place in PLACES:
                         shard.write(draw_record(colour, place, index))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_shards, tmp_path_factory) -> pathlib.Path:
+    """The folder of a run that has learned `tiny_shards` by heart."""
+    from tf_prompt.config import FitConfig
+    from tf_prompt.training import loop, strategy
+
+    run_dir = tmp_path_factory.mktemp("tiny_run") / "run"
+    config = FitConfig(
+        data=str(tiny_shards),
+        epochs=40,
+        batch_size=8,
+        learning_rate=5e-3,
+        warmup_steps=5,
+        max_words=5,
+        rotation_degrees=0.0,
+        flip=False,
+        erasing_rate=0.0,
+        set=("image_size=32", "conv_filters=(8, 16)", "embedding_dim=32"),
+    )
+    loop.train(config, run_dir, strategy.build_strategy(["CPU:0"]))
+    return run_dir

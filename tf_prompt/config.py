@@ -78,7 +78,8 @@ def _add_argument(parser, field, hint) -> None:
     else:
         argument["type"] = _without_none(hint)
     if argument.get("action") == "append":
-        argument.pop("nargs", None)
+        argument.pop("nargs")
+        argument["default"] = list(field.default)
     parser.add_argument(name, **argument)
 
 

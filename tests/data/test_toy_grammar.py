@@ -18,7 +18,7 @@ SCENE = Scene(
     count=2,
     colour="red",
     relation="above",
-    other="boat",
+    other="star",
     other_colour="blue",
     place="beach",
     weather="sunset",
@@ -38,7 +38,7 @@ def words(pairs):
 
 def test_usual_wording():
     assert toy_grammar.word_usually(SCENE) == (
-        "an oil painting of two red cats above a small blue boat on the beach "
+        "an oil painting of two red cats above a blue star on the beach "
         "at sunset, in the style of monet"
     )
 
@@ -139,6 +139,11 @@ def test_stated_ceiling(pairs, words):
     score = 100 * corpus_bleu([[prompt] for prompt in words[:2000]], usual)
     stated = int(re.search(r"BLEU-4 (\d+)", toy_grammar.__doc__)[1])
     assert abs(score - stated) < 1
+
+
+def test_no_subject_is_also_an_other():
+    # One cat above one star must not also be one star below one cat.
+    assert not set(toy_grammar.SUBJECTS) & set(toy_grammar.OTHERS)
 
 
 def test_weather_stays_out_of_doors():

@@ -18,7 +18,7 @@ CHANGES = [
     {"relation": "below"},
     {"relation": "beside"},
     ALONE,
-    *({"other": other} for other in toy_grammar.SUBJECTS if other != "boat"),
+    *({"other": other} for other in toy_grammar.OTHERS if other != "star"),
     *({"other_colour": colour} for colour in toy_grammar.COLOURS if colour != "blue"),
     *({"place": place} for place in toy_grammar.PLACES if place != "beach"),
     *({"weather": weather} for weather in (None, "night", "rain", "fog", "rainbow")),
@@ -40,19 +40,6 @@ def test_each_slot_changes_the_picture(change):
     changed = dataclasses.replace(SCENE, **change)
     # 46 of 96 x 96 pixels: a patch of 7 x 7, a small thing's coloured part.
     assert _changed_share(draw(SCENE), draw(changed)) > 0.005
-
-
-def test_an_opposite_relation_is_another_picture():
-    one = dataclasses.replace(SCENE, count=1)
-    opposite = dataclasses.replace(
-        one,
-        subject="boat",
-        colour="blue",
-        relation="below",
-        other="cat",
-        other_colour="red",
-    )
-    assert _changed_share(draw(one), draw(opposite)) > 0.05
 
 
 def test_the_same_scene_and_seed_give_the_same_pixels():
@@ -92,4 +79,5 @@ def test_things_stay_inside_the_picture():
         size, places = toy_render.arrange(count, relation, side)
         assert len(places) == count
         for position in itertools.chain.from_iterable(places):
-            assert 6 < position - size / 2 and position + size / 2 < 90
+            # Two units more than seeds move and grow them.
+            assert 6 <= position - size / 2 and position + size / 2 <= 90

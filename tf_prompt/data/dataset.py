@@ -15,8 +15,14 @@ _OPEN_SHARDS = 4
 
 
 def find_data(data: str) -> pathlib.Path:
-    """Gives the folder of shards that `--data` names; writes the toy set if absent."""
-    return toy.toy_folder() if data == "toy" else pathlib.Path(data)
+    """Gives the folder of shards that `--data` names; writes the toy set if absent.
+
+    Raises:
+        FileNotFoundError: if the folder holds no training shard.
+    """
+    folder = toy.toy_folder() if data == "toy" else pathlib.Path(data)
+    records.list_shards(folder, "train")
+    return folder
 
 
 def count_words(folder: str | pathlib.Path) -> tuple[collections.Counter, int]:

@@ -79,19 +79,15 @@ def write_toy(
     folder.mkdir(parents=True, exist_ok=True)
     examples = dict.fromkeys(split.SPLITS, 0)
     prompts = [prompt for _, prompt in toy_grammar.draw_prompts(num_prompts, seed)]
-    with contextlib.closing(
-        toy_workers.draw_pictures(num_prompts, image_size, seed)
-    ) as pictures:
-        progress = tqdm.tqdm(
-            pictures, "toy set", num_prompts, unit=" images", mininterval=1
-        )
-        drawn = _make_records(prompts, progress, image_size)
+    pictures = toy_workers.draw_pictures(num_prompts, image_size, seed)
+    bar = tqdm.tqdm(total=num_prompts, desc="toy set", unit=" images", mininterval=1)
+    with contextlib.closing(pictures), bar:
+        drawn = _make_records(prompts, pictures, image_size)
         for part in range(NUM_PARTS):
             start, end = (num_prompts * p // NUM_PARTS for p in (part, part + 1))
-            counts = _write_part(folder, part, itertools.islice(drawn, end - start))
-            for name in split.SPLITS:
-                examples[name] += counts[name]
-        progress.close()
+            own = itertools.islice(drawn, end - start)
+            for name, count in _write_part(folder, part, own, bar).items():
+                examples[name] += count
     stats = {"examples": examples, **_settings(num_prompts, image_size, seed)}
     config.write_json(folder / "stats.json", stats)
     return examples
@@ -123,8 +119,7 @@ def _rename_unless_there(temporary: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def _make_records(prompts, pictures, image_size: int) -> Iterator[records.Record]:
-    # The prompts come first: asking the pictures for one more would end them.
-    for index, (prompt, picture) in enumerate(zip(prompts, pictures, strict=False)):
+    for index, (prompt, picture) in enumerate(zip(prompts, pictures, strict=True)):
         image = np.frombuffer(picture, np.uint8)
         yield records.Record(
             image_id=f"{index:06d}.jpg",
@@ -135,7 +130,7 @@ def _make_records(prompts, pictures, image_size: int) -> Iterator[records.Record
 
 
 def _write_part(
-    folder: pathlib.Path, part: int, drawn: Iterable[records.Record]
+    folder: pathlib.Path, part: int, drawn: Iterable[records.Record], bar: tqdm.tqdm
 ) -> dict[str, int]:
     with contextlib.ExitStack() as stack:
         writers = {
@@ -146,4 +141,5 @@ def _write_part(
         }
         for record in drawn:
             writers[split.split_of(record.words)].write(record)
+            bar.update()
     return {name: writer.num_records for name, writer in writers.items()}

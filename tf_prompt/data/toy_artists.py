@@ -1,4 +1,4 @@
-"""The toy set's six artists: what each adds behind and before the things."""
+"""The toy set's six artists: what each adds near the borders of a picture."""
 
 import math
 import random
@@ -18,41 +18,45 @@ def paint_behind(image: Image.Image, artist: str | None, rng: random.Random) -> 
 
 
 def paint_before(image: Image.Image, artist: str | None, rng: random.Random) -> None:
-    """Draws the artist's hand over the things, near the borders only."""
+    """Draws the artist's hand over the things; None leaves them."""
     if artist in _BEFORE:
         _BEFORE[artist](Pen(image, SCALE), rng)
 
 
 def _paint_swirls(pen: Pen, rng: random.Random) -> None:
     colours = ((250, 214, 84), (238, 240, 226), (70, 120, 206), (30, 60, 140))
-    for home_x, home_y in ((14, 14), (82, 16), (48, 10), (12, 50), (84, 54), (46, 84)):
-        x, y = home_x + rng.uniform(-4, 4), home_y + rng.uniform(-4, 4)
+    for home_x, home_y in ((11, 11), (85, 11), (48, 6), (8, 48), (88, 48)):
+        x, y = home_x + rng.uniform(-3, 3), home_y + rng.uniform(-3, 3)
         turn = rng.uniform(0, 360)
         for ring, colour in enumerate(colours):
-            start = turn + 70 * ring
-            pen.arc(colour, 2.2, x, y, 3.5 + 4 * ring, start, start + 150)
-            pen.arc(colour, 2.2, x, y, 3.5 + 4 * ring, start + 180, start + 330)
+            start, radius = turn + 70 * ring, 3 + 3.4 * ring
+            pen.arc(colour, 2.2, x, y, radius, start, start + 150)
+            pen.arc(colour, 2.2, x, y, radius, start + 180, start + 330)
 
 
 def _paint_dots(pen: Pen, rng: random.Random) -> None:
-    shift_x, shift_y = rng.uniform(-6, 0), rng.uniform(-6, 0)
-    for row in range(8):
-        for column in range(7):
-            x = shift_x + 17 * column + 8.5 * (row % 2)
-            colour = (230, 30, 60) if (row // 2 + column) % 2 else (255, 250, 250)
-            pen.oval(colour, x, shift_y + 14 * row, 3.6)
+    shift = rng.uniform(-4, 4)
+    for step in range(-1, 10):
+        along, colour = shift + 12 * step, ((230, 30, 60), (255, 250, 250))[step % 2]
+        for depth, radius in ((4, 4.4), (14, 2.6)):
+            for x, y in _mirror_four(along, depth):
+                pen.oval(colour, x, y, radius)
 
 
 def _paint_gold(pen: Pen, rng: random.Random) -> None:
     golds = ((222, 170, 40), (250, 210, 90), (184, 128, 24))
-    for row in range(0, UNITS, 12):
-        for column in range(0, UNITS, 12):
-            if rng.random() < 0.45:
-                continue
-            x, y = column + rng.uniform(0, 3), row + rng.uniform(0, 3)
-            pen.box(rng.choice(golds), x, y, x + 8.5, y + 8.5)
-            pen.box((40, 30, 24), x + 2, y + 2, x + 6.5, y + 6.5)
-            pen.box((255, 236, 170), x + 3.4, y + 3.4, x + 5.2, y + 5.2)
+    shift = rng.uniform(-4, 4)
+    for step in range(-1, 10):
+        for x, y in _mirror_four(shift + 11 * step, 6):
+            pen.box(rng.choice(golds), x - 5, y - 5, x + 5, y + 5)
+            pen.box((40, 30, 24), x - 3, y - 3, x + 3, y + 3)
+            pen.box((255, 236, 170), x - 1.4, y - 1.4, x + 1.4, y + 1.4)
+
+
+def _mirror_four(along: float, depth: float):
+    """Gives one point on each border, `depth` units from it."""
+    far = UNITS - depth
+    return (along, depth), (along, far), (depth, along), (far, along)
 
 
 def _paint_frame(pen: Pen, rng: random.Random) -> None:

@@ -25,20 +25,16 @@ ONE_INK = ("pencil sketch", "blueprint")
 SUBJECTS = {
     "cat": "cats",
     "fish": "fish",
-    "bird": "birds",
     "butterfly": "butterflies",
     "house": "houses",
     "car": "cars",
-    "boat": "boats",
     "rocket": "rockets",
-    "robot": "robots",
     "mushroom": "mushrooms",
     "flower": "flowers",
-    "teapot": "teapots",
 }
 # Other things than the subjects, or one cat above one boat and one boat below one
 # cat would be the same picture.
-OTHERS = ("star", "heart", "crown", "balloon", "umbrella", "gift")
+OTHERS = ("star", "heart", "crown", "balloon", "gift")
 COUNTS = {1: "a", 2: "two", 3: "three", 4: "four"}
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
 # Training flips pictures, so a relation must be true of the mirror image too.

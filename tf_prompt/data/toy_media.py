@@ -37,16 +37,12 @@ def prepare_background(
 ) -> Image.Image:
     """Brings a background into the medium, before the things are put on it."""
     if medium == "pencil sketch":
-        grey = ImageOps.autocontrast(image.convert("L"))
-        return ImageOps.colorize(grey, (120, 120, 120), WHITE)
+        return _hatch(ImageOps.autocontrast(image.convert("L")), rng)
     if medium == "blueprint":
         grey = ImageOps.autocontrast(image.convert("L"))
         return ImageOps.colorize(grey, (8, 24, 84), (120, 164, 236))
-    if medium == "neon sign":
-        return ImageChops.multiply(image, _bricks())
-    if medium == "stained glass window":
-        return ImageChops.multiply(image, _shifted(_lead(), rng))
-    return image
+    texture = _TEXTURES.get(medium)
+    return ImageChops.multiply(image, _shifted(texture(), rng)) if texture else image
 
 
 def finish(image: Image.Image, medium: str, rng: random.Random) -> Image.Image:
@@ -77,8 +73,7 @@ def _framed(image: Image.Image, paper: Image.Image, box) -> Image.Image:
 
 
 def _finish_oil(image: Image.Image, rng: random.Random) -> Image.Image:
-    canvas = ImageChops.multiply(image, _shifted(_weave(), rng))
-    return _framed(canvas, _wooden_frame(), (5, 5, UNITS - 5, UNITS - 5))
+    return _framed(image, _wooden_frame(), (5, 5, UNITS - 5, UNITS - 5))
 
 
 @functools.cache
@@ -89,7 +84,7 @@ def _weave() -> Image.Image:
         for x in range(0, CANVAS_SIZE, 6):
             over = (x + y) // 6 % 2
             box = (x, y, x + 5, y + 1) if over else (x, y, x + 1, y + 5)
-            pen.rectangle(box, fill=204)
+            pen.rectangle(box, fill=178)
     return texture.convert("RGB")
 
 
@@ -132,12 +127,16 @@ def _torn_edges(seed: int) -> Image.Image:
     return mask.filter(ImageFilter.GaussianBlur(1.5))
 
 
-def _finish_sketch(image: Image.Image, rng: random.Random) -> Image.Image:
-    grey = image.convert("L")
-    darkness = grey.point([max(0, 3 * (210 - value)) for value in range(256)])
+def _hatch(grey: Image.Image, rng: random.Random) -> Image.Image:
+    darkness = grey.point([max(0, 255 - 2 * value) for value in range(256)])
+    pale = grey.point([120 + value * 135 // 255 for value in range(256)])
     blank = Image.new("L", _SIZE, 255)
     strokes = Image.composite(_shifted(_hatching(), rng), blank, darkness)
-    return ImageChops.multiply(grey, strokes).convert("RGB")
+    return ImageChops.multiply(pale, strokes).convert("RGB")
+
+
+def _finish_sketch(image: Image.Image, rng: random.Random) -> Image.Image:
+    return image.convert("L").convert("RGB")
 
 
 @functools.cache
@@ -196,8 +195,7 @@ def _polaroid_paper() -> Image.Image:
 
 def _finish_comic(image: Image.Image, rng: random.Random) -> Image.Image:
     bright = ImageEnhance.Color(ImageOps.posterize(image, 3)).enhance(1.5)
-    dotted = ImageChops.multiply(bright, _shifted(_halftone(), rng))
-    return _framed(dotted, _comic_paper(), (5, 5, UNITS - 5, UNITS - 5))
+    return _framed(bright, _comic_paper(), (5, 5, UNITS - 5, UNITS - 5))
 
 
 @functools.cache
@@ -206,7 +204,7 @@ def _halftone() -> Image.Image:
     pen = ImageDraw.Draw(texture)
     for row, y in enumerate(range(0, CANVAS_SIZE, 6)):
         for x in range(6 * (row % 2), CANVAS_SIZE, 12):
-            pen.ellipse((x, y, x + 4, y + 4), fill=165)
+            pen.ellipse((x, y, x + 4, y + 4), fill=140)
     return texture.convert("RGB")
 
 
@@ -257,6 +255,13 @@ def _grid() -> Image.Image:
     return texture
 
 
+# Behind the things only, which must stay clear at a seventh of a picture's side.
+_TEXTURES: dict[str, Callable] = {
+    "oil painting": _weave,
+    "neon sign": _bricks,
+    "comic book panel": _halftone,
+    "stained glass window": _lead,
+}
 _FINISHES: dict[str, Callable] = {
     "oil painting": _finish_oil,
     "watercolor": _finish_watercolor,

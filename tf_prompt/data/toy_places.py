@@ -12,6 +12,8 @@ from tf_prompt.data.toy_sprites import RGB, WHITE, Pen, mix
 # Pictures are drawn on a square of this many pixels, in units of UNITS a side.
 CANVAS_SIZE, UNITS = 192, 96
 SCALE = CANVAS_SIZE // UNITS
+# How far a background fades, so that the things before it stand out.
+_HAZE_SHARE = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +27,7 @@ class _Light:
 _LIGHTS = {
     None: _Light((104, 178, 240), (206, 236, 252), WHITE, 0.0),
     "sunset": _Light((226, 84, 96), (255, 206, 110), (214, 92, 60), 0.42),
-    "night": _Light((10, 12, 52), (44, 44, 108), (14, 16, 60), 0.66),
+    "night": _Light((10, 12, 52), (44, 44, 108), (14, 16, 60), 0.5),
     "rain": _Light((96, 104, 118), (150, 158, 170), (92, 100, 116), 0.5),
     "fog": _Light((214, 218, 222), (238, 240, 240), (224, 228, 230), 0.62),
     "rainbow": _Light((104, 178, 240), (206, 236, 252), WHITE, 0.0),
@@ -50,8 +52,10 @@ class Ground:
 
     def __init__(self, weather: str | None, sky: tuple[RGB, RGB] | None = None):
         self._light = _LIGHTS[weather]
-        self.image = _gradient(*(sky or (self._light.top, self._light.bottom))).copy()
+        top, bottom = sky or (self._light.top, self._light.bottom)
+        self.image = _gradient(top, bottom).copy()
         self.pen = Pen(self.image, SCALE)
+        self.haze = Image.new("RGB", self.image.size, mix(top, bottom, 0.5))
 
     def tint(self, colour: RGB) -> RGB:
         """The colour as it looks in this weather."""
@@ -84,7 +88,7 @@ def draw_background(place: str, weather: str | None, rng: random.Random) -> Imag
     elif weather is None and place not in _INDOOR_SKIES:
         _paint_clouds(ground.pen, rng)
     _PLACE_PAINTERS[place](ground, rng)
-    return ground.image
+    return Image.blend(ground.image, ground.haze, _HAZE_SHARE)
 
 
 def cover_with_weather(

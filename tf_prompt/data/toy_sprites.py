@@ -1,4 +1,4 @@
-"""The toy set's things: eighteen stickers drawn in a palette of four inks."""
+"""The toy set's things: thirteen stickers drawn in a palette of four inks."""
 
 import dataclasses
 import functools
@@ -165,18 +165,6 @@ def _paint_fish(pen: Pen, inks: Inks) -> None:
         pen.arc(inks.shade, 4, x - 4, 50, 14, -60, 60)
 
 
-def _paint_bird(pen: Pen, inks: Inks) -> None:
-    pen.polygon(inks.shade, 66, 60, 100, 40, 98, 68)
-    pen.line(inks.line, 5, 42, 78, 40, 98)
-    pen.line(inks.line, 5, 56, 78, 58, 98)
-    pen.oval(inks.body, 48, 58, 32, 26)
-    pen.oval(inks.body, 28, 28, 20)
-    pen.polygon(inks.line, 12, 22, -4, 32, 12, 38)
-    pen.polygon(inks.shade, 36, 50, 92, 12, 74, 70)
-    pen.oval(inks.light, 24, 24, 7)
-    pen.oval(inks.line, 23, 24, 4)
-
-
 def _paint_butterfly(pen: Pen, inks: Inks) -> None:
     for side in (-1, 1):
         pen.line(inks.line, 3, 50, 22, 50 + 16 * side, 2)
@@ -210,14 +198,6 @@ def _paint_car(pen: Pen, inks: Inks) -> None:
         pen.oval(inks.light, x, 72, 6)
 
 
-def _paint_boat(pen: Pen, inks: Inks) -> None:
-    pen.box(inks.line, 46, 0, 51, 74)
-    pen.polygon(inks.body, 55, 6, 55, 64, 94, 64)
-    pen.polygon(inks.body, 42, 14, 42, 64, 8, 64)
-    pen.polygon(inks.body, 0, 72, 100, 72, 82, 98, 18, 98)
-    pen.line(inks.shade, 5, 6, 80, 94, 80)
-
-
 def _paint_rocket(pen: Pen, inks: Inks) -> None:
     pen.polygon(inks.shade, 32, 52, 10, 84, 34, 80)
     pen.polygon(inks.shade, 68, 52, 90, 84, 66, 80)
@@ -228,22 +208,6 @@ def _paint_rocket(pen: Pen, inks: Inks) -> None:
     pen.polygon(inks.shade, 37, 18, 50, -4, 63, 18)
     pen.oval(inks.line, 50, 42, 13)
     pen.oval(inks.light, 50, 42, 9)
-
-
-def _paint_robot(pen: Pen, inks: Inks) -> None:
-    pen.line(inks.line, 4, 50, 14, 50, 0)
-    pen.oval(inks.shade, 50, 0, 6)
-    pen.box(inks.shade, 4, 54, 18, 84)
-    pen.box(inks.shade, 82, 54, 96, 84)
-    pen.box(inks.shade, 30, 84, 44, 102)
-    pen.box(inks.shade, 56, 84, 70, 102)
-    pen.box(inks.body, 22, 12, 78, 46)
-    pen.box(inks.body, 20, 50, 80, 88)
-    for x in (37, 63):
-        pen.oval(inks.light, x, 26, 8)
-        pen.oval(inks.line, x, 26, 4)
-    pen.line(inks.line, 4, 34, 40, 66, 40)
-    pen.box(inks.light, 34, 60, 66, 78)
 
 
 def _paint_mushroom(pen: Pen, inks: Inks) -> None:
@@ -263,16 +227,6 @@ def _paint_flower(pen: Pen, inks: Inks) -> None:
         pen.oval(inks.body, 50 + 24 * math.cos(angle), 32 + 24 * math.sin(angle), 16)
     pen.oval(inks.shade, 50, 32, 14)
     pen.oval(inks.light, 50, 32, 9)
-
-
-def _paint_teapot(pen: Pen, inks: Inks) -> None:
-    pen.arc(inks.body, 9, 84, 54, 19)
-    pen.polygon(inks.body, 24, 78, -4, 34, 8, 30, 34, 54)
-    pen.oval(inks.body, 50, 62, 34, 32)
-    pen.oval(inks.shade, 50, 32, 22, 7)
-    pen.oval(inks.shade, 50, 22, 6)
-    pen.box(inks.shade, 30, 88, 70, 96)
-    pen.oval(inks.light, 40, 56, 8, 12)
 
 
 def _paint_star(pen: Pen, inks: Inks) -> None:
@@ -306,16 +260,6 @@ def _paint_balloon(pen: Pen, inks: Inks) -> None:
     pen.oval(inks.light, 38, 22, 7, 11)
 
 
-def _paint_umbrella(pen: Pen, inks: Inks) -> None:
-    pen.line(inks.line, 7, 50, 40, 50, 92)
-    pen.arc(inks.line, 7, 60, 90, 13, 0, 180)
-    pen.pie(inks.body, 50, 52, 52, 180, 360)
-    pen.pie(inks.shade, 50, 52, 52, 245, 295)
-    for x in (15.5, 50, 84.5):
-        pen.oval((0, 0, 0, 0), x, 55, 17, 8)
-    pen.line(inks.line, 7, 50, 46, 50, 92)
-
-
 def _paint_gift(pen: Pen, inks: Inks) -> None:
     for side in (-1, 1):
         bow = (50, 24, 50 + 34 * side, 0, 50 + 34 * side, 30)
@@ -329,20 +273,15 @@ def _paint_gift(pen: Pen, inks: Inks) -> None:
 _PAINTERS = {
     "cat": _paint_cat,
     "fish": _paint_fish,
-    "bird": _paint_bird,
     "butterfly": _paint_butterfly,
     "house": _paint_house,
     "car": _paint_car,
-    "boat": _paint_boat,
     "rocket": _paint_rocket,
-    "robot": _paint_robot,
     "mushroom": _paint_mushroom,
     "flower": _paint_flower,
-    "teapot": _paint_teapot,
     "star": _paint_star,
     "heart": _paint_heart,
     "crown": _paint_crown,
     "balloon": _paint_balloon,
-    "umbrella": _paint_umbrella,
     "gift": _paint_gift,
 }

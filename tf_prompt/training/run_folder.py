@@ -34,8 +34,11 @@ def open_run(run_dir: str | pathlib.Path, config: FitConfig) -> pathlib.Path:
     run_dir = pathlib.Path(run_dir)
     if run_dir.exists() and not run_dir.is_dir():
         raise ValueError(f"run_dir must be a folder. Received the file: {run_dir}")
-    if (run_dir / CONFIG).is_file():
+    if _list_checkpoints(run_dir):
         _check_same_run(run_dir, config)
+    elif (run_dir / CONFIG).is_file():
+        # It ended before its first epoch did: nothing is lost by other options.
+        (run_dir / VOCABULARY).unlink(missing_ok=True)
     elif run_dir.exists() and any(run_dir.iterdir()):
         raise ValueError(
             f"run_dir must be empty, new or a run's folder. Received: {run_dir}"

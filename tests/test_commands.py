@@ -1,0 +1,199 @@
+"""The commands from a run to a served prompt, as their users call them."""
+
+import csv
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conftest import draw_record
+from tf_prompt import evaluate, export, fit, predict, serving
+
+
+def errors_of(main, argv, capsys):
+    """Runs a command that is to fail: its exit code and its line on stderr."""
+    try:
+        code = main(argv)
+    except SystemExit as error:
+        code = error.code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    return code, captured.err
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two images under odd names, and one file that is none."""
+    pictures = tmp_path / "my bilder ü"
+    pictures.mkdir()
+    (pictures / "one.JPG").write_bytes(draw_record("red", "top", 0).image)
+    (pictures / "two.jpg").write_bytes(draw_record("blue", "middle", 0).image)
+    (pictures / "zero.png").write_text("no image")
+    return pictures
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_run, tmp_path_factory):
+    output = tmp_path_factory.mktemp("saved_models")
+    assert export.main(["--run-dir", str(tiny_run), "--output", str(output)]) == 0
+    return output / "transformer_tiny"
+
+
+def test_evaluate_writes_and_prints_the_contract(tiny_run, capsys):
+    argv = ["--run-dir", str(tiny_run), "--json", "--metrics", "bleu", "meteor"]
+    assert evaluate.main(argv) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tiny_run / "evaluation/metrics.json").read_text())
+    assert set(printed) == {"examples", "metrics", "baselines", "health"}
+    assert printed["examples"] == 24
+    # The run knows these pictures by heart.
+    assert printed["metrics"]["bleu"]["score"] > 99
+    assert set(printed["metrics"]["bleu"]) == {"score", "low", "high", "signature"}
+    assert set(printed["baselines"]) == {"most_common", "nearest_neighbour"}
+    assert printed["baselines"]["most_common"]["bleu"]["score"] < 60
+    # Each test picture has an equal one among the training pictures.
+    assert printed["baselines"]["nearest_neighbour"]["bleu"]["score"] > 99
+    assert printed["health"]["end_rate"] == 1
+    with open(tiny_run / "evaluation/predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 24
+    assert rows[0]["reference"] == rows[0]["prediction"] == "a red patch left"
+
+
+def test_evaluate_for_people(tiny_run, capsys):
+    argv = ["--run-dir", str(tiny_run), "--metrics", "bleu", "--limit", "6"]
+    assert evaluate.main([*argv, "--split", "validation"]) == 0
+    printed = capsys.readouterr().out
+    assert "6 examples" in printed and "nearest_neighbour" in printed
+    assert (tiny_run / "evaluation_validation" / "metrics.json").is_file()
+
+
+def test_predict_reads_files_and_folders(tiny_run, folder, capsys):
+    (folder / "zero.png").unlink()
+    csv_path = folder.parent / "out.csv"
+    argv = ["--run-dir", str(tiny_run), str(folder), "--json", "--sidecar"]
+    assert predict.main([*argv, "--csv", str(csv_path)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["prompt"] for line in lines] == [
+        "a red patch top",
+        "a blue patch middle",
+    ]
+    assert [pathlib.Path(line["path"]).name for line in lines] == ["one.JPG", "two.jpg"]
+    assert all(-1 < line["score"] <= 0 for line in lines)
+    assert (folder / "one.txt").read_text() == "a red patch top\n"
+    with open(csv_path, newline="") as file:
+        assert [row["prompt"] for row in csv.DictReader(file)] == [
+            line["prompt"] for line in lines
+        ]
+
+
+def test_one_bad_image_costs_nobody_else(tiny_run, folder, capsys):
+    assert predict.main(["--run-dir", str(tiny_run), str(folder), "--json"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert ["error" in line for line in lines] == [False, False, True]
+    assert set(lines[2]) == {"path", "error"}
+
+
+def test_saved_model_writes_the_same_prompts(tiny_run, exported, folder, capsys):
+    (folder / "zero.png").unlink()
+    for model in (["--run-dir", tiny_run], ["--saved-model", exported / "1"]):
+        assert predict.main([str(a) for a in [*model, folder, "--json"]]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for ours, theirs in zip(lines[:2], lines[2:], strict=True):
+        assert ours["prompt"] == theirs["prompt"]
+        assert ours["score"] == pytest.approx(theirs["score"], abs=1e-4)
+
+
+def test_saved_model_has_the_promised_signature(exported):
+    loaded = tf.saved_model.load(exported / "1")
+    signature = loaded.signatures["serving_default"]
+    (name,) = signature.structured_input_signature[1]
+    assert name == "image_bytes"
+    assert set(signature.structured_outputs) == {"prompt", "score"}
+    graph = signature.graph.as_graph_def()
+    ops = {node.op for f in graph.library.function for node in f.node_def}
+    assert not any("Xla" in op for op in ops)
+    assert (exported / "1" / "assets" / "vocabulary.txt").is_file()
+    assert (exported / "1" / "assets" / "config.json").is_file()
+
+
+def test_batches_mix_pictures_of_any_size(exported):
+    pictures = [
+        np.zeros((40, 60, 3), np.uint8),
+        np.full((10, 10, 3), 255, np.uint8),
+        np.full((32, 32, 3), 99, np.uint8),
+    ]
+    image_bytes = [tf.io.encode_png(picture).numpy() for picture in pictures]
+    writer = serving.SavedPromptWriter(exported / "1")
+    together = writer(image_bytes)["prompt"]
+    alone = [writer([data])["prompt"][0] for data in image_bytes]
+    assert list(together) == alone
+
+
+def test_export_takes_the_next_version(tiny_run, exported, capsys):
+    argv = ["--run-dir", str(tiny_run), "--output", str(exported.parent)]
+    assert export.main(argv) == 0
+    assert capsys.readouterr().out.strip() == str(exported / "2")
+    assert sorted(path.name for path in exported.iterdir()) == ["1", "2"]
+
+
+def test_export_that_differs_is_not_published(tiny_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        serving.SavedPromptWriter,
+        "__call__",
+        lambda self, data: {"prompt": np.array([b"x"] * 2), "score": np.zeros(2)},
+    )
+    argv = ["--run-dir", str(tiny_run), "--output", str(tmp_path)]
+    assert export.main(argv) == 2
+    assert "must give the model's prompts" in capsys.readouterr().err
+    assert list((tmp_path / "transformer_tiny").iterdir()) == []
+
+
+def test_fit_prints_metrics_and_examples(tiny_run, tiny_shards, capsys, monkeypatch):
+    """The command itself, on the run that is already trained."""
+    saved = json.loads((tiny_run / "config.json").read_text())
+    argv = ["--run-dir", str(tiny_run), "--data", str(tiny_shards)]
+    for name in ["epochs", "batch_size", "learning_rate", "warmup_steps", "max_words"]:
+        argv += [f"--{name.replace('_', '-')}", str(saved[name])]
+    argv += ["--rotation-degrees", "0", "--no-flip", "--erasing-rate", "0"]
+    for pair in saved["set"]:
+        argv += ["--set", pair]
+    monkeypatch.setattr(fit, "QUICK_METRICS", ("bleu",))
+    assert fit.main(argv) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("true:      a red patch") >= 1
+    assert printed.count("predicted: ") == 10
+
+
+@pytest.mark.parametrize(
+    "main, argv, message",
+    [
+        (fit.main, ["--preset", "gpt"], "preset must be one of lstm_base"),
+        (fit.main, ["--batch-size", "-1"], "batch_size must be positive"),
+        (fit.main, ["--data", "absent"], "data must be `toy` or a folder"),
+        (evaluate.main, ["--run-dir", "absent"], "run_dir must hold a run"),
+        (export.main, ["--run-dir", "absent"], "run_dir must hold a run"),
+        (predict.main, ["x.png"], "one of --run-dir and --saved-model"),
+        (predict.main, ["--run-dir", "r", "absent"], "PATH must be a file or a folder"),
+        (predict.main, ["--run-dir", "r", "."], "PATH must hold images"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_2(
+    main, argv, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    code, line = errors_of(main, argv, capsys)
+    assert code == 2
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unreadable_image_alone_exits_2(tiny_run, tmp_path, capsys):
+    (tmp_path / "broken.png").write_text("no image")
+    argv = ["--run-dir", str(tiny_run), str(tmp_path / "broken.png")]
+    code, line = errors_of(predict.main, argv, capsys)
+    assert code == 2
+    assert "broken.png: not an image" in line
