@@ -86,9 +86,7 @@ def tiny_run(tiny_shards, tmp_path_factory) -> pathlib.Path:
         learning_rate=5e-3,
         warmup_steps=5,
         max_words=5,
-        rotation_degrees=0.0,
         flip=False,
-        erasing_rate=0.0,
         set=("image_size=32", "conv_filters=(8, 16)", "embedding_dim=32"),
     )
     loop.train(config, run_dir, strategy.build_strategy(["CPU:0"]))

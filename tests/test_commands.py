@@ -158,7 +158,7 @@ def test_fit_prints_metrics_and_examples(tiny_run, tiny_shards, capsys, monkeypa
     argv = ["--run-dir", str(tiny_run), "--data", str(tiny_shards)]
     for name in ["epochs", "batch_size", "learning_rate", "warmup_steps", "max_words"]:
         argv += [f"--{name.replace('_', '-')}", str(saved[name])]
-    argv += ["--rotation-degrees", "0", "--no-flip", "--erasing-rate", "0"]
+    argv += ["--no-flip"]
     for pair in saved["set"]:
         argv += ["--set", pair]
     monkeypatch.setattr(fit, "QUICK_METRICS", ("bleu",))

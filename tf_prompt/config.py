@@ -120,6 +120,9 @@ def command(main: Callable) -> Callable:
         # Before TensorFlow is imported; otherwise it speaks of absent GPUs.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        # TensorFlow turns oneDNN on by itself only where a CPU has AVX-512. With
+        # AVX2 it makes a training step of transformer_tiny 1.6 times as fast.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         try:
             return main(argv)
         except (ValueError, OSError) as error:
@@ -190,17 +193,17 @@ class FitConfig:
     preset: str = option("transformer_tiny", "model preset")
     data: str = option("toy", "`toy`, or a folder of shards from write_records")
     run_dir: str | None = option(None, "folder of the run; runs/PRESET if not given")
-    epochs: int = option(12, "passes over the training split")
+    epochs: int = option(9, "passes over the training split")
     batch_size: int = option(64, "examples a step, summed over replicas")
-    learning_rate: float = option(1e-3, "peak rate, reached after warm-up")
+    learning_rate: float = option(2e-3, "peak rate, reached after warm-up")
     warmup_steps: int = option(100, "steps of linear warm-up before cosine decay")
     weight_decay: float = option(0.01, "decoupled weight decay of AdamW")
-    clip_norm: float = option(1.0, "largest norm of all gradients together")
+    clip_norm: float = option(1.0, "largest norm of a replica's gradients together")
     vocab_size: int = option(46664, "entries at most, special tokens included")
     max_words: int = option(30, "words of a prompt that are learned, the rest is cut")
-    rotation_degrees: float = option(5.0, "augmentation: largest turn, degrees")
+    rotation_degrees: float = option(0.0, "augmentation: largest turn, degrees")
     flip: bool = option(True, "augmentation: mirror half of the images")
-    erasing_rate: float = option(0.1, "augmentation: share that loses a rectangle")
+    erasing_rate: float = option(0.0, "augmentation: share that loses a rectangle")
     backbone_weights: str | None = option(
         None,
         "weights of a pretrained backbone: a KerasHub preset or its folder, a "

@@ -7,7 +7,8 @@ from tf_prompt import config
 
 NUM_SHOWN = 10
 # Those that take seconds; `evaluate` computes all.
-QUICK_METRICS = ("bleu", "meteor", "cosine")
+QUICK_METRICS = ("bleu", "meteor")
+NUM_NEIGHBOURS = 1000
 
 
 @config.command
@@ -20,7 +21,9 @@ def main(argv=None) -> int:
 
     run_dir = pathlib.Path(options.run_dir or f"runs/{options.preset}")
     loop.train(options, run_dir)
-    metrics, rows = evaluation.evaluate_run(run_dir, metrics=QUICK_METRICS)
+    metrics, rows = evaluation.evaluate_run(
+        run_dir, metrics=QUICK_METRICS, neighbours=NUM_NEIGHBOURS
+    )
     print(evaluation.format_metrics(metrics))
     for row in rows[:NUM_SHOWN]:
         print(f"\ntrue:      {row['reference']}\npredicted: {row['prediction']}")

@@ -18,7 +18,7 @@ from tf_prompt.data import records, split, toy_grammar, toy_workers
 
 # Part of the cache folder's name: raise it with every change of what is drawn or
 # worded, or users keep the old set.
-TOY_VERSION = 1
+TOY_VERSION = 3
 NUM_PROMPTS, IMAGE_SIZE, NUM_PARTS = 8000, 96, 8
 
 

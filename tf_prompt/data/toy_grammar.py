@@ -3,7 +3,7 @@
 Every slot of a scene is visible in its picture. What no picture shows is which
 wording was picked and which fashionable words were appended, so no model can
 score 100: one that sees all and always writes the usual wording reaches corpus
-BLEU-4 88 on the 8,000 prompts of seed 0.
+BLEU-4 87 on the 8,000 prompts of seed 0.
 """
 
 import dataclasses
@@ -68,8 +68,8 @@ UNSEEN = (
     "masterpiece",
 )
 
-RELATION_RATE, WEATHER_RATE, ARTIST_RATE = 0.65, 0.6, 0.65
-UNSEEN_RATE = 0.2
+RELATION_RATE, WEATHER_RATE, ARTIST_RATE = 0.5, 0.6, 0.65
+UNSEEN_RATE = 0.15
 
 
 @dataclasses.dataclass(frozen=True)

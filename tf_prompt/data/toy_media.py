@@ -26,8 +26,8 @@ def choose_inks(medium: str, colour: str | None) -> Inks:
         return Inks((60, 106, 196), WHITE, (150, 190, 245), WHITE, (24, 60, 140))
     value = toy_sprites.COLOUR_VALUES[colour]
     if medium == "neon sign":
-        dim = mix(value, (10, 8, 20), 0.72)
-        return Inks(dim, value, mix(value, WHITE, 0.35), value, None)
+        dim = mix(value, (10, 8, 20), 0.5)
+        return Inks(dim, value, mix(value, WHITE, 0.6), mix(value, WHITE, 0.35), None)
     halo = BLACK if medium == "stained glass window" else WHITE
     return Inks(value, mix(value, BLACK, 0.35), mix(value, WHITE, 0.75), BLACK, halo)
 

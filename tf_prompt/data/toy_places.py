@@ -13,7 +13,7 @@ from tf_prompt.data.toy_sprites import RGB, WHITE, Pen, mix
 CANVAS_SIZE, UNITS = 192, 96
 SCALE = CANVAS_SIZE // UNITS
 # How far a background fades, so that the things before it stand out.
-_HAZE_SHARE = 0.3
+_HAZE_SHARE = 0.2
 
 
 @dataclasses.dataclass(frozen=True)

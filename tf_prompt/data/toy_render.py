@@ -10,7 +10,7 @@ from tf_prompt.data.toy_grammar import Scene
 from tf_prompt.data.toy_places import CANVAS_SIZE, SCALE
 
 # In units of a 96th of the side.
-_OTHER_SIZE = 26
+_OTHER_SIZE = 31
 
 
 def draw_picture(scene: Scene, seed: int, image_size: int) -> Image.Image:
@@ -46,7 +46,7 @@ def _put_things(image: Image.Image, scene: Scene, rng: random.Random) -> None:
         _stick(image, scene.subject, inks, size, place, rng)
     if scene.relation is not None:
         inks = toy_media.choose_inks(scene.medium, scene.other_colour)
-        size = _OTHER_SIZE * rng.uniform(0.96, 1.06)
+        size = _OTHER_SIZE * rng.uniform(0.94, 1.04)
         place = _place_other(scene.relation, side, rng)
         _stick(image, scene.other, inks, size, place, rng)
 
@@ -61,8 +61,8 @@ def _stick(image, name: str, inks, size: float, place, rng: random.Random) -> No
 
 def _place_other(relation: str, side: int, rng: random.Random) -> tuple[float, float]:
     if relation == "beside":
-        return 48 + 30 * side, 48 + rng.uniform(-8, 8)
-    return 48 + rng.uniform(-20, 20), 74 if relation == "above" else 22
+        return 48 + 28 * side, 48 + rng.uniform(-8, 8)
+    return 48 + rng.uniform(-16, 16), 73 if relation == "above" else 23
 
 
 @functools.cache
@@ -71,15 +71,15 @@ def arrange(count: int, relation: str | None, side: int):
     if relation is None:
         size, spread_x, spread_y, x, y = (56, 38, 34, 32)[count - 1], 19, 18, 48, 48
     elif relation == "beside":
-        size, spread_x, spread_y = (46, 34, 28, 27)[count - 1], 14, 16
-        x, y = 48 - 14 * side, 48
+        size, spread_x, spread_y = (44, 33, 26, 25)[count - 1], 13, 16
+        x, y = 48 - 15 * side, 48
     else:
-        size, spread_x, spread_y = (44, 35, 28, 26)[count - 1], 19, 13
-        x, y = 48, 35 if relation == "above" else 61
+        size, spread_x, spread_y = (43, 36, 26, 25)[count - 1], 19, 12
+        x, y = 48, 32 if relation == "above" else 64
     if count == 1:
         return size, ((x, y),)
     if count == 2 and relation == "beside":
-        return size, ((x - 3, y - spread_y), (x + 3, y + spread_y))
+        return size, ((x - 2, y - spread_y), (x + 2, y + spread_y))
     if count == 2:
         return size, ((x - spread_x, y), (x + spread_x, y))
     top, bottom, left, right = y - spread_y, y + spread_y, x - spread_x, x + spread_x

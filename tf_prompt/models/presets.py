@@ -17,7 +17,7 @@ _TINY = {
     "vocab_size": 512,
     "image_size": 96,
     "encoder": "conv",
-    "conv_filters": (32, 64, 128, 128),
+    "conv_filters": (32, 64, 128),
     "embedding_dim": 128,
 }
 
@@ -48,7 +48,7 @@ PRESETS = {
     ),
     "lstm_tiny": (
         LSTMCaptioner,
-        {**_TINY, "units": 256, "attention_units": 128, "dropout_rate": 0.1},
+        {**_TINY, "units": 256, "attention_units": 128, "dropout_rate": 0.0},
     ),
     "transformer_tiny": (
         TransformerCaptioner,
@@ -57,10 +57,10 @@ PRESETS = {
             "num_encoder_layers": 1,
             "num_decoder_layers": 2,
             "num_heads": 4,
-            "head_dim": 32,
+            "head_dim": 16,
             "encoder_hidden_dim": 256,
             "decoder_hidden_dim": 256,
-            "dropout_rate": 0.1,
+            "dropout_rate": 0.0,
         },
     ),
 }
