@@ -45,7 +45,9 @@ def greedy(step, state, start_ids, end_id, max_tokens, banned_ids=()):
         alive = ops.cast(ops.logical_not(ended), "float32")
         total = total + alive * ops.max(log_probs, axis=-1)
         length = length + alive
-        written = ops.slice_update(written, (0, position), token_ids[:, None])
+        # Not slice_update: Keras makes it an XLA operation, absent from TF Serving.
+        here = ops.arange(max_tokens) == position
+        written = ops.where(here[None], token_ids[:, None], written)
         ended = ops.logical_or(ended, token_ids == end_id)
         return position + 1, token_ids, written, ended, total, length, state
 

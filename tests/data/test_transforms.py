@@ -40,6 +40,7 @@ def test_decode_pixels_resizes():
 def test_weights_make_the_mean_loss_a_mean_over_words():
     targets = tf.constant([[7, 8, END_ID], [7, END_ID, 0]])
     _, _, weights = transforms.weigh_words({}, targets)
+    weights = weights.numpy()
     losses = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 600.0]])
     assert (losses * weights).mean() == pytest.approx((1 + 2 + 3 + 4 + 5) / 5)
 
@@ -48,6 +49,7 @@ def test_weights_hold_over_any_shares_of_the_batch():
     """Two replicas with other numbers of words: the mean of their means."""
     targets = tf.constant([[7, 8, END_ID], [7, END_ID, 0]])
     _, _, weights = transforms.weigh_words({}, targets)
+    weights = weights.numpy()
     losses = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 600.0]])
     shares = [(losses[i] * weights[i]).mean() for i in range(2)]
     assert np.mean(shares) == pytest.approx((1 + 2 + 3 + 4 + 5) / 5)

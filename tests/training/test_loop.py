@@ -102,7 +102,8 @@ def test_model_memorises_a_few_examples(preset, tiny_shards, tmp_path):
     config = config_for(
         tiny_shards,
         preset=preset,
-        epochs=60,
+        epochs=16,
+        batch_size=3,
         learning_rate=5e-3,
         flip=False,
     )

@@ -169,12 +169,7 @@ class DecoderBlock(_Block):
         Returns:
             float tensor `(batch, 2, regions, num_heads, head_dim)`.
         """
-        # `_key_dense` has no public door, but is what CachedMultiHeadAttention
-        # itself fills its cache with.
-        attention = self.cross_attention
-        return ops.stack(
-            [attention._key_dense(regions), attention._value_dense(regions)], axis=1
-        )
+        return _project(self.cross_attention, regions)
 
     def step(self, token, position, cache, region_cache):
         """Runs the block on one token, given the keys of those before it.
@@ -188,19 +183,24 @@ class DecoderBlock(_Block):
         Returns:
             The block's output `(batch, 1, width)`, and `cache` with this token.
         """
-        seen = ops.arange(ops.shape(cache)[2]) <= position
-        x, cache = self.attention(
-            self.attention_norm(token),
-            self.attention_norm(token),
-            attention_mask=seen[None, None, :],
-            cache=cache,
-            cache_update_index=position,
-            training=False,
-        )
+        positions = ops.arange(ops.shape(cache)[2])
+        x = self.attention_norm(token)
+        # Not the layer's own update of the cache: it is an XLA operation, which
+        # the model server does not have.
+        here = ops.reshape(positions == position, (1, 1, -1, 1, 1))
+        cache = ops.where(here, _project(self.attention, x), cache)
+        seen = (positions <= position)[None, None]
+        x, _ = self.attention(x, x, attention_mask=seen, cache=cache, training=False)
         token = token + x
         x = self.cross_attention_norm(token)
         x, _ = self.cross_attention(x, x, cache=region_cache, training=False)
         return self._feed_forward(token + x, training=False), cache
+
+
+def _project(attention, x):
+    # These have no public door, but are what CachedMultiHeadAttention itself
+    # fills its cache with.
+    return ops.stack([attention._key_dense(x), attention._value_dense(x)], axis=1)
 
 
 def _causal_mask(tokens):
