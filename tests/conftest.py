@@ -81,8 +81,8 @@ def tiny_run(tiny_shards, tmp_path_factory) -> pathlib.Path:
     run_dir = tmp_path_factory.mktemp("tiny_run") / "run"
     config = FitConfig(
         data=str(tiny_shards),
-        epochs=16,
-        batch_size=3,
+        epochs=40,
+        batch_size=8,
         learning_rate=5e-3,
         warmup_steps=5,
         max_words=5,
