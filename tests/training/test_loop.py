@@ -12,6 +12,9 @@ from tf_prompt.config import FitConfig
 from tf_prompt.training import callbacks, loop, run_folder
 from tf_prompt.training.strategy import build_strategy
 
+# Each fits a model anew: minutes on two loaded cores.
+pytestmark = pytest.mark.slow
+
 SMALL = ("image_size=32", "conv_filters=(8, 16)", "embedding_dim=32")
 
 
@@ -97,7 +100,6 @@ def test_other_options_are_refused(trained, tiny_shards):
         train(config_for(tiny_shards, learning_rate=0.1), trained[0])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["lstm_tiny", "transformer_tiny"])
 def test_model_memorises_a_few_examples(preset, tiny_shards, tmp_path):
     config = config_for(
@@ -111,7 +113,6 @@ def test_model_memorises_a_few_examples(preset, tiny_shards, tmp_path):
     assert max(row["token_accuracy"] for row in history) > 0.98
 
 
-@pytest.mark.slow
 def test_two_devices_train_like_one(tiny_shards, tmp_path):
     """Prompts differ in length, so the replicas have other numbers of words."""
     # Both replicas draw the same random numbers for other pictures. Clipping is

@@ -115,7 +115,9 @@ def save_checkpoint(model: keras.Model, run_dir: pathlib.Path, state: dict) -> N
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     model.save_weights(temporary / "state.weights.h5")
-    write_json(temporary / "state.json", state)
+    # Keras leaves the seeds of augmentation out of the weights file.
+    seeds = [seed.numpy().tolist() for seed in _seed_states(model)]
+    write_json(temporary / "state.json", {**state, "seeds": seeds})
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)
     for path in _list_checkpoints(run_dir):
@@ -135,7 +137,14 @@ def load_checkpoint(model: keras.Model, run_dir: pathlib.Path) -> dict | None:
     # Without its variables an optimiser would silently skip its part of the file.
     model.optimizer.build(model.trainable_variables)
     model.load_weights(checkpoints[-1] / "state.weights.h5")
-    return read_json(checkpoints[-1] / "state.json")
+    state = read_json(checkpoints[-1] / "state.json")
+    for variable, seed in zip(_seed_states(model), state["seeds"], strict=True):
+        variable.assign(seed)
+    return state
+
+
+def _seed_states(model):
+    return [v for v in model.variables if v.path.endswith("seed_generator_state")]
 
 
 def _list_checkpoints(run_dir: pathlib.Path) -> list[pathlib.Path]:
