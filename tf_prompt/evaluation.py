@@ -50,7 +50,6 @@ def evaluate_run(
     config, vocabulary, model = run_folder.load_run(run_dir)
     folder = dataset.find_data(data or config.data)
     writer = PromptWriter(model, vocabulary)
-    # With `limit` the batches are as many as are needed, else the bar has no end.
     sizes = {"image_size": model.image_size, "batch_size": batch_size}
     batches = dataset.evaluation_batches(folder, split, limit=limit, **sizes)
     known = dataset.evaluation_batches(folder, "train", limit=neighbours, **sizes)
