@@ -23,6 +23,9 @@ COLOURS = {
     "blue": (40, 60, 220),
     "bright white": (250, 250, 250),
 }
+SMALL = ("image_size=32", "conv_filters=(8, 16)", "embedding_dim=32")
+# Most of a test's time goes into building graphs: few layers.
+SMALL_TRANSFORMER = (*SMALL, "num_encoder_layers=0", "num_decoder_layers=1")
 PLACES = {"left": (0, 0, 16, 32), "top": (0, 0, 32, 16), "middle": (8, 8, 24, 24)}
 
 # Two CPU devices for the tests of MirroredStrategy; it must come before any op.
@@ -58,14 +61,15 @@ def draw_record(colour: str, place: str, number: int) -> records.Record:
 
 @pytest.fixture(scope="session")
 def tiny_shards(tmp_path_factory) -> pathlib.Path:
-    """Shards of 12 prompts, two images each; every split holds all of them.
+    """Shards of 12 prompts: 96 images to train on, 24 in each other split.
 
     That no prompt lies in two splits is tested where splits are made.
     """
     folder = tmp_path_factory.mktemp("tiny_shards")
     for name in split.SPLITS:
-        for index in range(2):
-            with records.ShardWriter(records.shard_path(folder, name, index)) as shard:
+        for index in range(8 if name == "train" else 2):
+            path = records.shard_path(folder, name, index)
+            with records.ShardWriter(path) as shard:
                 for colour in COLOURS:
                     for place in PLACES:
                         shard.write(draw_record(colour, place, index))
@@ -81,13 +85,13 @@ def tiny_run(tiny_shards, tmp_path_factory) -> pathlib.Path:
     run_dir = tmp_path_factory.mktemp("tiny_run") / "run"
     config = FitConfig(
         data=str(tiny_shards),
-        epochs=40,
+        epochs=10,
         batch_size=8,
         learning_rate=5e-3,
         warmup_steps=5,
         max_words=5,
         flip=False,
-        set=("image_size=32", "conv_filters=(8, 16)", "embedding_dim=32"),
+        set=SMALL_TRANSFORMER,
     )
     loop.train(config, run_dir, strategy.build_strategy(["CPU:0"]))
     return run_dir

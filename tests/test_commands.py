@@ -107,7 +107,6 @@ def test_saved_model_writes_the_same_prompts(tiny_run, exported, folder, capsys)
         assert ours["score"] == pytest.approx(theirs["score"], abs=1e-4)
 
 
-@pytest.mark.slow
 def test_saved_model_has_the_promised_signature(exported):
     loaded = tf.saved_model.load(exported / "1")
     signature = loaded.signatures["serving_default"]

@@ -8,8 +8,8 @@ from tf_prompt import text
 from tf_prompt.data import dataset
 from tf_prompt.text import END_ID, PAD_ID, START_ID
 
-WORDS = collections.Counter({"a": 24, "patch": 24, "bright": 6, "white": 6})
-WORDS.update({"red": 6, "green": 6, "blue": 6, **dict.fromkeys(PLACES, 8)})
+WORDS = collections.Counter({"a": 96, "patch": 96, "bright": 24, "white": 24})
+WORDS.update({"red": 24, "green": 24, "blue": 24, **dict.fromkeys(PLACES, 32)})
 VOCABULARY = text.build_vocabulary(WORDS, 100)
 
 
@@ -30,40 +30,40 @@ def targets_of(batches):
 
 
 def test_count_words(tiny_shards):
-    assert dataset.count_words(tiny_shards) == (WORDS, 24)
+    assert dataset.count_words(tiny_shards) == (WORDS, 96)
 
 
 def test_batches_have_the_promised_form(tiny_shards):
-    inputs, targets, _ = next(iter(training_batches(tiny_shards, batch_size=24)))
-    assert inputs["images"].shape == (24, SIZE, SIZE, 3)
+    inputs, targets, _ = next(iter(training_batches(tiny_shards, batch_size=96)))
+    assert inputs["images"].shape == (96, SIZE, SIZE, 3)
     assert inputs["images"].dtype == "uint8"
-    assert inputs["token_ids"].shape == targets.shape == (24, 6)
-    np.testing.assert_array_equal(inputs["token_ids"][:, 0], [START_ID] * 24)
+    assert inputs["token_ids"].shape == targets.shape == (96, 6)
+    np.testing.assert_array_equal(inputs["token_ids"][:, 0], [START_ID] * 96)
     np.testing.assert_array_equal(inputs["token_ids"][:, 1:5], targets[:, :4])
 
 
 def test_short_prompts_are_padded_to_the_longest_of_the_batch(tiny_shards):
-    _, targets, _ = next(iter(training_batches(tiny_shards, batch_size=24)))
+    _, targets, _ = next(iter(training_batches(tiny_shards, batch_size=96)))
     lengths = (targets.numpy() != PAD_ID).sum(axis=1)
-    assert sorted(lengths) == [5] * 18 + [6] * 6
+    assert sorted(lengths) == [5] * 72 + [6] * 24
     for row, length in zip(targets.numpy(), lengths, strict=True):
         assert row[length - 1] == END_ID
         assert (row[length:] == PAD_ID).all()
 
 
 def test_every_epoch_has_the_same_number_of_full_batches(tiny_shards):
-    assert len(targets_of(training_batches(tiny_shards))) == 2 * (24 // 5)
+    assert len(targets_of(training_batches(tiny_shards))) == 2 * (96 // 5)
 
 
 def test_epochs_differ_in_order(tiny_shards):
     batches = targets_of(training_batches(tiny_shards))
-    assert batches[:4] != batches[4:]
+    assert batches[:19] != batches[19:]
 
 
 def test_order_depends_on_seed_and_epoch_alone(tiny_shards):
     both = targets_of(training_batches(tiny_shards))
     second = targets_of(training_batches(tiny_shards, epochs=range(1, 2)))
-    assert both[4:] == second
+    assert both[19:] == second
     assert targets_of(training_batches(tiny_shards, seed=4)) != both
 
 

@@ -11,6 +11,7 @@ from tf_prompt.data import dataset
 from tf_prompt.models import encoders, presets
 from tf_prompt.training import callbacks, run_folder
 from tf_prompt.training.accuracy import TokenAccuracy
+from tf_prompt.training.schedules import WarmUpCosine
 from tf_prompt.training.strategy import build_strategy
 
 
@@ -82,12 +83,8 @@ def build_model(config: FitConfig, vocab_size: int) -> keras.Model:
 
 def compile_model(model: keras.Model, config: FitConfig, steps_per_epoch: int) -> None:
     """Gives the model AdamW, warm-up and cosine decay, loss and accuracy."""
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        # Keras counts the decay from the end of warm-up.
-        decay_steps=max(1, config.epochs * steps_per_epoch - config.warmup_steps),
-        warmup_target=config.learning_rate,
-        warmup_steps=config.warmup_steps,
+    schedule = WarmUpCosine(
+        config.learning_rate, config.warmup_steps, config.epochs * steps_per_epoch
     )
     model.compile(
         keras.optimizers.AdamW(

@@ -92,9 +92,13 @@ def load_run(run_dir: str | pathlib.Path) -> tuple[FitConfig, list[str], keras.M
 
 
 def save_for_inference(model: keras.Model, path: pathlib.Path) -> None:
-    """Writes a model without its optimiser; the file is whole or as it was."""
+    """Writes a model without its optimiser; the file is whole or as it was.
+
+    It computes in float32 also where training mixed precisions: not every
+    processor that a model is served from is quick, or exact, in float16.
+    """
     # A compiled model takes its optimiser along: three times the size.
-    bare = type(model).from_config(model.get_config())
+    bare = type(model).from_config({**model.get_config(), "dtype": "float32"})
     bare.set_weights(model.get_weights())
     temporary = path.with_name(f"{path.stem}.part{path.suffix}")
     bare.save(temporary)
