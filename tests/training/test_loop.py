@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import SMALL, SMALL_TRANSFORMER
 from tf_prompt.config import FitConfig
 from tf_prompt.training import callbacks, loop, run_folder
 from tf_prompt.training.strategy import build_strategy
-from tests.conftest import SMALL, SMALL_TRANSFORMER
 
 
 def config_for(shards, **overrides):
