@@ -23,7 +23,7 @@ COLOURS = {
     "blue": (40, 60, 220),
     "bright white": (250, 250, 250),
 }
-SMALL = ("image_size=32", "conv_filters=(8, 16)", "embedding_dim=32")
+SMALL = ("image_size=32", "conv_filters=(32, 32)", "embedding_dim=32")
 # Most of a test's time goes into building graphs: few layers.
 SMALL_TRANSFORMER = (*SMALL, "num_encoder_layers=0", "num_decoder_layers=1")
 PLACES = {"left": (0, 0, 16, 32), "top": (0, 0, 32, 16), "middle": (8, 8, 24, 24)}
