@@ -25,7 +25,9 @@ def main(argv=None) -> int:
         run_dir, metrics=QUICK_METRICS, neighbours=NUM_NEIGHBOURS
     )
     print(evaluation.format_metrics(metrics))
-    for row in rows[:NUM_SHOWN]:
+    # A prompt often made several pictures: show it once.
+    distinct = {row["reference"]: row for row in reversed(rows)}
+    for row in list(reversed(distinct.values()))[:NUM_SHOWN]:
         print(f"\ntrue:      {row['reference']}\npredicted: {row['prediction']}")
     print(f"\nThe run is in {run_dir}. What next:")
     print(f"  python -m tf_prompt.evaluate --run-dir {run_dir}")

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from tf_prompt.layers.arguments import check_positive
+
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class AdditiveAttention(keras.layers.Layer):
@@ -37,8 +39,7 @@ class AdditiveAttention(keras.layers.Layer):
 
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
-        if units <= 0:
-            raise ValueError(f"`units` must be positive. Received: units={units}")
+        check_positive(units=units)
         self.units = units
         dtype = self.dtype_policy
         self.state_proj = keras.layers.Dense(units, dtype=dtype, name="state_proj")

@@ -4,6 +4,8 @@ import keras
 import keras_hub
 from keras import ops
 
+from tf_prompt.layers.arguments import check_positive
+
 EPSILON = 1e-5
 
 
@@ -12,14 +14,9 @@ class _Block(keras.layers.Layer):
 
     def __init__(self, width, num_heads, head_dim, hidden_dim, dropout_rate, **kwargs):
         super().__init__(**kwargs)
-        for name, value in [
-            ("width", width),
-            ("num_heads", num_heads),
-            ("head_dim", head_dim),
-            ("hidden_dim", hidden_dim),
-        ]:
-            if value <= 0:
-                raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
+        check_positive(
+            width=width, num_heads=num_heads, head_dim=head_dim, hidden_dim=hidden_dim
+        )
         self.width = width
         self.num_heads = num_heads
         self.head_dim = head_dim

@@ -2,6 +2,7 @@
 
 import keras
 
+from tf_prompt.layers.arguments import check_positive
 from tf_prompt.layers.augmentation import Augmentation
 from tf_prompt.models.encoders import build_encoder
 
@@ -49,13 +50,9 @@ class Captioner(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value in [
-            ("vocab_size", vocab_size),
-            ("embedding_dim", embedding_dim),
-            ("max_tokens", max_tokens),
-        ]:
-            if value <= 0:
-                raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
+        check_positive(
+            vocab_size=vocab_size, embedding_dim=embedding_dim, max_tokens=max_tokens
+        )
         self.vocab_size = vocab_size
         self.image_size = image_size
         self.encoder = encoder

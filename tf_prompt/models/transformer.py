@@ -4,6 +4,7 @@ import keras
 import keras_hub
 from keras import ops
 
+from tf_prompt.layers.arguments import check_positive
 from tf_prompt.layers.transformer import EPSILON, DecoderBlock, EncoderBlock
 from tf_prompt.models.captioner import Captioner
 
@@ -39,11 +40,7 @@ class TransformerCaptioner(Captioner):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if num_decoder_layers <= 0:
-            raise ValueError(
-                "`num_decoder_layers` must be positive. "
-                f"Received: num_decoder_layers={num_decoder_layers}"
-            )
+        check_positive(num_decoder_layers=num_decoder_layers)
         self.num_encoder_layers = num_encoder_layers
         self.num_decoder_layers = num_decoder_layers
         self.num_heads = num_heads
