@@ -4,20 +4,24 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import io
 import json
 import os
 import pathlib
 import re
+import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pandas as pd
+import PIL.Image
 import tensorflow as tf
 
+from pipelines.containers import FileImages, ZipImages
 from pipelines.diffusiondb.metadata import dropped_by
 from pipelines.options import Conversion
-from pipelines.sources import FileImages, Part, ZipImages
+from pipelines.sources import Part
 from pipelines.tally import Tally
 from tf_prompt import images
 from tf_prompt.config import write_json
@@ -29,7 +33,7 @@ from tf_prompt.text import MAX_WORDS, split_words
 _READ_ERRORS = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 _PART_FILE = re.compile(rf"(?:part|{'|'.join(SPLITS)})-(\d{{5,}})\.(?:json|tfrecord)")
-_FOLDER_FILES = ("stats.json", "dataset_info.json", "features.json")
+_FOLDER_FILES = ("stats.json", "rejects.csv", "dataset_info.json", "features.json")
 
 
 class LostRow(Exception):
@@ -145,18 +149,32 @@ def convert_part(
     return stats
 
 
-def _write_shards(part: Part, folder, conversion: Conversion, advance) -> Tally:
-    tally = Tally()
-    writers: dict[str, ShardWriter] = {}
-    with contextlib.ExitStack() as stack:
-        try:
-            images_in = stack.enter_context(part.open_images())
-            rows = images_in.read_rows() if part.rows is None else part.rows
-        except (*_READ_ERRORS, ValueError):
-            num_rows = 1 if part.rows is None else max(1, len(part.rows))
-            tally.lose("unreadable_part", part.name, num_rows)
-            advance(1.0)
-            return tally
+def read_records(
+    part: Part,
+    conversion: Conversion,
+    tally: Tally,
+    advance: Callable[[float], object] = lambda share: None,
+) -> Iterator[tuple[str, Record]]:
+    """Gives the records of a part, in the order of its rows.
+
+    Args:
+        part: what to convert.
+        conversion: filters and image size.
+        tally: counts every row, here.
+        advance: as in `convert_part`.
+
+    Returns:
+        An iterator of split and record.
+    """
+    try:
+        images_in = part.open_images()
+        rows = images_in.read_rows() if part.rows is None else part.rows
+    except (*_READ_ERRORS, ValueError):
+        num_rows = 1 if part.rows is None else max(1, len(part.rows))
+        tally.lose("unreadable_part", part.name, num_rows)
+        advance(1.0)
+        return
+    with images_in:
         for name in sorted(set(images_in.names).difference(rows["image_name"])):
             tally.lose("no_metadata_row", name)
         drops = dropped_by(rows, conversion)
@@ -164,18 +182,26 @@ def _write_shards(part: Part, folder, conversion: Conversion, advance) -> Tally:
             advance(1 / len(rows))
             try:
                 data = _read_image(images_in, row.image_name, drop)
-                if part.rows is None and conversion.square:
-                    _require_square(data)
+                _check_header(data, conversion, part.rows is None)
                 record = _make_record(row, data, conversion.image_size)
             except LostRow as loss:
                 tally.lose(str(loss), row.image_name)
                 continue
-            split = split_of(record.words)
+            # Near-duplicates share a group, and so a split.
+            split = split_of(getattr(row, "group", " ".join(record.words)).split())
+            tally.examples[split] += 1
+            yield split, record
+
+
+def _write_shards(part: Part, folder, conversion: Conversion, advance) -> Tally:
+    tally = Tally()
+    writers: dict[str, ShardWriter] = {}
+    with contextlib.ExitStack() as stack:
+        for split, record in read_records(part, conversion, tally, advance):
             if split not in writers:
                 path = shard_path(folder, split, part.index)
                 writers[split] = stack.enter_context(ShardWriter(path))
             writers[split].write(record)
-            tally.examples[split] += 1
     return tally
 
 
@@ -183,7 +209,7 @@ def _read_image(images_in: ZipImages | FileImages, name: str, drop: str) -> byte
     if name not in images_in.names:
         raise LostRow("row_without_image")
     if not images_in.is_safe(name):
-        raise LostRow("unsafe_path")
+        raise LostRow("unsafe_member")
     if drop:
         raise LostRow(drop)
     try:
@@ -192,12 +218,21 @@ def _read_image(images_in: ZipImages | FileImages, name: str, drop: str) -> byte
         raise LostRow("undecodable_image") from error
 
 
-def _require_square(data: bytes) -> None:
+def _check_header(data: bytes, conversion: Conversion, size_unknown: bool) -> None:
+    # Before decoding: a file of some kilobytes can claim gigabytes of pixels.
     try:
-        height, width, _ = tf.io.decode_image(data, expand_animations=False).shape
-    except tf.errors.InvalidArgumentError as error:
+        with warnings.catch_warnings():
+            # Pillow's own limit; ours is a flag.
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            with PIL.Image.open(io.BytesIO(data)) as image:
+                width, height = image.size
+    except PIL.Image.DecompressionBombError as error:
+        raise LostRow("too_many_pixels") from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise LostRow("undecodable_image") from error
-    if width != height:
+    if width * height > conversion.max_pixels:
+        raise LostRow("too_many_pixels")
+    if size_unknown and conversion.square and width != height:
         raise LostRow("not_square")
 
 
@@ -209,6 +244,8 @@ def _make_record(row, data: bytes, image_size: int) -> Record:
         image = _decoder(image_size)(data)
     except tf.errors.InvalidArgumentError as error:
         raise LostRow("undecodable_image") from error
+    if (image == image[:1, :1]).numpy().all():
+        raise LostRow("constant_image")
     return Record(row.image_name, images.encode_jpeg(image), row.prompt, words)
 
 

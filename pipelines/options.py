@@ -20,9 +20,10 @@ class Conversion(Filters):
     """All that a record depends on besides the source."""
 
     image_size: int = option(224, "side of the stored image, pixels")
+    max_pixels: int = option(2**26, "pixels above which an image is refused unread")
 
     def __post_init__(self):
-        require_positive(self, "image_size")
+        require_positive(self, "image_size", "max_pixels")
 
     @classmethod
     def of(cls, config: "Conversion") -> "Conversion":

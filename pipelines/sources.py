@@ -1,17 +1,18 @@
 """What kind of source a folder is, and the parts it is cut into."""
 
 import dataclasses
-import json
 import pathlib
 import re
-import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from pipelines.containers import FileImages, ZipImages
 from pipelines.diffusiondb.metadata import read_metadata
 
 LOOSE_PART_SIZE = 1000
+# Rows of so many parts are in memory at a time: 200,000 of DiffusionDB's.
+PARTS_PLANNED = 200
 LAYOUTS = (
     "DiffusionDB 2M (images/part-*.zip or part-*.zip, metadata.parquet), "
     "DiffusionDB Large (diffusiondb-large-part-*/part-*.zip, metadata-large.parquet), "
@@ -19,102 +20,6 @@ LAYOUTS = (
     "or a CSV file with columns file,prompt"
 )
 _PART_ID = re.compile(r"part-(\d+)\.zip")
-
-
-class ZipImages:
-    """The images inside one DiffusionDB archive, read without extracting it.
-
-    Args:
-        path: the archive.
-
-    Raises:
-        zipfile.BadZipFile: if the archive is broken.
-    """
-
-    def __init__(self, path: pathlib.Path):
-        self._archive = zipfile.ZipFile(path)
-        self._members: dict[str, str] = {}
-        self._json_member = None
-        for member in self._archive.namelist():
-            name = _path_of(member).name
-            if name.endswith(".json"):
-                self._json_member = member
-            elif not member.endswith("/") and not name.startswith("."):
-                self._members[name] = member
-
-    def __enter__(self) -> "ZipImages":
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._archive.close()
-
-    @property
-    def names(self) -> Collection[str]:
-        """File names of the images."""
-        return self._members.keys()
-
-    def is_safe(self, name: str) -> bool:
-        """Whether an image's path stays inside the archive."""
-        path = _path_of(self._members[name])
-        return not path.is_absolute() and ".." not in path.parts
-
-    def read(self, name: str) -> bytes:
-        """Reads one encoded image."""
-        return self._archive.read(self._members[name])
-
-    def read_rows(self) -> pd.DataFrame:
-        """Reads the archive's own JSON: `image_name`, `prompt`, `cfg`, `step`."""
-        entries = {}
-        if self._json_member is not None:
-            entries = json.loads(self._archive.read(self._json_member))
-        if not isinstance(entries, dict) or not all(
-            isinstance(entry, dict) for entry in entries.values()
-        ):
-            raise ValueError(f"{self._json_member} must map names to settings")
-        prompts = [str(entry.get("p") or "") for entry in entries.values()]
-        return pd.DataFrame(
-            {
-                "image_name": list(entries),
-                # JSON can hold half of a surrogate pair, which UTF-8 cannot.
-                "prompt": [p.encode(errors="replace").decode() for p in prompts],
-                "cfg": [entry.get("c") for entry in entries.values()],
-                "step": [entry.get("st") for entry in entries.values()],
-            }
-        ).astype({"cfg": "float32", "step": "float32"})
-
-
-def _path_of(member: str) -> pathlib.PurePosixPath:
-    return pathlib.PurePosixPath(member.replace("\\", "/"))
-
-
-class FileImages:
-    """Images that are loose files, behind the same face as `ZipImages`.
-
-    Args:
-        files: image name to file.
-    """
-
-    def __init__(self, files: Mapping[str, pathlib.Path]):
-        self._files = files
-
-    def __enter__(self) -> "FileImages":
-        return self
-
-    def __exit__(self, *error) -> None:
-        pass
-
-    @property
-    def names(self) -> Collection[str]:
-        """Names of the images."""
-        return self._files.keys()
-
-    def is_safe(self, name: str) -> bool:
-        """Whether an image may be read: always, the user listed it."""
-        return True
-
-    def read(self, name: str) -> bytes:
-        """Reads one encoded image."""
-        return self._files[name].read_bytes()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,21 +78,28 @@ class DiffusionDBSource:
         ]
 
     def parts(self) -> Iterator[Part]:
-        """Reads the metadata once, then gives the parts in order of number."""
-        rows = groups = None
-        if self.metadata is not None:
-            rows = read_metadata(self.metadata, self.archives)
-            groups = rows.groupby("part_id").indices
-            rows = rows.drop(columns="part_id")
-        for index, part_id in enumerate(sorted(self.archives)):
-            archive = self.archives[part_id]
-            yield Part(
-                index=index,
-                name=archive.relative_to(self.root).as_posix(),
-                size=archive.stat().st_size,
-                rows=None if rows is None else rows.iloc[groups.get(part_id, [])],
-                archive=archive,
-            )
+        """Gives the parts in order of number, with their rows of the metadata."""
+        part_ids = sorted(self.archives)
+        for start in range(0, len(part_ids), PARTS_PLANNED):
+            planned = part_ids[start : start + PARTS_PLANNED]
+            rows_of = self._read_rows(planned)
+            for index, part_id in enumerate(planned, start):
+                archive = self.archives[part_id]
+                yield Part(
+                    index=index,
+                    name=archive.relative_to(self.root).as_posix(),
+                    size=archive.stat().st_size,
+                    rows=rows_of(part_id),
+                    archive=archive,
+                )
+
+    def _read_rows(self, part_ids):
+        if self.metadata is None:
+            return lambda part_id: None
+        rows = read_metadata(self.metadata, part_ids)
+        groups = rows.groupby("part_id").indices
+        rows = rows.drop(columns="part_id")
+        return lambda part_id: rows.iloc[groups.get(part_id, [])]
 
 
 @dataclasses.dataclass(frozen=True)

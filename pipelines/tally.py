@@ -1,7 +1,9 @@
 """Counts of what became of every row: of one part, of all, and as text."""
 
 import collections
+import csv
 import dataclasses
+import os
 from collections.abc import Iterable
 
 from pipelines.diffusiondb.metadata import FILTERS
@@ -11,9 +13,11 @@ REJECTIONS = (
     "unreadable_part",
     "no_metadata_row",
     "row_without_image",
-    "unsafe_path",
-    "no_words",
+    "unsafe_member",
+    "too_many_pixels",
     "undecodable_image",
+    "constant_image",
+    "no_words",
 )
 MAX_EXAMPLES = 5
 
@@ -96,6 +100,24 @@ def sum_stats(stats: Iterable[dict]) -> Tally:
             known = total.rejected_examples.setdefault(cause, [])
             known.extend(names[: MAX_EXAMPLES - len(known)])
     return total
+
+
+def write_rejects(stats: Iterable[dict], path: str | os.PathLike) -> None:
+    """Writes `cause,count,part,image_name`: the first names of each cause and part.
+
+    Args:
+        stats: what `convert_part` returned for each part.
+        path: the CSV; whole or as it was.
+    """
+    temporary = f"{path}.part"
+    with open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("cause", "count", "part", "image_name"))
+        for part in stats:
+            for cause, names in part["rejected_examples"].items():
+                count = part["rejected"][cause]
+                writer.writerows((cause, count, part["part"], name) for name in names)
+    os.replace(temporary, path)
 
 
 def summarise(tally: Tally) -> str:

@@ -31,31 +31,78 @@ class WriteConfig(Conversion):
     output: str = option(dataclasses.MISSING, "folder for the shards")
     processes: int = option(os.cpu_count() or 1, "processes that work at once")
     max_reject_rate: float = option(0.05, "share of bad rows above which exit is 1")
+    group_near_duplicates: bool = option(
+        False, "keep prompts that share most of their words in one split"
+    )
+    near_duplicate_jaccard: float = option(
+        0.7, "words in both prompts over words in either, from which they are grouped"
+    )
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "processes")
+        require_positive(self, "processes", "near_duplicate_jaccard")
         require_rate(self, "max_reject_rate")
+        if self.near_duplicate_jaccard > 1:
+            raise ValueError(
+                f"near_duplicate_jaccard must be at most 1. "
+                f"Received: {self.near_duplicate_jaccard}"
+            )
 
 
 @command
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
     config = parse_args(WriteConfig, argv, prog="write_records")
+    source = open_grouped(config)
+    from pipelines.convert import prepare_folder
+    from pipelines.workers import convert_parts
+
+    prepare_folder(config.output, len(source))
+    stats = convert_parts(
+        source, config.output, Conversion.of(config), config.processes
+    )
+    return finish(source, config, stats)
+
+
+def open_grouped(config: WriteConfig):
+    """Opens the source of a run, its near-duplicates grouped if that is asked for.
+
+    Raises:
+        FileNotFoundError: if there is no source.
+        ValueError: if it fits no layout, or cannot be grouped.
+    """
     from pipelines.sources import open_source
 
     source = open_source(config.source)
     for note in source.notes:
         _say(note)
-    from pipelines.convert import prepare_folder
-    from pipelines.tally import sum_stats, summarise
-    from pipelines.workers import convert_parts
+    if config.group_near_duplicates:
+        from pipelines.split import GroupedSource
+
+        source = GroupedSource(source, config.near_duplicate_jaccard)
+        _say(f"{len(source.groups)} prompts have near-duplicates")
+    return source
+
+
+def finish(source, config: WriteConfig, stats: list[dict]) -> int:
+    """Describes the folder once its shards are there, and judges what was lost.
+
+    Args:
+        source: where the parts came from.
+        config: options of the run.
+        stats: what `convert_part` returned for each part, in order.
+
+    Returns:
+        The command's exit code.
+
+    Raises:
+        ValueError: if there is no record at all.
+    """
+    from pipelines.tally import sum_stats, summarise, write_rejects
     from tf_prompt.data.metadata import write_tfds_metadata
 
-    conversion = Conversion.of(config)
-    prepare_folder(config.output, len(source))
-    stats = convert_parts(source, config.output, conversion, config.processes)
     tally = sum_stats(stats)
+    write_rejects(stats, os.path.join(config.output, "rejects.csv"))
     if not tally.examples.total():
         raise ValueError(
             f"source must give at least one record. Received: {tally.rows} rows, all "
@@ -66,7 +113,10 @@ def main(argv=None) -> int:
     total = {
         "source": source.name,
         "parts": len(stats),
-        "flags": dataclasses.asdict(conversion),
+        "flags": dataclasses.asdict(Conversion.of(config)),
+        "near_duplicate_jaccard": (
+            config.near_duplicate_jaccard if config.group_near_duplicates else None
+        ),
         **tally.as_json(),
     }
     write_json(os.path.join(config.output, "stats.json"), total)

@@ -25,9 +25,16 @@ def encode(size=(40, 40), colour="red", prompt="", encoding="PNG") -> bytes:
     """One encoded image; a PNG carries the prompt in a text chunk."""
     info = PIL.PngImagePlugin.PngInfo()
     info.add_text("Dream", prompt or "none")
-    buffer = io.BytesIO()
     image = PIL.Image.new("RGB", size, colour)
-    image.save(buffer, encoding, **({"pnginfo": info} if encoding == "PNG" else {}))
+    # A picture of one colour would be rejected.
+    image.paste("black", (0, 0, size[0] // 2, size[1] // 2))
+    return encode_pillow(image, encoding, info if encoding == "PNG" else None)
+
+
+def encode_pillow(image, encoding="PNG", info=None) -> bytes:
+    """The bytes of a Pillow image in a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, encoding, **({"pnginfo": info} if info else {}))
     return buffer.getvalue()
 
 

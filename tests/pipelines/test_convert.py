@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 
@@ -9,6 +10,7 @@ from pipelines.diffusiondb.metadata import FILTERS
 from pipelines.options import Conversion
 from tests.pipelines.conftest import (
     encode,
+    encode_pillow,
     make_row,
     write_csv,
     write_source,
@@ -51,7 +53,7 @@ def test_records_hold_the_image_and_the_words(source_2m, tmp_path):
     assert [w.decode() for w in record["words"]] == ["château", "number", "y-c.png"]
     image = tf.io.decode_jpeg(record["image"]).numpy()
     assert image.shape == (16, 16, 3)
-    np.testing.assert_allclose(image.mean((0, 1)), [255, 0, 0], atol=3)
+    np.testing.assert_allclose(image[9:, 9:].mean((0, 1)), [255, 0, 0], atol=3)
 
 
 def test_text_chunks_never_reach_a_record(source_2m, tmp_path):
@@ -87,30 +89,38 @@ def test_each_filter_drops_its_rows_and_no_more(tmp_path):
 
 
 def test_each_cause_of_rejection_is_counted(tmp_path):
+    grey = PIL.Image.new("L", (40, 40), 99)
     members = {"good.png": encode(), "bad.png": b"\x89PNG no more", "empty.png": b""}
     members |= {"digits.png": encode(), "unlisted.png": encode()}
-    members |= {"../unsafe.png": encode()}
-    names = [n.removeprefix("../") for n in members if n != "unlisted.png"]
+    members |= {"../unsafe.png": encode(), "/root.png": encode()}
+    members |= {"big.png": encode((65, 64)), "grey.png": encode_pillow(grey)}
+    names = [n.split("/")[-1] for n in members if n != "unlisted.png"]
     rows = [make_row(n, "123 !!" if n == "digits.png" else n) for n in names]
     rows.append(make_row("absent.png", "a prompt"))
     (stats,) = convert_all(
-        write_source(tmp_path / "in", rows, members), tmp_path / "out"
+        write_source(tmp_path / "in", rows, members),
+        tmp_path / "out",
+        Conversion(image_size=16, max_pixels=64 * 64),
     )
-    assert stats["rows"] == 7
+    assert stats["rows"] == 10
     assert stats["rejected"] == {
         "unreadable_part": 0,
         "no_metadata_row": 1,
         "row_without_image": 1,
-        "unsafe_path": 1,
-        "no_words": 1,
+        "unsafe_member": 2,
+        "too_many_pixels": 1,
         "undecodable_image": 2,
+        "constant_image": 1,
+        "no_words": 1,
     }
     assert stats["rejected_examples"] == {
         "no_metadata_row": ["unlisted.png"],
         "row_without_image": ["absent.png"],
-        "unsafe_path": ["unsafe.png"],
+        "unsafe_member": ["unsafe.png", "root.png"],
         "no_words": ["digits.png"],
         "undecodable_image": ["bad.png", "empty.png"],
+        "too_many_pixels": ["big.png"],
+        "constant_image": ["grey.png"],
     }
     assert sum(stats["examples"].values()) == 1
 

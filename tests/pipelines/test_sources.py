@@ -3,7 +3,7 @@ import zipfile
 
 import pytest
 
-from pipelines import sources
+from pipelines import containers, sources
 from tests.pipelines.conftest import encode, write_csv, write_zip
 
 
@@ -56,7 +56,7 @@ def test_archives_without_metadata_give_their_own_rows(source_2m):
 @pytest.mark.parametrize("text", ["[1]", '{"a.png": 3}', '{"a.png": {"c": "x"}}', "{"])
 def test_broken_json_of_a_part_is_an_error(tmp_path, text):
     write_zip(tmp_path / "part-000001.zip", {"part-000001.json": text.encode()})
-    with sources.ZipImages(tmp_path / "part-000001.zip") as images:
+    with containers.ZipImages(tmp_path / "part-000001.zip") as images:
         with pytest.raises(ValueError):
             images.read_rows()
 
@@ -64,7 +64,7 @@ def test_broken_json_of_a_part_is_an_error(tmp_path, text):
 def test_json_may_hold_half_a_surrogate_pair(tmp_path):
     content = json.dumps({"a.png": {"p": "fox \ud83d", "c": 7, "st": 5}}).encode()
     write_zip(tmp_path / "part-000001.zip", {"part-000001.json": content})
-    with sources.ZipImages(tmp_path / "part-000001.zip") as images:
+    with containers.ZipImages(tmp_path / "part-000001.zip") as images:
         assert images.read_rows()["prompt"][0] == "fox ?"
 
 
@@ -72,7 +72,7 @@ def test_archive_paths_must_stay_inside(tmp_path):
     names = ["a.png", "folder/b.png", "../c.png", "/d.png", "x/../../e.png"]
     names += ["..\\f.png", "__MACOSX/._a.png", "folder/"]
     write_zip(tmp_path / "part-000001.zip", dict.fromkeys(names, b""))
-    with sources.ZipImages(tmp_path / "part-000001.zip") as images:
+    with containers.ZipImages(tmp_path / "part-000001.zip") as images:
         safe = {name: images.is_safe(name) for name in images.names}
     assert safe.pop("a.png") and safe.pop("b.png")
     assert sorted(safe) == ["c.png", "d.png", "e.png", "f.png"]

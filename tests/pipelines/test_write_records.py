@@ -1,7 +1,9 @@
 import json
 import os
+import random
 import subprocess
 import sys
+import time
 
 import pytest
 import tensorflow_datasets as tfds
@@ -38,6 +40,7 @@ def test_output_is_counted_printed_and_readable(source_2m, tmp_path, capsys):
         "min_cfg": 0.0,
         "min_step": 10,
         "image_size": 16,
+        "max_pixels": 2**26,
     }
     builder = tfds.builder_from_directory(out)
     assert builder.info.name == "diffusiondb_2m"
@@ -88,6 +91,33 @@ def test_restart_redoes_only_what_is_missing(source_2m, tmp_path):
     assert old == done
 
 
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_as_a_clean_run(source_2m, tmp_path):
+    """Ten runs are killed; a start takes seconds, so each comes a bit later."""
+    clean, killed = tmp_path / "clean", tmp_path / "killed"
+    run(source_2m, clean)
+    command = [sys.executable, "-m", "pipelines.write_records"]
+    command += ["--source", source_2m, "--output", killed, "--image-size", "16"]
+    moments = random.Random(0)
+    for _ in range(10):
+        process = subprocess.Popen(
+            [*command, "--processes", "1"], stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 60
+        # From the first file on, where there is something to break.
+        while not killed.is_dir() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.5))
+        process.kill()
+        process.wait()
+        # Else the later runs would have nothing to do.
+        parts = list(killed.glob("part-*.json"))
+        if parts:
+            parts[0].unlink()
+    subprocess.run([*command, "--processes", "2"], check=True, capture_output=True)
+    assert contents(killed) == contents(clean)
+
+
 def test_other_flags_redo_everything(source_2m, tmp_path, capsys):
     out = tmp_path / "out"
     run(source_2m, out)
@@ -112,6 +142,10 @@ def test_many_rejected_rows_exit_with_1_after_writing(tmp_path, capsys):
     (line,) = errors_of(capsys)
     assert "rejected 10.0% of the rows" in line and "undecodable_image j.png" in line
     assert (tmp_path / "out" / "stats.json").exists()
+    assert (tmp_path / "out" / "rejects.csv").read_text().splitlines() == [
+        "cause,count,part,image_name",
+        "undecodable_image,1,images/part-000001.zip,j.png",
+    ]
     assert run(source, tmp_path / "out", "--max-reject-rate", "0.1") == 0
 
 
