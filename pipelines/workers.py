@@ -4,23 +4,16 @@ import concurrent.futures
 import functools
 import itertools
 import multiprocessing
-import multiprocessing.connection
-import os
 import pathlib
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 
-import tensorflow as tf
 import tqdm
 
+from pipelines import worker
 from pipelines.convert import convert_part, read_done, remove_half_files
 from pipelines.options import Conversion
 from pipelines.sources import DiffusionDBSource, LooseSource, Part
-
-# Parts done by this worker and its siblings, a float in shared memory.
-_progress = None
 
 
 def convert_parts(
@@ -92,14 +85,14 @@ def _convert_in_pool(
     progress = context.Value("d", 0.0)
     shown = 0.0
     executor = concurrent.futures.ProcessPoolExecutor(
-        processes, context, initializer=_start_worker, initargs=(progress,)
+        processes, context, initializer=worker.start, initargs=(progress,)
     )
     index_of: dict[concurrent.futures.Future, int] = {}
     try:
         while True:
             # A few parts ahead only: each carries its rows of the metadata.
             for part in itertools.islice(parts, 2 * processes - len(index_of)):
-                future = executor.submit(_convert_in_worker, convert, part)
+                future = executor.submit(worker.convert, convert, part)
                 index_of[future] = part.index
             if not index_of:
                 break
@@ -121,28 +114,3 @@ def _convert_in_pool(
         for child in multiprocessing.active_children():
             child.terminate()
             child.join()
-
-
-def _start_worker(progress) -> None:
-    global _progress
-    _progress = progress
-    # The parent hears Ctrl-C too, and ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
-def _end_with_parent() -> None:
-    # A worker that outlived a killed parent would write beside the next run.
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
-
-
-def _convert_in_worker(convert: Callable[..., dict], part: Part) -> dict:
-    return convert(part, advance=_advance)
-
-
-def _advance(num_parts: float) -> None:
-    with _progress.get_lock():
-        _progress.value += num_parts

@@ -9,6 +9,7 @@ from tf_prompt.config import (
     DONE,
     SOME_FAILED,
     command,
+    import_tensorflow,
     option,
     parse_args,
     require_positive,
@@ -53,6 +54,7 @@ class WriteConfig(Conversion):
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
     config = parse_args(WriteConfig, argv, prog="write_records")
+    import_tensorflow()
     source = open_grouped(config)
     from pipelines.convert import prepare_folder
     from pipelines.workers import convert_parts
