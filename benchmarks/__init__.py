@@ -1,0 +1,1 @@
+"""Comparisons with rivals; each file answers one question."""
