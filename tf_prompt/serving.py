@@ -52,11 +52,11 @@ class PromptWriter(tf.Module):
         start_ids = tf.fill([tf.shape(pictures)[0]], START_ID)
         token_ids, scores, ended = decoding.greedy(
             self.model.step,
-            self.model.encode(pictures),
+            *self.model.encode(pictures),
             start_ids,
             END_ID,
             self.model.max_tokens,
-            banned_ids=(PAD_ID, UNK_ID, START_ID),
+            decoding.Rules(banned_ids=(PAD_ID, UNK_ID, START_ID)),
         )
         words = tf.ragged.boolean_mask(
             tf.gather(self._tokens, token_ids), token_ids >= len(SPECIAL_TOKENS)

@@ -46,10 +46,10 @@ def test_steps_give_the_logits_of_the_whole(name):
     model = build(name)
     batch = inputs()
     whole = model(batch)
-    state = model.encode(batch["images"])
+    state, memory = model.encode(batch["images"])
     for position in range(6):
         token_ids = batch["token_ids"][:, position]
-        logits, state = model.step(token_ids, position, state)
+        logits, state = model.step(token_ids, position, state, memory)
         np.testing.assert_allclose(logits, whole[:, position], atol=1e-5)
 
 
@@ -60,8 +60,10 @@ def test_greedy_takes_the_likeliest_token_each_time(name, in_graph):
     images = inputs()["images"]
 
     def write(images):
-        state, starts = model.encode(images), tf.fill([len(images)], START_ID)
-        return decoding.greedy(model.step, state, starts, END_ID, 9, BANNED)
+        starts = tf.fill([len(images)], START_ID)
+        state, memory = model.encode(images)
+        rules = decoding.Rules(BANNED)
+        return decoding.greedy(model.step, state, memory, starts, END_ID, 9, rules)
 
     written, scores, ended = (tf.function(write) if in_graph else write)(images)
     # The slow way: the whole model again for each token.

@@ -83,17 +83,19 @@ class Captioner(keras.Model):
             images: `(batch, image_size, image_size, 3)`, 0-255.
 
         Returns:
-            The state of `step`: a tuple of tensors whose first axis is `batch`.
+            state: what `step` changes, and memory: what it only reads; tuples of
+            tensors whose first axis is `batch`.
         """
         raise NotImplementedError
 
-    def step(self, token_ids, position, state):
+    def step(self, token_ids, position, state, memory):
         """Reads one more token of each prompt.
 
         Args:
             token_ids: int `(batch,)`.
             position: int tensor, how many tokens were read before.
             state: what `encode` or the last `step` returned.
+            memory: what `encode` returned.
 
         Returns:
             logits: float `(batch, vocab_size)`, scores of the next token.

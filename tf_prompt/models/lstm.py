@@ -52,7 +52,7 @@ class LSTMCaptioner(Captioner):
 
     def call(self, inputs, training=None):
         regions = self.extract_regions(inputs["images"], training=training)
-        hidden, carry, regions, keys = self._first_state(regions)
+        state, (regions, keys) = self._first_state(regions)
         words = ops.moveaxis(self.embedding(inputs["token_ids"]), 1, 0)
 
         def advance(state, word):
@@ -60,23 +60,23 @@ class LSTMCaptioner(Captioner):
             # Keras' TensorFlow scan wants outputs shaped like the state.
             return state, state
 
-        _, (outputs, _) = ops.scan(advance, (hidden, carry), words)
+        _, (outputs, _) = ops.scan(advance, state, words)
         outputs = self.dropout(ops.moveaxis(outputs, 0, 1), training=training)
         return self.output_proj(outputs)
 
     def encode(self, images):
         return self._first_state(self.extract_regions(images, training=False))
 
-    def step(self, token_ids, position, state):
-        hidden, carry, regions, keys = state
+    def step(self, token_ids, position, state, memory):
         word = self.embedding(token_ids)
-        hidden, carry = self._advance(word, hidden, carry, regions, keys)
-        return self.output_proj(hidden), (hidden, carry, regions, keys)
+        hidden, carry = self._advance(word, *state, *memory)
+        return self.output_proj(hidden), (hidden, carry)
 
     def _first_state(self, regions):
         mean = ops.mean(regions, axis=1)
         keys = self.attention.project_regions(regions)
-        return self.initial_hidden(mean), self.initial_carry(mean), regions, keys
+        state = self.initial_hidden(mean), self.initial_carry(mean)
+        return state, (regions, keys)
 
     def _advance(self, word, hidden, carry, regions, keys):
         context, _ = self.attention(hidden, regions, keys)

@@ -103,17 +103,16 @@ class TransformerCaptioner(Captioner):
         caches = [ops.zeros(shape, regions.dtype) for _ in self.decoder_blocks]
         return tuple(caches), tuple(region_caches)
 
-    def step(self, token_ids, position, state):
-        caches, region_caches = state
+    def step(self, token_ids, position, state, memory):
         token = self._embed(token_ids[:, None], position)
         updated = []
         for block, cache, regions in zip(
-            self.decoder_blocks, caches, region_caches, strict=True
+            self.decoder_blocks, state, memory, strict=True
         ):
             token, cache = block.step(token, position, cache, regions)
             updated.append(cache)
         logits = self.output_proj(self.decoder_norm(token))[:, 0]
-        return logits, (tuple(updated), region_caches)
+        return logits, tuple(updated)
 
     def _read_image(self, images, training):
         regions = self.extract_regions(images, training=training)
