@@ -90,6 +90,32 @@ def test_predict_reads_files_and_folders(tiny_run, folder, capsys):
         ]
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--num-beams", "3"],
+        ["--sample", "--top-k", "1"],
+        ["--repetition-penalty", "1.01", "--no-repeat-ngram", "2"],
+    ],
+)
+def test_other_ways_of_decoding(tiny_run, folder, capsys, flags):
+    """The run is so sure of these pictures that all ways agree."""
+    (folder / "zero.png").unlink()
+    argv = ["--run-dir", str(tiny_run), str(folder), "--json", *flags]
+    assert predict.main(argv) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["prompt"] for line in lines] == [
+        "a red patch top",
+        "a blue patch middle",
+    ]
+
+
+def test_words_are_enforced(tiny_run, folder, capsys):
+    argv = ["--run-dir", str(tiny_run), str(folder / "one.JPG"), "--json"]
+    assert predict.main([*argv, "--min-words", "5"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["prompt"].split()) == 5
+
+
 def test_one_bad_image_costs_nobody_else(tiny_run, folder, capsys):
     assert predict.main(["--run-dir", str(tiny_run), str(folder), "--json"]) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -176,6 +202,8 @@ def test_fit_prints_metrics_and_examples(tiny_run, tiny_shards, capsys, monkeypa
         (fit.main, ["--data", "absent"], "data must be `toy` or a folder"),
         (evaluate.main, ["--run-dir", "absent"], "run_dir must hold a run"),
         (export.main, ["--run-dir", "absent"], "run_dir must hold a run"),
+        (predict.main, ["x", "--sample", "--num-beams", "2"], "sample goes with one"),
+        (predict.main, ["x", "--top-p", "1.5"], "top_p must be at most 1. Received"),
         (predict.main, ["x.png"], "one of --run-dir and --saved-model"),
         (predict.main, ["--run-dir", "r", "absent"], "PATH must be a file or a folder"),
         (predict.main, ["--run-dir", "r", "."], "PATH must hold images"),

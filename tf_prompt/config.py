@@ -236,6 +236,53 @@ class FitConfig:
         settings(self.set)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    """How prompts are written; by default the likeliest token at each step."""
+
+    num_beams: int = option(1, "prompts kept at each step of beam search; 1 is greedy")
+    length_penalty: float = option(
+        1.0, "beam search: power of the length that a score is divided by"
+    )
+    sample: bool = option(False, "draw tokens by their probabilities")
+    temperature: float = option(1.0, "sampling: below 1 prefers likely tokens more")
+    top_k: int = option(0, "sampling: draw among so many tokens; 0 among all")
+    top_p: float = option(1.0, "sampling: draw among the likeliest that sum to this")
+    repetition_penalty: float = option(
+        1.0, "divides the logits of words written before"
+    )
+    no_repeat_ngram: int = option(
+        0, "words in a row that never come twice; 0 lets them"
+    )
+    min_words: int = option(0, "words before a prompt may end")
+    seed: int = option(0, "of sampling")
+
+    def __post_init__(self):
+        require_positive(self, "num_beams", "temperature", "top_p")
+        for name in ("top_k", "no_repeat_ngram", "min_words"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"{name} must not be negative. Received: {getattr(self, name)}"
+                )
+        if self.top_p > 1:
+            raise ValueError(f"top_p must be at most 1. Received: {self.top_p}")
+        if self.repetition_penalty < 1:
+            raise ValueError(
+                "repetition_penalty must be at least 1. "
+                f"Received: {self.repetition_penalty}"
+            )
+        if self.sample and self.num_beams > 1:
+            raise ValueError(
+                f"sample goes with one beam. Received: num_beams={self.num_beams}"
+            )
+
+    @classmethod
+    def of(cls, config: "DecodingConfig") -> "DecodingConfig":
+        """Takes these options out of a verb's larger set."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return DecodingConfig(**{name: getattr(config, name) for name in names})
+
+
 def settings(pairs: Sequence[str]) -> dict:
     """Reads `NAME=VALUE` pairs; a value is a Python literal, or else text.
 

@@ -8,8 +8,8 @@ from tf_prompt import config
 from tf_prompt.config import option
 
 
-@dataclasses.dataclass(frozen=True)
-class EvaluateConfig:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(config.DecodingConfig):
     """Measures a run on a split; writes metrics.json and predictions.csv."""
 
     run_dir: str = option(dataclasses.MISSING, "folder of a run of tf_prompt.fit")
@@ -30,6 +30,7 @@ class EvaluateConfig:
     json: bool = option(False, "print the content of metrics.json and nothing else")
 
     def __post_init__(self):
+        super().__post_init__()
         config.require_positive(self, "batch_size", "limit", "neighbours")
 
 
@@ -40,10 +41,17 @@ def main(argv=None) -> int:
     config.import_tensorflow()
     from tf_prompt import evaluation
 
-    arguments = dataclasses.asdict(options)
-    as_json = arguments.pop("json")
-    metrics, _ = evaluation.evaluate_run(**arguments)
-    print(json.dumps(metrics) if as_json else evaluation.format_metrics(metrics))
+    metrics, _ = evaluation.evaluate_run(
+        options.run_dir,
+        options.split,
+        options.data,
+        options.metrics,
+        options.batch_size,
+        options.limit,
+        options.neighbours,
+        config.DecodingConfig.of(options),
+    )
+    print(json.dumps(metrics) if options.json else evaluation.format_metrics(metrics))
     return config.DONE
 
 

@@ -1,6 +1,7 @@
 """Writes the prompts of a split and measures them beside the baselines."""
 
 import csv
+import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt import baselines
-from tf_prompt.config import write_json
+from tf_prompt.config import DecodingConfig, write_json
 from tf_prompt.data import dataset
 from tf_prompt.metrics import bertscore, cosine, health
 from tf_prompt.metrics.score import score
@@ -28,6 +29,7 @@ def evaluate_run(
     batch_size: int = 64,
     limit: int | None = None,
     neighbours: int = 10000,
+    decoding: DecodingConfig | None = None,
 ) -> tuple[dict, list[dict]]:
     """Measures the best model of a run, and writes the result into its folder.
 
@@ -39,6 +41,7 @@ def evaluate_run(
         batch_size: images written about at once.
         limit: examples at most; None takes all.
         neighbours: training images that the nearest-neighbour baseline searches.
+        decoding: how to write; kept in `decoding.json` beside the metrics.
 
     Returns:
         The content of `metrics.json`, and a dict an example with keys `COLUMNS`.
@@ -47,9 +50,10 @@ def evaluate_run(
         FileNotFoundError: if run or data are missing.
         ValueError: if the split is empty.
     """
+    decoding = decoding or DecodingConfig()
     config, vocabulary, model = run_folder.load_run(run_dir)
     folder = dataset.find_data(data or config.data)
-    writer = PromptWriter(model, vocabulary)
+    writer = PromptWriter(model, vocabulary, decoding)
     sizes = {"image_size": model.image_size, "batch_size": batch_size}
     batches = dataset.evaluation_batches(folder, split, limit=limit, **sizes)
     known = dataset.evaluation_batches(folder, "train", limit=neighbours, **sizes)
@@ -60,6 +64,7 @@ def evaluate_run(
     output = output_folder(run_dir, split)
     output.mkdir(exist_ok=True)
     _write_predictions(rows, output / "predictions.csv")
+    write_json(output / "decoding.json", dataclasses.asdict(decoding))
     write_json(output / "metrics.json", result)
     return result, rows
 

@@ -10,8 +10,8 @@ from tf_prompt import config
 from tf_prompt.config import option
 
 
-@dataclasses.dataclass(frozen=True)
-class PredictConfig:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictConfig(config.DecodingConfig):
     """Writes the prompts of image files and of the images in folders."""
 
     paths: tuple[str, ...] = option(
@@ -28,6 +28,7 @@ class PredictConfig:
     sidecar: bool = option(False, "also write each prompt into a .txt beside its image")
 
     def __post_init__(self):
+        super().__post_init__()
         config.require_positive(self, "batch_size")
         if (self.run_dir is None) == (self.saved_model is None):
             raise ValueError(
@@ -44,7 +45,9 @@ def main(argv=None) -> int:
     from tf_prompt import images, prediction
 
     paths = images.find_images(options.paths, options.recursive)
-    writer = prediction.load_writer(options.run_dir, options.saved_model)
+    writer = prediction.load_writer(
+        options.run_dir, options.saved_model, config.DecodingConfig.of(options)
+    )
     results = []
     for result in prediction.predict(writer, paths, options.batch_size):
         results.append(result)

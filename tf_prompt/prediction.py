@@ -8,25 +8,39 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt import images, serving
+from tf_prompt.config import DecodingConfig
 from tf_prompt.training import run_folder
 
 # A writer decides the size; this one only tells whether a file is an image.
 _CHECK_SIZE = 32
 
 
-def load_writer(run_dir: str | None, saved_model: str | None) -> Callable:
+def load_writer(
+    run_dir: str | None, saved_model: str | None, options: DecodingConfig
+) -> Callable:
     """Loads a run or a SavedModel as a function of encoded images.
+
+    Args:
+        run_dir: folder of a run, or None.
+        saved_model: folder of a version, which writes as it was exported to.
+        options: how a run is to write.
 
     Returns:
         A function from a list of bytes to a dict of `prompt` and `score`.
 
     Raises:
         FileNotFoundError: if there is no such model.
+        ValueError: for options that a SavedModel cannot follow.
     """
     if saved_model is not None:
+        if options != DecodingConfig():
+            raise ValueError(
+                "a SavedModel writes greedily; other ways of decoding need --run-dir. "
+                f"Received: saved_model={saved_model} and {options}"
+            )
         return serving.SavedPromptWriter(saved_model)
     _, vocabulary, model = run_folder.load_run(run_dir)
-    writer = serving.PromptWriter(model, vocabulary)
+    writer = serving.PromptWriter(model, vocabulary, options)
 
     def serve(image_bytes):
         written = writer.serve(tf.constant(image_bytes))

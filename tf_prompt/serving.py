@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_prompt import decoding, images
+from tf_prompt.config import DecodingConfig
 from tf_prompt.text import END_ID, PAD_ID, SPECIAL_TOKENS, START_ID, UNK_ID
 
 SIGNATURE = "serving_default"
@@ -21,10 +22,12 @@ class PromptWriter(tf.Module):
     Args:
         model: a `Captioner`.
         vocabulary: token of each id.
+        options: how to write.
     """
 
-    def __init__(self, model, vocabulary):
+    def __init__(self, model, vocabulary, options=None):
         super().__init__()
+        self._options = options or DecodingConfig()
         self.model = model
         self.image_size = model.image_size
         self._tokens = tf.constant(vocabulary)
@@ -49,20 +52,37 @@ class PromptWriter(tf.Module):
             log-probability of the words, 0 at best; `ended`, bool `(batch,)`,
             whether the model ended the prompt by itself.
         """
-        start_ids = tf.fill([tf.shape(pictures)[0]], START_ID)
-        token_ids, scores, ended = decoding.greedy(
-            self.model.step,
-            *self.model.encode(pictures),
-            start_ids,
-            END_ID,
-            self.model.max_tokens,
-            decoding.Rules(banned_ids=(PAD_ID, UNK_ID, START_ID)),
-        )
+        token_ids, scores, ended = self._decode(pictures)
         words = tf.ragged.boolean_mask(
             tf.gather(self._tokens, token_ids), token_ids >= len(SPECIAL_TOKENS)
         )
         prompts = tf.strings.reduce_join(words, axis=-1, separator=" ")
         return {"prompt": prompts, "score": scores, "ended": ended}
+
+    def _decode(self, pictures):
+        options = self._options
+        rules = decoding.Rules(
+            (PAD_ID, UNK_ID, START_ID),
+            options.min_words,
+            options.repetition_penalty,
+            options.no_repeat_ngram,
+        )
+        state, memory = self.model.encode(pictures)
+        start_ids = tf.fill([tf.shape(pictures)[0]], START_ID)
+        begin = (self.model.step, state, memory, start_ids, END_ID)
+        begin = (*begin, self.model.max_tokens)
+        if options.sample:
+            cuts = (options.temperature, options.top_k, options.top_p)
+            return decoding.sample(*begin, self._draw_uniform, rules, *cuts)
+        if options.num_beams == 1:
+            return decoding.greedy(*begin, rules)
+        beams = decoding.beam_search(
+            *begin, options.num_beams, rules, options.length_penalty
+        )
+        return tuple(found[:, 0] for found in beams)
+
+    def _draw_uniform(self, position, shape):
+        return tf.random.stateless_uniform(shape, [self._options.seed, position])
 
     def _serve(self, image_bytes):
         """Writes the prompts of encoded images, string `(batch,)`.
