@@ -1,0 +1,119 @@
+"""The list of what was downloaded: kept line by line, written whole at the end."""
+
+import dataclasses
+import fcntl
+import json
+import pathlib
+
+from tf_prompt.config import read_json, write_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What is known of a file that was verified.
+
+    Args:
+        bytes: its size.
+        sha256: its digest, in hexadecimal.
+        url: where it came from.
+    """
+
+    bytes: int
+    sha256: str
+    url: str
+
+
+class Manifest:
+    """`manifest.json` of a folder, and the journal of the run that will write it.
+
+    Without the journal, a run that was killed would leave files whose digests are
+    unknown, and the next one would read them all again: DiffusionDB Large is 6.5 TB.
+    The journal is also the lock of the folder; the system opens it when the process
+    ends, however it ends. Used as a context manager.
+
+    Args:
+        folder: where the downloads go; it is made.
+
+    Raises:
+        OSError: if the folder cannot be made or written.
+        ValueError: if another process downloads into it, or `manifest.json` is not
+            one of ours.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder = folder
+        self._path = folder / "manifest.json"
+        self._journal_path = folder / "manifest.json.part"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._journal = self._journal_path.open("a+", encoding="utf-8")
+        try:
+            self._lock()
+            self._entries = self._read_manifest() | self._read_journal()
+        except BaseException:
+            self._journal.close()
+            raise
+
+    def __enter__(self) -> "Manifest":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._journal.close()
+
+    def get(self, name: str) -> Entry | None:
+        """Finds a file by its path in the folder."""
+        return self._entries.get(name)
+
+    def add(self, name: str, entry: Entry) -> None:
+        """Notes a verified file, at once."""
+        if self._entries.get(name) == entry:
+            return
+        self._entries[name] = entry
+        line = json.dumps({"name": name, **dataclasses.asdict(entry)})
+        # The line break comes first: it parts this line from a torn one.
+        self._journal.write(f"\n{line}")
+        self._journal.flush()
+
+    def write(self) -> None:
+        """Writes `manifest.json`, of the files that are there, and ends the journal."""
+        files = {
+            name: dataclasses.asdict(entry)
+            for name, entry in sorted(self._entries.items())
+            if (self._folder / name).is_file()
+        }
+        write_json(self._path, {"files": files})
+        self._journal_path.unlink()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                "output must not be in use by another download. "
+                f"Received: {self._folder}"
+            ) from error
+        # What processes that were killed while they wrote the manifest left.
+        for path in self._folder.glob("manifest.json.*.part"):
+            path.unlink()
+
+    def _read_manifest(self) -> dict[str, Entry]:
+        if not self._path.exists():
+            return {}
+        content = read_json(self._path)
+        try:
+            return {name: Entry(**entry) for name, entry in content["files"].items()}
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"a manifest must be written by this command. Received: {self._path}"
+            ) from error
+
+    def _read_journal(self) -> dict[str, Entry]:
+        self._journal.seek(0)
+        entries = {}
+        for line in self._journal:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue  # Torn, or the empty first line: its file is verified anew.
+            name = entry.pop("name")
+            entries[name] = Entry(**entry)
+        return entries

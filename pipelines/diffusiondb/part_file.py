@@ -1,0 +1,48 @@
+"""A file on its way, and what a later process needs to go on with it."""
+
+import os
+import pathlib
+
+
+class PartFile:
+    """A file on its way, under a temporary name that a later process finds again.
+
+    Beside it lies the server's validator of that version, because bytes of two
+    versions must not be joined. It is written after the old bytes are gone and
+    before new ones come, so that a process may be killed between any two steps.
+
+    Args:
+        path: where the file is to be.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self._final = path
+        self.path = path.with_name(f"{path.name}.part")
+        self._validator = path.with_name(f"{path.name}.part.etag")
+
+    @property
+    def size(self) -> int:
+        """Bytes that are there."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    @property
+    def validator(self) -> str:
+        """The version of the bytes that are there; empty if it is not known."""
+        if not self.size or not self._validator.exists():
+            return ""
+        return self._validator.read_text(encoding="latin-1")
+
+    def start(self, validator: str) -> None:
+        """Begins anew, with a version."""
+        self.path.write_bytes(b"")
+        self._validator.write_text(validator, encoding="latin-1")
+
+    def finish(self) -> None:
+        """Gives the file its name."""
+        os.replace(self.path, self._final)
+        self.discard()
+
+    def discard(self) -> None:
+        """Removes what is there under the temporary names."""
+        self.path.unlink(missing_ok=True)
+        self._validator.unlink(missing_ok=True)

@@ -1,0 +1,93 @@
+"""Fetches parts of DiffusionDB, resumes what was cut off, and verifies every file."""
+
+import dataclasses
+import itertools
+import pathlib
+import sys
+import urllib.parse
+
+from pipelines.diffusiondb.remote import BASE_URL, Selection, require_one_layout
+from tf_prompt.config import (
+    DONE,
+    SOME_FAILED,
+    command,
+    option,
+    parse_args,
+    require_positive,
+)
+
+NUM_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DownloadConfig(Selection):
+    """Fetches DiffusionDB; the same command goes on after any interruption."""
+
+    output: str = option(dataclasses.MISSING, "folder for the files")
+    base_url: str = option(BASE_URL, "where the files are published")
+    workers: int = option(4, "files fetched at once")
+    retries: int = option(5, "attempts after one that brought no new bytes, per file")
+    timeout: float = option(60.0, "longest silence of the server, seconds")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_positive(self, "workers", "timeout")
+        # A socket's limit overflows far above it.
+        if self.timeout > 86400:
+            raise ValueError(f"timeout must be at most 86400. Received: {self.timeout}")
+        if self.retries < 0:
+            raise ValueError(f"retries must not be negative. Received: {self.retries}")
+        _require_url(self.base_url)
+
+
+@command
+def main(argv=None) -> int:
+    """Runs the command and returns its exit code."""
+    config = parse_args(DownloadConfig, argv, prog="download")
+    folder = pathlib.Path(config.output)
+    names = config.list_files()
+    require_one_layout(folder, config.layout)
+    from pipelines.diffusiondb.parallel import fetch_files
+    from pipelines.diffusiondb.transfer import Effort
+
+    outcome = fetch_files(
+        names,
+        config.base_url.rstrip("/"),
+        folder,
+        Effort(config.retries, config.timeout),
+        config.workers,
+    )
+    print(
+        f"{len(outcome.num_bytes)} of {len(names)} files, "
+        f"{sum(outcome.num_bytes.values()):,} bytes, in {folder}; "
+        f"{outcome.num_fetched} fetched now"
+    )
+    return _judge(outcome.failures)
+
+
+def _require_url(base_url: str) -> None:
+    try:
+        url = urllib.parse.urlsplit(base_url)
+        is_url = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ValueError(
+            f"base_url must be http://HOST/… or https://HOST/…. Received: {base_url}"
+        )
+
+
+def _judge(failures: dict[str, str]) -> int:
+    for name, cause in itertools.islice(failures.items(), NUM_SHOWN):
+        _say(f"error: {name}: {cause}")
+    if len(failures) > NUM_SHOWN:
+        _say(f"error: and {len(failures) - NUM_SHOWN} more files")
+    return SOME_FAILED if failures else DONE
+
+
+def _say(message: str) -> None:
+    print(f"download: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
