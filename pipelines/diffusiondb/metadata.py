@@ -76,7 +76,8 @@ def dropped_by(rows: pd.DataFrame, filters: Filters) -> np.ndarray:
     """
     drops = {}
     if filters.square and "width" in rows:
-        drops["not_square"] = rows["width"] != rows["height"]
+        known = rows["width"].notna() & rows["height"].notna()
+        drops["not_square"] = known & (rows["width"] != rows["height"])
     if filters.drop_blurred and "image_nsfw" in rows:
         drops["blurred"] = rows["image_nsfw"] == BLURRED
     if "cfg" in rows:

@@ -1,0 +1,1 @@
+"""What a source holds: read its table, count, draw, and write a page about it."""

@@ -1,0 +1,123 @@
+"""What image files say of themselves: size and format, without decoding them."""
+
+import collections
+import contextlib
+import functools
+import pathlib
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+
+import PIL.Image
+import tqdm
+
+from pipelines.containers import ZipImages
+from pipelines.exploration.counts import TOP
+from pipelines.exploration.table import READ_ERRORS
+from pipelines.sources import DiffusionDBSource, LooseSource, Part
+
+MAX_EXAMPLES = 5
+
+
+def read_headers(source: DiffusionDBSource | LooseSource) -> dict:
+    """Reads the header of every image of a source.
+
+    Returns:
+        `files`; `formats` and `sizes`, lists of `value` and `images`, most
+        frequent first; `not_square`; `unreadable` files and parts, and
+        `unreadable_examples`; `rows_without_image`; `images_without_row`; and
+        `other_size`, files that are not of the size in the metadata.
+    """
+    counts = collections.Counter()
+    formats, sizes = collections.Counter(), collections.Counter()
+    examples: list[str] = []
+    parts = tqdm.tqdm(source.parts(), "headers", len(source), unit=" parts")
+    for part in parts:
+        try:
+            for name, header in _read_part(part, counts):
+                counts["files"] += 1
+                if header is None:
+                    counts["unreadable"] += 1
+                    examples.append(name)
+                    continue
+                encoding, size = header
+                formats[encoding] += 1
+                sizes[size] += 1
+                counts["not_square"] += size[0] != size[1]
+        except (*READ_ERRORS, ValueError):
+            counts["unreadable"] += 1
+            examples.append(part.name)
+    return {
+        "files": counts["files"],
+        "formats": _list_counts(formats),
+        "sizes": _list_counts(
+            collections.Counter({f"{w} x {h}": n for (w, h), n in sizes.items()})
+        ),
+        "not_square": counts["not_square"],
+        "unreadable": counts["unreadable"],
+        "unreadable_examples": examples[:MAX_EXAMPLES],
+        "rows_without_image": counts["rows_without_image"],
+        "images_without_row": counts["images_without_row"],
+        "other_size": counts["other_size"],
+    }
+
+
+def _list_counts(counter: collections.Counter) -> list[dict]:
+    ranked = sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:TOP]
+    return [{"value": value, "images": count} for value, count in ranked]
+
+
+def _read_part(
+    part: Part, counts: collections.Counter
+) -> Iterator[tuple[str, tuple[str, tuple[int, int]] | None]]:
+    """Gives name and header of each image, and counts what does not match the rows."""
+    with contextlib.ExitStack() as stack:
+        if part.archive is None:
+            files = {n: functools.partial(f.open, "rb") for n, f in part.files.items()}
+        else:
+            files = _open_members(part.archive, stack)
+        rows = part.rows
+        if rows is None:
+            with part.open_images() as images:
+                rows = images.read_rows()
+        listed = set(rows["image_name"])
+        counts["rows_without_image"] += len(listed.difference(files))
+        counts["images_without_row"] += len(set(files).difference(listed))
+        known = {}
+        if "width" in rows:
+            known = {r.image_name: (r.width, r.height) for r in rows.itertuples()}
+        for name, open_file in files.items():
+            header = _read_header(open_file) if open_file else None
+            yield name, header
+            if header and header[1] != known.get(name, header[1]):
+                counts["other_size"] += 1
+
+
+def _open_members(
+    archive: pathlib.Path, stack: contextlib.ExitStack
+) -> dict[str, Callable | None]:
+    """Maps the images of an archive to what opens them; None for an unsafe one."""
+    images = stack.enter_context(ZipImages(archive))
+    opened = stack.enter_context(zipfile.ZipFile(archive))
+    members = {
+        pathlib.PurePosixPath(member.replace("\\", "/")).name: member
+        for member in opened.namelist()
+    }
+    return {
+        name: functools.partial(opened.open, members[name])
+        if images.is_safe(name)
+        else None
+        for name in images.names
+    }
+
+
+def _read_header(open_file: Callable) -> tuple[str, tuple[int, int]] | None:
+    """Reads format and size; None if the file cannot be read."""
+    try:
+        # Pillow reads a PNG or JPEG only as far as its header.
+        with warnings.catch_warnings(), open_file() as stream:
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            with PIL.Image.open(stream) as image:
+                return str(image.format), image.size
+    except (*READ_ERRORS, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
+        return None

@@ -1,0 +1,108 @@
+"""Writes a summary as one HTML file that opens anywhere: no script, no network."""
+
+import html
+import os
+import pathlib
+from collections.abc import Mapping
+
+from pipelines.exploration import markup, sections
+
+_STYLE = pathlib.Path(__file__).with_name("page.css")
+
+
+def prepare_folder(output: pathlib.Path) -> None:
+    """Makes the output folder, and `plots/` in it.
+
+    Raises:
+        OSError: if it cannot be made or written.
+    """
+    try:
+        (output / "plots").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"output must be a folder. Received: {output}: {error}") from (
+            error
+        )
+    if not os.access(output / "plots", os.W_OK | os.X_OK):
+        raise PermissionError(f"output must be writable. Received: {output}")
+
+
+def write_page(
+    summary: dict, plots: Mapping[str, pathlib.Path], path: pathlib.Path
+) -> None:
+    """Writes the page with its plots inside, so that it is whole or as it was.
+
+    Args:
+        summary: what `summary.json` holds.
+        plots: PNG files by name.
+        path: the page.
+    """
+    temporary = path.with_name(f"{path.name}.part")
+    temporary.write_text(_render(summary, plots), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _render(summary: dict, plots: Mapping[str, pathlib.Path]) -> str:
+    name = html.escape(summary["source"]["name"])
+    contents = {
+        "Filters": sections.render_filters(summary, plots),
+        "Prompts": sections.render_prompts(summary["prompts"]),
+        "Prompt lengths": sections.render_lengths(summary["lengths"], plots),
+        "Categories": sections.render_categories(summary, plots),
+        "Words": sections.render_words(summary, plots),
+        "Image sizes": sections.render_sizes(summary, plots),
+        "Settings": sections.render_settings(summary, plots),
+    }
+    links = "".join(f'<a href="#{_anchor(t)}">{t}</a>' for t in contents)
+    body = "".join(
+        f'<section id="{_anchor(title)}"><h2>{title}</h2>{content}</section>'
+        for title, content in contents.items()
+    )
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{name}: what the source holds</title>
+<style>{_STYLE.read_text(encoding="utf-8")}</style>
+</head>
+<body>
+<header>
+<h1>What {name} holds</h1>
+<p class="soft">Source: <code>{html.escape(str(summary["source"]["path"]))}</code></p>
+{"".join(f'<p class="soft">{html.escape(n)}</p>' for n in summary["source"]["notes"])}
+{_render_facts(summary)}
+<nav>{links}</nav>
+</header>
+<main>{body}</main>
+</body>
+</html>
+"""
+
+
+def _anchor(title: str) -> str:
+    return title.lower().replace(" ", "-")
+
+
+def _render_facts(summary: dict) -> str:
+    rows, prompts = summary["rows"], summary["prompts"]
+    cut = summary["lengths"]["cut"]
+    kept = f"{markup.share(rows['after'], rows['before'])} of all"
+    facts = [
+        ("images", rows["before"], "rows of the table"),
+        ("kept by the filters", rows["after"], kept),
+        (
+            "distinct prompts",
+            prompts["normalised"]["before"],
+            f"{prompts['raw']['before']:,} as written",
+        ),
+        (
+            "longer than the cut",
+            markup.share(cut["before"], rows["before"]),
+            f"{cut['before']:,} images",
+        ),
+    ]
+    items = (
+        f"<div><dt>{label}</dt><dd>{markup.text_of(value)}<small>{note}</small></dd></div>"
+        for label, value, note in facts
+    )
+    return f'<dl class="facts">{"".join(items)}</dl>'

@@ -1,0 +1,146 @@
+"""The table of a source: one row an image, and each distinct prompt once."""
+
+import dataclasses
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import tqdm
+
+from pipelines.sources import DiffusionDBSource, LooseSource, open_source
+
+try:
+    import pyarrow
+    import pyarrow.parquet
+except ImportError:
+    pyarrow = None
+
+# Of DiffusionDB's columns, those that are counted.
+COLUMNS = (
+    "prompt",
+    "part_id",
+    "seed",
+    "step",
+    "cfg",
+    "sampler",
+    "width",
+    "height",
+    "timestamp",
+    "image_nsfw",
+)
+_METADATA_ALONE = {
+    "metadata.parquet": "diffusiondb_2m",
+    "metadata-large.parquet": "diffusiondb_large",
+}
+_BATCH_SIZE = 200_000
+# RuntimeError is how zipfile speaks of a password or an unknown compression.
+READ_ERRORS = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """All rows of a source, in some thirty bytes each, and their prompts.
+
+    Args:
+        name: kind of source, such as `diffusiondb_2m`.
+        rows: `prompt_id`, an index into `prompts`, and those of `COLUMNS` that
+            the source has, `prompt` and `part_id` left out.
+        prompts: each distinct prompt once.
+        notes: what a reader of the numbers should know.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    prompts: list[str]
+    notes: list[str]
+
+
+def open_table(path: str | pathlib.Path) -> DiffusionDBSource | LooseSource:
+    """Recognises a source as `open_source` does, or metadata without archives.
+
+    Raises:
+        FileNotFoundError: if there is nothing at `path`.
+        ValueError: if it fits no layout, or two.
+    """
+    path = pathlib.Path(path)
+    names = [name for name in _METADATA_ALONE if (path / name).is_file()]
+    has_archives = any(
+        next(path.glob(pattern), None) for pattern in ("part-*.zip", "*/part-*.zip")
+    )
+    if not names or has_archives:
+        return open_source(path)
+    if len(names) > 1:
+        raise ValueError(
+            f"source must hold one metadata file. Received: {path} with "
+            f"{' and '.join(names)}"
+        )
+    return DiffusionDBSource(_METADATA_ALONE[names[0]], path, {}, path / names[0])
+
+
+def read_table(source: DiffusionDBSource | LooseSource) -> Table:
+    """Reads the rows of a source without looking at its images.
+
+    Of metadata that covers more parts than are there, only the rows of these
+    parts are read, which are those that become records.
+
+    Raises:
+        ValueError: if the metadata cannot be read, or there are no rows.
+    """
+    notes = list(source.notes)
+    if isinstance(source, LooseSource):
+        notes.append("this source has no metadata: the filters drop nothing")
+        batches = iter([source.rows])
+    elif source.metadata is None:
+        batches = _read_archives(source)
+    else:
+        if not len(source):
+            notes.append("no archives here: all rows of the metadata are counted")
+        batches = _read_parquet(source.metadata, sorted(source.archives))
+    ids: dict[str, int] = {}
+    frames = [_number_prompts(batch, ids) for batch in batches]
+    rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    if rows.empty:
+        raise ValueError("source must have rows of its parts. Received: none")
+    return Table(source.name, rows, list(ids), notes)
+
+
+def _number_prompts(batch: pd.DataFrame, ids: dict[str, int]) -> pd.DataFrame:
+    codes, prompts = pd.factorize(batch["prompt"].fillna(""))
+    new_ids = [ids.setdefault(str(prompt), len(ids)) for prompt in prompts]
+    columns = [name for name in COLUMNS[2:] if name in batch]
+    return batch[columns].assign(prompt_id=np.array(new_ids, np.int32)[codes])
+
+
+def _read_archives(source: DiffusionDBSource) -> Iterator[pd.DataFrame]:
+    for part in tqdm.tqdm(source.parts(), "reading", len(source), unit=" parts"):
+        try:
+            with part.open_images() as images:
+                yield images.read_rows()
+        except (*READ_ERRORS, ValueError) as error:
+            raise ValueError(
+                f"a part must be a whole archive. Received: {part.name}: {error}"
+            ) from error
+
+
+def _read_parquet(path: pathlib.Path, part_ids: list[int]) -> Iterator[pd.DataFrame]:
+    if pyarrow is None:
+        raise ValueError('DiffusionDB needs an extra: pip install "tf_prompt[ingest]"')
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            columns = [name for name in COLUMNS if name in file.schema_arrow.names]
+            for name in ("prompt", "part_id"):
+                if name not in columns:
+                    raise ValueError(f"it has no column {name}")
+            total = file.metadata.num_rows
+            with tqdm.tqdm(total=total, desc="reading", unit=" rows") as bar:
+                for batch in file.iter_batches(_BATCH_SIZE, columns=columns):
+                    rows = batch.to_pandas()
+                    bar.update(len(rows))
+                    yield rows[rows["part_id"].isin(part_ids)] if part_ids else rows
+    except (pyarrow.ArrowException, ValueError) as error:
+        raise ValueError(
+            f"metadata must be DiffusionDB's parquet. Received: {path}: {error}"
+        ) from error

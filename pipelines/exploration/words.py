@@ -1,0 +1,44 @@
+"""Applies the text rule to many prompts, in several processes."""
+
+import collections
+import concurrent.futures
+import itertools
+import multiprocessing
+from collections.abc import Iterator, Sequence
+
+from tf_prompt.text import split_words
+
+# Prompts that a process takes at a time, a second's work.
+_CHUNK = 2000
+
+
+def join_words(prompts: Sequence[str], processes: int) -> Iterator[str]:
+    """Gives the words of each prompt, uncut and joined by spaces.
+
+    Args:
+        prompts: text as the user wrote it.
+        processes: how many work at once; one works here, without a child.
+
+    Returns:
+        An iterator in the order of the prompts.
+    """
+    starts = range(0, len(prompts), _CHUNK)
+    chunks = (prompts[start : start + _CHUNK] for start in starts)
+    processes = min(processes, len(starts))
+    if processes < 2:
+        yield from itertools.chain.from_iterable(map(_join_chunk, chunks))
+        return
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(processes, context) as pool:
+        waiting: collections.deque = collections.deque()
+        for chunk in chunks:
+            waiting.append(pool.submit(_join_chunk, chunk))
+            # Not all at once: what waits is held in memory twice.
+            if len(waiting) > 4 * processes:
+                yield from waiting.popleft().result()
+        for future in waiting:
+            yield from future.result()
+
+
+def _join_chunk(prompts: Sequence[str]) -> list[str]:
+    return [" ".join(split_words(prompt, max_words=None)) for prompt in prompts]

@@ -1,0 +1,92 @@
+"""Shows what a source holds, before and after the filters: numbers, plots, a page."""
+
+import dataclasses
+import os
+import pathlib
+import sys
+
+from pipelines.options import Filters
+from tf_prompt.config import (
+    DONE,
+    command,
+    option,
+    parse_args,
+    require_positive,
+    write_json,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InspectConfig(Filters):
+    """Counts and plots what a source holds, before and after the filters.
+
+    Filters apply to DiffusionDB; other sources have no metadata to filter by.
+    """
+
+    source: str = option(
+        dataclasses.MISSING,
+        "folder in DiffusionDB's or Kaggle's layout, its metadata alone, or a CSV",
+    )
+    output: str = option(
+        dataclasses.MISSING, "folder for index.html, summary.json and plots/"
+    )
+    images: bool = option(False, "also read the header of every image")
+    processes: int = option(os.cpu_count() or 1, "processes that work at once")
+
+    def __post_init__(self):
+        require_positive(self, "processes")
+
+
+@command
+def main(argv=None) -> int:
+    """Runs the command and returns its exit code."""
+    config = parse_args(InspectConfig, argv, prog="inspect")
+    from pipelines.exploration.page import prepare_folder, write_page
+    from pipelines.exploration.plots import draw_plots
+    from pipelines.exploration.summary import describe
+    from pipelines.exploration.table import open_table
+
+    source = open_table(config.source)
+    output = pathlib.Path(config.output)
+    prepare_folder(output)
+    summary = explore(source, config)
+    plots = draw_plots(summary, output / "plots")
+    write_json(output / "summary.json", summary)
+    write_page(summary, plots, output / "index.html")
+    print(describe(summary))
+    print(f"page: {output / 'index.html'}")
+    return DONE
+
+
+def explore(source, config: InspectConfig) -> dict:
+    """Reads a source and counts.
+
+    Args:
+        source: what `open_table` gave.
+        config: options of the run.
+
+    Returns:
+        What `summary.json` holds; `pipelines.exploration.summary` lists its keys.
+
+    Raises:
+        ValueError: if there are no rows, or no images whose headers are asked for.
+    """
+    from pipelines.exploration.headers import read_headers
+    from pipelines.exploration.summary import summarise
+    from pipelines.exploration.table import read_table
+
+    if config.images and not len(source):
+        raise ValueError(
+            f"images must be off for metadata alone. Received: {config.source}"
+        )
+    table = read_table(source)
+    for note in table.notes:
+        print(f"inspect: {note}", file=sys.stderr)
+    summary = summarise(table, config, config.processes)
+    summary["source"]["path"] = config.source
+    summary["images"] = read_headers(source) if config.images else None
+    return summary
+
+
+if __name__ == "__main__":
+    sys.exit(main())
