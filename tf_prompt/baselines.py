@@ -12,6 +12,12 @@ def most_common(prompts: Sequence[str]) -> str:
     return min(counts, key=lambda prompt: (-counts[prompt], prompt))
 
 
+def random_prompts(prompts: Sequence[str], count: int, seed: int = 0) -> list[str]:
+    """Draws training prompts, with replacement: right in kind, blind to pictures."""
+    drawn = np.random.default_rng(seed).integers(len(prompts), size=count)
+    return [prompts[index] for index in drawn]
+
+
 def nearest_neighbours(queries, features, prompts: Sequence[str]) -> list[str]:
     """Takes for each picture the prompt of the most similar training picture.
 

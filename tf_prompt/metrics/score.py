@@ -1,13 +1,33 @@
 """All scores of a set of predictions, with intervals and signatures."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tf_prompt.metrics import bertscore, bleu, bootstrap, cider, cosine, meteor
+from tf_prompt.metrics import (
+    bertscore,
+    bleu,
+    bootstrap,
+    cider,
+    cosine,
+    meteor,
+    rouge,
+    sacre,
+)
 from tf_prompt.metrics.pairs import check_pairs
 
 METRICS = ("bleu", "meteor", "bertscore_f1", "cosine", "cider_d")
+ALL_METRICS = (
+    *METRICS,
+    "bleu_1",
+    "bleu_2",
+    "bleu_3",
+    "sacrebleu",
+    "rouge_l",
+    "bertscore_precision",
+    "bertscore_recall",
+)
 
 ScoreSums = Callable[[np.ndarray], np.ndarray]
 Measured = tuple[np.ndarray, str, ScoreSums | None]
@@ -33,7 +53,7 @@ def score(
         predictions: written prompts, in the order of `references`; may be empty.
         embedder: of the cosine; None loads the default one.
         scorer: of BERTScore; None loads the default one.
-        metrics: names to compute, of `METRICS`.
+        metrics: names to compute, of `ALL_METRICS`.
         resamples: int > 0, bootstrap draws behind each interval.
         seed: int, of the draws.
 
@@ -42,6 +62,7 @@ def score(
         `signature`. BLEU, METEOR and BERTScore F1 are in 0–100, the cosine in
         -1–1, CIDEr-D in 0–10. A metric that cannot be computed has None for the
         numbers and a signature "not measured: …" that says what to install.
+        ROUGE-L, sacrebleu and BLEU-1 to 3 are in 0–100.
 
     Raises:
         ValueError: if there is not one prediction for each reference, or a metric
@@ -49,10 +70,18 @@ def score(
     """
     check_pairs(references, predictions)
     _check_names(metrics)
+    bertscores = functools.cache(lambda: _bertscore(references, predictions, scorer))
     measures: dict[str, Callable[[], Measured]] = {
-        "bleu": lambda: _bleu(references, predictions),
+        "bleu": lambda: _bleu(references, predictions, bleu.MAX_N),
+        "bleu_1": lambda: _bleu(references, predictions, 1),
+        "bleu_2": lambda: _bleu(references, predictions, 2),
+        "bleu_3": lambda: _bleu(references, predictions, 3),
+        "sacrebleu": lambda: _sacrebleu(references, predictions),
         "meteor": lambda: _meteor(references, predictions),
-        "bertscore_f1": lambda: _bertscore(references, predictions, scorer),
+        "rouge_l": lambda: _rouge(references, predictions),
+        "bertscore_precision": lambda: _column(bertscores(), 0),
+        "bertscore_recall": lambda: _column(bertscores(), 1),
+        "bertscore_f1": lambda: _column(bertscores(), 2),
         "cosine": lambda: _cosine(references, predictions, embedder),
         "cider_d": lambda: _cider(references, predictions),
     }
@@ -68,16 +97,30 @@ def score(
 
 
 def _check_names(metrics: Sequence[str]) -> None:
-    unknown = [name for name in metrics if name not in METRICS]
+    unknown = [name for name in metrics if name not in ALL_METRICS]
     if unknown:
         raise ValueError(
-            f"metrics must be of {', '.join(METRICS)}. Received: {', '.join(unknown)}"
+            f"metrics must be of {', '.join(ALL_METRICS)}. "
+            f"Received: {', '.join(unknown)}"
         )
 
 
-def _bleu(references, predictions) -> Measured:
+def _bleu(references, predictions, max_n) -> Measured:
     counts = bleu.count_matches(references, predictions)
-    return counts, bleu.signature(), bleu.score_sums
+    score_sums = functools.partial(bleu.score_sums, max_n=max_n)
+    return counts, bleu.signature(max_n), score_sums
+
+
+def _sacrebleu(references, predictions) -> Measured:
+    try:
+        counts = sacre.count_matches(references, predictions)
+    except ImportError as error:
+        raise _NotMeasured(str(error)) from error
+    return counts, sacre.signature(), sacre.score_sums
+
+
+def _rouge(references, predictions) -> Measured:
+    return rouge.score_pairs(references, predictions), rouge.signature(), None
 
 
 def _meteor(references, predictions) -> Measured:
@@ -92,7 +135,12 @@ def _bertscore(references, predictions, scorer) -> Measured:
     except (ImportError, ValueError) as error:
         raise _NotMeasured(str(error)) from error
     scores = bertscore.score_pairs(references, predictions, scorer)
-    return scores[:, 2], bertscore.signature(scorer), None
+    return scores, bertscore.signature(scorer), None
+
+
+def _column(measured: Measured, column: int) -> Measured:
+    scores, signature, score_sums = measured
+    return scores[:, column], signature, score_sums
 
 
 def _cosine(references, predictions, embedder) -> Measured:
