@@ -20,7 +20,8 @@ from tf_prompt.config import import_tensorflow
 import_tensorflow()
 import tensorflow as tf  # noqa: E402
 
-from pipelines.convert import prepare_folder, stats_path  # noqa: E402
+from pipelines.convert import stats_path  # noqa: E402
+from pipelines.folder import prepare_folder  # noqa: E402
 from pipelines.options import Conversion  # noqa: E402
 from pipelines.sources import DiffusionDBSource, open_source  # noqa: E402
 from pipelines.workers import convert_parts  # noqa: E402

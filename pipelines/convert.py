@@ -6,9 +6,7 @@ import functools
 import hashlib
 import io
 import json
-import os
 import pathlib
-import re
 import warnings
 import zipfile
 import zlib
@@ -31,9 +29,6 @@ from tf_prompt.text import MAX_WORDS, split_words
 
 # RuntimeError is how zipfile speaks of a password or an unknown compression.
 _READ_ERRORS = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-
-_PART_FILE = re.compile(rf"(?:part|{'|'.join(SPLITS)})-(\d{{5,}})\.(?:json|tfrecord)")
-_FOLDER_FILES = ("stats.json", "rejects.csv", "dataset_info.json", "features.json")
 
 
 class LostRow(Exception):
@@ -77,33 +72,6 @@ def read_done(
         return None
     whole = all(shard_path(folder, s, part.index).is_file() for s in splits)
     return stats if same and readable and whole else None
-
-
-def prepare_folder(folder: str | pathlib.Path, num_parts: int) -> None:
-    """Makes the output folder, without what a run must not find there.
-
-    Parts that may be done are kept. Half files of a killed run, parts that the
-    source no longer has, and the description of the whole folder are removed.
-
-    Raises:
-        OSError: if the folder cannot be made or written.
-    """
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"output must be writable. Received: {folder}")
-    for path in folder.iterdir():
-        match = _PART_FILE.fullmatch(path.name)
-        if path.name in _FOLDER_FILES or (match and int(match[1]) >= num_parts):
-            path.unlink()
-    remove_half_files(folder)
-
-
-def remove_half_files(folder: str | pathlib.Path) -> None:
-    """Removes what processes that were killed had begun to write."""
-    for pattern in ("*.tfrecord.*.part", "*.json.*.part"):
-        for path in pathlib.Path(folder).glob(pattern):
-            path.unlink(missing_ok=True)
 
 
 def remove_part(folder: str | pathlib.Path, index: int) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_prompt.config import option, require_positive
+from tf_prompt.config import option, require_positive, require_rate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,3 +30,35 @@ class Conversion(Filters):
         """Takes these options out of a verb's larger set, to compare and to store."""
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: getattr(config, name) for name in names})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WriteOptions(Conversion):
+    """What every way of writing shards asks for."""
+
+    source: str = option(
+        dataclasses.MISSING, "folder in DiffusionDB's or Kaggle's layout, or a CSV"
+    )
+    output: str = option(dataclasses.MISSING, "folder for the shards")
+    max_reject_rate: float = option(0.05, "share of bad rows above which exit is 1")
+    group_near_duplicates: bool = option(
+        False, "keep prompts that share most of their words in one split"
+    )
+    near_duplicate_jaccard: float = option(
+        0.7, "words in both prompts over words in either, from which they are grouped"
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_positive(self, "near_duplicate_jaccard")
+        require_rate(self, "max_reject_rate")
+        if self.near_duplicate_jaccard > 1:
+            raise ValueError(
+                f"near_duplicate_jaccard must be at most 1. "
+                f"Received: {self.near_duplicate_jaccard}"
+            )
+
+    @property
+    def jaccard(self) -> float | None:
+        """Similarity from which prompts are grouped; None groups nothing."""
+        return self.near_duplicate_jaccard if self.group_near_duplicates else None

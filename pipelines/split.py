@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tqdm
 
-from pipelines.sources import DiffusionDBSource, LooseSource, Part
+from pipelines.sources import DiffusionDBSource, LooseSource, Part, open_source
 from tf_prompt.text import split_words
 
 try:
@@ -22,6 +22,21 @@ _BLOCK = 10_000
 # A row is measured against so many of its bucket. Prompts come in alphabetical
 # order, and so the nearest first; without a limit the work would be quadratic.
 _NEIGHBOURS = 1000
+
+
+def open_grouped(path: str, jaccard: float | None):
+    """Opens a source, its near-duplicates grouped if that is asked for.
+
+    Args:
+        path: as in `open_source`.
+        jaccard: as in `GroupedSource`; None groups nothing.
+
+    Raises:
+        FileNotFoundError: if there is no source.
+        ValueError: if it fits no layout, or cannot be grouped.
+    """
+    source = open_source(path)
+    return source if jaccard is None else GroupedSource(source, jaccard)
 
 
 class GroupedSource:
@@ -41,7 +56,7 @@ class GroupedSource:
     """
 
     def __init__(self, source: DiffusionDBSource | LooseSource, jaccard: float):
-        self.source, self.name, self.notes = source, source.name, source.notes
+        self.source, self.name = source, source.name
         prompts = set()
         for part in tqdm.tqdm(source.parts(), "reading prompts", len(source)):
             if part.rows is None:
@@ -52,6 +67,7 @@ class GroupedSource:
             prompts.update(part.rows["prompt"])
         normal = {" ".join(split_words(p)) for p in tqdm.tqdm(prompts, "normalising")}
         self.groups = group_near_duplicates(sorted(normal), jaccard)
+        self.notes = [*source.notes, f"{len(self.groups)} prompts have near-duplicates"]
 
     def __len__(self) -> int:
         return len(self.source)

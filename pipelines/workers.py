@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import tqdm
 
 from pipelines import worker
-from pipelines.convert import convert_part, read_done, remove_half_files
+from pipelines.convert import convert_part, read_done
+from pipelines.folder import remove_half_files
 from pipelines.options import Conversion
 from pipelines.sources import DiffusionDBSource, LooseSource, Part
 

@@ -5,7 +5,7 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from pipelines import convert, sources
+from pipelines import convert, folder, sources
 from pipelines.diffusiondb.metadata import FILTERS
 from pipelines.options import Conversion
 from tests.pipelines.conftest import (
@@ -23,7 +23,7 @@ SMALL = Conversion(image_size=16)
 
 
 def convert_all(source, output, conversion=SMALL):
-    convert.prepare_folder(output, len(source := sources.open_source(source)))
+    folder.prepare_folder(output, len(source := sources.open_source(source)))
     return [convert.convert_part(p, output, conversion) for p in source.parts()]
 
 
@@ -255,7 +255,7 @@ def test_prepare_folder_removes_only_what_would_mislead(tmp_path):
     remove += ["train-00001.tfrecord.77.part", "part-00001.json.77.part"]
     for name in keep + remove:
         (tmp_path / name).touch()
-    convert.prepare_folder(tmp_path, num_parts=2)
+    folder.prepare_folder(tmp_path, num_parts=2)
     assert sorted(contents(tmp_path)) == sorted(keep)
 
 

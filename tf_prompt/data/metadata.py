@@ -12,6 +12,17 @@ from tf_prompt.data.records import shard_path
 _SHARD_TEMPLATE = "{SPLIT}-{SHARD_INDEX}.tfrecord"
 
 
+def build_features(image_size: int) -> dict:
+    """What a record holds, in TFDS's words; images are that many pixels a side."""
+    shape = (image_size, image_size, 3)
+    return {
+        "image": tfds.features.Image(shape=shape, encoding_format="jpeg"),
+        "image_id": tfds.features.Text(),
+        "prompt": tfds.features.Text(),
+        "words": tfds.features.Sequence(tfds.features.Text()),
+    }
+
+
 def write_tfds_metadata(
     folder: str | pathlib.Path,
     name: str,
@@ -28,14 +39,6 @@ def write_tfds_metadata(
             0 stands for a shard that was not written. A split without records
             is left out.
     """
-    features = {
-        "image": tfds.features.Image(
-            shape=(image_size, image_size, 3), encoding_format="jpeg"
-        ),
-        "image_id": tfds.features.Text(),
-        "prompt": tfds.features.Text(),
-        "words": tfds.features.Sequence(tfds.features.Text()),
-    }
     template = tfds.core.ShardedFileTemplate(
         data_dir=folder,
         template=_SHARD_TEMPLATE,
@@ -54,7 +57,7 @@ def write_tfds_metadata(
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
-        features=features,
+        features=build_features(image_size),
         split_infos=splits,
         filename_template=template,
         check_data=False,
