@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from tf_prompt import decoding
-from tf_prompt.decoding import Rules
+from tf_prompt.rules import Rules
 
 START, END, VOCAB, STATES, LENGTH, BATCH = 0, 1, 6, 7, 6, 4
 TABLE = np.random.default_rng(5).normal(0, 2, (BATCH, STATES, VOCAB)).astype("float32")

@@ -4,74 +4,9 @@ Every loop is `keras.ops.while_loop`: it runs eagerly, inside `tf.function`, und
 XLA, and in a SavedModel without XLA. It ends when every row of the batch has.
 """
 
-import dataclasses
-import math
-
 from keras import ops, tree
 
-# Far below any log-probability, and finite: infinities would breed NaN.
-_NEVER = -1e9
-
-
-@dataclasses.dataclass(frozen=True)
-class Rules:
-    """What must not be written, whatever the model says.
-
-    Args:
-        banned_ids: ids never written.
-        min_tokens: int >= 0. Tokens before the end token may come.
-        repetition_penalty: float >= 1. Divides the positive logits of tokens
-            already written, and multiplies the negative; 1 changes nothing.
-        no_repeat_ngram: int >= 0. No run of so many tokens comes twice; 0 lets
-            it.
-
-    Reference: repetition penalty as in Keskar et al., 2019,
-    https://arxiv.org/abs/1909.05858, section 4.1; n-grams as in Paulus et al.,
-    2017, https://arxiv.org/abs/1705.04304, section 2.5.
-    """
-
-    banned_ids: tuple[int, ...] = ()
-    min_tokens: int = 0
-    repetition_penalty: float = 1.0
-    no_repeat_ngram: int = 0
-
-    def __post_init__(self):
-        if self.min_tokens < 0 or self.no_repeat_ngram < 0:
-            raise ValueError(
-                "`min_tokens` and `no_repeat_ngram` must not be negative. Received: "
-                f"min_tokens={self.min_tokens}, no_repeat_ngram={self.no_repeat_ngram}"
-            )
-        if self.repetition_penalty < 1:
-            raise ValueError(
-                "`repetition_penalty` must be at least 1. "
-                f"Received: repetition_penalty={self.repetition_penalty}"
-            )
-
-    def log_probs(self, logits, written, position, end_id):
-        """Log-probabilities of the next token, what is forbidden far below.
-
-        Args:
-            logits: float `(batch, vocab_size)`.
-            written: int `(batch, max_tokens)`, of which `position` are written.
-            position: int tensor.
-            end_id: the end token.
-
-        Returns:
-            float32 `(batch, vocab_size)`.
-        """
-        logits = ops.cast(logits, "float32")
-        vocab_size = logits.shape[-1]
-        if self.repetition_penalty != 1:
-            logits = _penalise(logits, written, position, self.repetition_penalty)
-        if self.no_repeat_ngram:
-            logits += _ban_ngrams(logits, written, position, self.no_repeat_ngram)
-        if self.banned_ids:
-            hits = ops.one_hot(list(self.banned_ids), vocab_size, dtype="float32")
-            logits += _NEVER * ops.max(hits, axis=0)
-        if self.min_tokens:
-            early = ops.cast(position < self.min_tokens, "float32")
-            logits += _NEVER * early * ops.one_hot(end_id, vocab_size, dtype="float32")
-        return ops.log_softmax(logits)
+from tf_prompt.rules import NEVER, Rules
 
 
 def greedy(
@@ -194,73 +129,116 @@ def beam_search(
     """
     if num_beams < 1:
         raise ValueError(f"`num_beams` must be positive. Received: {num_beams}")
-    batch = ops.shape(start_ids)[0]
 
     def repeat(x):
         return ops.repeat(x, num_beams, axis=0)
 
-    memory = tree.map_structure(repeat, memory)
-    nothing = ops.full((batch, num_beams, max_tokens), end_id, "int32")
-    # All beams begin alike: the first alone counts, or all would stay alike.
-    first = ops.where(ops.arange(num_beams) == 0, 0.0, _NEVER)
-    live = (nothing, ops.tile(first[None], (batch, 1)))
-    done = (nothing, ops.full((batch, num_beams), _NEVER))
+    def unfinished(position, token_ids, live, done, state):
+        return ops.logical_not(ops.all(_is_done(done)))
 
-    def is_done(done):
-        return ops.all(done[1] > _NEVER / 2, axis=1)
+    memory = tree.map_structure(repeat, memory)
+    advance = _advance_beams(step, memory, end_id, rules, length_penalty)
+    live, done = _begin_beams(ops.shape(start_ids)[0], num_beams, max_tokens, end_id)
+    start_ids = repeat(ops.cast(start_ids, "int32"))
+    state = tree.map_structure(repeat, state)
+    _, _, live, done, _ = ops.while_loop(
+        unfinished,
+        advance,
+        (ops.cast(0, "int32"), start_ids, live, done, state),
+        maximum_iterations=max_tokens,
+    )
+    return _merge_unfinished(done, live, max_tokens**length_penalty)
+
+
+def _advance_beams(step, memory, end_id, rules, length_penalty):
+    """Builds the body of the loop of `beam_search`."""
 
     def advance(position, token_ids, live, done, state):
         logits, state = step(token_ids, position, state, memory)
+        num_beams, max_tokens = live[0].shape[1:]
         flat = ops.reshape(live[0], (-1, max_tokens))
         log_probs = rules.log_probs(logits, flat, position, end_id)
-        vocab_size = log_probs.shape[-1]
-        log_probs = ops.reshape(log_probs, (-1, num_beams, vocab_size))
-        totals = ops.reshape(
-            live[1][..., None] + log_probs, (-1, num_beams * vocab_size)
-        )
-        # As many again, for those that end may not go on.
-        count = min(2 * num_beams, num_beams * vocab_size)
-        totals, index = ops.top_k(totals, count)
-        beams, tokens = index // vocab_size, ops.cast(index % vocab_size, "int32")
-        here = ops.arange(max_tokens) == position
-        written = ops.where(here, tokens[..., None], _take(live[0], beams))
-        ends = tokens == end_id
-
-        counted = ops.logical_and(ends, ops.arange(count) < num_beams)
-        counted = ops.logical_and(counted, totals > _NEVER / 2)
-        counted = ops.logical_and(counted, ops.logical_not(is_done(done))[:, None])
+        written, totals, beams = _extend(live, log_probs, position)
+        ends = ops.take(written, position, axis=2) == end_id
         length = ops.cast(position + 1, "float32") ** length_penalty
-        ended = ops.where(counted, totals / length, _NEVER)
-        done = _best(num_beams, done, (written, ended))
-
-        totals, order = ops.top_k(ops.where(ends, 2 * _NEVER, totals), num_beams)
-        live = (_take(written, order), totals)
-        tokens = ops.reshape(_take(tokens, order), (-1,))
-        rows = ops.arange(ops.shape(order)[0])[:, None] * num_beams
-        rows = ops.reshape(rows + ops.cast(_take(beams, order), "int32"), (-1,))
+        scores = ops.where(totals > NEVER / 2, totals / length, NEVER)
+        done = _collect(done, (written, scores), ends)
+        live, order = _go_on((written, totals), ends, num_beams)
+        token_ids = ops.reshape(ops.take(live[0], position, axis=2), (-1,))
+        rows = _rows_of(_take(beams, order), num_beams)
         state = tree.map_structure(lambda x: ops.take(x, rows, axis=0), state)
-        return position + 1, tokens, live, done, state
+        return position + 1, token_ids, live, done, state
 
-    _, _, live, done, _ = ops.while_loop(
-        lambda position, token_ids, live, done, state: ops.logical_not(
-            ops.all(is_done(done))
-        ),
-        advance,
-        (
-            ops.cast(0, "int32"),
-            repeat(ops.cast(start_ids, "int32")),
-            live,
-            done,
-            tree.map_structure(repeat, state),
-        ),
-        maximum_iterations=max_tokens,
-    )
-    unfinished = ops.where(
-        ops.logical_or(is_done(done)[:, None], live[1] <= _NEVER / 2),
-        _NEVER,
-        live[1] / math.pow(max_tokens, length_penalty),
-    )
-    return _merge_unfinished(num_beams, done, (live[0], unfinished))
+    return advance
+
+
+def _begin_beams(batch, num_beams, max_tokens, end_id):
+    """Live and ended prompts, each `(ids, scores)`, before the first step."""
+    ids = ops.full((batch, num_beams, max_tokens), end_id, "int32")
+    # All beams begin alike: the first alone counts, or all would stay alike.
+    first = ops.where(ops.arange(num_beams) == 0, 0.0, NEVER)
+    live = (ids, ops.tile(first[None], (batch, 1)))
+    return live, (ids, ops.full((batch, num_beams), NEVER))
+
+
+def _is_done(done):
+    """For each image, whether as many prompts as there are beams have ended."""
+    return ops.all(done[1] > NEVER / 2, axis=1)
+
+
+def _extend(live, log_probs, position):
+    """The best continuations of all beams, twice as many, since some may end.
+
+    Returns:
+        ids `(batch, candidates, max_tokens)`, their log-probabilities, and the beam
+        that each comes from.
+    """
+    num_beams, max_tokens = live[0].shape[1:]
+    vocab_size = log_probs.shape[-1]
+    log_probs = ops.reshape(log_probs, (-1, num_beams, vocab_size))
+    totals = ops.reshape(live[1][..., None] + log_probs, (-1, num_beams * vocab_size))
+    totals, index = ops.top_k(totals, min(2 * num_beams, num_beams * vocab_size))
+    beams, tokens = index // vocab_size, ops.cast(index % vocab_size, "int32")
+    here = ops.arange(max_tokens) == position
+    return ops.where(here, tokens[..., None], _take(live[0], beams)), totals, beams
+
+
+def _collect(done, candidates, ends):
+    """Adds the candidates that have ended, if they are among the beams' best."""
+    num_beams = done[0].shape[1]
+    written, scores = candidates
+    counted = ops.logical_and(ends, ops.arange(ends.shape[1]) < num_beams)
+    counted = ops.logical_and(counted, scores > NEVER / 2)
+    counted = ops.logical_and(counted, ops.logical_not(_is_done(done))[:, None])
+    ids = ops.concatenate([done[0], written], axis=1)
+    scores = ops.concatenate([done[1], ops.where(counted, scores, NEVER)], axis=1)
+    scores, order = ops.top_k(scores, num_beams)
+    return _take(ids, order), scores
+
+
+def _go_on(candidates, ends, num_beams):
+    """The best candidates that have not ended, and where they stood."""
+    written, totals = candidates
+    totals, order = ops.top_k(ops.where(ends, 2 * NEVER, totals), num_beams)
+    return (_take(written, order), totals), order
+
+
+def _rows_of(beams, num_beams):
+    """Rows of the state, which holds all beams of all images one after another."""
+    first = ops.arange(ops.shape(beams)[0])[:, None] * num_beams
+    return ops.reshape(first + ops.cast(beams, "int32"), (-1,))
+
+
+def _merge_unfinished(done, live, length):
+    """The best of both where too few have ended: ids, scores, whether ended."""
+    num_beams = done[0].shape[1]
+    absent = ops.logical_or(_is_done(done)[:, None], live[1] <= NEVER / 2)
+    unfinished = ops.where(absent, NEVER, live[1] / length)
+    ids = ops.concatenate([done[0], live[0]], axis=1)
+    scores = ops.concatenate([done[1], unfinished], axis=1)
+    scores, order = ops.top_k(scores, num_beams)
+    ended = ops.logical_and(order < num_beams, scores > NEVER / 2)
+    return _take(ids, order), scores, ended
 
 
 def _write(step, state, memory, start_ids, end_id, max_tokens, rules, choose):
@@ -301,7 +279,7 @@ def _cut(log_probs, top_k, top_p):
     vocab_size = log_probs.shape[-1]
     if top_k and top_k < vocab_size:
         least = ops.top_k(log_probs, top_k)[0][:, -1:]
-        log_probs = ops.where(log_probs < least, _NEVER, log_probs)
+        log_probs = ops.where(log_probs < least, NEVER, log_probs)
     if top_p < 1:
         likeliest = ops.top_k(log_probs, vocab_size)[0]
         probs = ops.softmax(likeliest)
@@ -309,56 +287,11 @@ def _cut(log_probs, top_k, top_p):
         kept = ops.cumsum(probs, axis=-1) - probs < top_p
         last = ops.sum(ops.cast(kept, "int32"), axis=-1, keepdims=True) - 1
         least = ops.take_along_axis(likeliest, last, axis=1)
-        log_probs = ops.where(log_probs < least, _NEVER, log_probs)
+        log_probs = ops.where(log_probs < least, NEVER, log_probs)
     return log_probs
-
-
-def _penalise(logits, written, position, penalty):
-    old = ops.take_along_axis(logits, written, axis=1)
-    new = ops.where(old > 0, old / penalty, old * penalty)
-    is_written = (ops.arange(written.shape[1]) < position)[None]
-    # Places not yet written hold the end token, whose logit stays.
-    new = ops.where(is_written, new, old)
-    return ops.scatter_update(logits, _entries(written), ops.reshape(new, (-1,)))
-
-
-def _ban_ngrams(logits, written, position, n):
-    max_tokens = written.shape[1]
-    if n > max_tokens:
-        return ops.zeros_like(logits)
-    starts = ops.arange(max_tokens - n + 1)
-    windows = ops.take(written, starts[:, None] + ops.arange(n - 1)[None], axis=1)
-    last = ops.take(
-        written, ops.maximum(position - n + 1 + ops.arange(n - 1), 0), axis=1
-    )
-    same = ops.all(windows == last[:, None], axis=-1)
-    same = ops.logical_and(same, (starts + n - 1 < position)[None])
-    bans = ops.where(same, _NEVER, 0.0)
-    entries = _entries(written[:, n - 1 :])
-    return ops.scatter(entries, ops.reshape(bans, (-1,)), ops.shape(logits))
-
-
-def _entries(token_ids):
-    """Index pairs of row and token, `(rows * tokens, 2)`."""
-    rows = ops.zeros_like(token_ids) + ops.arange(ops.shape(token_ids)[0])[:, None]
-    return ops.reshape(ops.stack([rows, token_ids], axis=-1), (-1, 2))
 
 
 def _take(x, index):
     """Picks along axis 1 for each row: `(batch, n, …)` to `(batch, k, …)`."""
     index = ops.reshape(index, (*ops.shape(index), *[1] * (len(x.shape) - 2)))
     return ops.take_along_axis(x, index, axis=1)
-
-
-def _best(num_beams, first, second):
-    """The best of two sets of prompts and scores; of equals, the first's."""
-    written = ops.concatenate([first[0], second[0]], axis=1)
-    scores, order = ops.top_k(ops.concatenate([first[1], second[1]], 1), num_beams)
-    return _take(written, order), scores
-
-
-def _merge_unfinished(num_beams, done, live):
-    written = ops.concatenate([done[0], live[0]], axis=1)
-    scores, order = ops.top_k(ops.concatenate([done[1], live[1]], 1), num_beams)
-    ended = ops.logical_and(order < num_beams, scores > _NEVER / 2)
-    return _take(written, order), scores, ended

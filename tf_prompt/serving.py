@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_prompt import decoding, images
 from tf_prompt.config import DecodingConfig
+from tf_prompt.rules import Rules
 from tf_prompt.text import END_ID, PAD_ID, SPECIAL_TOKENS, START_ID, UNK_ID
 
 SIGNATURE = "serving_default"
@@ -61,7 +62,7 @@ class PromptWriter(tf.Module):
 
     def _decode(self, pictures):
         options = self._options
-        rules = decoding.Rules(
+        rules = Rules(
             (PAD_ID, UNK_ID, START_ID),
             options.min_words,
             options.repetition_penalty,

@@ -5,6 +5,7 @@ import tensorflow as tf
 from tests import checks
 from tf_prompt import decoding
 from tf_prompt.models import presets
+from tf_prompt.rules import Rules
 from tf_prompt.text import END_ID, PAD_ID, START_ID, UNK_ID
 
 NAMES = ["lstm_tiny", "transformer_tiny"]
@@ -62,7 +63,7 @@ def test_greedy_takes_the_likeliest_token_each_time(name, in_graph):
     def write(images):
         starts = tf.fill([len(images)], START_ID)
         state, memory = model.encode(images)
-        rules = decoding.Rules(BANNED)
+        rules = Rules(BANNED)
         return decoding.greedy(model.step, state, memory, starts, END_ID, 9, rules)
 
     written, scores, ended = (tf.function(write) if in_graph else write)(images)

@@ -1,0 +1,100 @@
+"""What decoding must not write: banned tokens, repetitions, an early end."""
+
+import dataclasses
+
+from keras import ops
+
+# Far below any log-probability, and finite: infinities would breed NaN.
+NEVER = -1e9
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What must not be written, whatever the model says.
+
+    Args:
+        banned_ids: ids never written.
+        min_tokens: int >= 0. Tokens before the end token may come.
+        repetition_penalty: float >= 1. Divides the positive logits of tokens
+            already written, and multiplies the negative; 1 changes nothing.
+        no_repeat_ngram: int >= 0. No run of so many tokens comes twice; 0 lets
+            it.
+
+    Reference: repetition penalty as in Keskar et al., 2019,
+    https://arxiv.org/abs/1909.05858, section 4.1; n-grams as in Paulus et al.,
+    2017, https://arxiv.org/abs/1705.04304, section 2.5.
+    """
+
+    banned_ids: tuple[int, ...] = ()
+    min_tokens: int = 0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram: int = 0
+
+    def __post_init__(self):
+        if self.min_tokens < 0 or self.no_repeat_ngram < 0:
+            raise ValueError(
+                "`min_tokens` and `no_repeat_ngram` must not be negative. Received: "
+                f"min_tokens={self.min_tokens}, no_repeat_ngram={self.no_repeat_ngram}"
+            )
+        if self.repetition_penalty < 1:
+            raise ValueError(
+                "`repetition_penalty` must be at least 1. "
+                f"Received: repetition_penalty={self.repetition_penalty}"
+            )
+
+    def log_probs(self, logits, written, position, end_id):
+        """Log-probabilities of the next token, what is forbidden far below.
+
+        Args:
+            logits: float `(batch, vocab_size)`.
+            written: int `(batch, max_tokens)`, of which `position` are written.
+            position: int tensor.
+            end_id: the end token.
+
+        Returns:
+            float32 `(batch, vocab_size)`.
+        """
+        logits = ops.cast(logits, "float32")
+        vocab_size = logits.shape[-1]
+        if self.repetition_penalty != 1:
+            logits = _penalise(logits, written, position, self.repetition_penalty)
+        if self.no_repeat_ngram:
+            logits += _ban_ngrams(logits, written, position, self.no_repeat_ngram)
+        if self.banned_ids:
+            hits = ops.one_hot(list(self.banned_ids), vocab_size, dtype="float32")
+            logits += NEVER * ops.max(hits, axis=0)
+        if self.min_tokens:
+            early = ops.cast(position < self.min_tokens, "float32")
+            logits += NEVER * early * ops.one_hot(end_id, vocab_size, dtype="float32")
+        return ops.log_softmax(logits)
+
+
+def _penalise(logits, written, position, penalty):
+    old = ops.take_along_axis(logits, written, axis=1)
+    new = ops.where(old > 0, old / penalty, old * penalty)
+    is_written = (ops.arange(written.shape[1]) < position)[None]
+    # Places not yet written hold the end token, whose logit stays.
+    new = ops.where(is_written, new, old)
+    return ops.scatter_update(logits, _entries(written), ops.reshape(new, (-1,)))
+
+
+def _ban_ngrams(logits, written, position, n):
+    max_tokens = written.shape[1]
+    if n > max_tokens:
+        return ops.zeros_like(logits)
+    starts = ops.arange(max_tokens - n + 1)
+    windows = ops.take(written, starts[:, None] + ops.arange(n - 1)[None], axis=1)
+    last = ops.take(
+        written, ops.maximum(position - n + 1 + ops.arange(n - 1), 0), axis=1
+    )
+    same = ops.all(windows == last[:, None], axis=-1)
+    same = ops.logical_and(same, (starts + n - 1 < position)[None])
+    bans = ops.where(same, NEVER, 0.0)
+    entries = _entries(written[:, n - 1 :])
+    return ops.scatter(entries, ops.reshape(bans, (-1,)), ops.shape(logits))
+
+
+def _entries(token_ids):
+    """Index pairs of row and token, `(rows * tokens, 2)`."""
+    rows = ops.zeros_like(token_ids) + ops.arange(ops.shape(token_ids)[0])[:, None]
+    return ops.reshape(ops.stack([rows, token_ids], axis=-1), (-1, 2))
