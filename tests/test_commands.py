@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import draw_record
-from tf_prompt import evaluate, export, fit, predict, serving
+from tf_prompt import evaluate, export, fit, predict, prediction_log, serving
 
 
 def errors_of(main, argv, capsys):
@@ -52,7 +52,11 @@ def test_evaluate_writes_and_prints_the_contract(tiny_run, capsys):
     # The run knows these pictures by heart.
     assert printed["metrics"]["bleu"]["score"] > 99
     assert set(printed["metrics"]["bleu"]) == {"score", "low", "high", "signature"}
-    assert set(printed["baselines"]) == {"most_common", "nearest_neighbour"}
+    assert set(printed["baselines"]) == {
+        "most_common",
+        "nearest_neighbour",
+        "random_training",
+    }
     assert printed["baselines"]["most_common"]["bleu"]["score"] < 60
     # Each test picture has an equal one among the training pictures.
     assert printed["baselines"]["nearest_neighbour"]["bleu"]["score"] > 99
@@ -61,6 +65,25 @@ def test_evaluate_writes_and_prints_the_contract(tiny_run, capsys):
         rows = list(csv.DictReader(file))
     assert len(rows) == 24
     assert rows[0]["reference"] == rows[0]["prediction"] == "a red patch left"
+
+
+def test_killed_evaluation_goes_on(tiny_run, capsys, monkeypatch):
+    argv = ["--run-dir", str(tiny_run), "--json", "--metrics", "bleu"]
+    argv += ["--batch-size", "8", "--split", "train"]
+    add, calls = prediction_log.PredictionLog.add, []
+
+    def add_or_stop(self, rows):
+        add(self, rows)
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(prediction_log.PredictionLog, "add", add_or_stop)
+    assert evaluate.main(argv) == 130
+    assert evaluate.main(argv) == 0
+    # 96 pictures, 8 a batch: two before, ten after.
+    assert len(calls) == 12
+    assert json.loads(capsys.readouterr().out)["examples"] == 96
 
 
 def test_evaluate_for_people(tiny_run, capsys):

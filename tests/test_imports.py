@@ -6,9 +6,10 @@ import pathlib
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     {"config", "__init__"},
-    {"text", "images", "layers", "decoding", "metrics"},
+    {"text", "images", "layers", "decoding", "rules", "metrics"},
     {"data", "models", "baselines"},
     {"training", "serving"},
+    {"prediction_log"},
     {"evaluation", "prediction"},
     {"fit", "evaluate", "predict", "export"},
 ]

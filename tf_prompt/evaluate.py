@@ -40,8 +40,9 @@ def main(argv=None) -> int:
     options = config.parse_args(EvaluateConfig, argv, "evaluate")
     config.import_tensorflow()
     from tf_prompt import evaluation
+    from tf_prompt.metrics import health
 
-    metrics, _ = evaluation.evaluate_run(
+    metrics, rows = evaluation.evaluate_run(
         options.run_dir,
         options.split,
         options.data,
@@ -51,6 +52,10 @@ def main(argv=None) -> int:
         options.neighbours,
         config.DecodingConfig.of(options),
     )
+    for sign in health.find_collapse(
+        *([row[name] for row in rows] for name in ("reference", "prediction", "ended"))
+    ):
+        print(f"evaluate: warning: the model collapses: {sign}", file=sys.stderr)
     print(json.dumps(metrics) if options.json else evaluation.format_metrics(metrics))
     return config.DONE
 

@@ -1,8 +1,6 @@
 """Writes the prompts of a split and measures them beside the baselines."""
 
-import csv
 import dataclasses
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -15,10 +13,9 @@ from tf_prompt.config import DecodingConfig, write_json
 from tf_prompt.data import dataset
 from tf_prompt.metrics import bertscore, cosine, health
 from tf_prompt.metrics.score import score
+from tf_prompt.prediction_log import PredictionLog, read_predictions
 from tf_prompt.serving import PromptWriter
 from tf_prompt.training import run_folder
-
-COLUMNS = ("image_id", "reference", "prediction", "score", "ended")
 
 
 def evaluate_run(
@@ -33,18 +30,22 @@ def evaluate_run(
 ) -> tuple[dict, list[dict]]:
     """Measures the best model of a run, and writes the result into its folder.
 
+    Prompts go to `predictions.csv` as they are written: a run that was killed goes
+    on after the last whole batch.
+
     Args:
         run_dir: the run's folder.
         split: one of `split.SPLITS`.
         data: `toy` or a folder of shards; None takes the run's own.
-        metrics: keys of `metrics.score.score`.
+        metrics: names of `metrics.score.ALL_METRICS`.
         batch_size: images written about at once.
         limit: examples at most; None takes all.
         neighbours: training images that the nearest-neighbour baseline searches.
-        decoding: how to write; kept in `decoding.json` beside the metrics.
+        decoding: how to write; kept in `predictions.json` beside the metrics.
 
     Returns:
-        The content of `metrics.json`, and a dict an example with keys `COLUMNS`.
+        The content of `metrics.json`, and a dict an example with the keys of
+        `prediction_log.COLUMNS`.
 
     Raises:
         FileNotFoundError: if run or data are missing.
@@ -53,18 +54,35 @@ def evaluate_run(
     decoding = decoding or DecodingConfig()
     config, vocabulary, model = run_folder.load_run(run_dir)
     folder = dataset.find_data(data or config.data)
-    writer = PromptWriter(model, vocabulary, decoding)
     sizes = {"image_size": model.image_size, "batch_size": batch_size}
-    batches = dataset.evaluation_batches(folder, split, limit=limit, **sizes)
     known = dataset.evaluation_batches(folder, "train", limit=neighbours, **sizes)
-    rows, features = _write_prompts(writer, batches, split)
-    if not rows:
-        raise ValueError(f"split must hold examples. Received: {split} in {folder}")
-    result = _measure(rows, features, _read_training(model, known), metrics)
+    training = _read_training(model, known)
     output = output_folder(run_dir, split)
     output.mkdir(exist_ok=True)
-    _write_predictions(rows, output / "predictions.csv")
-    write_json(output / "decoding.json", dataclasses.asdict(decoding))
+    # What the predictions depend on: others are not gone on with.
+    identity = {
+        **dataclasses.asdict(decoding),
+        "data": str(folder),
+        "limit": limit,
+        "neighbours": neighbours,
+        "model_modified": (pathlib.Path(run_dir) / run_folder.BEST_MODEL)
+        .stat()
+        .st_mtime_ns,
+    }
+    with PredictionLog(output, identity) as log:
+        _write_prompts(
+            PromptWriter(model, vocabulary, decoding),
+            dataset.evaluation_batches(
+                folder, split, limit=limit, skip=log.num_done, **sizes
+            ),
+            training,
+            log,
+            f"writing prompts of {split}",
+        )
+    rows = read_predictions(output)
+    if not rows:
+        raise ValueError(f"split must hold examples. Received: {split} in {folder}")
+    result = _measure(rows, training[0], metrics)
     write_json(output / "metrics.json", result)
     return result, rows
 
@@ -95,22 +113,23 @@ def _format_score(value) -> str:
     return "{score:.2f} [{low:.2f}, {high:.2f}]".format(**value)
 
 
-def _write_prompts(writer, batches, split):
-    rows, features = [], []
-    for batch in tqdm.tqdm(batches, desc=f"writing prompts of {split}", unit="batch"):
+def _write_prompts(writer, batches, training, log, title) -> None:
+    prompts, features = training
+    for batch in tqdm.tqdm(batches, desc=title, unit="batch"):
         written = {k: v.numpy() for k, v in writer.write(batch["image"]).items()}
-        features.append(_mean_regions(writer.model, batch["image"]))
-        for i, image_id in enumerate(batch["image_id"].numpy()):
-            rows.append(
-                {
-                    "image_id": image_id.decode(),
-                    "reference": batch["reference"][i].numpy().decode(),
-                    "prediction": written["prompt"][i].decode(),
-                    "score": float(written["score"][i]),
-                    "ended": bool(written["ended"][i]),
-                }
-            )
-    return rows, np.concatenate(features) if features else np.zeros((0, 1))
+        queries = _mean_regions(writer.model, batch["image"])
+        nearest = baselines.nearest_neighbours(queries, features, prompts)
+        log.add(
+            {
+                "image_id": image_id.decode(),
+                "reference": batch["reference"][i].numpy().decode(),
+                "prediction": written["prompt"][i].decode(),
+                "score": float(written["score"][i]),
+                "ended": bool(written["ended"][i]),
+                "nearest_neighbour": nearest[i],
+            }
+            for i, image_id in enumerate(batch["image_id"].numpy())
+        )
 
 
 def _read_training(model, batches):
@@ -126,24 +145,27 @@ def _mean_regions(model, images):
     return tf.reduce_mean(regions, axis=1).numpy()
 
 
-def _measure(rows, features, training, metrics) -> dict:
+def _measure(rows, training_prompts, metrics) -> dict:
     references = [row["reference"] for row in rows]
     predictions = [row["prediction"] for row in rows]
-    prompts, training_features = training
-    # Models load in seconds: once for all three sets of predictions.
+    # Models load in seconds: once for all sets of predictions.
+    with_bertscore = any(name.startswith("bertscore") for name in metrics)
     models = {
         "embedder": _load(cosine.load_embedder) if "cosine" in metrics else None,
-        "scorer": _load(bertscore.load_scorer) if "bertscore_f1" in metrics else None,
+        "scorer": _load(bertscore.load_scorer) if with_bertscore else None,
     }
-    common = [baselines.most_common(prompts)] * len(rows)
-    nearest = baselines.nearest_neighbours(features, training_features, prompts)
+    blind = {
+        "most_common": [baselines.most_common(training_prompts)] * len(rows),
+        "nearest_neighbour": [row["nearest_neighbour"] for row in rows],
+        "random_training": baselines.random_prompts(training_prompts, len(rows)),
+    }
     ended = [row["ended"] for row in rows]
     return {
         "examples": len(rows),
         "metrics": score(references, predictions, metrics=metrics, **models),
         "baselines": {
-            "most_common": score(references, common, metrics=metrics, **models),
-            "nearest_neighbour": score(references, nearest, metrics=metrics, **models),
+            name: score(references, prompts, metrics=metrics, **models)
+            for name, prompts in blind.items()
         },
         "health": health.measure_health(references, predictions, ended),
     }
@@ -155,12 +177,3 @@ def _load(loader):
         return loader()
     except (ImportError, ValueError):
         return None
-
-
-def _write_predictions(rows, path: pathlib.Path) -> None:
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, path)

@@ -115,7 +115,13 @@ def validation_batches(
 
 
 def evaluation_batches(
-    folder, split: str, *, image_size: int, batch_size: int, limit: int | None = None
+    folder,
+    split: str,
+    *,
+    image_size: int,
+    batch_size: int,
+    limit: int | None = None,
+    skip: int = 0,
 ) -> tf.data.Dataset:
     """Gives a split in order, with its prompts as text.
 
@@ -125,13 +131,15 @@ def evaluation_batches(
         image_size: pixels a side.
         batch_size: examples a batch.
         limit: examples at most; None gives all.
+        skip: examples of these passed over, from the first.
 
     Returns:
         Dataset of dicts: `image`, uint8 `(batch, size, size, 3)`; `image_id` and
         `reference`, strings `(batch,)`.
     """
     serialised = tf.data.TFRecordDataset(records.list_shards(folder, split))
-    examples = serialised.take(-1 if limit is None else limit).map(records.parse)
+    wanted = serialised.take(-1 if limit is None else limit).skip(skip)
+    examples = wanted.map(records.parse)
     examples = examples.map(transforms.join_reference)
     decoded = examples.map(transforms.decode_pixels(image_size), tf.data.AUTOTUNE)
     return decoded.batch(batch_size).prefetch(tf.data.AUTOTUNE)
