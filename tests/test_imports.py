@@ -9,14 +9,14 @@ FLOORS = [
     {"text", "images", "layers", "decoding", "rules", "metrics"},
     {"data", "models", "baselines"},
     {"training", "serving"},
-    {"prediction_log"},
-    {"evaluation", "prediction"},
-    {"fit", "evaluate", "predict", "export"},
+    {"prediction_log", "attention_strip"},
+    {"evaluation", "prediction", "reporting"},
+    {"fit", "evaluate", "predict", "export", "report"},
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # What needs tensorflow itself; the rest is written with keras and keras.ops.
 MAY_USE_TENSORFLOW = {"config", "text", "images", "data", "training", "serving"}
-MAY_USE_TENSORFLOW |= {"evaluation", "prediction"}
+MAY_USE_TENSORFLOW |= {"evaluation", "prediction", "attention_strip"}
 
 
 def imports_of(path):

@@ -26,6 +26,10 @@ class PredictConfig(config.DecodingConfig):
         None, "also write a CSV file of path, prompt, score, error"
     )
     sidecar: bool = option(False, "also write each prompt into a .txt beside its image")
+    attention: str | None = option(
+        None,
+        "folder for a PNG an image that shows where the model looked for each word",
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -34,6 +38,10 @@ class PredictConfig(config.DecodingConfig):
             raise ValueError(
                 "one of --run-dir and --saved-model must be given. "
                 f"Received: run_dir={self.run_dir}, saved_model={self.saved_model}"
+            )
+        if self.attention is not None and self.run_dir is None:
+            raise ValueError(
+                f"attention needs --run-dir. Received: saved_model={self.saved_model}"
             )
 
 
@@ -48,6 +56,11 @@ def main(argv=None) -> int:
     writer = prediction.load_writer(
         options.run_dir, options.saved_model, config.DecodingConfig.of(options)
     )
+    strips = None
+    if options.attention is not None:
+        from tf_prompt.attention_strip import AttentionStrips
+
+        strips = AttentionStrips(options.run_dir, options.attention)
     results = []
     for result in prediction.predict(writer, paths, options.batch_size):
         results.append(result)
@@ -55,6 +68,8 @@ def main(argv=None) -> int:
         if options.sidecar and "prompt" in result:
             sidecar = pathlib.Path(result["path"]).with_suffix(".txt")
             sidecar.write_text(result["prompt"] + "\n", encoding="utf-8")
+        if strips and "prompt" in result:
+            strips.write(result["path"], result["prompt"])
     if options.csv:
         write_csv(results, options.csv)
     num_failed = sum("error" in result for result in results)

@@ -86,6 +86,16 @@ def test_greedy_takes_the_likeliest_token_each_time(name, in_graph):
         assert ended[row] == end
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_attention_is_a_distribution_over_regions(name):
+    model, batch = build(name), inputs()
+    weights = np.array(model.attend(batch["images"], batch["token_ids"]))
+    assert weights.shape == (3, 6, 16)
+    assert (weights >= 0).all()
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-5)
+    assert np.ptp(weights, axis=1).max() > 1e-4
+
+
 def test_pictures_change_the_prompt():
     model = build("lstm_tiny")
     batch = inputs()

@@ -157,6 +157,26 @@ class DecoderBlock(_Block):
         tokens = tokens + self.dropout(x, training=training)
         return self._feed_forward(tokens, training)
 
+    def attend(self, tokens, regions):
+        """Tells how much each token looks at each region.
+
+        Args:
+            tokens: float tensor `(batch, tokens, width)`, as for `call`.
+            regions: float tensor `(batch, regions, depth)`.
+
+        Returns:
+            float tensor `(batch, tokens, regions)`: weights of the cross-attention,
+            the mean over heads; each row sums to 1.
+        """
+        x = self.attention_norm(tokens)
+        x = self.attention(x, x, attention_mask=_causal_mask(x), training=False)
+        x = self.cross_attention_norm(tokens + x)
+        # The layer itself gives no weights away.
+        queries = self.cross_attention._query_dense(x)
+        keys = self.cross_attention._key_dense(regions)
+        scores = ops.einsum("bthd,brhd->bhtr", queries, keys)
+        return ops.mean(ops.softmax(scores / self.head_dim**0.5), axis=1)
+
     def project_regions(self, regions):
         """Computes the image's keys and values, once for a whole prompt.
 

@@ -103,6 +103,19 @@ class Captioner(keras.Model):
         """
         raise NotImplementedError
 
+    def attend(self, images, token_ids):
+        """Tells which regions of an image each next token was written from.
+
+        Args:
+            images: `(batch, image_size, image_size, 3)`, 0-255.
+            token_ids: int `(batch, tokens)`, beginning with the start token.
+
+        Returns:
+            float `(batch, tokens, regions)`, each row summing to 1. The regions are
+            a square grid, row by row.
+        """
+        raise NotImplementedError
+
     def get_build_config(self):
         # The constructor has built every layer.
         return None

@@ -72,6 +72,14 @@ class LSTMCaptioner(Captioner):
         hidden, carry = self._advance(word, *state, *memory)
         return self.output_proj(hidden), (hidden, carry)
 
+    def attend(self, images, token_ids):
+        state, memory = self.encode(images)
+        weights = []
+        for position in range(token_ids.shape[1]):
+            weights.append(self.attention(state[0], *memory)[1])
+            _, state = self.step(token_ids[:, position], position, state, memory)
+        return ops.stack(weights, axis=1)
+
     def _first_state(self, regions):
         mean = ops.mean(regions, axis=1)
         keys = self.attention.project_regions(regions)

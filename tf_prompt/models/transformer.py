@@ -114,6 +114,15 @@ class TransformerCaptioner(Captioner):
         logits = self.output_proj(self.decoder_norm(token))[:, 0]
         return logits, tuple(updated)
 
+    def attend(self, images, token_ids):
+        regions = self._read_image(images, training=False)
+        tokens = self._embed(token_ids, 0)
+        weights = []
+        for block in self.decoder_blocks:
+            weights.append(block.attend(tokens, regions))
+            tokens = block(tokens, regions, training=False)
+        return ops.mean(ops.stack(weights), axis=0)
+
     def _read_image(self, images, training):
         regions = self.extract_regions(images, training=training)
         regions = regions + self.positions(regions)

@@ -1,0 +1,112 @@
+"""Pictures of where a captioner looked for each word."""
+
+import io
+import math
+import pathlib
+
+import matplotlib
+import numpy as np
+import tensorflow as tf
+
+from tf_prompt import images
+from tf_prompt.text import START_ID
+from tf_prompt.training import run_folder
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+COLUMNS = 6
+
+
+class AttentionStrips:
+    """Draws strips for the model of a run, a PNG an image.
+
+    Args:
+        run_dir: the run's folder.
+        folder: where the PNGs go; created.
+
+    Raises:
+        FileNotFoundError: if there is no run.
+    """
+
+    def __init__(self, run_dir: str | pathlib.Path, folder: str | pathlib.Path):
+        self._folder = pathlib.Path(folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        _, vocabulary, self._model = run_folder.load_run(run_dir)
+        self._names: set[str] = set()
+        self._id_of = {token: index for index, token in enumerate(vocabulary)}
+
+    def write(self, path: str | pathlib.Path, prompt: str) -> pathlib.Path:
+        """Draws an image file; of equal names in two folders, the later gets a number.
+
+        Returns:
+            The PNG's path.
+        """
+        path = pathlib.Path(path)
+        name = f"{path.stem}.png"
+        for number in range(2, 1_000_000):
+            if name not in self._names:
+                break
+            name = f"{path.stem}-{number}.png"
+        self._names.add(name)
+        output = self._folder / name
+        output.write_bytes(self.draw(path.read_bytes(), prompt))
+        return output
+
+    def draw(self, data: bytes, prompt: str) -> bytes:
+        """Draws one image, and again for each word, bright where the model looked.
+
+        Args:
+            data: encoded image.
+            prompt: words of the model's vocabulary, as it wrote them.
+
+        Returns:
+            An encoded PNG.
+        """
+        picture = images.decode_image(data, self._model.image_size)
+        words = prompt.split()
+        token_ids = [START_ID, *(self._id_of[word] for word in words)][: len(words)]
+        weights = np.zeros((0, 1))
+        if words:
+            token_ids = tf.constant([token_ids])
+            weights = self._model.attend(picture[None], token_ids)[0].numpy()
+        return draw_strip(picture.numpy(), words, weights)
+
+
+def draw_strip(picture: np.ndarray, words: list[str], weights: np.ndarray) -> bytes:
+    """Lays out a picture and its words' attention.
+
+    Args:
+        picture: uint8 `(size, size, 3)`.
+        words: the prompt.
+        weights: float `(words, regions)`; regions are a square grid.
+
+    Returns:
+        An encoded PNG.
+    """
+    cells = len(words) + 1
+    columns = min(COLUMNS, cells)
+    rows = math.ceil(cells / columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(1.7 * columns, 1.95 * rows), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    axes.flat[0].imshow(picture)
+    axes.flat[0].set_title("image", fontsize=9, style="italic")
+    for axis, word, row in zip(axes.flat[1:], words, weights, strict=False):
+        axis.imshow(_light(picture, row))
+        axis.set_title(word, fontsize=9)
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def _light(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    side = math.isqrt(len(weights))
+    grid = weights.reshape(side, side, 1) / max(weights.max(), 1e-12)
+    mask = tf.image.resize(grid, picture.shape[:2], method="bicubic").numpy()
+    # A fifth of the light stays: what was not looked at must be recognisable.
+    return np.clip(picture * (0.2 + 0.8 * np.clip(mask, 0, 1)), 0, 255).astype(np.uint8)
