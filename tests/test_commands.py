@@ -88,9 +88,13 @@ def test_killed_evaluation_goes_on(tiny_run, capsys, monkeypatch):
 
 def test_evaluate_for_people(tiny_run, capsys):
     argv = ["--run-dir", str(tiny_run), "--metrics", "bleu", "--limit", "6"]
+    argv += ["--explain", "2"]
     assert evaluate.main([*argv, "--split", "validation"]) == 0
     printed = capsys.readouterr().out
     assert "6 examples" in printed and "nearest_neighbour" in printed
+    assert printed.count("missed:") == 2
+    page = (tiny_run / "evaluation_validation" / "gallery.html").read_text()
+    assert page.count("data:image/jpeg") == 6 and "a red patch" in page
     assert (tiny_run / "evaluation_validation" / "metrics.json").is_file()
 
 

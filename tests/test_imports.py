@@ -7,7 +7,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     {"config", "__init__"},
     {"text", "images", "layers", "decoding", "rules", "metrics"},
-    {"data", "models", "baselines"},
+    {"data", "models", "baselines", "gallery"},
     {"training", "serving"},
     {"prediction_log", "attention_strip"},
     {"evaluation", "prediction", "reporting"},

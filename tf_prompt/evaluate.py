@@ -10,7 +10,7 @@ from tf_prompt.config import option
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(config.DecodingConfig):
-    """Measures a run on a split; writes metrics.json and predictions.csv."""
+    """Measures a run on a split; writes metrics, predictions and a gallery."""
 
     run_dir: str = option(dataclasses.MISSING, "folder of a run of tf_prompt.fit")
     split: str = option(
@@ -19,19 +19,22 @@ class EvaluateConfig(config.DecodingConfig):
     data: str | None = option(
         None, "`toy` or a folder of shards; that of the run if not given"
     )
-    metrics: tuple[str, ...] = option(
-        ("bleu", "meteor", "bertscore_f1", "cosine", "cider_d"), "what to compute"
-    )
+    metrics: tuple[str, ...] = option((), "what to compute; all if not given")
     batch_size: int = option(64, "images written about at once")
     limit: int | None = option(None, "examples at most; all if not given")
     neighbours: int = option(
         10000, "training images that the nearest-neighbour baseline searches"
     )
+    explain: int | None = option(
+        None, "examples to show word by word, from the best to the worst"
+    )
     json: bool = option(False, "print the content of metrics.json and nothing else")
 
     def __post_init__(self):
         super().__post_init__()
-        config.require_positive(self, "batch_size", "limit", "neighbours")
+        config.require_positive(self, "batch_size", "limit", "neighbours", "explain")
+        if self.json and self.explain:
+            raise ValueError("explain must be left out with --json. Received: both")
 
 
 @config.command
@@ -40,13 +43,14 @@ def main(argv=None) -> int:
     options = config.parse_args(EvaluateConfig, argv, "evaluate")
     config.import_tensorflow()
     from tf_prompt import evaluation
-    from tf_prompt.metrics import health
+    from tf_prompt.metrics import health, overlap
+    from tf_prompt.metrics.score import ALL_METRICS
 
     metrics, rows = evaluation.evaluate_run(
         options.run_dir,
         options.split,
         options.data,
-        options.metrics,
+        options.metrics or ALL_METRICS,
         options.batch_size,
         options.limit,
         options.neighbours,
@@ -57,6 +61,8 @@ def main(argv=None) -> int:
     ):
         print(f"evaluate: warning: the model collapses: {sign}", file=sys.stderr)
     print(json.dumps(metrics) if options.json else evaluation.format_metrics(metrics))
+    if options.explain:
+        print(f"\n{overlap.explain(rows, options.explain)}")
     return config.DONE
 
 

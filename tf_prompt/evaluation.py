@@ -8,14 +8,18 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tf_prompt import baselines
+from tf_prompt import baselines, gallery
 from tf_prompt.config import DecodingConfig, write_json
 from tf_prompt.data import dataset
+from tf_prompt.images import encode_jpeg
 from tf_prompt.metrics import bertscore, cosine, health
 from tf_prompt.metrics.score import score
 from tf_prompt.prediction_log import PredictionLog, read_predictions
 from tf_prompt.serving import PromptWriter
 from tf_prompt.training import run_folder
+
+# 9 MB as one page; it loads in half a second.
+MAX_PICTURES = 500
 
 
 def evaluate_run(
@@ -84,6 +88,10 @@ def evaluate_run(
         raise ValueError(f"split must hold examples. Received: {split} in {folder}")
     result = _measure(rows, training[0], metrics)
     write_json(output / "metrics.json", result)
+    pictures = dataset.evaluation_batches(
+        folder, split, limit=min(len(rows), MAX_PICTURES), **sizes
+    )
+    _write_gallery(output / "gallery.html", rows, pictures, config.preset, split)
     return result, rows
 
 
@@ -130,6 +138,18 @@ def _write_prompts(writer, batches, training, log, title) -> None:
             }
             for i, image_id in enumerate(batch["image_id"].numpy())
         )
+
+
+def _write_gallery(path, rows, batches, name, split) -> None:
+    pictures = {
+        image_id.decode(): encode_jpeg(image)
+        for batch in batches
+        for image_id, image in zip(
+            batch["image_id"].numpy(), batch["image"], strict=True
+        )
+    }
+    title = f"{name}: {len(pictures)} of {len(rows)} pictures of {split}"
+    gallery.write_gallery(path, gallery.entries_of({name: rows}, pictures), title)
 
 
 def _read_training(model, batches):
