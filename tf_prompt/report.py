@@ -1,0 +1,96 @@
+"""Puts runs side by side, with the thesis's table: Markdown, HTML and curves."""
+
+import dataclasses
+import os
+import pathlib
+import sys
+
+from tf_prompt import config
+from tf_prompt.config import option
+
+CURVES = "curves.png"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """Compares runs; writes report.md, report.html and curves.png."""
+
+    run_dir: tuple[str, ...] = option(
+        dataclasses.MISSING,
+        "folders of runs of tf_prompt.fit, best evaluated",
+        nargs="+",
+        action="extend",
+    )
+    output: str = option(dataclasses.MISSING, "folder for the report")
+
+
+@config.command
+def main(argv=None) -> int:
+    """Runs the command; see `--help`."""
+    options = config.parse_args(ReportConfig, argv, "report")
+    config.import_tensorflow()
+    import tqdm
+
+    from tf_prompt.reporting import runs
+
+    folders = runs.check_runs(options.run_dir, options.output)
+    output = _prepare_folder(options.output)
+    named = list(zip(folders, runs.name_runs(folders), strict=True))
+    bar = tqdm.tqdm(named, desc="reading runs", unit="run", delay=2)
+    print(write_report([runs.read_run(*pair) for pair in bar], output))
+    print(f"report: page in {output / 'report.html'}", file=sys.stderr)
+    return config.DONE
+
+
+def write_report(runs, output: pathlib.Path) -> str:
+    """Writes the three files, each whole or as it was.
+
+    Args:
+        runs: what `reporting.runs.read_run` gave, at least one.
+        output: a folder that is there.
+
+    Returns:
+        The table of test scores as Markdown.
+    """
+    from tf_prompt.reporting import comparison, curves, document, page, sections
+
+    comparisons, signatures = comparison.compare_runs(runs)
+    light, dark = (curves.draw_curves(runs, dark) for dark in (False, True))
+    picture = None
+    if light and dark:
+        caption = "Loss of training (dashed) and validation; a mark where the best is"
+        picture = document.Picture(CURVES, caption, light, dark)
+    parts = sections.write_sections(runs, comparisons, signatures, picture)
+    count = f"{len(runs)} runs side by side" if len(runs) > 1 else "One run"
+    title = f"tf_prompt: {count}"
+    if light:
+        _write(output / CURVES, light)
+    else:
+        # That of a report before this one would show other runs.
+        (output / CURVES).unlink(missing_ok=True)
+    _write(output / "report.md", document.to_markdown(title, parts).encode())
+    _write(output / "report.html", page.render_page(title, parts).encode())
+    return document.block_to_markdown(parts[0].blocks[0])
+
+
+def _prepare_folder(output: str) -> pathlib.Path:
+    folder = pathlib.Path(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"output must be a folder that can be made. Received: {output}: {error}"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"output must be writable. Received: {output}")
+    return folder
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

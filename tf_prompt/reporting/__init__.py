@@ -1,0 +1,1 @@
+"""Runs side by side: what was read, compared, drawn and written about them."""
