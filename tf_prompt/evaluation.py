@@ -1,6 +1,7 @@
 """Writes the prompts of a split and measures them beside the baselines."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -34,8 +35,7 @@ def evaluate_run(
 ) -> tuple[dict, list[dict]]:
     """Measures the best model of a run, and writes the result into its folder.
 
-    Prompts go to `predictions.csv` as they are written: a run that was killed goes
-    on after the last whole batch.
+    Killed, and called again, it goes on after the last whole batch.
 
     Args:
         run_dir: the run's folder.
@@ -59,40 +59,36 @@ def evaluate_run(
     config, vocabulary, model = run_folder.load_run(run_dir)
     folder = dataset.find_data(data or config.data)
     sizes = {"image_size": model.image_size, "batch_size": batch_size}
-    known = dataset.evaluation_batches(folder, "train", limit=neighbours, **sizes)
-    training = _read_training(model, known)
+    read = functools.partial(dataset.evaluation_batches, folder, **sizes)
+    training = _read_training(model, read("train", limit=neighbours))
     output = output_folder(run_dir, split)
     output.mkdir(exist_ok=True)
-    # What the predictions depend on: others are not gone on with.
-    identity = {
-        **dataclasses.asdict(decoding),
-        "data": str(folder),
-        "limit": limit,
-        "neighbours": neighbours,
-        "model_modified": (pathlib.Path(run_dir) / run_folder.BEST_MODEL)
-        .stat()
-        .st_mtime_ns,
-    }
+    identity = _identify(run_dir, folder, limit, neighbours, decoding)
     with PredictionLog(output, identity) as log:
+        batches = read(split, limit=limit, skip=log.num_done)
         _write_prompts(
-            PromptWriter(model, vocabulary, decoding),
-            dataset.evaluation_batches(
-                folder, split, limit=limit, skip=log.num_done, **sizes
-            ),
-            training,
-            log,
-            f"writing prompts of {split}",
+            PromptWriter(model, vocabulary, decoding), batches, training, log, split
         )
     rows = read_predictions(output)
     if not rows:
         raise ValueError(f"split must hold examples. Received: {split} in {folder}")
     result = _measure(rows, training[0], metrics)
     write_json(output / "metrics.json", result)
-    pictures = dataset.evaluation_batches(
-        folder, split, limit=min(len(rows), MAX_PICTURES), **sizes
-    )
+    pictures = read(split, limit=min(len(rows), MAX_PICTURES))
     _write_gallery(output / "gallery.html", rows, pictures, config.preset, split)
     return result, rows
+
+
+def _identify(run_dir, folder, limit, neighbours, decoding) -> dict:
+    """What predictions depend on; those of another identity are not gone on with."""
+    model = pathlib.Path(run_dir) / run_folder.BEST_MODEL
+    return {
+        **dataclasses.asdict(decoding),
+        "data": str(folder),
+        "limit": limit,
+        "neighbours": neighbours,
+        "model_modified": model.stat().st_mtime_ns,
+    }
 
 
 def output_folder(run_dir: str | pathlib.Path, split: str) -> pathlib.Path:
@@ -121,9 +117,9 @@ def _format_score(value) -> str:
     return "{score:.2f} [{low:.2f}, {high:.2f}]".format(**value)
 
 
-def _write_prompts(writer, batches, training, log, title) -> None:
+def _write_prompts(writer, batches, training, log, split) -> None:
     prompts, features = training
-    for batch in tqdm.tqdm(batches, desc=title, unit="batch"):
+    for batch in tqdm.tqdm(batches, f"writing prompts of {split}", unit="batch"):
         written = {k: v.numpy() for k, v in writer.write(batch["image"]).items()}
         queries = _mean_regions(writer.model, batch["image"])
         nearest = baselines.nearest_neighbours(queries, features, prompts)
