@@ -95,6 +95,7 @@ def test_other_options_are_refused(trained, tiny_shards):
         train(config_for(tiny_shards, learning_rate=0.1), trained[0])
 
 
+@pytest.mark.slow
 def test_lstm_memorises_a_few_examples(tiny_shards, tmp_path):
     """The Transformer does so in `tiny_run`, see test_commands.py."""
     config = config_for(
@@ -109,6 +110,7 @@ def test_lstm_memorises_a_few_examples(tiny_shards, tmp_path):
     assert max(row["token_accuracy"] for row in history) > 0.98
 
 
+@pytest.mark.slow
 def test_two_devices_train_like_one(tiny_shards, tmp_path):
     """Prompts differ in length, so the replicas have other numbers of words."""
     # Both replicas draw the same random numbers for other pictures. Clipping is
@@ -122,6 +124,7 @@ def test_two_devices_train_like_one(tiny_shards, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains(tiny_shards, tmp_path):
     config = config_for(tiny_shards, mixed_precision=True, epochs=1)
     history = train(config, tmp_path / "run")
@@ -146,6 +149,7 @@ def test_patience_counts_epochs_without_gain(losses, patience, stops):
     assert callbacks.should_stop(history, patience) is stops
 
 
+@pytest.mark.slow
 def test_loss_that_is_not_finite_stops_the_run(tiny_shards, tmp_path):
     config = config_for(tiny_shards, learning_rate=1e30, clip_norm=1e30, epochs=3)
     with pytest.raises(ValueError, match="loss must stay finite"):
