@@ -40,7 +40,7 @@ def main(argv=None) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         return measure.report(
-            compare_speed(scratch, *((30, 1) if quick else (100, 5))),
+            compare_speed(scratch, *((80, 1) if quick else (100, 5))),
             compare_memory(scratch, 30 if quick else 100),
             time_planning(scratch, 100_000 if quick else ROWS_OF_2M),
         )
