@@ -11,7 +11,13 @@ import typing
 from collections.abc import Iterator, Sequence
 
 from pipelines.options import Conversion, WriteOptions
-from tf_prompt.config import command, import_tensorflow, parse_args, read_json
+from tf_prompt.config import (
+    command,
+    import_tensorflow,
+    parse_args,
+    read_json,
+    take_options,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,6 +112,8 @@ def run_job(config: BeamConfig, options) -> None:
         OSError: if the job fails.
     """
     beam = _import_beam()
+    output = os.path.abspath(config.output)
+    conversion = take_options(Conversion, config)
     pipeline = beam.Pipeline(options=options)
     # A part is cut out where it is needed: all rows of the metadata are more than
     # the description of a job may hold.
@@ -114,8 +122,7 @@ def run_job(config: BeamConfig, options) -> None:
         | "source" >> beam.Create([os.path.abspath(config.source)])
         | "list parts" >> beam.FlatMap(list_parts, config.jaccard)
         | "spread" >> beam.Reshuffle()
-        | "convert"
-        >> beam.Map(convert_once, os.path.abspath(config.output), Conversion.of(config))
+        | "convert" >> beam.Map(convert_once, output, conversion)
     )
     try:
         state = pipeline.run().wait_until_finish()

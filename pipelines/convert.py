@@ -156,7 +156,7 @@ def read_records(
                 tally.lose(str(loss), row.image_name)
                 continue
             # Near-duplicates share a group, and so a split.
-            split = split_of(getattr(row, "group", " ".join(record.words)).split())
+            split = split_of(getattr(row, "group", "").split() or record.words)
             tally.examples[split] += 1
             yield split, record
 

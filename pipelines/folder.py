@@ -8,7 +8,7 @@ import sys
 
 from pipelines.options import Conversion, WriteOptions
 from pipelines.tally import Tally, sum_stats, summarise, write_rejects
-from tf_prompt.config import DONE, SOME_FAILED, write_json
+from tf_prompt.config import DONE, SOME_FAILED, take_options, write_json
 from tf_prompt.data.metadata import write_tfds_metadata
 from tf_prompt.data.split import SPLITS
 
@@ -70,7 +70,7 @@ def finish(source, config: WriteOptions, stats: list[dict], prog: str) -> int:
     total = {
         "source": source.name,
         "parts": len(stats),
-        "flags": dataclasses.asdict(Conversion.of(config)),
+        "flags": dataclasses.asdict(take_options(Conversion, config)),
         "near_duplicate_jaccard": config.jaccard,
         **tally.as_json(),
     }

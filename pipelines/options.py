@@ -25,12 +25,6 @@ class Conversion(Filters):
     def __post_init__(self):
         require_positive(self, "image_size", "max_pixels")
 
-    @classmethod
-    def of(cls, config: "Conversion") -> "Conversion":
-        """Takes these options out of a verb's larger set, to compare and to store."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(**{name: getattr(config, name) for name in names})
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WriteOptions(Conversion):

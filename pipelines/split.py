@@ -42,9 +42,9 @@ def open_grouped(path: str, jaccard: float | None):
 class GroupedSource:
     """A source whose rows carry the group of near-duplicates that they are in.
 
-    The column `group` holds the normalised prompt that speaks for the group; it
-    stands in the row, so that a part depends on nothing else and a restart sees
-    whether its groups have changed.
+    The column `group` holds the normalised prompt that speaks for the group, and
+    nothing for a prompt that has no near-duplicate; it stands in the row, so that a
+    part depends on nothing else and a restart sees whether its groups have changed.
 
     Args:
         source: what to read; its prompts must be known without its archives.
@@ -65,8 +65,16 @@ class GroupedSource:
                     f"Received a source without: {part.name}"
                 )
             prompts.update(part.rows["prompt"])
-        normal = {" ".join(split_words(p)) for p in tqdm.tqdm(prompts, "normalising")}
-        self.groups = group_near_duplicates(sorted(normal), jaccard)
+        normal = {
+            prompt: " ".join(split_words(prompt))
+            for prompt in tqdm.tqdm(prompts, "normalising")
+        }
+        self.groups = group_near_duplicates(sorted(set(normal.values())), jaccard)
+        self._group_of = {
+            prompt: self.groups[words]
+            for prompt, words in normal.items()
+            if words in self.groups
+        }
         self.notes = [*source.notes, f"{len(self.groups)} prompts have near-duplicates"]
 
     def __len__(self) -> int:
@@ -75,8 +83,7 @@ class GroupedSource:
     def parts(self) -> Iterator[Part]:
         """Gives the source's parts, each row with its group."""
         for part in self.source.parts():
-            normal = [" ".join(split_words(p)) for p in part.rows["prompt"]]
-            group = [self.groups.get(prompt, prompt) for prompt in normal]
+            group = [self._group_of.get(prompt, "") for prompt in part.rows["prompt"]]
             yield dataclasses.replace(part, rows=part.rows.assign(group=group))
 
 

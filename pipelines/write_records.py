@@ -11,6 +11,7 @@ from tf_prompt.config import (
     option,
     parse_args,
     require_positive,
+    take_options,
 )
 
 
@@ -42,7 +43,7 @@ def main(argv=None) -> int:
     for note in source.notes:
         print(f"write_records: {note}", file=sys.stderr)
     prepare_folder(config.output, len(source))
-    conversion = Conversion.of(config)
+    conversion = take_options(Conversion, config)
     stats = convert_parts(source, config.output, conversion, config.processes)
     return finish(source, config, stats, prog="write_records")
 

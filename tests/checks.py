@@ -71,3 +71,11 @@ def check_gradients(layer, tape, total):
     for variable, gradient in zip(layer.trainable_variables, gradients, strict=True):
         assert gradient is not None, f"{variable.path} has no gradient"
         assert np.isfinite(tf.convert_to_tensor(gradient)).all(), variable.path
+
+
+def exit_code(main, argv):
+    """The exit code of a command, whether `main` returns or its parser exits."""
+    try:
+        return main(argv)
+    except SystemExit as error:
+        return error.code

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import PIL.Image
 
+from tests import checks
 from tests.conftest import draw_record
 from tf_prompt import attention_strip, predict
 
@@ -40,8 +41,5 @@ def test_predict_writes_a_strip_an_image(tiny_run, tmp_path, capsys):
 
 def test_attention_of_a_saved_model_is_refused(capsys):
     argv = ["--saved-model", "s", "x.png", "--attention", "d"]
-    try:
-        predict.main(argv)
-    except SystemExit as error:
-        assert error.code == 2
+    assert checks.exit_code(predict.main, argv) == 2
     assert "attention needs --run-dir" in capsys.readouterr().err

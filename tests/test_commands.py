@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import checks
 from tests.conftest import draw_record
 from tf_prompt import evaluate, export, fit, predict, prediction_log, serving
 
 
 def errors_of(main, argv, capsys):
     """Runs a command that is to fail: its exit code and its line on stderr."""
-    try:
-        code = main(argv)
-    except SystemExit as error:
-        code = error.code
+    code = checks.exit_code(main, argv)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1, captured.err

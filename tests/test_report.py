@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from tests import checks
 from tf_prompt import report
 from tf_prompt.config import settings
 from tf_prompt.models import presets
@@ -267,10 +268,7 @@ def test_wrong_use_is_one_line_and_exit_2(argv, message, tmp_path, monkeypatch, 
     (write_run(tmp_path / "cut") / "best.keras").write_bytes(b"PK")
     (tmp_path / "file").touch()
     monkeypatch.chdir(tmp_path)
-    try:
-        code = report.main(argv)
-    except SystemExit as error:
-        code = error.code
+    code = checks.exit_code(report.main, argv)
     captured = capsys.readouterr()
     assert code == 2 and captured.out == ""
     assert captured.err.count("\n") == 1 and message in captured.err

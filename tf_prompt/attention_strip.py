@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from tf_prompt import images
 from tf_prompt.text import START_ID
-from tf_prompt.training import run_folder
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -19,20 +18,18 @@ COLUMNS = 6
 
 
 class AttentionStrips:
-    """Draws strips for the model of a run, a PNG an image.
+    """Draws strips for a captioner, a PNG an image.
 
     Args:
-        run_dir: the run's folder.
+        model: a `Captioner`.
+        vocabulary: token of each id.
         folder: where the PNGs go; created.
-
-    Raises:
-        FileNotFoundError: if there is no run.
     """
 
-    def __init__(self, run_dir: str | pathlib.Path, folder: str | pathlib.Path):
+    def __init__(self, model, vocabulary, folder: str | pathlib.Path):
         self._folder = pathlib.Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        _, vocabulary, self._model = run_folder.load_run(run_dir)
+        self._model = model
         self._names: set[str] = set()
         self._id_of = {token: index for index, token in enumerate(vocabulary)}
 

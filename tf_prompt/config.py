@@ -56,6 +56,12 @@ def parse_args(config_class, argv: Sequence[str] | None, prog: str):
         parser.error(str(error))
 
 
+def take_options(config_class, config):
+    """Takes the options of `config_class` out of a verb's larger set of them."""
+    names = [field.name for field in dataclasses.fields(config_class)]
+    return config_class(**{name: getattr(config, name) for name in names})
+
+
 class _OneLineParser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(WRONG_USE, f"{self.prog}: error: {message}\n")
@@ -152,6 +158,18 @@ def require_positive(config, *names: str) -> None:
             raise ValueError(f"{name} must be positive. Received: {value}")
 
 
+def require_not_negative(config, *names: str) -> None:
+    """Checks that the named fields are zero or above.
+
+    Raises:
+        ValueError: naming the first that is not.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value < 0:
+            raise ValueError(f"{name} must not be negative. Received: {value}")
+
+
 def require_rate(config, *names: str) -> None:
     """Checks that the named fields lie in [0, 1).
 
@@ -164,14 +182,18 @@ def require_rate(config, *names: str) -> None:
             raise ValueError(f"{name} must be at least 0, below 1. Received: {value}")
 
 
-def write_json(path: str | pathlib.Path, content) -> None:
-    """Writes a JSON file so that it is either whole or as it was."""
+def write_whole(path: str | pathlib.Path, content: bytes) -> None:
+    """Writes a file so that it is either whole or as it was."""
     path = pathlib.Path(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_text(
-        json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    temporary.write_bytes(content)
     os.replace(temporary, path)
+
+
+def write_json(path: str | pathlib.Path, content) -> None:
+    """Writes a JSON file so that it is either whole or as it was."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode())
 
 
 def read_json(path: str | pathlib.Path):
@@ -227,11 +249,9 @@ class FitConfig:
             "max_words",
             "shuffle_buffer",
         )
-        for name in ("warmup_steps", "weight_decay", "patience", "rotation_degrees"):
-            if getattr(self, name) < 0:
-                raise ValueError(
-                    f"{name} must not be negative. Received: {getattr(self, name)}"
-                )
+        require_not_negative(
+            self, "warmup_steps", "weight_decay", "patience", "rotation_degrees"
+        )
         require_rate(self, "erasing_rate")
         settings(self.set)
 
@@ -259,11 +279,7 @@ class DecodingConfig:
 
     def __post_init__(self):
         require_positive(self, "num_beams", "temperature", "top_p")
-        for name in ("top_k", "no_repeat_ngram", "min_words"):
-            if getattr(self, name) < 0:
-                raise ValueError(
-                    f"{name} must not be negative. Received: {getattr(self, name)}"
-                )
+        require_not_negative(self, "top_k", "no_repeat_ngram", "min_words")
         if self.top_p > 1:
             raise ValueError(f"top_p must be at most 1. Received: {self.top_p}")
         if self.repetition_penalty < 1:
@@ -275,12 +291,6 @@ class DecodingConfig:
             raise ValueError(
                 f"sample goes with one beam. Received: num_beams={self.num_beams}"
             )
-
-    @classmethod
-    def of(cls, config: "DecodingConfig") -> "DecodingConfig":
-        """Takes these options out of a verb's larger set."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        return DecodingConfig(**{name: getattr(config, name) for name in names})
 
 
 def settings(pairs: Sequence[str]) -> dict:

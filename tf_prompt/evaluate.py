@@ -54,7 +54,7 @@ def main(argv=None) -> int:
         options.batch_size,
         options.limit,
         options.neighbours,
-        config.DecodingConfig.of(options),
+        config.take_options(config.DecodingConfig, options),
     )
     for sign in health.find_collapse(
         *([row[name] for row in rows] for name in ("reference", "prediction", "ended"))

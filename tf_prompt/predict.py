@@ -51,16 +51,20 @@ def main(argv=None) -> int:
     options = config.parse_args(PredictConfig, argv, "predict")
     config.import_tensorflow()
     from tf_prompt import images, prediction
+    from tf_prompt.training import run_folder
 
     paths = images.find_images(options.paths, options.recursive)
-    writer = prediction.load_writer(
-        options.run_dir, options.saved_model, config.DecodingConfig.of(options)
-    )
+    decoding = config.take_options(config.DecodingConfig, options)
     strips = None
-    if options.attention is not None:
-        from tf_prompt.attention_strip import AttentionStrips
+    if options.saved_model is not None:
+        writer = prediction.load_saved_model(options.saved_model, decoding)
+    else:
+        _, vocabulary, model = run_folder.load_run(options.run_dir)
+        writer = prediction.build_writer(model, vocabulary, decoding)
+        if options.attention is not None:
+            from tf_prompt.attention_strip import AttentionStrips
 
-        strips = AttentionStrips(options.run_dir, options.attention)
+            strips = AttentionStrips(model, vocabulary, options.attention)
     results = []
     for result in prediction.predict(writer, paths, options.batch_size):
         results.append(result)

@@ -9,21 +9,17 @@ import tqdm
 
 from tf_prompt import images, serving
 from tf_prompt.config import DecodingConfig
-from tf_prompt.training import run_folder
 
 # A writer decides the size; this one only tells whether a file is an image.
 _CHECK_SIZE = 32
 
 
-def load_writer(
-    run_dir: str | None, saved_model: str | None, options: DecodingConfig
-) -> Callable:
-    """Loads a run or a SavedModel as a function of encoded images.
+def load_saved_model(path: str, options: DecodingConfig) -> Callable:
+    """Loads a SavedModel as a function of encoded images.
 
     Args:
-        run_dir: folder of a run, or None.
-        saved_model: folder of a version, which writes as it was exported to.
-        options: how a run is to write.
+        path: folder of a version, which writes as it was exported to.
+        options: must be the default ones.
 
     Returns:
         A function from a list of bytes to a dict of `prompt` and `score`.
@@ -32,14 +28,25 @@ def load_writer(
         FileNotFoundError: if there is no such model.
         ValueError: for options that a SavedModel cannot follow.
     """
-    if saved_model is not None:
-        if options != DecodingConfig():
-            raise ValueError(
-                "a SavedModel writes greedily; other ways of decoding need --run-dir. "
-                f"Received: saved_model={saved_model} and {options}"
-            )
-        return serving.SavedPromptWriter(saved_model)
-    _, vocabulary, model = run_folder.load_run(run_dir)
+    if options != DecodingConfig():
+        raise ValueError(
+            "a SavedModel writes greedily; other ways of decoding need --run-dir. "
+            f"Received: saved_model={path} and {options}"
+        )
+    return serving.SavedPromptWriter(path)
+
+
+def build_writer(model, vocabulary, options: DecodingConfig) -> Callable:
+    """Makes a captioner a function of encoded images.
+
+    Args:
+        model: a `Captioner`.
+        vocabulary: token of each id.
+        options: how to write.
+
+    Returns:
+        As `load_saved_model`.
+    """
     writer = serving.PromptWriter(model, vocabulary, options)
 
     def serve(image_bytes):
@@ -55,7 +62,7 @@ def predict(
     """Writes the prompts of image files.
 
     Args:
-        writer: what `load_writer` returned.
+        writer: of `load_saved_model` or `build_writer`.
         paths: the files.
         batch_size: images written about at once.
 

@@ -64,12 +64,13 @@ def write_report(runs, output: pathlib.Path) -> str:
     count = f"{len(runs)} runs side by side" if len(runs) > 1 else "One run"
     title = f"tf_prompt: {count}"
     if light:
-        _write(output / CURVES, light)
+        config.write_whole(output / CURVES, light)
     else:
         # That of a report before this one would show other runs.
         (output / CURVES).unlink(missing_ok=True)
-    _write(output / "report.md", document.to_markdown(title, parts).encode())
-    _write(output / "report.html", page.render_page(title, parts).encode())
+    markdown = document.to_markdown(title, parts)
+    config.write_whole(output / "report.md", markdown.encode())
+    config.write_whole(output / "report.html", page.render_page(title, parts).encode())
     return document.block_to_markdown(parts[0].blocks[0])
 
 
@@ -84,12 +85,6 @@ def _prepare_folder(output: str) -> pathlib.Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ValueError(f"output must be writable. Received: {output}")
     return folder
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping
 
 from pipelines.exploration import markup, sections
+from tf_prompt.config import write_whole
 
 _STYLE = pathlib.Path(__file__).with_name("page.css")
 
@@ -36,9 +37,7 @@ def write_page(
         plots: PNG files by name.
         path: the page.
     """
-    temporary = path.with_name(f"{path.name}.part")
-    temporary.write_text(_render(summary, plots), encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, _render(summary, plots).encode())
 
 
 def _render(summary: dict, plots: Mapping[str, pathlib.Path]) -> str:

@@ -16,6 +16,7 @@ from pipelines import download
 from pipelines.diffusiondb import remote, transfer
 from pipelines.diffusiondb.manifest import Manifest
 from pipelines.sources import open_source
+from tests import checks
 from tests.pipelines.conftest import make_row
 from tests.pipelines.http_server import serve
 
@@ -339,10 +340,7 @@ def test_wrong_use_is_one_line(tmp_path, monkeypatch, capsys, flags, message):
     (tmp_path / "with_2m" / "images").mkdir(parents=True)
     (tmp_path / "with_2m" / ONE).touch()
     argv = ["--output", "out", "--base-url", "http://127.0.0.1:9/", *flags]
-    try:
-        code = download.main(argv)
-    except SystemExit as exit_of_parser:
-        code = exit_of_parser.code
+    code = checks.exit_code(download.main, argv)
     assert code == 2
     (line,) = errors_of(capsys)
     assert message in line

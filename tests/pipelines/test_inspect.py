@@ -13,6 +13,7 @@ from pipelines.exploration import counts, plots
 from pipelines.exploration.categories import find_artists, find_script
 from pipelines.exploration.table import open_table
 from pipelines.exploration.words import join_words
+from tests import checks
 from tests.pipelines.conftest import (
     TYPES,
     encode,
@@ -364,10 +365,7 @@ def test_wrong_use_is_one_line(tmp_path, monkeypatch, capsys, flags, message):
     (tmp_path / "bad" / "metadata.parquet").write_bytes(b"PAR1")
     other = make_row("a.png", "a", part_id=9)
     write_source(tmp_path / "none", [other], {"a.png": encode()})
-    try:
-        code = inspect.main(["--output", "out", *flags])
-    except SystemExit as exit_of_parser:
-        code = exit_of_parser.code
+    code = checks.exit_code(inspect.main, ["--output", "out", *flags])
     assert code == 2
     lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
     (line,) = [line for line in lines if line.startswith("inspect: error:")]

@@ -9,6 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from pipelines import write_records
+from tests import checks
 from tests.pipelines.conftest import encode, make_row, write_csv, write_source
 from tests.pipelines.test_convert import contents, read_all
 
@@ -193,10 +194,7 @@ def test_wrong_use_is_one_line(tmp_path, monkeypatch, capsys, flags, message):
     write_source(tmp_path / "bad", [make_row("a.png", "a")], {"a.png": encode()})
     (tmp_path / "bad" / "metadata.parquet").write_bytes(b"PAR1")
     argv = ["--output", "out", "--processes", "1", *flags]
-    try:
-        code = write_records.main(argv)
-    except SystemExit as exit_of_parser:
-        code = exit_of_parser.code
+    code = checks.exit_code(write_records.main, argv)
     assert code == 2
     (line,) = errors_of(capsys)
     assert message in line

@@ -1,6 +1,6 @@
 """How far a score could move by chance: bootstrap intervals over examples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -43,15 +43,28 @@ def interval(
             "statistics and resamples must not be empty. "
             f"Received: {examples} examples, resamples={resamples}"
         )
-    generator = np.random.default_rng(seed)
-    sums = np.empty((resamples, *statistics.shape[1:]))
-    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
-        chunk = sums[start : start + _RESAMPLES_AT_ONCE]
-        weights = np.empty((len(chunk), examples))
-        for row in weights:
-            drawn = generator.integers(examples, size=examples)
-            row[:] = np.bincount(drawn, minlength=examples)
-        chunk[:] = weights @ statistics
+    drawn = draw_weights(examples, resamples, seed)
+    sums = np.concatenate([weights @ statistics for weights in drawn])
     scores = sums / examples if score_sums is None else score_sums(sums)
     low, high = np.quantile(scores, [0.025, 0.975])
     return float(low), float(high)
+
+
+def draw_weights(examples: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Draws examples with replacement, a few resamples at a time.
+
+    Args:
+        examples: int > 0, how many there are, and how many a resample draws.
+        resamples: int > 0, number of draws in all.
+        seed: int. Equal numbers and seed draw the same.
+
+    Yields:
+        float64 `(some resamples, examples)`: how often each example was drawn.
+    """
+    generator = np.random.default_rng(seed)
+    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
+        weights = np.empty((min(_RESAMPLES_AT_ONCE, resamples - start), examples))
+        for row in weights:
+            drawn = generator.integers(examples, size=examples)
+            row[:] = np.bincount(drawn, minlength=examples)
+        yield weights

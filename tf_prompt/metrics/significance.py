@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-# As in `bootstrap`: few enough to fit in memory, many enough to be quick.
-_RESAMPLES_AT_ONCE = 20
+from tf_prompt.metrics.bootstrap import draw_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +56,9 @@ def paired_bootstrap(
     both = _stack(statistics_a, statistics_b, resamples)
     score = score_sums or (lambda sums: sums[..., 0] / both.shape[1])
     observed = score(both.sum(axis=1))
-    sums = _resample_sums(both, resamples, seed)
+    drawn = draw_weights(both.shape[1], resamples, seed)
+    # Both in one product: equal systems must differ by exactly 0.
+    sums = np.concatenate([weights @ both for weights in drawn], axis=1)
     differences = score(sums[0]) - score(sums[1])
     low, high = np.quantile(differences, [0.025, 0.975])
     fewer = min((differences <= 0).sum(), (differences >= 0).sum())
@@ -83,19 +84,3 @@ def _stack(statistics_a, statistics_b, resamples: int) -> np.ndarray:
             f"Received: {len(first)} examples, resamples={resamples}"
         )
     return np.stack([first, second]).reshape(2, len(first), -1)
-
-
-def _resample_sums(both: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Sums `(2, resamples, columns)` of the same draws for both systems."""
-    _, examples, columns = both.shape
-    generator = np.random.default_rng(seed)
-    sums = np.empty((2, resamples, columns))
-    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
-        chunk = sums[:, start : start + _RESAMPLES_AT_ONCE]
-        weights = np.empty((chunk.shape[1], examples))
-        for row in weights:
-            drawn = generator.integers(examples, size=examples)
-            row[:] = np.bincount(drawn, minlength=examples)
-        # Both in one product: equal systems must differ by exactly 0.
-        chunk[:] = weights @ both
-    return sums
