@@ -170,19 +170,21 @@ def _measure(rows, training_prompts, metrics) -> dict:
         "embedder": _load(cosine.load_embedder) if "cosine" in metrics else None,
         "scorer": _load(bertscore.load_scorer) if with_bertscore else None,
     }
-    blind = {
+    written = {
+        "model": predictions,
         "most_common": [baselines.most_common(training_prompts)] * len(rows),
         "nearest_neighbour": [row["nearest_neighbour"] for row in rows],
         "random_training": baselines.random_prompts(training_prompts, len(rows)),
     }
+    scores = {
+        name: score(references, prompts, metrics=metrics, **models)
+        for name, prompts in tqdm.tqdm(written.items(), "scoring", unit="set")
+    }
     ended = [row["ended"] for row in rows]
     return {
         "examples": len(rows),
-        "metrics": score(references, predictions, metrics=metrics, **models),
-        "baselines": {
-            name: score(references, prompts, metrics=metrics, **models)
-            for name, prompts in blind.items()
-        },
+        "metrics": scores.pop("model"),
+        "baselines": scores,
         "health": health.measure_health(references, predictions, ended),
     }
 
