@@ -4,19 +4,48 @@ import io
 
 import numpy as np
 import PIL.Image
+import tensorflow as tf
 
 from tests import checks
 from tests.conftest import draw_record
 from tf_prompt import attention_strip, predict
+from tf_prompt.text import START_ID
 
 
 def test_light_follows_the_weights():
     picture = np.full((32, 32, 3), 200, np.uint8)
     weights = np.array([1.0, 0, 0, 0])
-    lit = attention_strip._light(picture, weights)
+    lit = attention_strip.light_picture(picture, weights)
     assert lit[2, 2].mean() == 200
     # Bicubic: a hair above the fifth that stays.
     assert 40 <= lit[-2, -2].mean() < 50
+
+
+class Looker:
+    """A model that looks at region 0 for its first word, 1 for its second, …"""
+
+    image_size = 32
+
+    def __init__(self):
+        self.seen = []
+
+    def attend(self, images, token_ids):
+        assert images.shape == (1, 32, 32, 3)
+        self.seen.append(token_ids.numpy().tolist())
+        return tf.eye(token_ids.shape[1], 4)[None]
+
+
+def test_each_word_is_looked_for_after_those_before_it():
+    model = Looker()
+    vocabulary = ["", "?", "<", ">", "a", "red", "cat"]
+    attention = attention_strip.WordAttention(model, vocabulary)
+    picture = np.zeros((32, 32, 3), np.uint8)
+    words, weights = attention.read(picture, "red cat a")
+    assert model.seen == [[[START_ID, 5, 6]]]
+    assert words == ["red", "cat", "a"]
+    assert weights.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+    words, weights = attention.read(picture, "")
+    assert (words, len(weights), len(model.seen)) == ([], 0, 1)
 
 
 def test_a_strip_has_a_cell_a_word_and_the_image():

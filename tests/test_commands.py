@@ -54,6 +54,7 @@ def test_evaluate_writes_and_prints_the_contract(tiny_run, capsys):
         "most_common",
         "nearest_neighbour",
         "random_training",
+        "shuffled",
     }
     assert printed["baselines"]["most_common"]["bleu"]["score"] < 60
     # Each test picture has an equal one among the training pictures.

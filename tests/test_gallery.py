@@ -1,5 +1,7 @@
 import base64
+import dataclasses
 import html.parser
+import io
 import json
 import re
 import shutil
@@ -7,6 +9,7 @@ import subprocess
 import urllib.request
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from tf_prompt import gallery, images
@@ -89,6 +92,34 @@ def test_page_holds_its_images_and_loads_nothing(tmp_path):
     assert "<form hidden>" in text
 
 
+def test_each_word_stands_under_what_it_looked_at(tmp_path):
+    path = tmp_path / "gallery.html"
+    looks = [bytes([90 + i]) * 9 for i in range(3)]
+    shown = entry("1", "a cat", 'a "b" <c>')
+    shown = dataclasses.replace(shown, attention={"lstm": looks})
+    gallery.write_gallery(path, [shown, entry("2", "a", "a")], "Title", "A <note>")
+    text = path.read_text(encoding="utf-8")
+    (details,) = re.findall("<details>(.*?)</details>", text, re.DOTALL)
+    assert "Where <bdi>the model</bdi> looked</summary>" in details
+    found = re.findall(
+        'webp;base64,(.*?)" alt="(.*?)".*?<span.*?>(.*?)</span>', details
+    )
+    assert [base64.b64decode(picture) for picture, _, _ in found] == looks
+    words = ["a", "&quot;b&quot;", "&lt;c&gt;"]
+    assert [alt for _, alt, _ in found] == [f"Where it looked for “{w}”" for w in words]
+    assert [word for _, _, word in found] == words
+    assert "<p>A &lt;note&gt;</p>" in text and 'name="only"' in text
+    gallery.write_gallery(path, [entry("2", "a", "a")], "Title")
+    assert not re.search('<details|name="only"', path.read_text(encoding="utf-8"))
+
+
+def test_a_word_without_its_picture_is_refused(tmp_path):
+    shown = entry("1", "a cat", "a cat")
+    shown = dataclasses.replace(shown, attention={"lstm": [JPEG]})
+    with pytest.raises(ValueError, match="zip"):
+        gallery.write_gallery(tmp_path / "gallery.html", [shown], "Title")
+
+
 def test_failed_write_keeps_the_old_page(tmp_path):
     path = tmp_path / "gallery.html"
     path.write_text("old")
@@ -150,6 +181,13 @@ def test_entries_need_a_row_for_each_image():
         gallery.entries_of({"lstm": [row("1", "a")]}, {"1": JPEG, "2": JPEG})
     with pytest.raises(ValueError, match="at least one model"):
         gallery.entries_of({}, {"1": JPEG})
+
+
+def test_attention_goes_to_its_picture_and_model():
+    rows = {"lstm": [row("1", "a cat")], "transformer": [row("1", "a dog")]}
+    looks = {"transformer": {"1": [b"a", b"dog"], "2": [b"not shown"]}, "lstm": {}}
+    (joined,) = gallery.entries_of(rows, {"1": JPEG}, looks)
+    assert joined.attention == {"transformer": [b"a", b"dog"]}
 
 
 def test_entries_refuse_two_references():
@@ -264,6 +302,32 @@ def test_browser_filters_by_keyboard(opened):
     assert opened.shown() == []
     opened.press("\ue003" * 5 + "🌈")
     assert opened.shown() == ["no score"]
+
+
+def test_browser_opens_attention_by_keyboard(browser, tmp_path):
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (12, 12)).save(buffer, "webp")
+    shown = dataclasses.replace(
+        entry("looked", "a red cat", "red cat"),
+        attention={"lstm": [buffer.getvalue()] * 2},
+    )
+    path = tmp_path / "gallery.html"
+    gallery.write_gallery(path, [entry("plain", "a cat", "a"), shown], "Title")
+    browser.post("/url", url=path.as_uri())
+    image = "document.querySelector('details img')"
+    assert not browser.run(f"return {image}.checkVisibility()")
+    # Filter, sort, order, checkbox.
+    browser.press("\ue004\ue004\ue004\ue004 ")
+    assert browser.shown() == ["looked"]
+    assert count_of(browser) == "1 of 2 pictures"
+    browser.press(" ")
+    assert browser.shown() == ["plain", "looked"]
+    browser.press("\ue004\ue007")
+    assert browser.run(f"return {image}.checkVisibility()")
+    loaded = f"const i = {image}; await i.decode(); return i.naturalWidth"
+    assert browser.run(f"return (async () => {{ {loaded} }})()") == 12
+    browser.press("\ue007")
+    assert not browser.run(f"return {image}.checkVisibility()")
 
 
 def test_browser_runs_nothing_from_a_prompt(opened):

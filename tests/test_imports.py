@@ -7,16 +7,18 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     {"config", "__init__"},
     {"text", "images", "layers", "decoding", "rules", "metrics"},
-    {"data", "models", "baselines", "gallery"},
+    {"data", "models", "baselines", "gallery", "neighbours", "ensembling"},
     {"training", "serving"},
-    {"prediction_log", "attention_strip"},
-    {"evaluation", "prediction", "reporting"},
-    {"fit", "evaluate", "predict", "export", "report"},
+    {"prediction_log", "attention_strip", "gallery_attention", "bank"},
+    {"evaluation", "prediction", "reporting", "members", "image_embeddings"},
+    {"submission"},
+    {"fit", "evaluate", "predict", "export", "report", "submit"},
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # What needs tensorflow itself; the rest is written with keras and keras.ops.
 MAY_USE_TENSORFLOW = {"config", "text", "images", "data", "training", "serving"}
-MAY_USE_TENSORFLOW |= {"evaluation", "prediction", "attention_strip"}
+MAY_USE_TENSORFLOW |= {"evaluation", "prediction", "attention_strip", "members"}
+MAY_USE_TENSORFLOW |= {"bank", "image_embeddings"}
 
 
 def imports_of(path):

@@ -103,6 +103,81 @@ def test_runs_stand_beside_each_other_and_the_thesis(tmp_path, capsys):
     assert {path.name for path in (tmp_path / "out").iterdir()} == files
 
 
+def scored(score, **other):
+    return {**BLEU, "score": score, "low": score - 1, "high": score + 1, **other}
+
+
+def add_baseline(folder, name, scores):
+    path = folder / "evaluation/metrics.json"
+    content = json.loads(path.read_text())
+    content["baselines"][name] = scores
+    path.write_text(json.dumps(content))
+
+
+def test_chance_level_is_stated(tmp_path):
+    one, two, old = (
+        write_run(tmp_path / name, REFERENCES) for name in ("one", "two", "old")
+    )
+    for folder in (one, two):
+        level = {"bleu": scored(3.125), "cosine": scored(0.25)}
+        level["meteor"] = {"score": None, "signature": "not measured: install"}
+        add_baseline(folder, "shuffled", level)
+    markdown, page = write_report(tmp_path / "same", one, two)
+    meaning = "what the true prompts score on the wrong pictures"
+    sentence = f"Chance level, {meaning}: BLEU 3.12, cosine 0.250."
+    assert sentence in markdown and sentence in page
+    title = "chance level: true prompts on the wrong pictures"
+    assert row_of(markdown, "one", title)[2:4] == ["3.12 [2.12, 4.12]", "not measured"]
+
+    markdown, page = write_report(tmp_path / "mixed", one, old, two)
+    assert f"Chance level for one, two, {meaning}: BLEU 3.12, cosine 0.250." in markdown
+    assert "Chance level for old: not measured." in markdown
+    assert row_of(markdown, "old", title)[2:] == ["not measured"] * 5
+
+
+def test_every_baseline_is_shown(tmp_path):
+    folder = write_run(tmp_path / "run", REFERENCES)
+    add_baseline(folder, "random_training", {"bleu": scored(7.0)})
+    add_baseline(folder, "of_a_later_version", {"bleu": scored(8.0)})
+    markdown, _ = write_report(tmp_path / "out", folder)
+    for name, cell in (
+        ("most common prompt", "50.00 [40.00, 60.00]"),
+        ("nearest neighbour", "not measured"),
+        ("random training prompts", "7.00 [6.00, 8.00]"),
+        ("of a later version", "8.00 [7.00, 9.00]"),
+    ):
+        assert row_of(markdown, "run", name)[2] == cell
+
+
+def test_all_metrics_are_listed_closed(tmp_path):
+    metrics = {
+        "later_metric": scored(4.0, signature="later|one"),
+        "rouge_l": scored(41.0, signature="rouge|one"),
+        "bleu": BLEU,
+    }
+    full = write_run(tmp_path / "full", REFERENCES, metrics=metrics)
+    other = {"rouge_l": scored(42.0, signature="rouge|two")}
+    part = write_run(tmp_path / "part", REFERENCES, metrics=other)
+    raw = write_run(tmp_path / "raw")
+    markdown, page = write_report(tmp_path / "out", full, part, raw)
+    _, listed = markdown.split("### All metrics")
+    assert row_of(listed, "metric") == ["metric", "full", "part", "raw"]
+    assert [
+        row_of(listed, name)[1:] for name in ("BLEU", "ROUGE-L", "later metric")
+    ] == [
+        ["50.00 [40.00, 60.00]", "not measured", "not measured"],
+        ["41.00 (1) [40.00, 42.00]", "42.00 (2) [41.00, 43.00]", "not measured"],
+        ["4.00 [3.00, 5.00]", "not measured", "not measured"],
+    ]
+    assert r"(1) rouge\|one; (2) rouge\|two" in listed and r"later\|one" in listed
+    (inside,) = re.findall(
+        r"<details><summary>All metrics</summary>(.*?)</details>", page
+    )
+    assert "ROUGE-L" in inside and "<details open" not in page
+    markdown, page = write_report(tmp_path / "none", raw)
+    assert "All metrics" not in markdown + page
+
+
 def test_equal_runs_show_no_difference(tmp_path):
     folders = [write_run(tmp_path / name, REFERENCES) for name in ("one", "two")]
     markdown, _ = write_report(tmp_path / "out", *folders)

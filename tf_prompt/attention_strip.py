@@ -17,6 +17,43 @@ import matplotlib.pyplot as plt  # noqa: E402
 COLUMNS = 6
 
 
+class WordAttention:
+    """Reads from a captioner where it looked for each word of a prompt.
+
+    Args:
+        model: a `Captioner`.
+        vocabulary: token of each id.
+    """
+
+    def __init__(self, model, vocabulary):
+        self._model = model
+        self._id_of = {token: index for index, token in enumerate(vocabulary)}
+
+    @property
+    def image_size(self) -> int:
+        """Pixels a side of the pictures that the model takes."""
+        return self._model.image_size
+
+    def read(self, picture, prompt: str) -> tuple[list[str], np.ndarray]:
+        """Shows the model a picture and each word in turn.
+
+        Args:
+            picture: uint8 `(image_size, image_size, 3)`.
+            prompt: words of the model's vocabulary, as it wrote them.
+
+        Returns:
+            The words, and float `(words, regions)`: weights, each row summing to
+            1; the regions are a square grid, row by row.
+        """
+        words = prompt.split()
+        if not words:
+            return [], np.zeros((0, 1))
+        # Each word was written before it was read: the last is never read.
+        token_ids = [START_ID, *(self._id_of[word] for word in words[:-1])]
+        weights = self._model.attend(picture[None], tf.constant([token_ids]))
+        return words, weights[0].numpy()
+
+
 class AttentionStrips:
     """Draws strips for a captioner, a PNG an image.
 
@@ -29,9 +66,8 @@ class AttentionStrips:
     def __init__(self, model, vocabulary, folder: str | pathlib.Path):
         self._folder = pathlib.Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._model = model
+        self._attention = WordAttention(model, vocabulary)
         self._names: set[str] = set()
-        self._id_of = {token: index for index, token in enumerate(vocabulary)}
 
     def write(self, path: str | pathlib.Path, prompt: str) -> pathlib.Path:
         """Draws an image file; of equal names in two folders, the later gets a number.
@@ -60,14 +96,8 @@ class AttentionStrips:
         Returns:
             An encoded PNG.
         """
-        picture = images.decode_image(data, self._model.image_size)
-        words = prompt.split()
-        token_ids = [START_ID, *(self._id_of[word] for word in words)][: len(words)]
-        weights = np.zeros((0, 1))
-        if words:
-            token_ids = tf.constant([token_ids])
-            weights = self._model.attend(picture[None], token_ids)[0].numpy()
-        return draw_strip(picture.numpy(), words, weights)
+        picture = images.decode_image(data, self._attention.image_size)
+        return draw_strip(picture.numpy(), *self._attention.read(picture, prompt))
 
 
 def draw_strip(picture: np.ndarray, words: list[str], weights: np.ndarray) -> bytes:
@@ -92,7 +122,7 @@ def draw_strip(picture: np.ndarray, words: list[str], weights: np.ndarray) -> by
     axes.flat[0].imshow(picture)
     axes.flat[0].set_title("image", fontsize=9, style="italic")
     for axis, word, row in zip(axes.flat[1:], words, weights, strict=False):
-        axis.imshow(_light(picture, row))
+        axis.imshow(light_picture(picture, row))
         axis.set_title(word, fontsize=9)
     figure.tight_layout()
     buffer = io.BytesIO()
@@ -101,7 +131,16 @@ def draw_strip(picture: np.ndarray, words: list[str], weights: np.ndarray) -> by
     return buffer.getvalue()
 
 
-def _light(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def light_picture(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Darkens a picture where the model did not look.
+
+    Args:
+        picture: uint8 `(height, width, 3)`.
+        weights: float `(regions,)`, a square grid; the largest gets full light.
+
+    Returns:
+        uint8, the picture's shape.
+    """
     side = math.isqrt(len(weights))
     grid = weights.reshape(side, side, 1) / max(weights.max(), 1e-12)
     mask = tf.image.resize(grid, picture.shape[:2], method="bicubic").numpy()

@@ -18,6 +18,30 @@ def random_prompts(prompts: Sequence[str], count: int, seed: int = 0) -> list[st
     return [prompts[index] for index in drawn]
 
 
+def shuffled_prompts(prompts: Sequence[str], seed: int = 0) -> list[str]:
+    """Deals the true prompts of a split out to other pictures: the chance level.
+
+    Args:
+        prompts: true prompt of each picture.
+        seed: int, of the dealing.
+
+    Returns:
+        The same prompts in another order. A picture gets its own prompt, or an
+        equal one, only where one prompt has more than half of the pictures, and
+        then as seldom as can be.
+    """
+    order = np.random.default_rng(seed).permutation(len(prompts)).tolist()
+    place: dict[str, int] = {}
+    for index in order:
+        place.setdefault(prompts[index], len(place))
+    # Equal prompts side by side: moved on by as many as the most frequent has,
+    # each lands beyond its own kind.
+    order.sort(key=lambda index: place[prompts[index]])
+    step = max(collections.Counter(prompts).values())
+    dealt = dict(zip(order, order[step:] + order[:step], strict=True))
+    return [prompts[dealt[index]] for index in range(len(prompts))]
+
+
 def nearest_neighbours(queries, features, prompts: Sequence[str]) -> list[str]:
     """Takes for each picture the prompt of the most similar training picture.
 

@@ -20,6 +20,9 @@ class EvaluateConfig(config.DecodingConfig):
         None, "`toy` or a folder of shards; that of the run if not given"
     )
     metrics: tuple[str, ...] = option((), "what to compute; all if not given")
+    meteor: str = option(
+        "nltk", "program that computes METEOR", choices=["nltk", "java"]
+    )
     batch_size: int = option(64, "images written about at once")
     limit: int | None = option(None, "examples at most; all if not given")
     neighbours: int = option(
@@ -35,15 +38,23 @@ class EvaluateConfig(config.DecodingConfig):
         config.require_positive(self, "batch_size", "limit", "neighbours", "explain")
         if self.json and self.explain:
             raise ValueError("explain must be left out with --json. Received: both")
+        if self.meteor == "java" and self.metrics and "meteor" not in self.metrics:
+            raise ValueError(
+                "metrics must hold meteor with --meteor java. "
+                f"Received: {', '.join(self.metrics)}"
+            )
 
 
 @config.command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = config.parse_args(EvaluateConfig, argv, "evaluate")
+    from tf_prompt.metrics import health, meteor_java, overlap
+
+    # Before TensorFlow loads: what is missing should be said at once.
+    java_meteor = meteor_java.JavaMeteor() if options.meteor == "java" else None
     config.import_tensorflow()
     from tf_prompt import evaluation
-    from tf_prompt.metrics import health, overlap
     from tf_prompt.metrics.score import ALL_METRICS
 
     metrics, rows = evaluation.evaluate_run(
@@ -55,6 +66,7 @@ def main(argv=None) -> int:
         options.limit,
         options.neighbours,
         config.take_options(config.DecodingConfig, options),
+        java_meteor,
     )
     for sign in health.find_collapse(
         *([row[name] for row in rows] for name in ("reference", "prediction", "ended"))

@@ -1,19 +1,21 @@
 """Writes the prompts of a split and measures them beside the baselines."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tf_prompt import baselines, gallery
+from tf_prompt import baselines, gallery, gallery_attention
+from tf_prompt.attention_strip import WordAttention
 from tf_prompt.config import DecodingConfig, write_json
 from tf_prompt.data import dataset
 from tf_prompt.images import encode_jpeg
-from tf_prompt.metrics import bertscore, cosine, health
+from tf_prompt.metrics import bertscore, cosine, health, meteor_java
 from tf_prompt.metrics.score import score
 from tf_prompt.prediction_log import PredictionLog, read_predictions
 from tf_prompt.serving import PromptWriter
@@ -21,6 +23,8 @@ from tf_prompt.training import run_folder
 
 # 9 MB as one page; it loads in half a second.
 MAX_PICTURES = 500
+# BLEU's interval on 384 examples of the toy set is 5 points wide; on 100, twice that.
+FEW_EXAMPLES = 100
 
 
 def evaluate_run(
@@ -32,6 +36,7 @@ def evaluate_run(
     limit: int | None = None,
     neighbours: int = 10000,
     decoding: DecodingConfig | None = None,
+    java_meteor: meteor_java.JavaMeteor | None = None,
 ) -> tuple[dict, list[dict]]:
     """Measures the best model of a run, and writes the result into its folder.
 
@@ -46,6 +51,7 @@ def evaluate_run(
         limit: examples at most; None takes all.
         neighbours: training images that the nearest-neighbour baseline searches.
         decoding: how to write; kept in `predictions.json` beside the metrics.
+        java_meteor: computes METEOR, and is closed then; None takes NLTK's.
 
     Returns:
         The content of `metrics.json`, and a dict an example with the keys of
@@ -60,22 +66,25 @@ def evaluate_run(
     folder = dataset.find_data(data or config.data)
     sizes = {"image_size": model.image_size, "batch_size": batch_size}
     read = functools.partial(dataset.evaluation_batches, folder, **sizes)
-    training = _read_training(model, read("train", limit=neighbours))
+    batches = read("train", limit=neighbours)
+    training = _read_training(model, folder, batches, neighbours)
     output = output_folder(run_dir, split)
     output.mkdir(exist_ok=True)
     identity = _identify(run_dir, folder, limit, neighbours, decoding)
     with PredictionLog(output, identity) as log:
         batches = read(split, limit=limit, skip=log.num_done)
-        _write_prompts(
-            PromptWriter(model, vocabulary, decoding), batches, training, log, split
-        )
+        task = f"writing prompts of {split}"
+        batches = _count_images(folder, batches, split, limit, log.num_done, task=task)
+        writer = PromptWriter(model, vocabulary, decoding)
+        _write_prompts(writer, batches, training, log)
     rows = read_predictions(output)
     if not rows:
         raise ValueError(f"split must hold examples. Received: {split} in {folder}")
-    result = _measure(rows, training[0], metrics)
+    result = _measure(rows, training[0], metrics, java_meteor)
     write_json(output / "metrics.json", result)
     pictures = read(split, limit=min(len(rows), MAX_PICTURES))
-    _write_gallery(output / "gallery.html", rows, pictures, config.preset, split)
+    attention = WordAttention(model, vocabulary)
+    _write_gallery(output, rows, pictures, config.preset, split, attention)
     return result, rows
 
 
@@ -99,27 +108,50 @@ def output_folder(run_dir: str | pathlib.Path, split: str) -> pathlib.Path:
 
 def format_metrics(metrics: dict) -> str:
     """Lays out `metrics.json` for people: scores, baselines, health."""
-    lines = [f"{metrics['examples']} examples, 95 % intervals in brackets"]
-    columns = {"model": metrics["metrics"], **metrics["baselines"]}
-    lines.append(f"{'':14}" + "".join(f"{name:>24}" for name in columns))
-    for name in metrics["metrics"]:
-        cells = [_format_score(scores.get(name)) for scores in columns.values()]
-        lines.append(f"{name:14}" + "".join(f"{cell:>24}" for cell in cells))
+    examples = metrics["examples"]
+    lines = [f"{examples} examples, 95 % intervals of the model in brackets"]
+    if examples < FEW_EXAMPLES:
+        lines.append(
+            f"only {examples} examples: the intervals are wide, and a baseline that "
+            "repeats a frequent prompt may look good by luck"
+        )
+    names = [*metrics["metrics"], *metrics["health"]]
+    indent = max(len(name) for name in names) + 2
+    columns = "".join(f"{name:>{len(name) + 2}}" for name in metrics["baselines"])
+    lines.append(f"{'':{indent}}{'model':>24}{columns}")
+    for name, value in metrics["metrics"].items():
+        line = f"{name:{indent}}{_format_score(value, with_interval=True):>24}"
+        for baseline, scores in metrics["baselines"].items():
+            line += f"{_format_score(scores.get(name)):>{len(baseline) + 2}}"
+        lines.append(line)
     for name, value in metrics["health"].items():
-        lines.append(f"{name:14}{value:>24.3f}")
+        lines.append(f"{name:{indent}}{value:>24.3f}")
     lines += [f"{name}: {v['signature']}" for name, v in metrics["metrics"].items()]
     return "\n".join(lines)
 
 
-def _format_score(value) -> str:
+def _format_score(value, with_interval=False) -> str:
     if value is None or value["score"] is None:
-        return "not measured"
-    return "{score:.2f} [{low:.2f}, {high:.2f}]".format(**value)
+        return "unmeasured"
+    form = "{score:.2f} [{low:.2f}, {high:.2f}]" if with_interval else "{score:.2f}"
+    return form.format(**value)
 
 
-def _write_prompts(writer, batches, training, log, split) -> None:
+def _count_images(
+    folder, batches: Iterable[dict], split, limit=None, done=0, *, task
+) -> Iterator[dict]:
+    """Passes batches on; a bar counts their images."""
+    total = dataset.count_examples(folder, split)
+    total = total if limit is None else min(total, limit)
+    with tqdm.tqdm(total=total, initial=done, desc=task, unit="image") as bar:
+        for batch in batches:
+            yield batch
+            bar.update(len(batch["image_id"]))
+
+
+def _write_prompts(writer, batches, training, log) -> None:
     prompts, features = training
-    for batch in tqdm.tqdm(batches, f"writing prompts of {split}", unit="batch"):
+    for batch in batches:
         written = {k: v.numpy() for k, v in writer.write(batch["image"]).items()}
         queries = _mean_regions(writer.model, batch["image"])
         nearest = baselines.nearest_neighbours(queries, features, prompts)
@@ -136,21 +168,28 @@ def _write_prompts(writer, batches, training, log, split) -> None:
         )
 
 
-def _write_gallery(path, rows, batches, name, split) -> None:
-    pictures = {
-        image_id.decode(): encode_jpeg(image)
-        for batch in batches
-        for image_id, image in zip(
-            batch["image_id"].numpy(), batch["image"], strict=True
-        )
-    }
+def _write_gallery(output, rows, batches, name, split, attention) -> None:
+    prompts = {row["image_id"]: row["prediction"] for row in rows}
+    chosen = set(gallery_attention.choose_examples(rows[:MAX_PICTURES]))
+    pictures, looks = {}, {}
+    for batch in batches:
+        for key, image in zip(batch["image_id"].numpy(), batch["image"], strict=True):
+            image_id = key.decode()
+            pictures[image_id] = encode_jpeg(image)
+            if image_id in chosen:
+                looks[image_id] = gallery_attention.draw_words(
+                    attention, image, prompts[image_id]
+                )
     title = f"{name}: {len(pictures)} of {len(rows)} pictures of {split}"
-    gallery.write_gallery(path, gallery.entries_of({name: rows}, pictures), title)
+    entries = gallery.entries_of({name: rows}, pictures, {name: looks})
+    note = gallery_attention.NOTE if looks else ""
+    gallery.write_gallery(output / "gallery.html", entries, title, note)
 
 
-def _read_training(model, batches):
+def _read_training(model, folder, batches, limit):
     prompts, features = [], []
-    for batch in tqdm.tqdm(batches, desc="reading neighbours", unit="batch"):
+    task = "reading neighbours"
+    for batch in _count_images(folder, batches, "train", limit, task=task):
         features.append(_mean_regions(model, batch["image"]))
         prompts.extend(prompt.decode() for prompt in batch["reference"].numpy())
     return prompts, np.concatenate(features)
@@ -161,25 +200,24 @@ def _mean_regions(model, images):
     return tf.reduce_mean(regions, axis=1).numpy()
 
 
-def _measure(rows, training_prompts, metrics) -> dict:
+def _measure(rows, training_prompts, metrics, java_meteor) -> dict:
     references = [row["reference"] for row in rows]
     predictions = [row["prediction"] for row in rows]
-    # Models load in seconds: once for all sets of predictions.
-    with_bertscore = any(name.startswith("bertscore") for name in metrics)
-    models = {
-        "embedder": _load(cosine.load_embedder) if "cosine" in metrics else None,
-        "scorer": _load(bertscore.load_scorer) if with_bertscore else None,
-    }
     written = {
         "model": predictions,
         "most_common": [baselines.most_common(training_prompts)] * len(rows),
         "nearest_neighbour": [row["nearest_neighbour"] for row in rows],
         "random_training": baselines.random_prompts(training_prompts, len(rows)),
+        "shuffled": baselines.shuffled_prompts(references),
     }
-    scores = {
-        name: score(references, prompts, metrics=metrics, **models)
-        for name, prompts in tqdm.tqdm(written.items(), "scoring", unit="set")
-    }
+    models = _load_models(metrics)
+    with java_meteor or contextlib.nullcontext():
+        scores = {
+            name: score(
+                references, prompts, metrics=metrics, java_meteor=java_meteor, **models
+            )
+            for name, prompts in tqdm.tqdm(written.items(), "scoring", unit="set")
+        }
     ended = [row["ended"] for row in rows]
     return {
         "examples": len(rows),
@@ -187,6 +225,17 @@ def _measure(rows, training_prompts, metrics) -> dict:
         "baselines": scores,
         "health": health.measure_health(references, predictions, ended),
     }
+
+
+def _load_models(metrics) -> dict:
+    """Loads networks once for all sets of predictions: each takes seconds."""
+    with_bertscore = any(name.startswith("bertscore") for name in metrics)
+    embedder = _load(cosine.load_embedder) if "cosine" in metrics else None
+    if embedder is not None:
+        # All sets are compared with the same references, and two share prompts.
+        embedder = dataclasses.replace(embedder, vectors={})
+    scorer = _load(bertscore.load_scorer) if with_bertscore else None
+    return {"embedder": embedder, "scorer": scorer}
 
 
 def _load(loader):

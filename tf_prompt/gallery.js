@@ -2,12 +2,13 @@
 {
   const main = document.querySelector("main");
   const form = document.querySelector("form");
-  const { filter, sort, order } = form.elements;
+  const { filter, sort, order, only } = form.elements;
   const count = document.querySelector(".count");
   const plain = (text) => text.normalize("NFC").toLowerCase().replace(/\s+/g, " ");
   const cards = [...main.children].map((node, place) => ({
     node,
     place,
+    looks: node.querySelector("details") !== null,
     scores: JSON.parse(node.dataset.scores),
     prompts: [...node.querySelectorAll(".prompt")].map((p) => plain(p.textContent)),
   }));
@@ -15,8 +16,9 @@
   const show = () => {
     const wanted = plain(filter.value).trim();
     let shown = 0;
-    for (const { node, prompts } of cards) {
-      node.hidden = wanted !== "" && !prompts.some((p) => p.includes(wanted));
+    for (const { node, looks, prompts } of cards) {
+      const missed = wanted !== "" && !prompts.some((p) => p.includes(wanted));
+      node.hidden = missed || (only?.checked && !looks);
       shown += !node.hidden;
     }
     count.textContent = `${shown} of ${cards.length} pictures`;
@@ -35,6 +37,8 @@
   };
 
   filter.addEventListener("input", show);
+  // Not there if no card shows attention.
+  only?.addEventListener("change", show);
   sort.addEventListener("change", arrange);
   order.addEventListener("change", arrange);
   form.addEventListener("submit", (event) => event.preventDefault());

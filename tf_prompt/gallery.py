@@ -16,6 +16,8 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 from tf_prompt.metrics.overlap import align_words
 
+# Shown at 5.5rem; sharp up to phones of 1.5 times the pixels.
+LOOK_SIZE = 128
 LABELS = {
     "word_f1": "word F1",
     "sentence_bleu": "sentence BLEU",
@@ -40,7 +42,7 @@ img-src data:; style-src '$style_hash'; script-src '$script_hash'">
 <h1 dir="auto">$title</h1>
 <p>$legend Word F1 and sentence BLEU go up to 100; a model’s own score is its mean \
 log-probability of a word, 0 at best.</p>
-</header>
+$note</header>
 <div class="bar">
 <form hidden>
 <label class="filter">Filter<input type="search" name="filter" \
@@ -49,7 +51,7 @@ placeholder="Words in any prompt" autocomplete="off"></label>
 $options</select></label>
 <label>Order<select name="order"><option value="ascending">lowest first</option>\
 <option value="descending">highest first</option></select></label>
-</form>
+$only</form>
 <p class="count" role="status">$count pictures</p>
 </div>
 <main>
@@ -64,7 +66,24 @@ width="224" height="224" loading="lazy" decoding="async">\
 <h2>True prompt</h2>
 $reference
 $predictions</div>
-</article>
+$attention</article>
+""")
+_ONLY = (
+    '<label class="only"><input type="checkbox" name="only">Only pictures that show '
+    "where the model looked</label>\n"
+)
+# The list is a grid of pictures: its role must be said, as style takes it away.
+_LOOKS = string.Template("""\
+<details>
+<summary>Where <bdi>$who</bdi> looked</summary>
+<ol role="list">
+$items</ol>
+</details>
+""")
+_LOOK = string.Template("""\
+<li><img src="data:image/webp;base64,$image" alt="Where it looked for “$word”" \
+width="$size" height="$size" loading="lazy" decoding="async">\
+<span dir="auto">$word</span></li>
 """)
 _LEGEND = "Words in common are <mark>underlined</mark> in both prompts."
 _LEGEND_OF_SEVERAL = (
@@ -83,6 +102,8 @@ class Entry:
         reference: true prompt.
         predictions: prompt of each model, by the model's name.
         scores: scores of each model's prompt, by the names of model and metric.
+        attention: by the model's name, a WebP for each word of its prompt, see
+            `gallery_attention`; a model without it shows none.
     """
 
     image: bytes
@@ -90,6 +111,7 @@ class Entry:
     reference: str
     predictions: Mapping[str, str]
     scores: Mapping[str, Mapping[str, float]]
+    attention: Mapping[str, Sequence[bytes]] = dataclasses.field(default_factory=dict)
 
 
 def per_example_scores(rows: Sequence[Mapping]) -> list[dict[str, float]]:
@@ -126,7 +148,9 @@ def per_example_scores(rows: Sequence[Mapping]) -> list[dict[str, float]]:
 
 
 def entries_of(
-    rows: Mapping[str, Sequence[Mapping]], images: Mapping[str, bytes]
+    rows: Mapping[str, Sequence[Mapping]],
+    images: Mapping[str, bytes],
+    attention: Mapping[str, Mapping[str, Sequence[bytes]]] | None = None,
 ) -> list[Entry]:
     """Puts the rows of one or several models beside the pictures.
 
@@ -134,6 +158,7 @@ def entries_of(
         rows: for each model's name its rows, as `evaluation.evaluate_run` returns.
         images: JPEG by `image_id`; rows without one are left out, so that a
             gallery may show a part of a split.
+        attention: for each model's name, by `image_id`, what `Entry` takes.
 
     Returns:
         An entry a picture, in the order of `images`.
@@ -155,12 +180,21 @@ def entries_of(
         chosen = [found[image_id] for image_id in images]
         tables[model] = list(zip(chosen, per_example_scores(chosen), strict=True))
     return [
-        _join(image_id, image, {model: table[i] for model, table in tables.items()})
+        _join(
+            image_id,
+            image,
+            {model: table[i] for model, table in tables.items()},
+            {
+                model: pictures[image_id]
+                for model, pictures in (attention or {}).items()
+                if image_id in pictures
+            },
+        )
         for i, (image_id, image) in enumerate(images.items())
     ]
 
 
-def _join(image_id, image, found) -> Entry:
+def _join(image_id, image, found, attention) -> Entry:
     references = {row["reference"] for row, _ in found.values()}
     if len(references) > 1:
         raise ValueError(
@@ -169,11 +203,11 @@ def _join(image_id, image, found) -> Entry:
         )
     predictions = {model: row["prediction"] for model, (row, _) in found.items()}
     scores = {model: values for model, (_, values) in found.items()}
-    return Entry(image, image_id, references.pop(), predictions, scores)
+    return Entry(image, image_id, references.pop(), predictions, scores, attention)
 
 
 def write_gallery(
-    path: str | pathlib.Path, entries: Sequence[Entry], title: str
+    path: str | pathlib.Path, entries: Sequence[Entry], title: str, note: str = ""
 ) -> None:
     """Writes a page which needs no other file and no network.
 
@@ -184,6 +218,7 @@ def write_gallery(
         path: file to write; it appears whole or not at all.
         entries: pictures to show; 500 open well.
         title: heading of the page.
+        note: a line under it, for the reader.
     """
     path = pathlib.Path(path)
     keys = _score_keys(entries)
@@ -194,7 +229,9 @@ def write_gallery(
         style_hash=_hash(style),
         script_hash=_hash(script),
         legend=_LEGEND_OF_SEVERAL if _has_several_models(entries) else _LEGEND,
+        note=f"<p>{html.escape(note)}</p>\n" if note else "",
         options=_format_options(keys),
+        only=_ONLY if any(entry.attention for entry in entries) else "",
         count=len(entries),
     )
     temporary = path.with_name(path.name + ".part")
@@ -262,7 +299,26 @@ def _format_card(entry: Entry, keys) -> str:
         image_id=html.escape(entry.image_id),
         reference=_format_prompt(words, flags),
         predictions="".join(predictions),
+        attention=_format_attention(entry),
     )
+
+
+def _format_attention(entry: Entry) -> str:
+    """Lists a model's words, each under what it looked at; closed at first."""
+    parts = []
+    for model, pictures in entry.attention.items():
+        words = entry.predictions[model].split()
+        items = (
+            _LOOK.substitute(
+                image=base64.b64encode(picture).decode(),
+                word=html.escape(word),
+                size=LOOK_SIZE,
+            )
+            for word, picture in zip(words, pictures, strict=True)
+        )
+        who = html.escape(model) if len(entry.predictions) > 1 else "the model"
+        parts.append(_LOOKS.substitute(who=who, items="".join(items)))
+    return "".join(parts)
 
 
 def _finite(value: float | None) -> float | None:

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -50,6 +51,23 @@ def test_embed_takes_each_distinct_text_once(embedder):
     np.testing.assert_array_equal(vectors[0], vectors[3])
     alone = cosine.embed(["a cat"], embedder)
     np.testing.assert_allclose(vectors[:1], alone, atol=1e-5)
+
+
+def test_vectors_are_shared_between_sets_and_change_nothing(embedder):
+    asked = []
+
+    def preprocess(texts):
+        asked.extend(texts)
+        return embedder.preprocess(texts)
+
+    sharing = dataclasses.replace(embedder, preprocess=preprocess, vectors={})
+    cosine.score_pairs(REFERENCES, REFERENCES[::-1], sharing)
+    assert sorted(asked) == sorted(REFERENCES)
+    found = cosine.score_pairs(REFERENCES, PREDICTIONS, sharing)
+    assert sorted(asked) == sorted(REFERENCES + PREDICTIONS)
+    expected = cosine.score_pairs(REFERENCES, PREDICTIONS, embedder)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert embedder.vectors is None
 
 
 def test_true_prompts_score_1_and_an_empty_one_does_not_crash(embedder):

@@ -1,6 +1,7 @@
 """From shards to batches: the order of training is a function of seed and epoch."""
 
 import collections
+import os
 import pathlib
 
 import numpy as np
@@ -46,6 +47,26 @@ def count_words(folder: str | pathlib.Path) -> tuple[collections.Counter, int]:
             counts.update(words.flat_values.numpy().tolist())
             num_examples += int(words.nrows())
     return collections.Counter({w.decode(): n for w, n in counts.items()}), num_examples
+
+
+def count_examples(folder: str | pathlib.Path, split: str) -> int:
+    """Counts the examples of a split by the records' headers alone.
+
+    Args:
+        folder: shards of `pipelines.write_records`.
+        split: one of `split.SPLITS`.
+
+    Raises:
+        FileNotFoundError: if the folder holds no shard of the split.
+    """
+    num_examples = 0
+    for shard in records.list_shards(folder, split):
+        with open(shard, "rb") as file:
+            # A TFRecord: length, its checksum (4 bytes), content, its checksum (4).
+            while len(header := file.read(8)) == 8:
+                file.seek(int.from_bytes(header, "little") + 8, os.SEEK_CUR)
+                num_examples += 1
+    return num_examples
 
 
 def training_batches(

@@ -149,33 +149,31 @@ class DecoderBlock(_Block):
         self._build_feed_forward(tokens_shape)
 
     def call(self, tokens, regions, training=None):
-        x = self.attention_norm(tokens)
-        x = self.attention(x, x, attention_mask=_causal_mask(x), training=training)
-        tokens = tokens + self.dropout(x, training=training)
+        tokens = self._look_back(tokens, training)
         x = self.cross_attention_norm(tokens)
         x = self.cross_attention(x, regions, training=training)
         tokens = tokens + self.dropout(x, training=training)
         return self._feed_forward(tokens, training)
 
     def attend(self, tokens, regions):
-        """Tells how much each token looks at each region.
+        """Runs the block as `call` does, and tells what each token looked at.
 
         Args:
             tokens: float tensor `(batch, tokens, width)`, as for `call`.
             regions: float tensor `(batch, regions, depth)`.
 
         Returns:
-            float tensor `(batch, tokens, regions)`: weights of the cross-attention,
-            the mean over heads; each row sums to 1.
+            The block's output `(batch, tokens, width)`, and a float tensor
+            `(batch, tokens, regions)`: weights of the cross-attention, the mean
+            over heads; each row sums to 1.
         """
-        x = self.attention_norm(tokens)
-        x = self.attention(x, x, attention_mask=_causal_mask(x), training=False)
-        x = self.cross_attention_norm(tokens + x)
-        # The layer itself gives no weights away.
-        queries = self.cross_attention._query_dense(x)
-        keys = self.cross_attention._key_dense(regions)
-        scores = ops.einsum("bthd,brhd->bhtr", queries, keys)
-        return ops.mean(ops.softmax(scores / self.head_dim**0.5), axis=1)
+        tokens = self._look_back(tokens, training=False)
+        x = self.cross_attention_norm(tokens)
+        x, weights = self.cross_attention(
+            x, regions, return_attention_scores=True, training=False
+        )
+        tokens = self._feed_forward(tokens + x, training=False)
+        return tokens, ops.mean(weights, axis=1)
 
     def project_regions(self, regions):
         """Computes the image's keys and values, once for a whole prompt.
@@ -212,6 +210,12 @@ class DecoderBlock(_Block):
         x = self.cross_attention_norm(token)
         x, _ = self.cross_attention(x, x, cache=region_cache, training=False)
         return self._feed_forward(token + x, training=False), cache
+
+    def _look_back(self, tokens, training):
+        """Adds to each token what it saw in those before it."""
+        x = self.attention_norm(tokens)
+        x = self.attention(x, x, attention_mask=_causal_mask(x), training=training)
+        return tokens + self.dropout(x, training=training)
 
 
 def _project(attention, x):

@@ -24,11 +24,14 @@ class PromptEmbedder:
         preprocess: from a list of strings to the network's inputs.
         network: Keras model of those inputs, giving `(batch, 384)`.
         source: for the signature: package and version, preset, or folder name.
+        vectors: those of prompts embedded before, 1.6 kB each, so that several
+            sets of predictions share their references; None keeps none.
     """
 
     preprocess: Callable[[list[str]], dict[str, Any]]
     network: Any
     source: str
+    vectors: dict[str, np.ndarray] | None = None
 
 
 def load_embedder(source: str | pathlib.Path | None = None) -> PromptEmbedder:
@@ -88,16 +91,16 @@ def embed(
     """
     # Neighbours of like length make short batches: padded to the preset's 256
     # tokens, a 20-token prompt takes 20 times as long.
-    distinct = sorted(set(texts), key=lambda text: (len(text), text))
-    vectors = np.empty((len(distinct), EMBEDDING_DIM), dtype=np.float32)
-    for start in range(0, len(distinct), batch_size):
-        inputs = embedder.preprocess(distinct[start : start + batch_size])
+    known = {} if embedder.vectors is None else embedder.vectors
+    fresh = sorted(set(texts) - known.keys(), key=lambda text: (len(text), text))
+    for start in range(0, len(fresh), batch_size):
+        batch = fresh[start : start + batch_size]
+        inputs = embedder.preprocess(batch)
         longest = int(np.asarray(inputs["padding_mask"]).sum(axis=1).max())
         trimmed = {name: np.asarray(x)[:, :longest] for name, x in inputs.items()}
-        batch = embedder.network.predict_on_batch(trimmed)
-        vectors[start : start + len(batch)] = batch
-    row = {text: i for i, text in enumerate(distinct)}
-    return vectors[[row[text] for text in texts]]
+        vectors = np.asarray(embedder.network.predict_on_batch(trimmed), np.float32)
+        known.update(zip(batch, vectors, strict=True))
+    return np.stack([known[text] for text in texts])
 
 
 def score_pairs(

@@ -12,6 +12,7 @@ from tf_prompt.metrics import (
     cider,
     cosine,
     meteor,
+    meteor_java,
     rouge,
     sacre,
 )
@@ -45,6 +46,7 @@ def score(
     metrics: Sequence[str] = METRICS,
     resamples: int = 1000,
     seed: int = 0,
+    java_meteor: meteor_java.JavaMeteor | None = None,
 ) -> dict[str, dict]:
     """Scores predictions by every metric that this machine can compute.
 
@@ -56,6 +58,7 @@ def score(
         metrics: names to compute, of `ALL_METRICS`.
         resamples: int > 0, bootstrap draws behind each interval.
         seed: int, of the draws.
+        java_meteor: computes METEOR; None takes NLTK's.
 
     Returns:
         For each name: `score`, `low` and `high`, the 95 % bootstrap interval, and
@@ -71,13 +74,14 @@ def score(
     check_pairs(references, predictions)
     _check_names(metrics)
     bertscores = functools.cache(lambda: _bertscore(references, predictions, scorer))
+    bleu_counts = functools.cache(lambda: bleu.count_matches(references, predictions))
     measures: dict[str, Callable[[], Measured]] = {
-        "bleu": lambda: _bleu(references, predictions, bleu.MAX_N),
-        "bleu_1": lambda: _bleu(references, predictions, 1),
-        "bleu_2": lambda: _bleu(references, predictions, 2),
-        "bleu_3": lambda: _bleu(references, predictions, 3),
+        "bleu": lambda: _bleu(bleu_counts(), bleu.MAX_N),
+        "bleu_1": lambda: _bleu(bleu_counts(), 1),
+        "bleu_2": lambda: _bleu(bleu_counts(), 2),
+        "bleu_3": lambda: _bleu(bleu_counts(), 3),
         "sacrebleu": lambda: _sacrebleu(references, predictions),
-        "meteor": lambda: _meteor(references, predictions),
+        "meteor": lambda: _meteor(references, predictions, java_meteor),
         "rouge_l": lambda: _rouge(references, predictions),
         "bertscore_precision": lambda: _column(bertscores(), 0),
         "bertscore_recall": lambda: _column(bertscores(), 1),
@@ -105,8 +109,7 @@ def _check_names(metrics: Sequence[str]) -> None:
         )
 
 
-def _bleu(references, predictions, max_n) -> Measured:
-    counts = bleu.count_matches(references, predictions)
+def _bleu(counts, max_n) -> Measured:
     score_sums = functools.partial(bleu.score_sums, max_n=max_n)
     return counts, bleu.signature(max_n), score_sums
 
@@ -123,7 +126,10 @@ def _rouge(references, predictions) -> Measured:
     return rouge.score_pairs(references, predictions), rouge.signature(), None
 
 
-def _meteor(references, predictions) -> Measured:
+def _meteor(references, predictions, java_meteor) -> Measured:
+    if java_meteor is not None:
+        counts = java_meteor.count_matches(references, predictions)
+        return counts, java_meteor.signature, meteor_java.score_sums
     synonyms = meteor.load_synonyms()
     scores = meteor.score_pairs(references, predictions, synonyms)
     return scores, meteor.signature(synonyms), None

@@ -56,7 +56,7 @@ class LSTMCaptioner(Captioner):
         words = ops.moveaxis(self.embedding(inputs["token_ids"]), 1, 0)
 
         def advance(state, word):
-            state = self._advance(word, *state, regions, keys)
+            state, _ = self._advance(word, *state, regions, keys)
             # Keras' TensorFlow scan wants outputs shaped like the state.
             return state, state
 
@@ -69,15 +69,16 @@ class LSTMCaptioner(Captioner):
 
     def step(self, token_ids, position, state, memory):
         word = self.embedding(token_ids)
-        hidden, carry = self._advance(word, *state, *memory)
-        return self.output_proj(hidden), (hidden, carry)
+        state, _ = self._advance(word, *state, *memory)
+        return self.output_proj(state[0]), state
 
     def attend(self, images, token_ids):
         state, memory = self.encode(images)
+        words = self.embedding(token_ids)
         weights = []
         for position in range(token_ids.shape[1]):
-            weights.append(self.attention(state[0], *memory)[1])
-            _, state = self.step(token_ids[:, position], position, state, memory)
+            state, seen = self._advance(words[:, position], *state, *memory)
+            weights.append(seen)
         return ops.stack(weights, axis=1)
 
     def _first_state(self, regions):
@@ -87,11 +88,11 @@ class LSTMCaptioner(Captioner):
         return state, (regions, keys)
 
     def _advance(self, word, hidden, carry, regions, keys):
-        context, _ = self.attention(hidden, regions, keys)
+        context, weights = self.attention(hidden, regions, keys)
         seen = self.gate(hidden) * context
         inputs = ops.concatenate([word, seen], axis=-1)
         _, (hidden, carry) = self.cell(inputs, (hidden, carry))
-        return hidden, carry
+        return (hidden, carry), weights
 
     def get_config(self):
         return {

@@ -119,8 +119,8 @@ class TransformerCaptioner(Captioner):
         tokens = self._embed(token_ids, 0)
         weights = []
         for block in self.decoder_blocks:
-            weights.append(block.attend(tokens, regions))
-            tokens = block(tokens, regions, training=False)
+            tokens, of_block = block.attend(tokens, regions)
+            weights.append(of_block)
         return ops.mean(ops.stack(weights), axis=0)
 
     def _read_image(self, images, training):

@@ -59,7 +59,20 @@ class Picture:
     dark: bytes
 
 
-Block = Paragraph | Points | Command | Table | Picture
+@dataclasses.dataclass(frozen=True)
+class Details:
+    """Blocks that a page shows when the reader asks for them.
+
+    Args:
+        title: what they hold.
+        blocks: none of them of this kind.
+    """
+
+    title: str
+    blocks: tuple[Paragraph | Points | Command | Table | Picture, ...]
+
+
+Block = Paragraph | Points | Command | Table | Picture | Details
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +105,9 @@ def block_to_markdown(block: Block) -> str:
             return f"![{_escape(caption)}]({file})"
         case Table():
             return _table_to_markdown(block)
+        case Details(title, blocks):
+            parts = (f"### {_escape(title)}", *map(block_to_markdown, blocks))
+            return "\n\n".join(parts)
     raise ValueError(f"block must be one of a report's. Received: {block!r}")
 
 

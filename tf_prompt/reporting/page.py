@@ -7,6 +7,7 @@ import re
 from tf_prompt.reporting.document import (
     Block,
     Command,
+    Details,
     Paragraph,
     Picture,
     Points,
@@ -44,6 +45,8 @@ p { margin: .5rem 0; }
 ul { margin: .75rem 0; padding-left: 1.2rem; color: var(--soft); font-size: .9rem; }
 pre { background: var(--tint); border-radius: .4rem; padding: .5rem .75rem;
   white-space: pre-wrap; font-size: .85rem; }
+summary { padding: .5rem 0; color: var(--accent); cursor: pointer; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 figure { margin: .75rem 0 0; }
 img { display: block; width: 100%; max-width: 54rem; height: auto; margin: 0 auto; }
 figcaption { color: var(--soft); font-size: .9rem; }
@@ -111,6 +114,9 @@ def _render(block: Block) -> str:
             return _render_picture(block)
         case Table():
             return _render_table(block)
+        case Details(title, blocks):
+            inside = "".join(_render(inner) for inner in blocks)
+            return f"<details><summary>{html.escape(title)}</summary>{inside}</details>"
     raise ValueError(f"block must be one of a report's. Received: {block!r}")
 
 
