@@ -76,7 +76,7 @@ def _add_argument(parser, field, hint) -> None:
         argument.pop("default")
         if not positional:
             argument["required"] = True
-    if hint is bool:
+    if _without_none(hint) is bool:
         argument["action"] = argparse.BooleanOptionalAction
     elif typing.get_origin(hint) is tuple:
         argument["type"] = typing.get_args(hint)[0]
@@ -210,26 +210,58 @@ def read_json(path: str | pathlib.Path):
 
 @dataclasses.dataclass(frozen=True)
 class FitConfig:
-    """Trains a captioner, then tests it; run again, the same command resumes."""
+    """Trains a model, then tests it; run again, the same command resumes.
+
+    A field that is None takes its value from `training.recipes`.
+    """
 
     preset: str = option("transformer_tiny", "model preset")
     data: str = option("toy", "`toy`, or a folder of shards from write_records")
     run_dir: str | None = option(None, "folder of the run; runs/PRESET if not given")
-    epochs: int = option(9, "passes over the training split")
+    epochs: int | None = option(
+        None, "passes over the training split; the preset's own if not given"
+    )
     batch_size: int = option(64, "examples a step, summed over replicas")
-    learning_rate: float = option(2e-3, "peak rate, reached after warm-up")
+    learning_rate: float | None = option(
+        None, "peak rate, reached after warm-up; the preset's own if not given"
+    )
     warmup_steps: int = option(100, "steps of linear warm-up before cosine decay")
     weight_decay: float = option(0.01, "decoupled weight decay of AdamW")
     clip_norm: float = option(1.0, "largest norm of a replica's gradients together")
     vocab_size: int = option(46664, "entries at most, special tokens included")
     max_words: int = option(30, "words of a prompt that are learned, the rest is cut")
     rotation_degrees: float = option(0.0, "augmentation: largest turn, degrees")
-    flip: bool = option(True, "augmentation: mirror half of the images")
+    flip: bool | None = option(
+        None,
+        "augmentation: mirror half of the images; the preset's own if not given: "
+        "on for captioners, off for embeddings",
+    )
     erasing_rate: float = option(0.0, "augmentation: share that loses a rectangle")
+    backbone: str | None = option(
+        None,
+        "regressors: another image backbone, a KerasHub preset or its folder; of a "
+        "CLIP preset its vision tower",
+    )
     backbone_weights: str | None = option(
         None,
         "weights of a pretrained backbone: a KerasHub preset or its folder, a "
         ".weights.h5 file, or `random`; the encoder's own preset if not given",
+    )
+    image_size: int | None = option(
+        None, "regressors: pixels a side; positions of a ViT are interpolated"
+    )
+    loss: str | None = option(
+        None,
+        "regressors: what is minimised; the preset's own if not given",
+        choices=["mse", "cosine", "cosine_mse"],
+    )
+    head_epochs: int = option(0, "regressors: epochs that train the head alone")
+    layer_decay: float = option(
+        1.0, "regressors: rate of a block of the backbone over that of the next"
+    )
+    ema: float = option(0.0, "regressors: momentum of averaged weights; 0 for none")
+    one_image_per_prompt: bool = option(
+        False, "regressors: an epoch has one image of each prompt, drawn anew"
     )
     mixed_precision: bool = option(False, "compute in float16, keep float32 weights")
     patience: int = option(0, "stop after so many epochs without gain; 0 never stops")
@@ -247,12 +279,23 @@ class FitConfig:
             "learning_rate",
             "clip_norm",
             "max_words",
+            "image_size",
+            "layer_decay",
             "shuffle_buffer",
         )
         require_not_negative(
-            self, "warmup_steps", "weight_decay", "patience", "rotation_degrees"
+            self,
+            "warmup_steps",
+            "weight_decay",
+            "patience",
+            "rotation_degrees",
+            "head_epochs",
         )
-        require_rate(self, "erasing_rate")
+        require_rate(self, "erasing_rate", "ema")
+        if self.layer_decay > 1:
+            raise ValueError(
+                f"layer_decay must be at most 1. Received: {self.layer_decay}"
+            )
         settings(self.set)
 
 

@@ -8,8 +8,9 @@ train in minutes on two CPU cores.
 
 import inspect
 
-from tf_prompt.models.captioner import Captioner
+from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.lstm import LSTMCaptioner
+from tf_prompt.models.regressor import EmbeddingRegressor
 from tf_prompt.models.transformer import TransformerCaptioner
 
 _BASE = {"vocab_size": 46664, "image_size": 224, "encoder": "resnet50"}
@@ -20,6 +21,7 @@ _TINY = {
     "conv_filters": (32, 64, 128),
     "embedding_dim": 128,
 }
+_TINY_REGRESSOR = {"image_size": 96, "hidden_dims": (256, 256), "dropout_rate": 0.1}
 
 PRESETS = {
     "lstm_base": (
@@ -63,6 +65,36 @@ PRESETS = {
             "dropout_rate": 0.0,
         },
     ),
+    "vit_regressor_base": (
+        EmbeddingRegressor,
+        {"backbone": "vit_base", "image_size": 224},
+    ),
+    "resnet_regressor_base": (
+        EmbeddingRegressor,
+        {"backbone": "resnet50", "image_size": 224},
+    ),
+    "vit_regressor_tiny": (
+        EmbeddingRegressor,
+        {"backbone": "vit_tiny", **_TINY_REGRESSOR},
+    ),
+    "resnet_regressor_tiny": (
+        EmbeddingRegressor,
+        {"backbone": "resnet_tiny", **_TINY_REGRESSOR},
+    ),
+    "ensemble_base": (
+        Ensemble,
+        {
+            "members": ("clip_interrogator_base", "vit_regressor_base"),
+            "member_weights": (0.25, 0.75),
+        },
+    ),
+    "ensemble_tiny": (
+        Ensemble,
+        {
+            "members": ("clip_interrogator_tiny", "vit_regressor_tiny"),
+            "member_weights": (0.25, 0.75),
+        },
+    ),
 }
 
 
@@ -99,7 +131,8 @@ def check(name: str, overrides) -> None:
         raise ValueError(
             f"preset must be one of {', '.join(names())}. Received: {name}"
         )
-    classes = [PRESETS[name][0], Captioner]
+    parents = PRESETS[name][0].__mro__
+    classes = [c for c in parents if c.__module__.startswith("tf_prompt")]
     parameters = {p for c in classes for p in inspect.signature(c.__init__).parameters}
     valid = sorted(parameters - {"self", "kwargs"})
     for argument in overrides:

@@ -8,6 +8,12 @@ from collections.abc import Sequence
 
 import matplotlib.figure
 
+# Of each kind of model the metric beside the loss, and what the axes say.
+METRICS = {
+    "token_accuracy": ("loss, nats a token", "token accuracy"),
+    "cosine": ("loss", "cosine with the true prompt's embedding"),
+}
+
 
 def write_history(history: Sequence[dict], path: pathlib.Path) -> None:
     """Writes one line an epoch; the columns are those of the first row."""
@@ -26,13 +32,14 @@ def best_epoch(history: Sequence[dict]) -> int:
 
 
 def plot_history(history: Sequence[dict], path: pathlib.Path) -> None:
-    """Draws loss and accuracy of training and validation over epochs as PNG."""
+    """Draws loss and metric of training and validation over epochs as PNG."""
     epochs = [row["epoch"] for row in history]
+    metric = next(name for name in METRICS if name in history[0])
     figure = matplotlib.figure.Figure(figsize=(10, 4), layout="constrained")
     for axis, name, label in zip(
         figure.subplots(1, 2),
-        ("loss", "token_accuracy"),
-        ("loss, nats a token", "token accuracy"),
+        ("loss", metric),
+        METRICS[metric],
         strict=True,
     ):
         axis.plot(epochs, [r[name] for r in history], ".-", label="training")

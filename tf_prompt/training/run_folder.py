@@ -9,9 +9,10 @@ import keras
 import tensorflow as tf
 
 import tf_prompt
-import tf_prompt.models.presets  # noqa: F401  registers the classes that load_model needs
+import tf_prompt.models.presets  # noqa: F401  registers the classes that Keras loads
 from tf_prompt import text
 from tf_prompt.config import FitConfig, read_json, write_json
+from tf_prompt.models.captioner import Captioner
 
 CONFIG, VOCABULARY, BEST_MODEL = "config.json", "vocabulary.txt", "best.keras"
 HISTORY, CURVES, CHECKPOINTS = "history.csv", "curves.png", "checkpoints"
@@ -73,7 +74,23 @@ def read_config(run_dir: str | pathlib.Path) -> FitConfig:
 
 
 def load_run(run_dir: str | pathlib.Path) -> tuple[FitConfig, list[str], keras.Model]:
-    """Loads options, vocabulary and best model of a run.
+    """Loads options, vocabulary and best model of a captioner's run.
+
+    Raises:
+        FileNotFoundError: if a part is missing.
+        ValueError: if the model's file is damaged, or is no captioner.
+    """
+    config, model = load_model(run_dir)
+    if not isinstance(model, Captioner):
+        raise ValueError(
+            "run_dir must hold a captioner, a model that writes prompts. "
+            f"Received: {run_dir} with preset {config.preset}"
+        )
+    return config, text.read_vocabulary(pathlib.Path(run_dir) / VOCABULARY), model
+
+
+def load_model(run_dir: str | pathlib.Path) -> tuple[FitConfig, keras.Model]:
+    """Loads options and best model of any run.
 
     Raises:
         FileNotFoundError: if a part is missing.
@@ -81,25 +98,29 @@ def load_run(run_dir: str | pathlib.Path) -> tuple[FitConfig, list[str], keras.M
     """
     run_dir = pathlib.Path(run_dir)
     config = read_config(run_dir)
-    vocabulary = text.read_vocabulary(run_dir / VOCABULARY)
     path = run_dir / BEST_MODEL
     if not path.is_file():
         raise FileNotFoundError(
             f"run_dir must hold {BEST_MODEL}, written after the first epoch. "
             f"Received: {run_dir}"
         )
-    return config, vocabulary, keras.saving.load_model(path, compile=False)
+    return config, keras.saving.load_model(path, compile=False)
 
 
 def save_for_inference(model: keras.Model, path: pathlib.Path) -> None:
     """Writes a model without its optimiser; the file is whole or as it was.
 
     It computes in float32 also where training mixed precisions: not every
-    processor that a model is served from is quick, or exact, in float16.
+    processor that a model is served from is quick, or exact, in float16. Where the
+    optimiser averages weights, the averages are saved.
     """
     # A compiled model takes its optimiser along: three times the size.
     bare = type(model).from_config({**model.get_config(), "dtype": "float32"})
     bare.set_weights(model.get_weights())
+    if model.optimizer.use_ema:
+        averages = model.optimizer._model_variables_moving_average
+        for variable, average in zip(bare.trainable_variables, averages, strict=True):
+            variable.assign(average)
     temporary = path.with_name(f"{path.stem}.part{path.suffix}")
     bare.save(temporary)
     temporary.replace(path)

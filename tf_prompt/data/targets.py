@@ -1,0 +1,132 @@
+"""MiniLM embeddings of a data set's prompts, computed once and kept beside it."""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from tf_prompt.config import read_json, write_json
+from tf_prompt.data import records
+from tf_prompt.metrics import cosine
+
+# What is embedded: the prompt as its user wrote it, as the competition does, or
+# the normalised words that a captioner learns.
+TEXT_RULES = ("prompt", "words")
+INDEX = "embeddings.json"
+
+
+def target_shards(
+    folder: str | pathlib.Path,
+    split: str,
+    text_rule: str = "prompt",
+    embedder: cosine.PromptEmbedder | None = None,
+) -> list[str]:
+    """Gives the files of embeddings of a split; computes those that are missing.
+
+    They lie in `FOLDER/embeddings/KEY`, a file a shard with a record an image in the
+    shard's order, each 384 float32 numbers. KEY depends on the embedding model and
+    the text rule. A file appears whole or not at all, and one whose shard has
+    changed is computed again.
+
+    Args:
+        folder: shards of `pipelines.write_records`.
+        split: one of `split.SPLITS`.
+        text_rule: one of `TEXT_RULES`.
+        embedder: None loads the default one, if it is needed.
+
+    Returns:
+        Paths, in the order of `records.list_shards`.
+
+    Raises:
+        FileNotFoundError: if the split has no shards.
+        ValueError: for an unknown rule, or if the embedder cannot be loaded.
+    """
+    if text_rule not in TEXT_RULES:
+        raise ValueError(
+            f"text_rule must be one of {', '.join(TEXT_RULES)}. Received: {text_rule}"
+        )
+    shards = records.list_shards(folder, split)
+    embedder = embedder or cosine.load_embedder()
+    signature = {"embedder": cosine.signature(embedder), "text_rule": text_rule}
+    digest = hashlib.blake2b(repr(sorted(signature.items())).encode(), digest_size=6)
+    output = pathlib.Path(folder) / "embeddings" / digest.hexdigest()
+    output.mkdir(parents=True, exist_ok=True)
+    index = _read_index(output)
+    missing = [shard for shard in shards if not _is_done(output, shard, index)]
+    for shard in tqdm.tqdm(
+        missing, f"embedding prompts of {split}", unit="shard", disable=not missing
+    ):
+        num_records = _embed_shard(shard, output, text_rule, embedder)
+        # Read again: another process may have written other shards meanwhile.
+        index = _read_index(output)
+        index["shards"][_name(shard)] = [_size(shard), num_records]
+        write_json(output / INDEX, {**signature, **index})
+    return [os.fspath(output / _name(shard)) for shard in shards]
+
+
+def count_targets(paths: Sequence[str]) -> int:
+    """Adds up the images of the files that `target_shards` returned."""
+    index = _read_index(pathlib.Path(paths[0]).parent)
+    return sum(index["shards"][_name(path)][1] for path in paths)
+
+
+def read_prompts(shard: str, text_rule: str = "prompt") -> list[str]:
+    """Reads the prompts of a shard in its order, as written or normalised."""
+    prompts: list[str] = []
+    feature = {
+        "prompt": tf.io.FixedLenFeature((), tf.string),
+        "words": tf.io.RaggedFeature(tf.string),
+    }
+    for batch in tf.data.TFRecordDataset(shard).batch(1024):
+        parsed = tf.io.parse_example(batch, feature)
+        texts = parsed["prompt"]
+        if text_rule == "words":
+            texts = tf.strings.reduce_join(parsed["words"], axis=-1, separator=" ")
+        prompts.extend(text.decode(errors="replace") for text in texts.numpy())
+    return prompts
+
+
+def parse_target(serialised):
+    """Reads one embedding inside a tf.data pipeline: float32 `(384,)`."""
+    numbers = tf.io.decode_raw(serialised, tf.float32)
+    return tf.ensure_shape(numbers, (cosine.EMBEDDING_DIM,))
+
+
+def _embed_shard(shard, output, text_rule, embedder) -> int:
+    vectors = cosine.embed(read_prompts(shard, text_rule), embedder)
+    path = output / _name(shard)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
+            for vector in vectors.astype(np.float32):
+                writer.write(vector.tobytes())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return len(vectors)
+
+
+def _read_index(output) -> dict:
+    path = output / INDEX
+    return {"shards": read_json(path)["shards"] if path.is_file() else {}}
+
+
+def _is_done(output, shard, index) -> bool:
+    known = index["shards"].get(_name(shard))
+    return known is not None and known[0] == _size(shard) and _path_is(output, shard)
+
+
+def _path_is(output, shard) -> bool:
+    return (output / _name(shard)).is_file()
+
+
+def _name(shard) -> str:
+    return pathlib.Path(shard).name
+
+
+def _size(shard) -> int:
+    return pathlib.Path(shard).stat().st_size

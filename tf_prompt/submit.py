@@ -1,0 +1,91 @@
+"""Writes the competition's submission for a folder of images."""
+
+import dataclasses
+import math
+import pathlib
+import sys
+
+from tf_prompt import config
+from tf_prompt.config import option
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SubmitConfig:
+    """Writes the submission of a folder of images; several runs are averaged."""
+
+    run_dir: tuple[str, ...] = option(
+        dataclasses.MISSING,
+        "folders of runs of tf_prompt.fit; knn:DIR takes the neighbours of a run",
+        nargs="+",
+        action="extend",
+    )
+    images: str = option(dataclasses.MISSING, "folder of images")
+    output: str = option(dataclasses.MISSING, "CSV file to write")
+    weights: tuple[float, ...] = option(
+        (), "of the runs, in their order; equal if not given"
+    )
+    score: str | None = option(
+        None, "CSV file of imgId and true prompt; prints the competition's metric"
+    )
+    sample_submission: str | None = option(
+        None,
+        "CSV file whose order to follow; sample_submission.csv in the folder of images "
+        "or above it if not given; `none` sorts by name",
+    )
+    batch_size: int = option(16, "images embedded at once")
+
+    def __post_init__(self):
+        config.require_positive(self, "batch_size")
+        if self.weights and len(self.weights) != len(self.run_dir):
+            raise ValueError(
+                f"weights must be one a run, {len(self.run_dir)}. "
+                f"Received: {len(self.weights)}"
+            )
+        total = sum(self.weights) if self.weights else 1
+        if min(self.weights, default=1) < 0 or not 0 < total < math.inf:
+            raise ValueError(
+                "weights must not be negative, and not all zero. "
+                f"Received: {' '.join(map(str, self.weights))}"
+            )
+        output = pathlib.Path(self.output)
+        if output.is_dir() or not output.parent.is_dir():
+            raise ValueError(
+                f"output must be a file in a folder that exists. Received: {output}"
+            )
+
+
+@config.command
+def main(argv=None) -> int:
+    """Runs the command; see `--help`."""
+    options = config.parse_args(SubmitConfig, argv, "submit")
+    config.import_tensorflow()
+    from tf_prompt import image_embeddings, submission
+    from tf_prompt.members import load_member
+    from tf_prompt.metrics import cosine
+
+    sample = submission.find_sample(options.images, options.sample_submission)
+    paths = submission.find_images(options.images, sample)
+    if options.score is not None:
+        # Before the work, so that nobody waits hours for a missing column.
+        prompts = submission.read_prompts(options.score, paths)
+        embedder = cosine.load_embedder()
+    members = [load_member(spec) for spec in options.run_dir]
+    weights = options.weights or (1.0,) * len(members)
+    batches = image_embeddings.embed_images(members, weights, paths, options.batch_size)
+    with submission.SubmissionWriter(options.output, list(paths)) as writer:
+        for image_ids, embeddings in batches:
+            writer.add(image_ids, embeddings)
+    order = f"in the order of {sample}" if sample else "in order of name"
+    rows = len(paths) * cosine.EMBEDDING_DIM
+    print(
+        f"submit: {len(paths)} images, {rows} rows, {order}: {options.output}",
+        file=sys.stderr,
+    )
+    if options.score is not None:
+        cosines = submission.score_submission(options.output, prompts, embedder)
+        print(submission.format_score(cosines, cosine.signature(embedder)))
+    return config.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
