@@ -80,10 +80,14 @@ def test_interrupted_embedding_leaves_nothing(embedder, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_training_prompts_are_those_of_the_split(tiny_shards):
-    found = bank.training_prompts(tiny_shards)
-    assert len(found) == len(set(found)) == 12
-    assert "A bright white patch, middle!" in found
+def test_training_prompts_have_the_targets_of_their_images(tiny_shards):
+    found = bank.training_bank(tiny_shards)
+    assert len(found.prompts) == len(set(found.prompts)) == 12
+    prompt = "A bright white patch, middle!"
+    vector = cosine.embed([prompt], cosine.load_embedder())
+    (best,), cosines = found.nearest(vector)
+    assert best == [prompt]
+    np.testing.assert_allclose(cosines, 1, atol=1e-5)
 
 
 def test_file_of_prompts(tmp_path):

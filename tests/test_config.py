@@ -68,7 +68,7 @@ def test_set_may_be_given_again_and_again():
     "overrides, message",
     [
         ({"batch_size": -1}, "batch_size must be positive. Received: -1"),
-        ({"epochs": 0}, "epochs must be positive. Received: 0"),
+        ({"epochs": -1}, "epochs must not be negative. Received: -1"),
         ({"erasing_rate": 1.5}, "erasing_rate must be at least 0, below 1"),
         ({"patience": -2}, "patience must not be negative. Received: -2"),
     ],

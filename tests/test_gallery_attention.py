@@ -65,7 +65,7 @@ def test_evaluation_draws_the_words_of_chosen_pictures(tmp_path, monkeypatch):
         {"image_id": tf.constant([str(i)]), "image": tf.constant(image)}
         for i, image in enumerate(images_of, start=1)
     ]
-    evaluation._write_gallery(tmp_path, rows, batches, "lstm", "test", Attention())
+    evaluation.write_gallery(tmp_path, rows, batches, "lstm", "test", Attention())
     text = (tmp_path / "gallery.html").read_text(encoding="utf-8")
     cards = re.findall("<article.*?</article>", text, re.DOTALL)
     words = [re.findall("<span.*?>(.*?)</span>", card) for card in cards]

@@ -6,19 +6,23 @@ import pathlib
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     {"config", "__init__"},
-    {"text", "images", "layers", "decoding", "rules", "metrics"},
+    {"text", "images", "layers", "decoding", "rules", "metrics", "keywords"},
+    {"phrases", "clip_tokens", "prompt_chain"},
     {"data", "models", "baselines", "gallery", "neighbours", "ensembling"},
     {"training", "serving"},
-    {"prediction_log", "attention_strip", "gallery_attention", "bank"},
-    {"evaluation", "prediction", "reporting", "members", "image_embeddings"},
-    {"submission"},
-    {"fit", "evaluate", "predict", "export", "report", "submit"},
+    {"prediction_log", "attention_strip", "gallery_attention", "bank", "rerank"},
+    {"phrase_embeddings", "prediction"},
+    {"interrogation"},
+    {"interrogation_files"},
+    {"evaluation", "reporting", "members", "image_embeddings"},
+    {"submission", "embedding_evaluation", "ensemble_fit", "run_writers"},
+    {"fit", "evaluate", "predict", "export", "report", "submit", "interrogate"},
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # What needs tensorflow itself; the rest is written with keras and keras.ops.
 MAY_USE_TENSORFLOW = {"config", "text", "images", "data", "training", "serving"}
 MAY_USE_TENSORFLOW |= {"evaluation", "prediction", "attention_strip", "members"}
-MAY_USE_TENSORFLOW |= {"bank", "image_embeddings"}
+MAY_USE_TENSORFLOW |= {"bank", "image_embeddings", "interrogation_files", "rerank"}
 
 
 def imports_of(path):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tf_prompt.data import records
+from tf_prompt.data import records, targets
 from tf_prompt.metrics import cosine
 from tf_prompt.neighbours import nearest_rows
 
@@ -90,8 +90,10 @@ def build_bank(
     return PromptBank(prompts, embeddings)
 
 
-def training_prompts(folder: str | pathlib.Path) -> list[str]:
-    """Lists the distinct prompts of the training split, as their users wrote them.
+def training_bank(folder: str | pathlib.Path) -> PromptBank:
+    """Makes a bank of the training split's prompts, as their users wrote them.
+
+    Their embeddings are those that `data.targets` keeps beside the shards.
 
     Args:
         folder: shards of `pipelines.write_records`.
@@ -99,14 +101,18 @@ def training_prompts(folder: str | pathlib.Path) -> list[str]:
     Raises:
         FileNotFoundError: if the folder holds no training shard.
     """
+    rows: dict[str, np.ndarray] = {}
+    paths = targets.target_shards(folder, "train")
     shards = records.list_shards(folder, "train")
-    feature = {"prompt": tf.io.FixedLenFeature((), tf.string)}
-    prompts: dict[str, None] = {}
-    for shard in tqdm.tqdm(shards, "reading prompts", unit="shard", delay=2):
-        for batch in tf.data.TFRecordDataset(shard).batch(256):
-            found = tf.io.parse_example(batch, feature)["prompt"].numpy()
-            prompts.update((prompt.decode(), None) for prompt in found)
-    return list(prompts)
+    for shard, path in zip(
+        tqdm.tqdm(shards, "reading prompts", delay=2), paths, strict=True
+    ):
+        vectors = tf.data.TFRecordDataset(path).map(targets.parse_target)
+        for prompt, vector in zip(
+            targets.read_prompts(shard), vectors.as_numpy_iterator(), strict=True
+        ):
+            rows.setdefault(prompt, vector)
+    return PromptBank(list(rows), np.stack(list(rows.values())))
 
 
 def read_prompts(path: str | pathlib.Path) -> list[str]:

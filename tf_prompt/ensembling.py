@@ -347,7 +347,7 @@ def format_table(comparison: Comparison) -> str:
     lines = [
         f"mean cosine, 95 % intervals in brackets; fitted on {comparison.num_fitted} "
         f"examples, measured on {comparison.num_measured} others",
-        f"{'':{width}}{'cosine':<26}{'above ' + comparison.best_single:<28}weights",
+        f"{'':{width}}{'cosine':<26}{'above the best single':<28}weights",
     ]
     for row in comparison.rows:
         score = f"{row.score:.4f} [{row.low:.4f}, {row.high:.4f}]"

@@ -55,19 +55,8 @@ def main(argv=None) -> int:
     java_meteor = meteor_java.JavaMeteor() if options.meteor == "java" else None
     config.import_tensorflow()
     from tf_prompt import evaluation
-    from tf_prompt.metrics.score import ALL_METRICS
 
-    metrics, rows = evaluation.evaluate_run(
-        options.run_dir,
-        options.split,
-        options.data,
-        options.metrics or ALL_METRICS,
-        options.batch_size,
-        options.limit,
-        options.neighbours,
-        config.take_options(config.DecodingConfig, options),
-        java_meteor,
-    )
+    metrics, rows = measure(options, java_meteor)
     for sign in health.find_collapse(
         *([row[name] for row in rows] for name in ("reference", "prediction", "ended"))
     ):
@@ -76,6 +65,38 @@ def main(argv=None) -> int:
     if options.explain:
         print(f"\n{overlap.explain(rows, options.explain)}")
     return config.DONE
+
+
+def measure(options: EvaluateConfig, java_meteor=None) -> tuple[dict, list[dict]]:
+    """Measures a run of any model; see the evaluations for what is returned.
+
+    Raises:
+        ValueError: for ways of decoding where no prompt is decoded.
+    """
+    from tf_prompt import embedding_evaluation, evaluation
+    from tf_prompt.metrics.score import ALL_METRICS
+    from tf_prompt.models import presets
+    from tf_prompt.training import run_folder
+
+    decoding = config.take_options(config.DecodingConfig, options)
+    arguments = {
+        "split": options.split,
+        "data": options.data,
+        "metrics": options.metrics or ALL_METRICS,
+        "batch_size": options.batch_size,
+        "limit": options.limit,
+        "neighbours": options.neighbours,
+    }
+    preset = run_folder.read_config(options.run_dir).preset
+    if presets.kind(preset) == "captioner":
+        return evaluation.evaluate_run(
+            options.run_dir, **arguments, decoding=decoding, java_meteor=java_meteor
+        )
+    if decoding != config.DecodingConfig() or java_meteor:
+        raise ValueError(
+            f"ways of decoding and --meteor java go with captioners. Received: {preset}"
+        )
+    return embedding_evaluation.evaluate_embeddings(options.run_dir, **arguments)
 
 
 if __name__ == "__main__":

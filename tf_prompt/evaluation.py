@@ -18,6 +18,7 @@ from tf_prompt.images import encode_jpeg
 from tf_prompt.metrics import bertscore, cosine, health, meteor_java
 from tf_prompt.metrics.score import score
 from tf_prompt.prediction_log import PredictionLog, read_predictions
+from tf_prompt.rerank import RerankingWriter
 from tf_prompt.serving import PromptWriter
 from tf_prompt.training import run_folder
 
@@ -70,12 +71,12 @@ def evaluate_run(
     training = _read_training(model, folder, batches, neighbours)
     output = output_folder(run_dir, split)
     output.mkdir(exist_ok=True)
-    identity = _identify(run_dir, folder, limit, neighbours, decoding)
+    identity = identify(run_dir, folder, limit, neighbours, decoding)
     with PredictionLog(output, identity) as log:
         batches = read(split, limit=limit, skip=log.num_done)
         task = f"writing prompts of {split}"
         batches = _count_images(folder, batches, split, limit, log.num_done, task=task)
-        writer = PromptWriter(model, vocabulary, decoding)
+        writer = _build_writer(model, vocabulary, decoding)
         _write_prompts(writer, batches, training, log)
     rows = read_predictions(output)
     if not rows:
@@ -84,15 +85,22 @@ def evaluate_run(
     write_json(output / "metrics.json", result)
     pictures = read(split, limit=min(len(rows), MAX_PICTURES))
     attention = WordAttention(model, vocabulary)
-    _write_gallery(output, rows, pictures, config.preset, split, attention)
+    write_gallery(output, rows, pictures, config.preset, split, attention)
     return result, rows
 
 
-def _identify(run_dir, folder, limit, neighbours, decoding) -> dict:
+def _build_writer(model, vocabulary, decoding):
+    if decoding.rerank:
+        embedder = cosine.load_embedder()
+        return RerankingWriter(model, vocabulary, decoding, embedder)
+    return PromptWriter(model, vocabulary, decoding)
+
+
+def identify(run_dir, folder, limit, neighbours, decoding=None) -> dict:
     """What predictions depend on; those of another identity are not gone on with."""
     model = pathlib.Path(run_dir) / run_folder.BEST_MODEL
     return {
-        **dataclasses.asdict(decoding),
+        **(dataclasses.asdict(decoding) if decoding else {}),
         "data": str(folder),
         "limit": limit,
         "neighbours": neighbours,
@@ -120,9 +128,11 @@ def format_metrics(metrics: dict) -> str:
     columns = "".join(f"{name:>{len(name) + 2}}" for name in metrics["baselines"])
     lines.append(f"{'':{indent}}{'model':>24}{columns}")
     for name, value in metrics["metrics"].items():
-        line = f"{name:{indent}}{_format_score(value, with_interval=True):>24}"
+        digits = 4 if name == "cosine" else 2
+        line = f"{name:{indent}}{_format_score(value, digits, with_interval=True):>24}"
         for baseline, scores in metrics["baselines"].items():
-            line += f"{_format_score(scores.get(name)):>{len(baseline) + 2}}"
+            cell = _format_score(scores.get(name), digits)
+            line += f"{cell:>{len(baseline) + 2}}"
         lines.append(line)
     for name, value in metrics["health"].items():
         lines.append(f"{name:{indent}}{value:>24.3f}")
@@ -130,11 +140,11 @@ def format_metrics(metrics: dict) -> str:
     return "\n".join(lines)
 
 
-def _format_score(value, with_interval=False) -> str:
+def _format_score(value, digits, with_interval=False) -> str:
     if value is None or value["score"] is None:
         return "unmeasured"
-    form = "{score:.2f} [{low:.2f}, {high:.2f}]" if with_interval else "{score:.2f}"
-    return form.format(**value)
+    score, low, high = (f"{value[k]:.{digits}f}" for k in ("score", "low", "high"))
+    return f"{score} [{low}, {high}]" if with_interval else score
 
 
 def _count_images(
@@ -168,9 +178,21 @@ def _write_prompts(writer, batches, training, log) -> None:
         )
 
 
-def _write_gallery(output, rows, batches, name, split, attention) -> None:
+def write_gallery(output, rows, batches, name, split, attention=None) -> None:
+    """Writes `gallery.html` of the first examples.
+
+    Args:
+        output: folder of the evaluation.
+        rows: its rows.
+        batches: of `dataset.evaluation_batches`, the pictures to show.
+        name: of the model.
+        split: of the data.
+        attention: `WordAttention` of the model; None shows none.
+    """
     prompts = {row["image_id"]: row["prediction"] for row in rows}
-    chosen = set(gallery_attention.choose_examples(rows[:MAX_PICTURES]))
+    chosen = set()
+    if attention is not None:
+        chosen.update(gallery_attention.choose_examples(rows[:MAX_PICTURES]))
     pictures, looks = {}, {}
     for batch in batches:
         for key, image in zip(batch["image_id"].numpy(), batch["image"], strict=True):

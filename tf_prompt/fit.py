@@ -1,4 +1,4 @@
-"""Trains a captioner and tests it: the main job."""
+"""Trains a model and tests it: the main job."""
 
 import pathlib
 import sys
@@ -16,14 +16,25 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = config.parse_args(config.FitConfig, argv, "fit")
     config.import_tensorflow()
-    from tf_prompt import evaluation
+    from tf_prompt import embedding_evaluation, ensemble_fit, ensembling, evaluation
+    from tf_prompt.models import presets
     from tf_prompt.training import loop
 
     run_dir = pathlib.Path(options.run_dir or f"runs/{options.preset}")
-    loop.train(options, run_dir)
-    metrics, rows = evaluation.evaluate_run(
-        run_dir, metrics=QUICK_METRICS, neighbours=NUM_NEIGHBOURS
-    )
+    kind = presets.kind(options.preset)
+    if kind == "ensemble":
+        comparison = ensemble_fit.fit_ensemble(options, run_dir)
+        print(ensembling.format_table(comparison) + "\n")
+    else:
+        loop.train(options, run_dir)
+    if kind == "captioner":
+        metrics, rows = evaluation.evaluate_run(
+            run_dir, metrics=QUICK_METRICS, neighbours=NUM_NEIGHBOURS
+        )
+    else:
+        metrics, rows = embedding_evaluation.evaluate_embeddings(
+            run_dir, metrics=("cosine", *QUICK_METRICS), neighbours=NUM_NEIGHBOURS
+        )
     print(evaluation.format_metrics(metrics))
     # A prompt often made several pictures: show it once.
     distinct = {row["reference"]: row for row in reversed(rows)}

@@ -1,17 +1,21 @@
 """Every model as one thing: a function from pictures to prompt embeddings."""
 
+import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tf_prompt import serving
+from tf_prompt import images, interrogation_files, serving
 from tf_prompt.data import dataset, embedding_dataset, targets
 from tf_prompt.metrics import cosine
 from tf_prompt.models.captioner import Captioner
+from tf_prompt.models.ensemble import Ensemble
+from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.regressor import EmbeddingRegressor
 from tf_prompt.neighbours import NeighbourIndex, choose_settings, unit_rows
 from tf_prompt.training import run_folder
@@ -43,6 +47,21 @@ class Member(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a model says of pictures.
+
+    Attributes:
+        embeddings: float32 `(batch, 384)` of unit length.
+        prompts: the text of each, if the model writes any.
+        scores: float `(batch,)`, the model's own of each prompt, if it writes any.
+    """
+
+    embeddings: np.ndarray
+    prompts: list[str] | None = None
+    scores: np.ndarray | None = None
+
+
 def load_member(spec: str | pathlib.Path) -> Member:
     """Loads the model of a run folder.
 
@@ -60,6 +79,12 @@ def load_member(spec: str | pathlib.Path) -> Member:
     config, model = run_folder.load_model(spec)
     if isinstance(model, EmbeddingRegressor):
         return RegressorMember(model, config.preset)
+    if isinstance(model, Ensemble):
+        return EnsembleMember(
+            model, [load_member(member) for member in config.members], config.preset
+        )
+    if isinstance(model, CLIPInterrogator):
+        return InterrogatorMember(spec, config.preset)
     if isinstance(model, Captioner):
         _, vocabulary, model = run_folder.load_run(spec)
         writer = serving.PromptWriter(model, vocabulary)
@@ -67,6 +92,68 @@ def load_member(spec: str | pathlib.Path) -> Member:
     raise ValueError(
         f"run_dir must hold a model of images. Received: {spec} with {config.preset}"
     )
+
+
+def predict_encoded(member: Member, image_bytes) -> Prediction:
+    """Predicts from encoded images, decoded at each model's own size.
+
+    Args:
+        member: of `load_member`.
+        image_bytes: encoded images, sound ones.
+    """
+    if isinstance(member, EnsembleMember):
+        parts = [predict_encoded(part, image_bytes) for part in member.members]
+        embeddings = [part.embeddings for part in parts]
+        return Prediction(member.join(np.stack(embeddings, axis=1)))
+    pictures = _decode(image_bytes, member.image_size)
+    if hasattr(member, "write"):
+        return member.write(pictures)
+    return Prediction(member.embed(pictures))
+
+
+def features_of(member: Member, image_bytes) -> np.ndarray:
+    """The features of encoded images in which a member's neighbours are near.
+
+    Of an ensemble they are those of its first member.
+
+    Returns:
+        float32 `(images, depth)`.
+    """
+    while isinstance(member, EnsembleMember):
+        member = member.members[0]
+    return member.features(_decode(image_bytes, member.image_size))
+
+
+def _decode(image_bytes, size):
+    return np.stack([images.decode_image(data, size) for data in image_bytes])
+
+
+class EnsembleMember:
+    """Several models and what joins them.
+
+    Args:
+        model: an `Ensemble`.
+        members: its models, in their order.
+        name: see `Member`.
+    """
+
+    def __init__(self, model: Ensemble, members: Sequence[Member], name: str):
+        self.name, self.members = name, list(members)
+        self.image_size = max(member.image_size for member in members)
+        self._model = model
+
+    def join(self, embeddings) -> np.ndarray:
+        """Joins embeddings, `(batch, members, 384)`, into `(batch, 384)`."""
+        return np.asarray(self._model(embeddings))
+
+    def embed(self, images) -> np.ndarray:
+        """See `Member`; each model sees the pictures resized from the largest."""
+        found = []
+        for member in self.members:
+            size = (member.image_size, member.image_size)
+            resized = tf.image.resize(images, size, antialias=True)
+            found.append(member.embed(tf.cast(tf.round(resized), tf.uint8)))
+        return self.join(np.stack(found, axis=1))
 
 
 class RegressorMember:
@@ -79,12 +166,16 @@ class RegressorMember:
 
     def __init__(self, model: EmbeddingRegressor, name: str):
         self.name, self.image_size = name, model.image_size
-        self.model = model
         self._predict = _compile(model, model.image_size)
+        self._features = _compile(_feature_function(model), model.image_size)
 
     def embed(self, images) -> np.ndarray:
         """See `Member`."""
         return unit_rows(self._predict(images).numpy())
+
+    def features(self, images) -> np.ndarray:
+        """See `features_of`."""
+        return self._features(images).numpy()
 
 
 class CaptionerMember:
@@ -99,11 +190,58 @@ class CaptionerMember:
     def __init__(self, writer: serving.PromptWriter, embedder, name: str):
         self.name, self.image_size = name, writer.image_size
         self._writer, self._embedder = writer, embedder
+        model = writer.model
+        self._features = _compile(_feature_function(model), model.image_size)
 
     def embed(self, images) -> np.ndarray:
         """See `Member`."""
-        prompts = self._writer.write(images)["prompt"].numpy()
-        return cosine.embed([prompt.decode() for prompt in prompts], self._embedder)
+        return self.write(images).embeddings
+
+    def write(self, images) -> Prediction:
+        """Writes prompts, and embeds them; scores are mean log-probabilities."""
+        written = self._writer.write(images)
+        prompts = [prompt.decode() for prompt in written["prompt"].numpy()]
+        embeddings = cosine.embed(prompts, self._embedder)
+        return Prediction(embeddings, prompts, written["score"].numpy())
+
+    def features(self, images) -> np.ndarray:
+        """See `features_of`."""
+        return self._features(images).numpy()
+
+
+class InterrogatorMember:
+    """A CLIP that ranks phrases; the prompt that it makes of them is embedded.
+
+    Args:
+        run_dir: folder of its run.
+        name: see `Member`.
+    """
+
+    def __init__(self, run_dir: str | pathlib.Path, name: str):
+        self.name = name
+        self._interrogator = interrogation_files.load_interrogator(run_dir)
+        self._model = self._interrogator.model
+        self.image_size = self._model.image_size
+        self._features = _compile(
+            lambda images, training: self._model.encode_images(images), self.image_size
+        )
+
+    def embed(self, images) -> np.ndarray:
+        """See `Member`."""
+        return self.write(images).embeddings
+
+    def write(self, images) -> Prediction:
+        """Makes prompts, and embeds them; scores are CLIP's similarities."""
+        results = self._interrogator(images)
+        return Prediction(
+            np.stack([result.embedding for result in results]),
+            [result.prompt for result in results],
+            np.array([result.similarity for result in results]),
+        )
+
+    def features(self, images) -> np.ndarray:
+        """See `features_of`."""
+        return self._features(images).numpy()
 
 
 class NeighbourMember:
@@ -135,7 +273,11 @@ class NeighbourMember:
 
     def embed(self, images) -> np.ndarray:
         """See `Member`."""
-        return self._index.predict(self._features(images).numpy())
+        return self._index.predict(self.features(images))
+
+    def features(self, images) -> np.ndarray:
+        """See `features_of`."""
+        return self._features(images).numpy()
 
     def _build_index(self, folder) -> NeighbourIndex:
         features, embeddings = self._read_split(folder, "train")
@@ -153,8 +295,10 @@ class NeighbourMember:
             batch_size=_BATCH_SIZE,
         )
         features, embeddings = [], []
-        for images, vectors in tqdm.tqdm(batches, f"features of {split}", unit="batch"):
-            features.append(self._features(images).numpy())
+        for pictures, vectors in tqdm.tqdm(
+            batches, f"features of {split}", unit="batch"
+        ):
+            features.append(self.features(pictures))
             embeddings.append(vectors.numpy())
         return np.concatenate(features), np.concatenate(embeddings)
 

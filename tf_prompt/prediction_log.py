@@ -5,7 +5,7 @@ import io
 import json
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tf_prompt.config import write_json
 
@@ -30,12 +30,18 @@ class PredictionLog:
     Args:
         folder: where the file is; it must exist.
         identity: JSON content, all that the rows depend on.
+        columns: `COLUMNS`, and more that are numbers.
 
     Attributes:
         num_done: rows that are there already, the first of the split.
     """
 
-    def __init__(self, folder: pathlib.Path, identity: dict):
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        identity: dict,
+        columns: Sequence[str] = COLUMNS,
+    ):
         self._path = folder / FILE
         self._part = folder / f"{FILE}.part"
         same = _read_json(folder / IDENTITY) == identity
@@ -45,14 +51,14 @@ class PredictionLog:
         self.num_done = len(rows)
         fresh = folder / f"{FILE}.new.part"
         with open(fresh, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(rows)
         # Rows of another identity must be gone before the new one is there.
         os.replace(fresh, self._part)
         write_json(folder / IDENTITY, identity)
         self._file = open(self._part, "a", newline="", encoding="utf-8")
-        self._writer = csv.DictWriter(self._file, COLUMNS)
+        self._writer = csv.DictWriter(self._file, columns)
 
     def add(self, rows: Iterable[dict]) -> None:
         """Writes rows to the disk, dicts of `COLUMNS`."""
@@ -85,11 +91,13 @@ def _read_whole_rows(path: pathlib.Path) -> list[dict]:
     rows = []
     # The last line of a killed run may be cut.
     whole = io.StringIO(text[: text.rfind("\n") + 1], newline="")
-    for row in csv.DictReader(whole):
-        if any(row.get(column) is None for column in COLUMNS):
+    reader = csv.DictReader(whole)
+    numbers = {"score", *(reader.fieldnames or ())} - (set(COLUMNS) - {"score"})
+    for row in reader:
+        if any(row.get(column) is None for column in (*COLUMNS, *numbers)):
             break
-        row["score"], row["ended"] = float(row["score"]), row["ended"] == "True"
-        rows.append(row)
+        row.update({name: float(row[name]) for name in numbers})
+        rows.append({**row, "ended": row["ended"] == "True"})
     return rows
 
 

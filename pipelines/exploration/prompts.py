@@ -7,16 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import tqdm
 
-from pipelines.exploration.categories import (
-    MEDIA,
-    SUBJECTS,
-    find_artists,
-    find_categories,
-    find_script,
-    index_keywords,
-)
+from pipelines.exploration.categories import SUBJECTS, find_categories, find_script
 from pipelines.exploration.counts import TOP, PairCounter, pair
 from pipelines.exploration.words import join_words
+from tf_prompt.keywords import MEDIA, find_artists, index_keywords
 from tf_prompt.text import MAX_WORDS
 
 NUM_WORDS, NUM_DUPLICATES, NUM_ARTISTS = 100, 10, 25

@@ -93,8 +93,9 @@ def render_categories(summary: dict, plots: Plots) -> str:
     """Renders subjects, media and artists."""
     text = (
         "<p>By English keywords of the prompt, which are listed in "
-        "<code>pipelines/exploration/categories.py</code>. An image counts in every "
-        "category of which it has a word: a rough guide, no classifier.</p>"
+        "<code>pipelines/exploration/categories.py</code> and "
+        "<code>tf_prompt/keywords.py</code>. An image counts in every category of "
+        "which it has a word: a rough guide, no classifier.</p>"
     )
     artists = (
         "<p>What follows “by” or “style of”, up to the next comma. It may be no artist "

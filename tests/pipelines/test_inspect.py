@@ -10,7 +10,7 @@ import pytest
 from pipelines import inspect
 from pipelines.diffusiondb.metadata import FILTERS
 from pipelines.exploration import counts, plots
-from pipelines.exploration.categories import find_artists, find_script
+from pipelines.exploration.categories import find_script
 from pipelines.exploration.table import open_table
 from pipelines.exploration.words import join_words
 from tests import checks
@@ -22,6 +22,7 @@ from tests.pipelines.conftest import (
     write_metadata,
     write_source,
 )
+from tf_prompt.keywords import find_artists
 from tf_prompt.text import split_words
 
 LONG = " ".join(["word"] * 31)

@@ -126,3 +126,9 @@ def test_one_image_per_prompt_shortens_the_epoch(tiny_shards, tmp_path):
     state = read_json(tmp_path / "run" / "checkpoints" / "epoch-00001" / "state.json")
     # Twelve prompts, though there are 96 images.
     assert state["steps_per_epoch"] == 1
+
+
+def test_only_a_pretrained_clip_goes_without_training():
+    assert recipes.complete(FitConfig(preset="clip_interrogator_base")).epochs == 0
+    with pytest.raises(ValueError, match="epochs must be positive with preset lstm"):
+        recipes.complete(FitConfig(preset="lstm_tiny", epochs=0))

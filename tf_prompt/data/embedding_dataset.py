@@ -2,10 +2,11 @@
 
 import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
+import tqdm
 
 from tf_prompt import images
 from tf_prompt.data import records, targets
@@ -85,6 +86,58 @@ def split_batches(
     # Keras warns at the end of a dataset whose length it does not know.
     length = tf.data.experimental.assert_cardinality(num_batches)
     return decoded.batch(batch_size).apply(length).prefetch(tf.data.AUTOTUNE)
+
+
+class Examples:
+    """A split's records with their targets, pictures still encoded, in order.
+
+    Args:
+        folder: shards of `pipelines.write_records`.
+        split: one of `split.SPLITS`.
+        limit: examples at most; None takes all.
+        skip: examples passed over, from the first.
+    """
+
+    def __init__(self, folder, split: str, limit: int | None = None, skip: int = 0):
+        paths = targets.target_shards(folder, split)
+        count = targets.count_targets(paths)
+        self.num_examples = count if limit is None else min(count, limit)
+        self._skip = skip
+        self._targets = tf.data.TFRecordDataset(paths)
+        self._records = tf.data.TFRecordDataset(records.list_shards(folder, split))
+
+    def batches(self, batch_size: int, task: str) -> Iterator[dict]:
+        """Gives batches while a bar that says `task` counts their images.
+
+        Yields:
+            dicts of lists: `image`, encoded bytes; `image_id`, `prompt` and
+            `reference`, the normalised words, text; and `target`, float32
+            `(batch, 384)`.
+        """
+
+        def parse(serialised, target):
+            example = records.parse(serialised)
+            reference = tf.strings.reduce_join(example.pop("words"), separator=" ")
+            target = targets.parse_target(target)
+            return {**example, "reference": reference, "target": target}
+
+        pairs = tf.data.Dataset.zip(self._records, self._targets)
+        wanted = pairs.take(self.num_examples).skip(self._skip).map(parse)
+        with tqdm.tqdm(
+            total=self.num_examples, initial=self._skip, desc=task, unit="image"
+        ) as bar:
+            for batch in wanted.batch(batch_size).as_numpy_iterator():
+                texts = ("image_id", "prompt", "reference")
+                decoded = {
+                    k: [t.decode(errors="replace") for t in batch[k]] for k in texts
+                }
+                yield {**batch, "image": list(batch["image"]), **decoded}
+                bar.update(len(batch["image"]))
+
+    def targets(self) -> np.ndarray:
+        """All embeddings, float32 `(examples, 384)`."""
+        wanted = self._targets.take(self.num_examples).map(targets.parse_target)
+        return np.stack(list(wanted.as_numpy_iterator()))
 
 
 def number_prompts(folder: str | pathlib.Path) -> np.ndarray:

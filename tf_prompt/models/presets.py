@@ -8,7 +8,9 @@ train in minutes on two CPU cores.
 
 import inspect
 
+from tf_prompt.models.captioner import Captioner
 from tf_prompt.models.ensemble import Ensemble
+from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.lstm import LSTMCaptioner
 from tf_prompt.models.regressor import EmbeddingRegressor
 from tf_prompt.models.transformer import TransformerCaptioner
@@ -81,6 +83,8 @@ PRESETS = {
         EmbeddingRegressor,
         {"backbone": "resnet_tiny", **_TINY_REGRESSOR},
     ),
+    "clip_interrogator_base": (CLIPInterrogator, {"clip": "base", "image_size": 224}),
+    "clip_interrogator_tiny": (CLIPInterrogator, {"clip": "tiny", "image_size": 96}),
     "ensemble_base": (
         Ensemble,
         {
@@ -101,6 +105,23 @@ PRESETS = {
 def names() -> list[str]:
     """Lists the presets."""
     return sorted(PRESETS)
+
+
+def kind(name: str) -> str:
+    """What a preset is: `captioner`, `regressor`, `interrogator` or `ensemble`.
+
+    Raises:
+        ValueError: for an unknown name; lists the valid ones.
+    """
+    check(name, {})
+    kinds = {
+        Captioner: "captioner",
+        EmbeddingRegressor: "regressor",
+        CLIPInterrogator: "interrogator",
+        Ensemble: "ensemble",
+    }
+    parents = PRESETS[name][0].__mro__
+    return next(kinds[parent] for parent in parents if parent in kinds)
 
 
 def build(name: str, **overrides):

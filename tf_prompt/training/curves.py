@@ -11,6 +11,7 @@ import matplotlib.figure
 # Of each kind of model the metric beside the loss, and what the axes say.
 METRICS = {
     "token_accuracy": ("loss, nats a token", "token accuracy"),
+    "accuracy": ("loss", "share of pictures that choose their own prompt in a batch"),
     "cosine": ("loss", "cosine with the true prompt's embedding"),
 }
 

@@ -9,14 +9,20 @@ from tf_prompt.config import FitConfig, settings
 from tf_prompt.data import dataset
 from tf_prompt.models import presets
 from tf_prompt.models.captioner import Captioner
+from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.regressor import EmbeddingRegressor
 from tf_prompt.training import callbacks, recipes, run_folder
 from tf_prompt.training.captioning import CaptioningTask
+from tf_prompt.training.interrogating import InterrogationTask
 from tf_prompt.training.regression import RegressionTask
 from tf_prompt.training.strategy import build_strategy
 
 # What a kind of model is trained on, and how.
-TASKS = {Captioner: CaptioningTask, EmbeddingRegressor: RegressionTask}
+TASKS = {
+    Captioner: CaptioningTask,
+    EmbeddingRegressor: RegressionTask,
+    CLIPInterrogator: InterrogationTask,
+}
 
 
 def train(config: FitConfig, run_dir: pathlib.Path, strategy=None) -> list[dict]:
@@ -72,6 +78,9 @@ def _count_steps(num_examples, batch_size):
 def _fit(task, model, run_dir, steps_per_epoch, history):
     config = task.config
     done = len(history)
+    if not config.epochs:
+        run_folder.save_for_inference(model, run_dir / run_folder.BEST_MODEL)
+        return history
     if done >= config.epochs or callbacks.should_stop(history, config.patience):
         print(f"{run_dir} is trained: {done} epochs", file=sys.stderr)
         return history

@@ -16,6 +16,8 @@ from tf_prompt.models.captioner import Captioner
 
 CONFIG, VOCABULARY, BEST_MODEL = "config.json", "vocabulary.txt", "best.keras"
 HISTORY, CURVES, CHECKPOINTS = "history.csv", "curves.png", "checkpoints"
+# Of an interrogator: its byte pairs, and a file a table of phrases.
+TOKENIZER, PHRASES = "tokenizer", "phrases"
 
 # What the same run may change when it is started again.
 _MAY_CHANGE = ("run_dir", "epochs", "patience")
@@ -70,7 +72,9 @@ def read_config(run_dir: str | pathlib.Path) -> FitConfig:
     saved = read_json(path)
     names = {field.name for field in dataclasses.fields(FitConfig)}
     values = {name: value for name, value in saved.items() if name in names}
-    return FitConfig(**{**values, "set": tuple(values.get("set", ()))})
+    # JSON knows no tuples.
+    tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+    return FitConfig(**{**values, **tuples})
 
 
 def load_run(run_dir: str | pathlib.Path) -> tuple[FitConfig, list[str], keras.Model]:
@@ -121,8 +125,13 @@ def save_for_inference(model: keras.Model, path: pathlib.Path) -> None:
         averages = model.optimizer._model_variables_moving_average
         for variable, average in zip(bare.trainable_variables, averages, strict=True):
             variable.assign(average)
+    save_model(bare, path)
+
+
+def save_model(model: keras.Model, path: pathlib.Path) -> None:
+    """Writes a model; the file is whole or as it was."""
     temporary = path.with_name(f"{path.stem}.part{path.suffix}")
-    bare.save(temporary)
+    model.save(temporary)
     temporary.replace(path)
 
 

@@ -1,0 +1,100 @@
+"""Ranks the phrases that image files show, and makes them prompts."""
+
+import dataclasses
+import json
+import sys
+
+from tf_prompt import config
+from tf_prompt.config import option
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InterrogateConfig:
+    """Ranks the phrases that images show by CLIP, and writes prompts of them."""
+
+    paths: tuple[str, ...] = option(
+        dataclasses.MISSING, "image files and folders", positional=True, metavar="IMAGE"
+    )
+    run_dir: str | None = option(None, "folder of a CLIP's run of tf_prompt.fit")
+    clip: str | None = option(
+        None,
+        "instead: KerasHub CLIP preset or folder, or one of a transformers CLIPModel",
+    )
+    mode: str = option(
+        "best",
+        "fast: best phrases at once; classic: best medium, artist, movement and "
+        "flavours; best: a chain that grows while the similarity rises; negative: "
+        "what is least like the picture",
+        choices=["fast", "classic", "best", "negative"],
+    )
+    top: int = option(5, "phrases shown of each table")
+    candidates: int = option(8, "phrases of each table that the mode best tries")
+    max_phrases: int = option(12, "phrases at most in a prompt of the mode best")
+    min_gain: float = option(
+        0.01, "similarity that a phrase of the mode best must add to be kept"
+    )
+    phrases: tuple[str, ...] = option(
+        (), "files of one phrase a line, each a table of the file's name"
+    )
+    captioner: str | None = option(
+        None, "folder of a captioner's run, whose prompts the modes begin with"
+    )
+    recursive: bool = option(False, "search folders inside folders too")
+    batch_size: int = option(16, "images at once")
+    json: bool = option(False, "print one JSON object an image, with the phrases")
+    embedding: bool = option(True, "with --json: add MiniLM's embedding of the prompt")
+    cache_dir: str | None = option(
+        None, "folder for embeddings of phrases; phrase_embeddings in the run's folder"
+    )
+
+    def __post_init__(self):
+        config.require_positive(self, "top", "candidates", "max_phrases", "batch_size")
+        config.require_not_negative(self, "min_gain")
+        if (self.run_dir is None) == (self.clip is None):
+            raise ValueError(
+                "one of --run-dir and --clip must be given. "
+                f"Received: run_dir={self.run_dir}, clip={self.clip}"
+            )
+        if self.clip is not None and not (self.phrases and self.cache_dir):
+            raise ValueError(
+                "--clip goes with --phrases and --cache-dir. Received: "
+                f"phrases={list(self.phrases)}, cache_dir={self.cache_dir}"
+            )
+
+
+@config.command
+def main(argv=None) -> int:
+    """Runs the command; see `--help`."""
+    options = config.parse_args(InterrogateConfig, argv, "interrogate")
+    config.import_tensorflow()
+    from tf_prompt import images, interrogation_files
+
+    paths = images.find_images(options.paths, options.recursive)
+    interrogator, captioner = interrogation_files.load(options)
+    num_failed = 0
+    for result in interrogation_files.interrogate_files(
+        interrogator, paths, options.batch_size, captioner
+    ):
+        num_failed += "error" in result
+        show(result, options.json)
+    if num_failed == len(paths):
+        return config.WRONG_USE
+    return config.SOME_FAILED if num_failed else config.DONE
+
+
+def show(result: dict, as_json: bool) -> None:
+    """Prints a result; in plain text an error goes to stderr."""
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False), flush=True)
+    elif "error" in result:
+        message = f"interrogate: error: {result['path']}: {result['error']}"
+        print(message, file=sys.stderr)
+    else:
+        print(f"{result['path']}\t{result['similarity']:.3f}\t{result['prompt']}")
+        for table, pairs in result["phrases"].items():
+            scored = (f"{phrase} ({score:.3f})" for phrase, score in pairs)
+            print(f"    {table}: {', '.join(scored)}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

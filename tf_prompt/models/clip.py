@@ -1,0 +1,247 @@
+"""CLIP by name: small and untrained, OpenAI's, a preset, or a transformers folder."""
+
+import json
+import math
+import pathlib
+
+import keras
+import keras_hub
+from keras import ops
+
+from tf_prompt.layers.transformer import EPSILON, EncoderBlock
+from tf_prompt.models import clip_conversion
+
+NAMES = ("tiny", "base")
+
+_TEXT = {
+    "tiny": {"embedding_dim": 128, "num_layers": 2, "num_heads": 4, "max_tokens": 48},
+    "base": {"embedding_dim": 512, "num_layers": 12, "num_heads": 8, "max_tokens": 77},
+}
+_VOCAB_SIZE = {"tiny": 1024, "base": 49408}
+_IMAGE_SIZE = {"tiny": 96, "base": 224}
+_PROJECTION_DIM = {"tiny": 128, "base": 512}
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class HybridVisionEncoder(keras.Model):
+    """A vision tower for small data: convolutions, then Transformer blocks.
+
+    Patches alone, as in CLIP's ViT, learn too slowly from thousands of images.
+
+    Args:
+        conv_filters: int > 0 each. Channels of each convolution; the first reads
+            patches of 4 x 4 pixels, the others halve the grid.
+        num_layers: int >= 0. Blocks over the regions.
+        num_heads: int > 0.
+        hidden_dim: int > 0. Feed-forward width.
+        image_shape: `(height, width, 3)`.
+        **kwargs: passed to `keras.Model`.
+
+    Call arguments:
+        inputs: dict of `images`, float `(batch, height, width, 3)`, scaled.
+
+    Returns:
+        float `(batch, 1, depth)`: the mean of the regions, where `CLIPBackbone`
+        looks for the class token.
+
+    Reference: Xiao et al., 2021, https://arxiv.org/abs/2106.14881.
+    """
+
+    def __init__(
+        self,
+        conv_filters,
+        num_layers,
+        num_heads,
+        hidden_dim,
+        image_shape,
+        **kwargs,
+    ):
+        dtype = kwargs.pop("dtype", None)
+        images = keras.Input(tuple(image_shape), name="images")
+        x = images
+        for index, channels in enumerate(conv_filters):
+            size, strides = (3, 2) if index else (4, 4)
+            x = keras.layers.Conv2D(
+                channels, size, strides=strides, padding="same", dtype=dtype
+            )(x)
+            groups = math.gcd(channels, 8)
+            x = keras.layers.GroupNormalization(groups, dtype=dtype)(x)
+            x = keras.layers.Activation("relu", dtype=dtype)(x)
+        depth = conv_filters[-1]
+        x = keras.layers.Reshape((-1, depth), dtype=dtype)(x)
+        if num_layers:
+            positions = keras_hub.layers.PositionEmbedding(x.shape[1], dtype=dtype)
+            x = x + positions(x)
+        for _ in range(num_layers):
+            head_dim = depth // num_heads
+            x = EncoderBlock(depth, num_heads, head_dim, hidden_dim, 0.0, dtype=dtype)(
+                x
+            )
+        x = keras.layers.LayerNormalization(epsilon=EPSILON, dtype=dtype)(x)
+        x = keras.layers.GlobalAveragePooling1D(keepdims=True, dtype=dtype)(x)
+        super().__init__({"images": images}, x, **kwargs)
+        self.dtype_policy = keras.dtype_policies.get(dtype)
+        self.conv_filters = tuple(conv_filters)
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.hidden_dim = hidden_dim
+        self.image_shape = tuple(image_shape)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "conv_filters": self.conv_filters,
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "hidden_dim": self.hidden_dim,
+            "image_shape": self.image_shape,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+
+def load_clip(source, vocab_size=None, image_size=None, dtype=None):
+    """Builds a CLIP, with weights if its source has any.
+
+    Args:
+        source: `tiny` or `base`: an architecture, its weights drawn at random.
+            `tiny` is for pictures of 96 pixels; `base` is that of the preset
+            `clip_vit_base_patch16`. Or a KerasHub CLIP preset or its folder, or
+            a folder of a transformers `CLIPModel` (`config.json` and
+            `.safetensors`), with their weights. Or what `describe` returned.
+        vocab_size: int > 0, entries of the tokenizer; architectures only.
+        image_size: int > 0, pixels a side; architectures only.
+        dtype: of its layers; None takes Keras' policy.
+
+    Returns:
+        `keras_hub.models.CLIPBackbone`. It reads scaled pixels.
+
+    Raises:
+        ValueError: if there is no such CLIP within reach, or a size is not its
+            own.
+    """
+    if source in NAMES if isinstance(source, str) else False:
+        return _build_architecture(source, vocab_size, image_size, dtype)
+    if isinstance(source, dict):
+        clip = _build_described(source, dtype)
+    elif clip_conversion.is_transformers_folder(source):
+        clip = clip_conversion.convert(source, dtype)
+    else:
+        clip = _load_preset(source, dtype)
+    sizes = {
+        "vocab_size": (vocab_size, clip.text_encoder.vocabulary_size),
+        "image_size": (image_size, clip.vision_encoder.image_shape[0]),
+    }
+    for name, (wanted, own) in sizes.items():
+        if wanted is not None and wanted != own:
+            raise ValueError(
+                f"`{name}` must be that of the clip, {own}, or None. Received: {wanted}"
+            )
+    return clip
+
+
+def describe(clip) -> dict:
+    """Tells all that it takes to build a CLIP again, weights aside, as JSON content."""
+    content = keras.saving.serialize_keras_object(clip)
+    # The same however often it was saved and loaded: tuples are lists by then.
+    content = json.loads(json.dumps(content))
+    content.pop("build_config", None)
+    for config in _configs(content):
+        # Of the model that holds it: a run in float16 is served in float32.
+        config.pop("dtype", None)
+    for part in ("vision_encoder", "text_encoder"):
+        content["config"][part].pop("build_config", None)
+    return content
+
+
+def _build_described(content, dtype):
+    content = json.loads(json.dumps(content))
+    if dtype is not None:
+        for config in _configs(content):
+            config["dtype"] = keras.dtype_policies.serialize(
+                keras.dtype_policies.get(dtype)
+            )
+    clip = keras.saving.deserialize_keras_object(content)
+    _number_positions(clip)
+    return clip
+
+
+def _configs(content):
+    config = content["config"]
+    parts = (config["vision_encoder"], config["text_encoder"])
+    return [config, *(part["config"] for part in parts)]
+
+
+def _build_architecture(name, vocab_size, image_size, dtype):
+    text = _TEXT[name]
+    text_encoder = keras_hub.models.CLIPTextEncoder(
+        vocabulary_size=_VOCAB_SIZE[name] if vocab_size is None else vocab_size,
+        embedding_dim=text["embedding_dim"],
+        hidden_dim=text["embedding_dim"],
+        num_layers=text["num_layers"],
+        num_heads=text["num_heads"],
+        intermediate_dim=4 * text["embedding_dim"],
+        max_sequence_length=text["max_tokens"],
+        dtype=dtype,
+        name="text_encoder",
+    )
+    side = _IMAGE_SIZE[name] if image_size is None else image_size
+    if name == "tiny":
+        vision_encoder = HybridVisionEncoder(
+            conv_filters=(32, 64, 128),
+            num_layers=1,
+            num_heads=4,
+            hidden_dim=256,
+            image_shape=(side, side, 3),
+            dtype=dtype,
+            name="vision_encoder",
+        )
+    else:
+        vision_encoder = keras_hub.models.CLIPVisionEncoder(
+            patch_size=16,
+            hidden_dim=768,
+            num_layers=12,
+            num_heads=12,
+            intermediate_dim=3072,
+            image_shape=(side, side, 3),
+            dtype=dtype,
+            name="vision_encoder",
+        )
+    clip = keras_hub.models.CLIPBackbone(
+        vision_encoder, text_encoder, _PROJECTION_DIM[name], dtype=dtype, name="clip"
+    )
+    _number_positions(clip)
+    return clip
+
+
+def _load_preset(source, dtype):
+    try:
+        clip = keras_hub.models.Backbone.from_preset(str(source), dtype=dtype)
+    # Hubs raise errors of several libraries, from requests' to h5py's.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"`clip` must be one of {', '.join(NAMES)}, a KerasHub preset within "
+            f"reach, its folder or a folder of a transformers CLIPModel. "
+            f"Received: {source} ({reason})"
+        ) from error
+    if not isinstance(clip, keras_hub.models.CLIPBackbone):
+        raise ValueError(
+            f"`clip` must be a CLIP. Received: {pathlib.Path(source).name}, "
+            f"a {type(clip).__name__}"
+        )
+    return clip
+
+
+def _number_positions(clip):
+    """Numbers the patches: KerasHub 0.32 leaves that to the weights of a preset.
+
+    Without it each patch has the embedding of position 0.
+    """
+    for weight in clip.vision_encoder.non_trainable_weights:
+        if weight.path.endswith("position_ids"):
+            weight.assign(ops.reshape(ops.arange(weight.shape[1]), weight.shape))

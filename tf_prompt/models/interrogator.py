@@ -1,0 +1,160 @@
+"""CLIP as one model: pictures and texts as points on one sphere."""
+
+import math
+
+import keras
+from keras import ops
+
+from tf_prompt.layers.augmentation import Augmentation
+from tf_prompt.models.clip import describe, load_clip
+
+# Of OpenAI's training images, pixels 0-1; the OpenCLIP presets have the same.
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+# Hotter logits made CLIP's training unstable.
+MAX_SCALE = 100.0
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class CLIPInterrogator(keras.Model):
+    """Scores texts by how well they tell what a picture shows.
+
+    Args:
+        clip: an architecture, preset or folder, see `clip.load_clip`, or the
+            serialised CLIP. After construction it is always the latter, so that a
+            saved model loads without a network.
+        vocab_size: int > 0 or None. Entries of the tokenizer; None is the CLIP's.
+        image_size: int > 0 or None. Pixels a side; None is the CLIP's.
+        rotation_degrees: see `Augmentation`.
+        flip: see `Augmentation`.
+        erasing_rate: see `Augmentation`.
+        **kwargs: passed to `keras.Model`.
+
+    Call arguments:
+        inputs: dict of `images`, `(batch, image_size, image_size, 3)`, 0-255,
+            and `token_ids`, int `(texts, tokens)`: start token, text, end token,
+            then zeros. The end token has the highest id; there the text is read.
+
+    Returns:
+        logits: float32 `(batch, texts)`, cosines times the learned scale, which is
+        100 at most.
+
+    Raises:
+        ValueError: if there is no such CLIP, or a size is not its own.
+
+    Reference: Radford et al., 2021, https://arxiv.org/abs/2103.00020, figure 3.
+    """
+
+    def __init__(
+        self,
+        clip,
+        vocab_size=None,
+        image_size=None,
+        rotation_degrees=0.0,
+        flip=False,
+        erasing_rate=0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.backbone = load_clip(clip, vocab_size, image_size, self.dtype_policy)
+        self.rotation_degrees = rotation_degrees
+        self.flip = flip
+        self.erasing_rate = erasing_rate
+        self.augmentation = Augmentation(rotation_degrees, flip, erasing_rate)
+        images = keras.Input((self.image_size, self.image_size, 3), name="images")
+        scaled = keras.layers.Rescaling(
+            [1 / (255 * std) for std in STD],
+            [-mean / std for mean, std in zip(MEAN, STD, strict=True)],
+            name="clip_scale",
+        )(images)
+        token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+        unit = keras.layers.UnitNormalization
+        # Functional, so that `predict_on_batch` of each compiles half of a CLIP.
+        self.image_network = keras.Model(
+            images,
+            unit(dtype="float32")(self.backbone.get_vision_embeddings(scaled)),
+            name="image_network",
+        )
+        self.text_network = keras.Model(
+            token_ids,
+            unit(dtype="float32")(self.backbone.get_text_embeddings(token_ids)),
+            name="text_network",
+        )
+        self.build()
+
+    def build(self, input_shape=None):
+        # The constructor has built every layer; this marks the model as built.
+        self.built = True
+
+    @property
+    def clip(self):
+        """The serialised CLIP, JSON content."""
+        return describe(self.backbone)
+
+    @property
+    def vocab_size(self):
+        """Entries of the tokenizer."""
+        return self.backbone.text_encoder.vocabulary_size
+
+    @property
+    def image_size(self):
+        """Pixels a side."""
+        return self.backbone.vision_encoder.image_shape[0]
+
+    @property
+    def max_tokens(self):
+        """Longest text in tokens, start and end included."""
+        return self.backbone.text_encoder.max_sequence_length
+
+    @property
+    def embedding_dim(self):
+        """Width of the embeddings."""
+        return self.backbone.projection_dim
+
+    def encode_images(self, images):
+        """Embeds pictures.
+
+        Args:
+            images: `(batch, image_size, image_size, 3)`, 0-255.
+
+        Returns:
+            float32 `(batch, embedding_dim)`, of unit length.
+        """
+        return self.image_network(images)
+
+    def encode_texts(self, token_ids):
+        """Embeds texts.
+
+        Args:
+            token_ids: int `(texts, tokens)`, see the call.
+
+        Returns:
+            float32 `(texts, embedding_dim)`, of unit length.
+        """
+        return self.text_network(token_ids)
+
+    def scale(self):
+        """Tells by what cosines are multiplied, the inverse of the temperature."""
+        logit_scale = ops.cast(self.backbone.clip_head.logit_scale, "float32")
+        return ops.exp(ops.minimum(logit_scale, math.log(MAX_SCALE)))
+
+    def call(self, inputs, training=None):
+        images = self.augmentation(inputs["images"], training=training)
+        images = self.image_network(images, training=training)
+        texts = self.text_network(inputs["token_ids"], training=training)
+        return self.scale() * ops.matmul(images, ops.transpose(texts))
+
+    def get_build_config(self):
+        # The constructor has built every layer.
+        return None
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "clip": self.clip,
+            "vocab_size": self.vocab_size,
+            "image_size": self.image_size,
+            "rotation_degrees": self.rotation_degrees,
+            "flip": self.flip,
+            "erasing_rate": self.erasing_rate,
+        }

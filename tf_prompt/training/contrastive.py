@@ -1,0 +1,261 @@
+"""Training a CLIP on shards: batches of pictures and texts, loss and accuracy."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from tf_prompt.data import records, transforms
+from tf_prompt.training.schedules import WarmUpCosine
+
+# Shards read in turn, as in `data.dataset`.
+_OPEN_SHARDS = 4
+# Smaller than any logit, and finite in float32.
+_NEVER = -1e9
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class ContrastiveLoss(keras.losses.Loss):
+    """Pulls each picture to its text and away from the other texts of the batch.
+
+    The mean of two cross-entropies: the picture chooses among the texts, the text
+    among the pictures. A pair whose text equals the example's own is no negative:
+    it takes no part in that example's choices. On several replicas each compares
+    within its share of the batch.
+
+    Call arguments:
+        y_true: int `(batch, tokens)`, the `token_ids`; equal rows are equal texts.
+        y_pred: float `(batch, batch)`, logits, the true pairs on the diagonal.
+
+    Returns:
+        float32 `(batch,)`, or its mean.
+
+    Reference: Radford et al., 2021, https://arxiv.org/abs/2103.00020, section 2.3
+    and figure 3.
+    """
+
+    def __init__(self, name="contrastive_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        logits = hide_equals(y_true, ops.cast(y_pred, "float32"))
+        own = ops.arange(ops.shape(logits)[0])
+        of_images = keras.losses.sparse_categorical_crossentropy(
+            own, logits, from_logits=True
+        )
+        # Equality is symmetric, so the hidden pairs are those of the transpose.
+        of_texts = keras.losses.sparse_categorical_crossentropy(
+            own, ops.transpose(logits), from_logits=True
+        )
+        return (of_images + of_texts) / 2
+
+
+def hide_equals(token_ids, logits):
+    """Makes sure that no text is chosen in place of an equal one.
+
+    Args:
+        token_ids: int `(batch, tokens)`.
+        logits: float32 `(batch, batch)`.
+
+    Returns:
+        The logits, very low off the diagonal where two texts are equal.
+    """
+    same = ops.all(token_ids[:, None] == token_ids[None, :], axis=-1)
+    others = ~ops.eye(ops.shape(logits)[0], dtype="bool")
+    return ops.where(ops.logical_and(same, others), _NEVER, logits)
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class ContrastiveAccuracy(keras.metrics.Mean):
+    """Share of pictures that choose their own text among those of the batch.
+
+    It depends on the batch's size: compare only runs of one.
+    """
+
+    def __init__(self, name="accuracy", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Counts a batch, see `ContrastiveLoss`."""
+        logits = hide_equals(y_true, ops.cast(y_pred, "float32"))
+        own = ops.arange(ops.shape(logits)[0])
+        right = ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), own)
+        super().update_state(ops.cast(right, "float32"), sample_weight)
+
+
+def training_batches(
+    folder,
+    vocabulary,
+    tokens,
+    *,
+    image_size: int,
+    max_words: int,
+    batch_size: int,
+    seed: int,
+    epochs: range,
+    shuffle_buffer: int,
+    span_rate: float = 0.0,
+) -> tf.data.Dataset:
+    """Gives the batches of several epochs, one after the other.
+
+    Order and spans of an epoch depend on `seed` and the epoch's number alone. A last
+    batch that is not full is dropped.
+
+    Args:
+        folder, image_size, max_words, batch_size, seed, epochs, shuffle_buffer: see
+            `data.dataset.training_batches`.
+        vocabulary: token of each id, as in `text`. Words outside it are left out.
+        tokens: `clip_tokens.CLIPTokens`.
+        span_rate: float in [0, 1], share of prompts that `cut_span` cuts. Whole
+            prompts teach nothing about phrases, and few words tell them apart.
+
+    Returns:
+        Dataset of `(inputs, token_ids)`: inputs are `images`, uint8 `(batch, size,
+        size, 3)`, and `token_ids`, int32 `(batch, tokens)`, zeros after the end.
+
+    Raises:
+        FileNotFoundError: if the folder holds no training shard.
+    """
+    shards = records.list_shards(folder, "train")
+    # Outside the pipeline's graph, where the tokenizer would be part of it.
+    to_tokens = gather_tokens(tokens, vocabulary, max_words)
+
+    def read_epoch(epoch):
+        # As in `data.dataset`: the order must not depend on the program's seed.
+        tf.random.set_seed(1)
+        order = seed * 1_000_003 + epoch
+        examples = _shuffle(shards, shuffle_buffer, order).map(records.parse)
+        if span_rate:
+            examples = examples.enumerate().map(
+                lambda index, example: cut_span(example, span_rate, [order, index])
+            )
+        pairs = _pairs(examples.map(to_tokens), image_size)
+        return _pad(pairs, batch_size, drop_remainder=True)
+
+    numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
+    return numbers.flat_map(read_epoch).prefetch(tf.data.AUTOTUNE)
+
+
+def validation_batches(
+    folder, vocabulary, tokens, *, image_size: int, max_words: int, batch_size: int
+) -> tf.data.Dataset:
+    """Gives the validation split once, in the form of `training_batches`."""
+    serialised = tf.data.TFRecordDataset(records.list_shards(folder, "validation"))
+    num_examples = int(serialised.reduce(np.int64(0), lambda count, _: count + 1))
+    to_tokens = gather_tokens(tokens, vocabulary, max_words)
+    pairs = _pairs(serialised.map(records.parse).map(to_tokens), image_size)
+    batches = _pad(pairs, batch_size, drop_remainder=False)
+    # Keras warns at the end of a dataset whose length it does not know.
+    length = tf.data.experimental.assert_cardinality(-(-num_examples // batch_size))
+    return batches.apply(length).prefetch(tf.data.AUTOTUNE)
+
+
+def compile_model(
+    model: keras.Model,
+    *,
+    learning_rate: float,
+    warmup_steps: int,
+    total_steps: int,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+) -> None:
+    """Gives a `CLIPInterrogator` AdamW, warm-up and cosine decay, loss and accuracy.
+
+    Args:
+        model: the model.
+        learning_rate: float > 0, the peak.
+        warmup_steps: int >= 0.
+        total_steps: int > 0, of the whole run.
+        weight_decay: float >= 0, decoupled; the temperature is left out of it.
+        clip_norm: float > 0, largest norm of a replica's gradients together.
+    """
+    schedule = WarmUpCosine(learning_rate, warmup_steps, total_steps)
+    optimizer = keras.optimizers.AdamW(
+        schedule, weight_decay=weight_decay, global_clipnorm=clip_norm
+    )
+    optimizer.exclude_from_weight_decay(
+        var_names=["logit_scale", "gamma", "beta", "bias"]
+    )
+    # Batches differ in length: XLA would compile again for each.
+    model.compile(
+        optimizer,
+        loss=ContrastiveLoss(),
+        metrics=[ContrastiveAccuracy()],
+        jit_compile=False,
+    )
+
+
+def cut_span(example, rate: float, seed):
+    """Leaves some examples a few words in a row.
+
+    The number of words is drawn evenly on a logarithmic scale, from one to all.
+
+    Args:
+        example: dict with `words`, string `(words,)`.
+        rate: float in [0, 1], share of examples that are cut.
+        seed: two integers; equal ones draw alike.
+
+    Returns:
+        The example, `words` cut or as they were.
+    """
+    words = example["words"]
+    num_words = tf.cast(tf.size(words), tf.float32)
+    cut, size, place = tf.unstack(tf.random.stateless_uniform([3], seed))
+    kept = tf.floor((num_words + 1) ** size)
+    kept = tf.where(cut < rate, tf.minimum(kept, num_words), num_words)
+    start = tf.cast(place * (num_words - kept + 1), tf.int32)
+    return {**example, "words": words[start : start + tf.cast(kept, tf.int32)]}
+
+
+def gather_tokens(tokens, vocabulary, max_words: int):
+    """Gives words the ids of their byte pairs.
+
+    Args:
+        tokens: `clip_tokens.CLIPTokens`.
+        vocabulary: token of each id.
+        max_words: int > 0, words kept.
+
+    Returns:
+        A function that reads `words`, string `(words,)`, and adds `token_ids`,
+        int32 `(tokens,)`: start, byte pairs, end.
+    """
+    look_up = transforms.look_up_words(vocabulary, max_words)
+    table = tf.ragged.constant(
+        tokens.rows_of_words(vocabulary), dtype=tf.int32, ragged_rank=1
+    )
+
+    def transform(example):
+        word_ids = look_up(example)["token_ids"]
+        # Byte pairs end with their word, so context changes nothing.
+        ids = tf.gather(table, word_ids).flat_values[: tokens.max_tokens - 2]
+        ids = tf.concat([[tokens.start_id], ids, [tokens.end_id]], axis=0)
+        return {**example, "token_ids": ids}
+
+    return transform
+
+
+def _shuffle(shards, buffer, seed):
+    names = tf.data.Dataset.from_tensor_slices(shards)
+    serialised = names.shuffle(len(shards), seed=seed).interleave(
+        tf.data.TFRecordDataset, cycle_length=_OPEN_SHARDS
+    )
+    return serialised.shuffle(buffer, seed=seed)
+
+
+def _pairs(examples, image_size):
+    decoded = examples.map(transforms.decode_pixels(image_size), tf.data.AUTOTUNE)
+    return decoded.map(
+        lambda example: {
+            "images": example["image"],
+            "token_ids": example["token_ids"],
+        }
+    )
+
+
+def _pad(pairs, batch_size, drop_remainder):
+    batches = pairs.padded_batch(
+        batch_size,
+        padded_shapes={k: v.shape for k, v in pairs.element_spec.items()},
+        drop_remainder=drop_remainder,
+    )
+    return batches.map(lambda inputs: (inputs, inputs["token_ids"]))
