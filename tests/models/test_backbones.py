@@ -59,6 +59,9 @@ def test_clip_gives_its_vision_tower(tmp_path):
         ),
         projection_dim=8,
     )
+    # As in a pretrained one: each of the 16 patches and the class has its position.
+    (ids,) = [w for w in clip.vision_encoder.weights if "position_ids" in w.path]
+    ids.assign(np.arange(17)[None])
     preset = save_preset(clip, tmp_path / "clip")
     ours = build(preset)
     backbones.load_weights(ours, preset)

@@ -121,3 +121,39 @@ def test_bad_arguments(overrides, message):
 def test_unknown_preset_lists_the_known():
     with pytest.raises(ValueError, match="lstm_base, lstm_tiny, transformer_base"):
         presets.build("gpt")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_given_regions_replace_images(name):
+    model, batch = build(name), inputs()
+    regions = model.extract_regions(batch["images"])
+    given = model({"regions": regions, "token_ids": batch["token_ids"]})
+    np.testing.assert_allclose(given, model(batch), atol=1e-6)
+
+
+def test_lstm_has_the_gradients_of_its_steps():
+    """`step` goes through Keras' own layers, and TensorFlow differentiates it."""
+    model, batch = build("lstm_tiny"), inputs()
+    weights = [variable.value for variable in model.trainable_variables]
+    scale = tf.constant(np.random.default_rng(1).normal(size=(3, 6, 20)), tf.float32)
+
+    def differentiate(run):
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(run() * scale)
+        return [tf.convert_to_tensor(g) for g in tape.gradient(total, weights)]
+
+    def run_steps():
+        state, memory = model.encode(batch["images"])
+        outputs = []
+        for position in range(6):
+            token_ids = batch["token_ids"][:, position]
+            logits, state = model.step(token_ids, position, state, memory)
+            outputs.append(logits)
+        return tf.stack(outputs, axis=1)
+
+    found = differentiate(lambda: model(batch, training=True))
+    in_graph = tf.function(lambda: differentiate(lambda: model(batch, training=True)))()
+    expected = differentiate(run_steps)
+    for ours, graph, theirs in zip(found, in_graph, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(graph, theirs, rtol=1e-3, atol=1e-4)

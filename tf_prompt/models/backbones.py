@@ -230,7 +230,7 @@ def _build_network(description, image_size):
     class_name = description["class_name"]
     try:
         network_class = getattr(keras_hub.models, class_name)
-        return network_class.from_config(
+        network = network_class.from_config(
             {**description["arguments"], "name": "backbone"}
         )
     except ValueError as error:
@@ -238,6 +238,19 @@ def _build_network(description, image_size):
             f"`image_size` must suit {class_name}. "
             f"Received: image_size={image_size} ({error})"
         ) from error
+    number_positions(network)
+    return network
+
+
+def number_positions(network):
+    """Gives each patch of a CLIP its own position.
+
+    KerasHub 0.32 fills these numbers from a preset's weights only; without them
+    they are all 0, and no patch knows where it is.
+    """
+    for variable in network.weights:
+        if variable.path.endswith("position_ids"):
+            variable.assign(ops.arange(variable.shape[1])[None])
 
 
 def _vision_part(network):

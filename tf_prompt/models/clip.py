@@ -6,10 +6,10 @@ import pathlib
 
 import keras
 import keras_hub
-from keras import ops
 
 from tf_prompt.layers.transformer import EPSILON, EncoderBlock
 from tf_prompt.models import clip_conversion
+from tf_prompt.models.backbones import number_positions
 
 NAMES = ("tiny", "base")
 
@@ -166,7 +166,7 @@ def _build_described(content, dtype):
                 keras.dtype_policies.get(dtype)
             )
     clip = keras.saving.deserialize_keras_object(content)
-    _number_positions(clip)
+    number_positions(clip.vision_encoder)
     return clip
 
 
@@ -214,7 +214,7 @@ def _build_architecture(name, vocab_size, image_size, dtype):
     clip = keras_hub.models.CLIPBackbone(
         vision_encoder, text_encoder, _PROJECTION_DIM[name], dtype=dtype, name="clip"
     )
-    _number_positions(clip)
+    number_positions(clip.vision_encoder)
     return clip
 
 
@@ -235,13 +235,3 @@ def _load_preset(source, dtype):
             f"a {type(clip).__name__}"
         )
     return clip
-
-
-def _number_positions(clip):
-    """Numbers the patches: KerasHub 0.32 leaves that to the weights of a preset.
-
-    Without it each patch has the embedding of position 0.
-    """
-    for weight in clip.vision_encoder.non_trainable_weights:
-        if weight.path.endswith("position_ids"):
-            weight.assign(ops.reshape(ops.arange(weight.shape[1]), weight.shape))
