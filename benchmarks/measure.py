@@ -4,6 +4,7 @@ import argparse
 import importlib.metadata
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -37,6 +38,48 @@ def compare_rates(
     """
     pairs = [(ours(), rival()) for _ in range(repeats + 1)]
     return [mine / theirs for mine, theirs in pairs[1:]]
+
+
+def compare(
+    benchmark: str,
+    ours: Callable[[], object],
+    rival: Callable[[], object],
+    repeats: int,
+    size: int,
+    target: float,
+    parity: bool,
+    packages: Sequence[str],
+    rival_size: int | None = None,
+) -> dict:
+    """Times two ways to the same result in turn, and sums it up as `result` does.
+
+    Args:
+        benchmark: its name.
+        ours: does the work once, our way.
+        rival: does it the other way.
+        repeats: pairs of runs that count; one more warms up.
+        size: examples that a run works on.
+        target: ratio aimed at.
+        parity: whether both sides gave the same output.
+        packages: distributions whose versions matter.
+        rival_size: examples that a run of the rival works on, if not `size`.
+    """
+    sizes = {"ours": size, "rival": rival_size or size}
+    rates: dict[str, list[float]] = {"ours": [], "rival": []}
+
+    def rate_of(name, run):
+        rates[name].append(sizes[name] / time_of(run))
+        return rates[name][-1]
+
+    ratios = compare_rates(
+        lambda: rate_of("ours", ours), lambda: rate_of("rival", rival), repeats
+    )
+    each = {
+        f"{k}_per_second": round(statistics.median(v[1:]), 2) for k, v in rates.items()
+    }
+    found = result(benchmark, ratios, target, parity, packages, **each)
+    print(found, file=sys.stderr, flush=True)
+    return found
 
 
 def result(

@@ -225,3 +225,15 @@ def test_exported_search_needs_no_xla(tmp_path):
     assert not any("Xla" in name for name in names)
     expected = decoding.beam_search(*begin(), 3, rules=RULES[-1])[0]
     np.testing.assert_array_equal(loaded.serve(tf.constant(0)), expected)
+
+
+@pytest.mark.parametrize("n", [5, 600, 46664, 46663], ids=str)
+@pytest.mark.parametrize("mode", MODES)
+def test_top_k_equals_a_stable_sort(mode, n):
+    """Few distinct numbers: among equal ones the first counts."""
+    x = np.random.default_rng(n).integers(0, n // 3 + 2, (3, n)).astype("float32")
+    find = MODES[mode](lambda x: decoding.top_k(x, 4))
+    values, indices = find(tf.constant(x))
+    expected = np.argsort(-x, axis=1, kind="stable")[:, :4]
+    np.testing.assert_array_equal(indices, expected)
+    np.testing.assert_array_equal(values, np.take_along_axis(x, expected, axis=1))

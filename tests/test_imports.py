@@ -9,7 +9,7 @@ FLOORS = [
     {"text", "images", "layers", "decoding", "rules", "metrics", "keywords"},
     {"phrases", "clip_tokens", "prompt_chain"},
     {"data", "models", "baselines", "gallery", "neighbours", "ensembling"},
-    {"training", "serving"},
+    {"training", "serving", "saved_model", "result_files"},
     {"prediction_log", "attention_strip", "gallery_attention", "bank", "rerank"},
     {"phrase_embeddings", "prediction"},
     {"interrogation"},
@@ -21,7 +21,7 @@ FLOORS = [
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # What needs tensorflow itself; the rest is written with keras and keras.ops.
 MAY_USE_TENSORFLOW = {"config", "text", "images", "data", "training", "serving"}
-MAY_USE_TENSORFLOW |= {"evaluation", "prediction", "attention_strip", "members"}
+MAY_USE_TENSORFLOW |= {"evaluation", "prediction", "attention_strip", "members", "saved_model"}
 MAY_USE_TENSORFLOW |= {"bank", "image_embeddings", "interrogation_files", "rerank"}
 
 

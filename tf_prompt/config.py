@@ -166,7 +166,7 @@ def require_not_negative(config, *names: str) -> None:
     """
     for name in names:
         value = getattr(config, name)
-        if value < 0:
+        if value is not None and value < 0:
             raise ValueError(f"{name} must not be negative. Received: {value}")
 
 
@@ -221,7 +221,9 @@ class FitConfig:
     epochs: int | None = option(
         None, "passes over the training split; the preset's own if not given"
     )
-    batch_size: int = option(64, "examples a step, summed over replicas")
+    batch_size: int | None = option(
+        None, "examples a step, summed over replicas; the preset's own if not given"
+    )
     learning_rate: float | None = option(
         None, "peak rate, reached after warm-up; the preset's own if not given"
     )
@@ -240,7 +242,7 @@ class FitConfig:
     backbone: str | None = option(
         None,
         "regressors: another image backbone, a KerasHub preset or its folder; of a "
-        "CLIP preset its vision tower",
+        "CLIP preset its vision tower; interrogators: another CLIP",
     )
     backbone_weights: str | None = option(
         None,
@@ -263,6 +265,21 @@ class FitConfig:
     one_image_per_prompt: bool = option(
         False, "regressors: an epoch has one image of each prompt, drawn anew"
     )
+    members: tuple[str, ...] = option(
+        (),
+        "ensembles: folders of runs to join; knn:RUN joins the training images "
+        "nearest in the features of a run",
+    )
+    cache_features: bool = option(
+        False,
+        "captioners: keep what a frozen backbone sees beside the shards, 200 kB an "
+        "image and view at 224 pixels; an epoch then costs no convolution",
+    )
+    views: int | None = option(
+        None,
+        "cache_features: augmented views of an image, of which an epoch draws one; 4 "
+        "if not given",
+    )
     mixed_precision: bool = option(False, "compute in float16, keep float32 weights")
     patience: int = option(0, "stop after so many epochs without gain; 0 never stops")
     shuffle_buffer: int = option(8192, "records that shuffling draws from")
@@ -274,7 +291,6 @@ class FitConfig:
     def __post_init__(self):
         require_positive(
             self,
-            "epochs",
             "batch_size",
             "learning_rate",
             "clip_norm",
@@ -282,9 +298,11 @@ class FitConfig:
             "image_size",
             "layer_decay",
             "shuffle_buffer",
+            "views",
         )
         require_not_negative(
             self,
+            "epochs",
             "warmup_steps",
             "weight_decay",
             "patience",
@@ -295,6 +313,10 @@ class FitConfig:
         if self.layer_decay > 1:
             raise ValueError(
                 f"layer_decay must be at most 1. Received: {self.layer_decay}"
+            )
+        if self.views is not None and not self.cache_features:
+            raise ValueError(
+                f"views goes with cache_features. Received: views={self.views}"
             )
         settings(self.set)
 
@@ -318,9 +340,25 @@ class DecodingConfig:
         0, "words in a row that never come twice; 0 lets them"
     )
     min_words: int = option(0, "words before a prompt may end")
+    rerank: int = option(
+        0,
+        "prompts written for a picture, beams or samples, of which the one most like "
+        "all others is kept (minimum Bayes risk, MiniLM cosine); 0 for none",
+    )
     seed: int = option(0, "of sampling")
+    xla: bool = option(
+        False,
+        "compile the writing of words with XLA, once for each number of images "
+        "written about at once; of use with one image at a time and many images",
+    )
 
     def __post_init__(self):
+        require_not_negative(self, "rerank")
+        if self.rerank and self.num_beams > 1:
+            raise ValueError(
+                "num_beams must be left out with rerank, which says how many there "
+                f"are. Received: {self.num_beams}"
+            )
         require_positive(self, "num_beams", "temperature", "top_p")
         require_not_negative(self, "top_k", "no_repeat_ngram", "min_words")
         if self.top_p > 1:
@@ -330,6 +368,9 @@ class DecodingConfig:
                 "repetition_penalty must be at least 1. "
                 f"Received: {self.repetition_penalty}"
             )
+        if self.sample and self.xla:
+            # TensorFlow and XLA draw different numbers from the same seed.
+            raise ValueError(f"xla goes without sample. Received: seed={self.seed}")
         if self.sample and self.num_beams > 1:
             raise ValueError(
                 f"sample goes with one beam. Received: num_beams={self.num_beams}"

@@ -8,6 +8,9 @@ from keras import ops, tree
 
 from tf_prompt.rules import NEVER, Rules
 
+# Numbers in a block of `top_k`, at least.
+_BLOCK = 64
+
 
 def greedy(
     step,
@@ -37,8 +40,8 @@ def greedy(
         ended: bool `(batch,)`, whether the end token was written.
     """
 
-    def choose(log_probs, position):
-        return ops.argmax(log_probs, axis=-1)
+    def choose(logits, position):
+        return _largest(logits)
 
     return _write(step, state, memory, start_ids, end_id, max_tokens, rules, choose)
 
@@ -83,11 +86,11 @@ def sample(
             f"Received: temperature={temperature}, top_k={top_k}, top_p={top_p}"
         )
 
-    def choose(log_probs, position):
-        scaled = _cut(log_probs / temperature, top_k, top_p)
+    def choose(logits, position):
+        scaled = _cut(logits / temperature, top_k, top_p)
         noise = uniform(position, ops.shape(scaled))
         gumbel = -ops.log(-ops.log(ops.maximum(noise, 1e-20)) + 1e-20)
-        return ops.argmax(scaled + gumbel, axis=-1)
+        return _largest(scaled + gumbel)
 
     return _write(step, state, memory, start_ids, end_id, max_tokens, rules, choose)
 
@@ -157,8 +160,8 @@ def _advance_beams(step, memory, end_id, rules, length_penalty):
         logits, state = step(token_ids, position, state, memory)
         num_beams, max_tokens = live[0].shape[1:]
         flat = ops.reshape(live[0], (-1, max_tokens))
-        log_probs = rules.log_probs(logits, flat, position, end_id)
-        written, totals, beams = _extend(live, log_probs, position)
+        logits = rules.apply(logits, flat, position, end_id)
+        written, totals, beams = _extend(live, logits, position)
         ends = ops.take(written, position, axis=2) == end_id
         length = ops.cast(position + 1, "float32") ** length_penalty
         scores = ops.where(totals > NEVER / 2, totals / length, NEVER)
@@ -186,7 +189,7 @@ def _is_done(done):
     return ops.all(done[1] > NEVER / 2, axis=1)
 
 
-def _extend(live, log_probs, position):
+def _extend(live, logits, position):
     """The best continuations of all beams, twice as many, since some may end.
 
     Returns:
@@ -194,11 +197,18 @@ def _extend(live, log_probs, position):
         that each comes from.
     """
     num_beams, max_tokens = live[0].shape[1:]
-    vocab_size = log_probs.shape[-1]
-    log_probs = ops.reshape(log_probs, (-1, num_beams, vocab_size))
-    totals = ops.reshape(live[1][..., None] + log_probs, (-1, num_beams * vocab_size))
-    totals, index = ops.top_k(totals, min(2 * num_beams, num_beams * vocab_size))
-    beams, tokens = index // vocab_size, ops.cast(index % vocab_size, "int32")
+    num_candidates = min(2 * num_beams, logits.shape[-1])
+    # The best of each beam first: log-probabilities of the rest are never made.
+    best, tokens = top_k(logits, num_candidates)
+    log_probs = best - ops.logsumexp(logits, axis=-1, keepdims=True)
+    log_probs = ops.reshape(log_probs, (-1, num_beams, num_candidates))
+    totals = ops.reshape(
+        live[1][..., None] + log_probs, (-1, num_beams * num_candidates)
+    )
+    totals, index = ops.top_k(totals, min(2 * num_beams, totals.shape[-1]))
+    tokens = ops.reshape(tokens, (-1, num_beams * num_candidates))
+    tokens = ops.cast(ops.take_along_axis(tokens, index, axis=1), "int32")
+    beams = index // num_candidates
     here = ops.arange(max_tokens) == position
     return ops.where(here, tokens[..., None], _take(live[0], beams)), totals, beams
 
@@ -254,9 +264,10 @@ def _write(step, state, memory, start_ids, end_id, max_tokens, rules, choose):
 
     def advance(position, token_ids, written, ended, total, length, state):
         logits, state = step(token_ids, position, state, memory)
-        log_probs = rules.log_probs(logits, written, position, end_id)
-        token_ids = ops.cast(choose(log_probs, position), "int32")
-        chosen = ops.take_along_axis(log_probs, token_ids[:, None], axis=1)[:, 0]
+        logits = rules.apply(logits, written, position, end_id)
+        token_ids = ops.cast(choose(logits, position), "int32")
+        chosen = ops.take_along_axis(logits, token_ids[:, None], axis=1)[:, 0]
+        chosen = chosen - ops.logsumexp(logits, axis=-1)
         token_ids = ops.where(ended, end_id, token_ids)
         alive = ops.cast(ops.logical_not(ended), "float32")
         # Not slice_update: Keras makes it an XLA operation, absent from TF Serving.
@@ -275,20 +286,61 @@ def _write(step, state, memory, start_ids, end_id, max_tokens, rules, choose):
     return written, total / ops.maximum(length, 1), ended
 
 
-def _cut(log_probs, top_k, top_p):
-    vocab_size = log_probs.shape[-1]
-    if top_k and top_k < vocab_size:
-        least = ops.top_k(log_probs, top_k)[0][:, -1:]
-        log_probs = ops.where(log_probs < least, NEVER, log_probs)
+def top_k(x, k):
+    """Finds the `k` largest numbers of each row, as `ops.top_k` does, only faster.
+
+    TensorFlow's own takes 20 ms for 64 rows of 46,664 numbers on two cores, where
+    a maximum takes one. The largest of all lie in the `k` blocks whose maxima are
+    largest, and only those are searched.
+
+    Args:
+        x: float `(rows, n)`.
+        k: int in [1, n].
+
+    Returns:
+        values: `(rows, k)`, largest first; of equal ones the first in the row.
+        indices: int32 `(rows, k)`.
+    """
+    n = x.shape[-1]
+    # A width that divides `n` saves a padded copy.
+    width = next((w for w in range(4 * _BLOCK, _BLOCK - 1, -1) if n % w == 0), _BLOCK)
+    if n < 8 * _BLOCK or k >= n // width:
+        values, indices = ops.top_k(x, k)
+        return values, ops.cast(indices, "int32")
+    if n % width:
+        missing = width - n % width
+        x = ops.pad(x, [[0, 0], [0, missing]], constant_values=float("-inf"))
+    blocks = ops.reshape(x, (-1, x.shape[-1] // width, width))
+    _, chosen = ops.top_k(ops.max(blocks, axis=-1), k)
+    # In order of place, so that of equal numbers the first comes first.
+    chosen = ops.cast(ops.sort(chosen, axis=-1), "int32")
+    candidates = ops.reshape(_take(blocks, chosen), (-1, k * width))
+    places = chosen[:, :, None] * width + ops.arange(width)
+    values, order = ops.top_k(candidates, k)
+    indices = ops.take_along_axis(ops.reshape(places, (-1, k * width)), order, axis=1)
+    return values, ops.cast(indices, "int32")
+
+
+def _largest(x):
+    """Where the largest number of each row is: int32 `(rows,)`."""
+    # ops.argmax takes twice as long for 64 rows: it tells -0 from 0 by their bits.
+    return top_k(x, 1)[1][:, 0]
+
+
+def _cut(logits, top_k_tokens, top_p):
+    vocab_size = logits.shape[-1]
+    if top_k_tokens and top_k_tokens < vocab_size:
+        least = top_k(logits, top_k_tokens)[0][:, -1:]
+        logits = ops.where(logits < least, NEVER, logits)
     if top_p < 1:
-        likeliest = ops.top_k(log_probs, vocab_size)[0]
+        likeliest = ops.top_k(logits, vocab_size)[0]
         probs = ops.softmax(likeliest)
         # The token that reaches the sum is kept: count what comes before it.
         kept = ops.cumsum(probs, axis=-1) - probs < top_p
         last = ops.sum(ops.cast(kept, "int32"), axis=-1, keepdims=True) - 1
         least = ops.take_along_axis(likeliest, last, axis=1)
-        log_probs = ops.where(log_probs < least, NEVER, log_probs)
-    return log_probs
+        logits = ops.where(logits < least, NEVER, logits)
+    return logits
 
 
 def _take(x, index):

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 IMAGE_SIZE = 224
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+# Image files that TensorFlow cannot read: named as failures, not passed over.
+FOREIGN_SUFFIXES = (".heic", ".heif", ".avif")
 JPEG_QUALITY = 95
 
 
@@ -66,7 +68,7 @@ def find_images(paths, recursive: bool = False) -> list[pathlib.Path]:
 
     Args:
         paths: files, taken as they are, and folders, searched for the endings
-            in `SUFFIXES` in either case.
+            in `SUFFIXES` and `FOREIGN_SUFFIXES` in either case.
         recursive: whether folders inside folders are searched too.
 
     Returns:
@@ -79,7 +81,8 @@ def find_images(paths, recursive: bool = False) -> list[pathlib.Path]:
     for path in map(pathlib.Path, paths):
         if path.is_dir():
             entries = path.rglob("*") if recursive else path.iterdir()
-            images = sorted(e for e in entries if e.suffix.lower() in SUFFIXES)
+            endings = SUFFIXES + FOREIGN_SUFFIXES
+            images = sorted(e for e in entries if e.suffix.lower() in endings)
             if not images:
                 raise FileNotFoundError(
                     f"PATH must hold images ({' '.join(SUFFIXES)}). Received: {path}"

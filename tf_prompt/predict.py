@@ -1,9 +1,7 @@
 """Writes the prompts of image files."""
 
-import csv
+import contextlib
 import dataclasses
-import json
-import pathlib
 import sys
 
 from tf_prompt import config
@@ -15,7 +13,10 @@ class PredictConfig(config.DecodingConfig):
     """Writes the prompts of image files and of the images in folders."""
 
     paths: tuple[str, ...] = option(
-        dataclasses.MISSING, "image files and folders", positional=True, metavar="PATH"
+        dataclasses.MISSING,
+        "image files and folders; - reads paths from standard input, one a line",
+        positional=True,
+        metavar="PATH",
     )
     run_dir: str | None = option(None, "folder of a run of tf_prompt.fit")
     saved_model: str | None = option(None, "folder of one version of an export")
@@ -23,9 +24,19 @@ class PredictConfig(config.DecodingConfig):
     batch_size: int = option(16, "images written about at once")
     json: bool = option(False, "print one JSON object an image")
     csv: str | None = option(
-        None, "also write a CSV file of path, prompt, score, error"
+        None, "also write a CSV file of path, prompt, score, error; resumes"
     )
+    jsonl: str | None = option(None, "also write a file of JSON lines; resumes")
     sidecar: bool = option(False, "also write each prompt into a .txt beside its image")
+    skip_existing: bool = option(False, "pass over images that have a .txt beside them")
+    write_metadata: str | None = option(
+        None, "folder for copies of the images with the prompt in PNG text or EXIF"
+    )
+    bank: str | None = option(
+        None,
+        "models of embeddings: text file of prompts, one a line, of which the nearest "
+        "is written; the training prompts if not given",
+    )
     attention: str | None = option(
         None,
         "folder for a PNG an image that shows where the model looked for each word",
@@ -50,55 +61,39 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = config.parse_args(PredictConfig, argv, "predict")
     config.import_tensorflow()
-    from tf_prompt import images, prediction
-    from tf_prompt.training import run_folder
+    from tf_prompt import prediction, result_files
 
-    paths = images.find_images(options.paths, options.recursive)
+    paths = result_files.find_paths(options.paths, options.recursive)
+    if options.skip_existing:
+        paths = [p for p in paths if not result_files.sidecar_of(p).exists()]
     decoding = config.take_options(config.DecodingConfig, options)
-    strips = None
     if options.saved_model is not None:
+        strips = None
         writer = prediction.load_saved_model(options.saved_model, decoding)
     else:
-        _, vocabulary, model = run_folder.load_run(options.run_dir)
-        writer = prediction.build_writer(model, vocabulary, decoding)
-        if options.attention is not None:
-            from tf_prompt.attention_strip import AttentionStrips
+        # A SavedModel needs none of what this imports.
+        from tf_prompt import run_writers
 
-            strips = AttentionStrips(model, vocabulary, options.attention)
-    results = []
-    for result in prediction.predict(writer, paths, options.batch_size):
-        results.append(result)
-        show(result, options.json)
-        if options.sidecar and "prompt" in result:
-            sidecar = pathlib.Path(result["path"]).with_suffix(".txt")
-            sidecar.write_text(result["prompt"] + "\n", encoding="utf-8")
-        if strips and "prompt" in result:
-            strips.write(result["path"], result["prompt"])
-    if options.csv:
-        write_csv(results, options.csv)
-    num_failed = sum("error" in result for result in results)
-    if num_failed == len(results):
+        writer, strips = run_writers.load_with_attention(
+            options.run_dir, decoding, options.bank, options.attention
+        )
+    failures = []
+    with contextlib.ExitStack() as stack:
+        tables = result_files.open_tables(options, dataclasses.asdict(decoding), stack)
+        left = result_files.without_done(paths, tables)
+        for result in prediction.predict(writer, left, options.batch_size):
+            result_files.show(result, options.json)
+            if "error" in result:
+                failures.append(result)
+            else:
+                result_files.write_beside(result, options, strips)
+            # Last: a row says that all of the image is done.
+            for table in tables:
+                table.add(result)
+    result_files.report_failures(failures)
+    if failures and len(failures) == len(left):
         return config.WRONG_USE
-    return config.SOME_FAILED if num_failed else config.DONE
-
-
-def show(result: dict, as_json: bool) -> None:
-    """Prints a result; in plain text an error goes to stderr."""
-    if as_json:
-        print(json.dumps(result, ensure_ascii=False), flush=True)
-    elif "error" in result:
-        message = f"predict: error: {result['path']}: {result['error']}"
-        print(message, file=sys.stderr)
-    else:
-        print(f"{result['path']}\t{result['prompt']}", flush=True)
-
-
-def write_csv(results, path: str) -> None:
-    """Writes results, one line an image."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["path", "prompt", "score", "error"])
-        writer.writeheader()
-        writer.writerows(results)
+    return config.SOME_FAILED if failures else config.DONE
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """From image files to prompts, in batches; a bad file costs nobody else."""
 
+import collections
+import concurrent.futures
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import tensorflow as tf
 import tqdm
 
-from tf_prompt import images, serving
+from tf_prompt import images, saved_model
 from tf_prompt.config import DecodingConfig
 
 # A writer decides the size; this one only tells whether a file is an image.
@@ -33,7 +35,7 @@ def load_saved_model(path: str, options: DecodingConfig) -> Callable:
             "a SavedModel writes greedily; other ways of decoding need --run-dir. "
             f"Received: saved_model={path} and {options}"
         )
-    return serving.SavedPromptWriter(path)
+    return saved_model.SavedPromptWriter(path)
 
 
 def build_writer(model, vocabulary, options: DecodingConfig) -> Callable:
@@ -47,12 +49,23 @@ def build_writer(model, vocabulary, options: DecodingConfig) -> Callable:
     Returns:
         As `load_saved_model`.
     """
-    writer = serving.PromptWriter(model, vocabulary, options)
+    # Here, because a SavedModel needs no Keras, whose import takes seconds.
+    from tf_prompt import serving
+    from tf_prompt.metrics import cosine
+    from tf_prompt.rerank import RerankingWriter
+
+    if options.rerank:
+        embedder = cosine.load_embedder()
+        writer = RerankingWriter(model, vocabulary, options, embedder)
+    else:
+        writer = serving.PromptWriter(model, vocabulary, options)
 
     def serve(image_bytes):
         written = writer.serve(tf.constant(image_bytes))
         return {name: value.numpy() for name, value in written.items()}
 
+    # Keras, which embeds the candidates of reranking, promises nothing to threads.
+    serve.is_thread_safe = not options.rerank
     return serve
 
 
@@ -61,8 +74,13 @@ def predict(
 ) -> Iterator[dict]:
     """Writes the prompts of image files.
 
+    Two batches are under way at once, where the writer allows it: while words of
+    one are written, files of the next are read and its pictures looked at. One more
+    waits, so that memory does not grow with the number of files.
+
     Args:
-        writer: of `load_saved_model` or `build_writer`.
+        writer: of `load_saved_model` or `build_writer`, or another such function;
+            called in two threads if its attribute `is_thread_safe` is true.
         paths: the files.
         batch_size: images written about at once.
 
@@ -70,30 +88,71 @@ def predict(
         In the order of `paths`: `{"path", "prompt", "score"}`, score being the
         mean log-probability of the words, or `{"path", "error"}`.
     """
-    hidden = len(paths) <= batch_size
-    with tqdm.tqdm(total=len(paths), unit="image", disable=hidden) as bar:
-        for start in range(0, len(paths), batch_size):
-            batch = paths[start : start + batch_size]
-            yield from _predict_batch(writer, batch)
-            bar.update(len(batch))
+    batches = [paths[i : i + batch_size] for i in range(0, len(paths), batch_size)]
+    num_threads = 2 if getattr(writer, "is_thread_safe", False) else 1
+    pool = concurrent.futures.ThreadPoolExecutor(num_threads)
+    under_way = collections.deque()
+    bar = tqdm.tqdm(total=len(paths), unit="image", disable=len(batches) < 2)
+    try:
+        while batches or under_way:
+            while batches and len(under_way) <= num_threads:
+                batch = batches.pop(0)
+                under_way.append(pool.submit(_predict_batch, writer, batch))
+            results = under_way.popleft().result()
+            yield from results
+            bar.update(len(results))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        bar.close()
 
 
-def _predict_batch(writer, paths):
-    results, image_bytes = {}, {}
+def _predict_batch(writer, paths) -> list[dict]:
+    errors, image_bytes = {}, {}
     for path in paths:
         try:
-            data = path.read_bytes()
-            images.decode_image(data, _CHECK_SIZE)
-            image_bytes[path] = data
+            image_bytes[path] = path.read_bytes()
         except OSError as error:
-            results[path] = {"error": error.strerror or str(error)}
-        except tf.errors.InvalidArgumentError:
-            results[path] = {"error": f"not an image ({' '.join(images.SUFFIXES)})"}
-    if image_bytes:
+            errors[path] = error.strerror or str(error)
+    written = _write(writer, image_bytes, errors)
+    return [
+        {"path": os.fspath(path), "error": errors[path]}
+        if path in errors
+        else {"path": os.fspath(path), **written[path]}
+        for path in paths
+    ]
+
+
+def _write(writer, image_bytes, errors) -> dict:
+    """Prompt and score of each file; those that are no images become errors."""
+    if not image_bytes:
+        return {}
+    try:
         written = writer(list(image_bytes.values()))
-        for path, prompt, score in zip(
-            image_bytes, written["prompt"], written["score"], strict=True
-        ):
-            results[path] = {"prompt": prompt.decode(), "score": float(score)}
-    for path in paths:
-        yield {"path": os.fspath(path), **results[path]}
+    except tf.errors.InvalidArgumentError:
+        # Decoding each file twice to find a bad one beforehand would cost all.
+        images_only = {p: data for p, data in image_bytes.items() if _is_image(data)}
+        if len(images_only) == len(image_bytes):
+            raise
+        for path in image_bytes.keys() - images_only.keys():
+            errors[path] = _why_not(path)
+        return _write(writer, images_only, errors)
+    rows = zip(image_bytes, written["prompt"], written["score"], strict=True)
+    return {
+        path: {"prompt": prompt.decode(), "score": float(score)}
+        for path, prompt, score in rows
+    }
+
+
+def _why_not(path) -> str:
+    if path.suffix.lower() in images.FOREIGN_SUFFIXES:
+        kind = path.suffix[1:].upper()
+        return f"{kind} cannot be read: convert it to PNG or JPEG first"
+    return f"not an image ({' '.join(images.SUFFIXES)})"
+
+
+def _is_image(data: bytes) -> bool:
+    try:
+        images.decode_image(data, _CHECK_SIZE)
+    except tf.errors.InvalidArgumentError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 from keras import ops
 
 # Far below any log-probability, and finite: infinities would breed NaN.
@@ -42,8 +43,8 @@ class Rules:
                 f"Received: repetition_penalty={self.repetition_penalty}"
             )
 
-    def log_probs(self, logits, written, position, end_id):
-        """Log-probabilities of the next token, what is forbidden far below.
+    def apply(self, logits, written, position, end_id):
+        """Scores of the next token, those of what is forbidden far below.
 
         Args:
             logits: float `(batch, vocab_size)`.
@@ -52,21 +53,29 @@ class Rules:
             end_id: the end token.
 
         Returns:
-            float32 `(batch, vocab_size)`.
+            float32 `(batch, vocab_size)`, logits again.
         """
         logits = ops.cast(logits, "float32")
-        vocab_size = logits.shape[-1]
         if self.repetition_penalty != 1:
             logits = _penalise(logits, written, position, self.repetition_penalty)
         if self.no_repeat_ngram:
             logits += _ban_ngrams(logits, written, position, self.no_repeat_ngram)
-        if self.banned_ids:
-            hits = ops.one_hot(list(self.banned_ids), vocab_size, dtype="float32")
-            logits += NEVER * ops.max(hits, axis=0)
+        # One row of bans and one sum: a pass over all logits costs as much as
+        # finding the largest.
+        bans = _bans(self.banned_ids, logits.shape[-1])
         if self.min_tokens:
             early = ops.cast(position < self.min_tokens, "float32")
-            logits += NEVER * early * ops.one_hot(end_id, vocab_size, dtype="float32")
-        return ops.log_softmax(logits)
+            bans = bans + early * _bans((end_id,), logits.shape[-1])
+        if self.banned_ids or self.min_tokens:
+            logits += bans
+        return logits
+
+
+def _bans(token_ids, vocab_size):
+    """`NEVER` at some tokens and 0 elsewhere, float32 `(vocab_size,)`."""
+    bans = np.zeros(vocab_size, "float32")
+    bans[list(token_ids)] = NEVER
+    return ops.convert_to_tensor(bans)
 
 
 def _penalise(logits, written, position, penalty):

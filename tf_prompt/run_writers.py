@@ -6,6 +6,7 @@ from collections.abc import Callable
 import keras
 
 from tf_prompt import prediction, text
+from tf_prompt.attention_strip import AttentionStrips
 from tf_prompt.bank import PromptBank, build_bank, read_prompts, training_bank
 from tf_prompt.config import DecodingConfig
 from tf_prompt.data import dataset
@@ -48,6 +49,30 @@ def load_writer(
     if decoding != DecodingConfig():
         raise ValueError(f"ways of decoding go with captioners. Received: {preset}")
     return build_bank_writer(run_dir, bank_file), None, None
+
+
+def load_with_attention(
+    run_dir: str | pathlib.Path,
+    decoding: DecodingConfig,
+    bank_file: str | None,
+    attention_dir: str | None,
+) -> tuple[Callable, AttentionStrips | None]:
+    """Loads a writer, and what draws where it looked.
+
+    Args:
+        run_dir, decoding, bank_file: see `load_writer`.
+        attention_dir: folder of the pictures to draw; None draws none.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_writer`; or for attention of a model
+            that has none.
+    """
+    writer, model, vocabulary = load_writer(run_dir, decoding, bank_file)
+    if attention_dir is None:
+        return writer, None
+    if model is None:
+        raise ValueError(f"attention goes with captioners. Received: {run_dir}")
+    return writer, AttentionStrips(model, vocabulary, attention_dir)
 
 
 def build_bank_writer(

@@ -12,9 +12,8 @@ import tensorflow as tf
 from tf_prompt import decoding, images
 from tf_prompt.config import DecodingConfig
 from tf_prompt.rules import Rules
+from tf_prompt.saved_model import SIGNATURE, SavedPromptWriter
 from tf_prompt.text import END_ID, PAD_ID, SPECIAL_TOKENS, START_ID, UNK_ID
-
-SIGNATURE = "serving_default"
 
 
 class PromptWriter(tf.Module):
@@ -28,10 +27,20 @@ class PromptWriter(tf.Module):
 
     def __init__(self, model, vocabulary, options=None):
         super().__init__()
-        self._options = options or DecodingConfig()
+        self.options = options = options or DecodingConfig()
+        self.rules = Rules(
+            (PAD_ID, UNK_ID, START_ID),
+            options.min_words,
+            options.repetition_penalty,
+            options.no_repeat_ngram,
+        )
         self.model = model
         self.image_size = model.image_size
         self._tokens = tf.constant(vocabulary)
+        self._search = self._search_tokens
+        if options.xla:
+            # The loop alone: XLA makes ResNet50 slower.
+            self._search = tf.function(self._search_tokens, jit_compile=True)
         size = model.image_size
         self.write = tf.function(
             self._write,
@@ -61,29 +70,28 @@ class PromptWriter(tf.Module):
         return {"prompt": prompts, "score": scores, "ended": ended}
 
     def _decode(self, pictures):
-        options = self._options
-        rules = Rules(
-            (PAD_ID, UNK_ID, START_ID),
-            options.min_words,
-            options.repetition_penalty,
-            options.no_repeat_ngram,
-        )
         state, memory = self.model.encode(pictures)
         start_ids = tf.fill([tf.shape(pictures)[0]], START_ID)
+        return self._search(start_ids, state, memory)
+
+    def _search_tokens(self, start_ids, state, memory):
+        """Token ids, scores and ends, each with an image a row."""
+        options = self.options
         begin = (self.model.step, state, memory, start_ids, END_ID)
         begin = (*begin, self.model.max_tokens)
         if options.sample:
             cuts = (options.temperature, options.top_k, options.top_p)
-            return decoding.sample(*begin, self._draw_uniform, rules, *cuts)
+            return decoding.sample(*begin, self.draw_uniform, self.rules, *cuts)
         if options.num_beams == 1:
-            return decoding.greedy(*begin, rules)
+            return decoding.greedy(*begin, self.rules)
         beams = decoding.beam_search(
-            *begin, options.num_beams, rules, options.length_penalty
+            *begin, options.num_beams, self.rules, options.length_penalty
         )
         return tuple(found[:, 0] for found in beams)
 
-    def _draw_uniform(self, position, shape):
-        return tf.random.stateless_uniform(shape, [self._options.seed, position])
+    def draw_uniform(self, position, shape):
+        """Numbers in [0, 1) that depend on seed and position alone."""
+        return tf.random.stateless_uniform(shape, [self.options.seed, position])
 
     def _serve(self, image_bytes):
         """Writes the prompts of encoded images, string `(batch,)`.
@@ -118,8 +126,11 @@ def export(writer: PromptWriter, folder: pathlib.Path, assets=()) -> pathlib.Pat
         The version's folder.
 
     Raises:
-        ValueError: if the reloaded model does not give the writer's prompts.
+        ValueError: if the writer needs XLA, which TF Serving turns off, or the
+            reloaded model does not give the writer's prompts.
     """
+    if writer.options.xla:
+        raise ValueError(f"`xla` must be off in an export. Received: {writer.options}")
     folder.mkdir(parents=True, exist_ok=True)
     # In the same folder, so that the last step is one rename.
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
@@ -142,44 +153,6 @@ def export(writer: PromptWriter, folder: pathlib.Path, assets=()) -> pathlib.Pat
 def list_versions(folder: pathlib.Path) -> list[int]:
     """Lists the numbers of a model's versions in order."""
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
-
-
-class SavedPromptWriter:
-    """A SavedModel that `export` wrote, as a function of image bytes.
-
-    Args:
-        path: a version's folder.
-
-    Call arguments:
-        image_bytes: encoded images, a list of bytes.
-
-    Returns:
-        dict of `prompt`, bytes `(batch,)`, and `score`, float32 `(batch,)`, numpy.
-
-    Raises:
-        FileNotFoundError: if there is no SavedModel.
-        ValueError: if it has no signature of ours.
-    """
-
-    def __init__(self, path: str | pathlib.Path):
-        path = pathlib.Path(path)
-        if not (path / "saved_model.pb").is_file():
-            raise FileNotFoundError(
-                f"saved_model must be a version's folder, with saved_model.pb. "
-                f"Received: {path}"
-            )
-        # The signature alone does not keep the model's variables alive.
-        self._loaded = tf.saved_model.load(path)
-        self._signature = self._loaded.signatures.get(SIGNATURE)
-        inputs = self._signature and self._signature.structured_input_signature[1]
-        if not inputs or "image_bytes" not in inputs:
-            raise ValueError(
-                f"saved_model must take `image_bytes` in {SIGNATURE}. Received: {path}"
-            )
-
-    def __call__(self, image_bytes) -> dict:
-        written = self._signature(image_bytes=tf.constant(image_bytes))
-        return {name: value.numpy() for name, value in written.items()}
 
 
 def _check_export(writer: PromptWriter, path: pathlib.Path) -> None:

@@ -1,0 +1,88 @@
+"""Three beams against Hugging Face, and against a loop over images in PyTorch.
+
+All sides begin from the same 49 regions of 2,048 numbers and write 39 tokens from
+46,664 with the same random weights. No XLA: ours is as an exported model has it.
+"""
+
+import functools
+import sys
+
+import numpy as np
+
+from benchmarks import decode, measure, threads
+from benchmarks.hugging_face import HuggingFaceDecoder
+from benchmarks.torch_beam import ImageByImage
+
+threads.pin()
+import tensorflow as tf  # noqa: E402
+
+from tf_prompt import decoding  # noqa: E402
+from tf_prompt.rules import Rules  # noqa: E402
+from tf_prompt.text import END_ID, PAD_ID, START_ID, UNK_ID  # noqa: E402
+
+NUM_BEAMS = 3
+TRANSFORMER_TARGET = {16: 2}
+LSTM_TARGETS = {1: 4, 16: 15}
+
+
+def main(argv=None) -> int:
+    """Runs the benchmark."""
+    quick = measure.parse_quick("beam", __doc__, argv)
+    repeats = 2 if quick else 7
+    results = []
+    captioner = decode.build_captioner("transformer_base")
+    begin = functools.partial(decode.begin_prompts, captioner)
+    rival = HuggingFaceDecoder(captioner)
+    generate = functools.partial(rival.generate, num_beams=NUM_BEAMS)
+    write = build_search(begin)
+    for batch, target in TRANSFORMER_TARGET.items():
+        name = f"beam_transformer_{batch}"
+        results.append(compare(name, write, generate, batch, target, repeats))
+    captioner = decode.build_captioner("lstm_base")
+    begin = functools.partial(begin_lstm, captioner)
+    rival = ImageByImage(captioner)
+    search = functools.partial(rival.write, num_beams=NUM_BEAMS)
+    write = build_search(begin)
+    for batch, target in LSTM_TARGETS.items():
+        name = f"beam_lstm_{batch}"
+        # Its rate does not depend on how many images there are.
+        few = min(batch, 2) if quick else batch
+        results.append(compare(name, write, search, batch, target, repeats, few))
+    return measure.report(*results)
+
+
+def build_search(begin):
+    """Our search as a compiled function: regions to the best prompt's token ids."""
+
+    def write(regions):
+        rules = Rules((PAD_ID, UNK_ID, START_ID))
+        return decoding.beam_search(*begin(regions), NUM_BEAMS, rules)[0][:, 0]
+
+    signature = [tf.TensorSpec((None, *decode.REGIONS), tf.float32)]
+    return tf.function(write, input_signature=signature)
+
+
+def begin_lstm(captioner, regions):
+    """Arguments of a search, from the regions of images."""
+    state, memory = captioner._first_state(regions)
+    start_ids = tf.fill([tf.shape(regions)[0]], START_ID)
+    return captioner.step, state, memory, start_ids, END_ID, decode.NUM_TOKENS
+
+
+def compare(name, write, rival, batch, target, repeats, rival_batch=None) -> dict:
+    """Both searches on the same regions, the rival's perhaps on the first of them."""
+    regions = decode.draw_regions(batch)
+
+    def ours():
+        return write(tf.constant(regions)).numpy()
+
+    few = rival_batch or batch
+    theirs = functools.partial(rival, regions[:few], decode.NUM_TOKENS)
+    parity = decode.same_tokens(ours()[:few], np.asarray(theirs()))
+    return measure.compare(
+        name, ours, theirs, repeats, batch, target, parity, decode.PACKAGES, few
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""The same number of threads for TensorFlow and PyTorch."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# As the commands set it, see `tf_prompt.config.command`.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+from tf_prompt.config import import_tensorflow  # noqa: E402
+
+import_tensorflow()
+import tensorflow as tf  # noqa: E402
+import torch  # noqa: E402
+
+THREADS = 2
+
+
+def pin() -> None:
+    """Gives each library `THREADS` threads for one operation; call it first."""
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    torch.set_num_threads(THREADS)

@@ -1,0 +1,106 @@
+"""Folders of files: order, bad files, and how many batches are under way."""
+
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_prompt import images, prediction
+
+
+class Echo:
+    """Writes the mean colour of each picture, and counts calls."""
+
+    is_thread_safe = True
+
+    def __init__(self):
+        self.sizes, self.running, self.most = [], 0, 0
+        self._lock = threading.Lock()
+
+    def __call__(self, image_bytes):
+        with self._lock:
+            self.sizes.append(len(image_bytes))
+            self.running += 1
+            self.most = max(self.most, self.running)
+        try:
+            decoded = [images.decode_image(data, 4) for data in image_bytes]
+        finally:
+            with self._lock:
+                self.running -= 1
+        means = [int(np.mean(picture)) for picture in decoded]
+        return {"prompt": [str(m).encode() for m in means], "score": np.array(means)}
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Ten pictures; the one at place n has grey level 10 n."""
+    for number in range(10):
+        picture = np.full((8, 8, 3), 10 * number, np.uint8)
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(tf.io.encode_png(picture).numpy())
+    return sorted(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 10, 99])
+def test_results_come_in_order(paths, batch_size):
+    writer = Echo()
+    found = list(prediction.predict(writer, paths, batch_size))
+    assert [row["path"] for row in found] == [str(path) for path in paths]
+    assert [row["prompt"] for row in found] == [str(10 * n) for n in range(10)]
+    assert max(writer.sizes) == min(batch_size, 10)
+
+
+def test_a_bad_file_costs_no_other(paths):
+    paths[1].write_bytes(b"no image")
+    paths[4].unlink()
+    paths[5].write_bytes(paths[5].read_bytes()[:40])
+    found = list(prediction.predict(Echo(), paths, 3))
+    assert "not an image" in found[1]["error"]
+    assert "No such file" in found[4]["error"]
+    assert "not an image" in found[5]["error"]
+    good = [n for n in range(10) if n not in (1, 4, 5)]
+    assert [found[n]["prompt"] for n in good] == [str(10 * n) for n in good]
+
+
+def test_only_bad_files(paths):
+    for path in paths:
+        path.write_bytes(b"no image")
+    found = list(prediction.predict(Echo(), paths, 4))
+    assert all("not an image" in row["error"] for row in found)
+
+
+def test_what_fails_on_good_pictures_is_raised(paths):
+    def broken(image_bytes):
+        raise tf.errors.InvalidArgumentError(None, None, "shapes differ")
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="shapes differ"):
+        list(prediction.predict(broken, paths, 4))
+
+
+def test_two_batches_are_written_at_once(paths):
+    """Each of two calls waits for the other: one alone would time out."""
+    barrier, echo = threading.Barrier(2), Echo()
+
+    def writer(image_bytes):
+        barrier.wait(timeout=20)
+        return echo(image_bytes)
+
+    writer.is_thread_safe = True
+    assert len(list(prediction.predict(writer, paths, 5))) == 10
+
+
+def test_a_writer_that_may_not_is_called_by_one_thread(paths):
+    writer = Echo()
+    writer.is_thread_safe = False
+    assert len(list(prediction.predict(writer, paths, 1))) == 10
+    assert writer.most == 1
+
+
+def test_files_far_ahead_wait(paths):
+    """Memory is bounded: three batches begin before the first result is taken."""
+    writer = Echo()
+    results = prediction.predict(writer, paths, 1)
+    next(results)
+    results.close()
+    assert len(writer.sizes) <= 3
