@@ -152,7 +152,17 @@ def test_lstm_has_the_gradients_of_its_steps():
         return tf.stack(outputs, axis=1)
 
     found = differentiate(lambda: model(batch, training=True))
-    in_graph = tf.function(lambda: differentiate(lambda: model(batch, training=True)))()
+    # As in `fit`: prompts of any length, batches of any size.
+    open_shapes = {
+        name: tf.TensorSpec((None, *shape), batch[name].dtype)
+        for name, shape in {"images": (32, 32, 3), "token_ids": (None,)}.items()
+    }
+
+    @tf.function(input_signature=[open_shapes])
+    def run_graph(batch):
+        return differentiate(lambda: model(batch, training=True))
+
+    in_graph = run_graph(batch)
     expected = differentiate(run_steps)
     for ours, graph, theirs in zip(found, in_graph, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)

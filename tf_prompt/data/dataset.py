@@ -1,14 +1,13 @@
 """From shards to batches: the order of training is a function of seed and epoch."""
 
 import collections
-import os
 import pathlib
 
-import numpy as np
 import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import records, toy, transforms
+from tf_prompt.data.features import Features
 from tf_prompt.text import PAD_ID
 
 # Shards read in turn; more only helps disks that answer late.
@@ -59,14 +58,8 @@ def count_examples(folder: str | pathlib.Path, split: str) -> int:
     Raises:
         FileNotFoundError: if the folder holds no shard of the split.
     """
-    num_examples = 0
-    for shard in records.list_shards(folder, split):
-        with open(shard, "rb") as file:
-            # A TFRecord: length, its checksum (4 bytes), content, its checksum (4).
-            while len(header := file.read(8)) == 8:
-                file.seek(int.from_bytes(header, "little") + 8, os.SEEK_CUR)
-                num_examples += 1
-    return num_examples
+    shards = records.list_shards(folder, split)
+    return sum(records.count_records(shard) for shard in shards)
 
 
 def training_batches(
@@ -79,6 +72,7 @@ def training_batches(
     seed: int,
     epochs: range,
     shuffle_buffer: int,
+    features: Features | None = None,
 ) -> tf.data.Dataset:
     """Gives the batches of several epochs, one after the other.
 
@@ -95,12 +89,13 @@ def training_batches(
         seed: of the order.
         epochs: numbers of the epochs to give.
         shuffle_buffer: records that shuffling draws from.
+        features: of the training split, read in place of images.
 
     Returns:
         Dataset of `(inputs, targets, weights)`: `images`, uint8 `(batch, size,
-        size, 3)`; `token_ids` and targets, int32 `(batch, tokens)`, padded with
-        `PAD_ID` to the longest prompt of the batch; weights of the targets, see
-        `transforms.weigh_words`.
+        size, 3)`, or `regions`, float16 `(batch, regions, depth)`; `token_ids` and
+        targets, int32 `(batch, tokens)`, padded with `PAD_ID` to the longest prompt
+        of the batch; weights of the targets, see `transforms.weigh_words`.
     """
     shards = records.list_shards(folder, "train")
 
@@ -109,13 +104,14 @@ def training_batches(
         # program's. With 0 there, shuffle cannot take a tensor as its own seed.
         tf.random.set_seed(1)
         order = seed * 1_000_003 + epoch
-        names = tf.data.Dataset.from_tensor_slices(shards)
-        serialised = names.shuffle(len(shards), seed=order).interleave(
-            tf.data.TFRecordDataset, cycle_length=_OPEN_SHARDS
+        names = tf.data.Dataset.from_tensor_slices(shards).enumerate()
+        placed = names.shuffle(len(shards), seed=order).interleave(
+            _read_places, cycle_length=_OPEN_SHARDS
         )
-        serialised = serialised.shuffle(shuffle_buffer, seed=order)
-        serialised = _group_by_length(serialised, batch_size, order)
-        tasks = _tasks(serialised, vocabulary, image_size, max_words)
+        placed = placed.shuffle(shuffle_buffer, seed=order)
+        placed = _group_by_length(placed, batch_size, order)
+        read = features.read(order) if features else _decode_image(image_size)
+        tasks = _tasks(placed, vocabulary, max_words, read)
         return _pad(tasks, batch_size, drop_remainder=True)
 
     numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
@@ -123,12 +119,22 @@ def training_batches(
 
 
 def validation_batches(
-    folder, vocabulary, *, image_size: int, max_words: int, batch_size: int
+    folder,
+    vocabulary,
+    *,
+    image_size: int,
+    max_words: int,
+    batch_size: int,
+    features: Features | None = None,
 ) -> tf.data.Dataset:
     """Gives the validation split once, in the form of `training_batches`."""
-    serialised = tf.data.TFRecordDataset(records.list_shards(folder, "validation"))
-    num_examples = int(serialised.reduce(np.int64(0), lambda count, _: count + 1))
-    tasks = _tasks(serialised, vocabulary, image_size, max_words)
+    num_examples = count_examples(folder, "validation")
+    names = tf.data.Dataset.from_tensor_slices(
+        records.list_shards(folder, "validation")
+    )
+    placed = names.enumerate().flat_map(_read_places)
+    read = features.read(0) if features else _decode_image(image_size)
+    tasks = _tasks(placed, vocabulary, max_words, read)
     batches = _pad(tasks, batch_size, drop_remainder=False)
     # Keras warns at the end of a dataset whose length it does not know.
     length = tf.data.experimental.assert_cardinality(-(-num_examples // batch_size))
@@ -166,7 +172,19 @@ def evaluation_batches(
     return decoded.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-def _group_by_length(serialised, batch_size, seed):
+def _decode_image(image_size: int):
+    """Gives the pictures of `_tasks`: `transforms.decode_pixels`, places left out."""
+    decode = transforms.decode_pixels(image_size)
+    return lambda example, place: decode(example)
+
+
+def _read_places(shard_index, shard):
+    """Gives each record of a shard with its place: shard and record, int64 `(2,)`."""
+    numbered = tf.data.TFRecordDataset(shard).enumerate()
+    return numbered.map(lambda index, record: (record, tf.stack([shard_index, index])))
+
+
+def _group_by_length(placed, batch_size, seed):
     """Puts prompts of like length into the same batch; batches stay in random order.
 
     Sorts windows of several batches. A batch is padded to its longest prompt, and
@@ -174,13 +192,16 @@ def _group_by_length(serialised, batch_size, seed):
     mean length of a batch from 26 tokens to 16.
     """
 
-    def sort(window):
+    def sort(window, places):
         words = tf.io.parse_example(window, {"words": tf.io.RaggedFeature(tf.string)})
-        ranked = tf.gather(window, tf.argsort(words["words"].row_lengths()))
+        ranked = tf.argsort(words["words"].row_lengths())
         whole = tf.size(ranked) // batch_size * batch_size
         batches = tf.reshape(ranked[:whole], (-1, batch_size))
         # What fills no batch goes last: the next step drops it.
-        return tf.concat([tf.reshape(_shuffle_rows(batches), [-1]), ranked[whole:]], 0)
+        order = tf.concat(
+            [tf.reshape(_shuffle_rows(batches), [-1]), ranked[whole:]], axis=0
+        )
+        return tf.gather(window, order), tf.gather(places, order)
 
     def _shuffle_rows(batches):
         order = tf.random.experimental.stateless_shuffle(
@@ -188,15 +209,14 @@ def _group_by_length(serialised, batch_size, seed):
         )
         return tf.gather(batches, order)
 
-    windows = serialised.batch(_WINDOW * batch_size)
+    windows = placed.batch(_WINDOW * batch_size)
     return windows.map(sort).unbatch()
 
 
-def _tasks(serialised, vocabulary, image_size, max_words):
-    examples = serialised.map(records.parse)
-    examples = examples.map(transforms.look_up_words(vocabulary, max_words))
-    decoded = examples.map(transforms.decode_pixels(image_size), tf.data.AUTOTUNE)
-    return decoded.map(transforms.pose_task)
+def _tasks(placed, vocabulary, max_words, read):
+    look_up = transforms.look_up_words(vocabulary, max_words)
+    examples = placed.map(lambda record, place: (look_up(records.parse(record)), place))
+    return examples.map(read, tf.data.AUTOTUNE).map(transforms.pose_task)
 
 
 def _pad(tasks, batch_size, drop_remainder):
@@ -205,7 +225,7 @@ def _pad(tasks, batch_size, drop_remainder):
     batches = tasks.padded_batch(
         batch_size,
         padded_shapes=({k: v.shape for k, v in inputs.items()}, targets.shape),
-        padding_values=({"images": None, "token_ids": pad}, pad),
+        padding_values=({**dict.fromkeys(inputs), "token_ids": pad}, pad),
         drop_remainder=drop_remainder,
     )
     return batches.map(transforms.weigh_words)

@@ -115,3 +115,14 @@ def list_shards(folder: str | pathlib.Path, split: str) -> list[str]:
             f"checkout: python -m pipelines.write_records --output {folder}"
         )
     return shards
+
+
+def count_records(shard: str | pathlib.Path) -> int:
+    """Counts a shard's records by their headers alone."""
+    num_records = 0
+    with open(shard, "rb") as file:
+        # A TFRecord: length, its checksum (4 bytes), content, its checksum (4).
+        while len(header := file.read(8)) == 8:
+            file.seek(int.from_bytes(header, "little") + 8, os.SEEK_CUR)
+            num_records += 1
+    return num_records

@@ -50,18 +50,20 @@ def pose_task(example):
     """Turns an example into what the model sees and what it is to say.
 
     Args:
-        example: dict with `image` and `token_ids`, int32 `(words,)`.
+        example: dict with `image`, or instead `regions`, and `token_ids`, int32
+            `(words,)`.
 
     Returns:
-        inputs: `images`, and `token_ids` `(words + 1,)`: the start token, then
-        the words.
+        inputs: `images` or `regions`, and `token_ids` `(words + 1,)`: the start
+            token, then the words.
         targets: int32 `(words + 1,)`: the words, then the end token.
     """
     token_ids = example["token_ids"]
-    inputs = {
-        "images": example["image"],
-        "token_ids": tf.concat([[START_ID], token_ids], axis=0),
-    }
+    if "regions" in example:
+        inputs = {"regions": example["regions"]}
+    else:
+        inputs = {"images": example["image"]}
+    inputs["token_ids"] = tf.concat([[START_ID], token_ids], axis=0)
     return inputs, tf.concat([token_ids, [END_ID]], axis=0)
 
 

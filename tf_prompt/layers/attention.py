@@ -58,8 +58,17 @@ class AdditiveAttention(keras.layers.Layer):
     def call(self, state, regions, keys=None):
         if keys is None:
             keys = self.project_regions(regions)
-        query = ops.expand_dims(self.state_proj(state), axis=1)
-        scores = self.score(ops.tanh(query + keys))[..., 0]
+        return self.look(self.state_proj(state), regions, keys)
+
+    def look(self, query, regions, keys):
+        """Does what `call` does from a state that is projected already.
+
+        Args:
+            query: float tensor `(batch, units)`, the result of `state_proj`.
+            regions: float tensor `(batch, regions, depth)`.
+            keys: float tensor `(batch, regions, units)`.
+        """
+        scores = self.score(ops.tanh(ops.expand_dims(query, axis=1) + keys))[..., 0]
         weights = ops.softmax(scores, axis=-1)
         context = ops.einsum("br,brd->bd", weights, regions)
         return context, weights

@@ -1,6 +1,7 @@
 """What every captioner is: an encoder, and a decoder that can go word by word."""
 
 import keras
+from keras import ops
 
 from tf_prompt.layers.arguments import check_positive
 from tf_prompt.layers.augmentation import Augmentation
@@ -29,6 +30,8 @@ class Captioner(keras.Model):
     Call arguments:
         inputs: dict of `images`, `(batch, image_size, image_size, 3)`, 0-255,
             and `token_ids`, int `(batch, tokens)`, beginning with the start token.
+            In place of `images` it may hold `regions`, float `(batch, regions,
+            depth)`, which `extract_regions` gave before.
 
     Returns:
         logits: float `(batch, tokens, vocab_size)`; the scores at a position are
@@ -70,6 +73,12 @@ class Captioner(keras.Model):
         )
         self.dropout = keras.layers.Dropout(dropout_rate, name="dropout")
         self.output_proj = keras.layers.Dense(vocab_size, name="output_proj")
+
+    def read_regions(self, inputs, training=None):
+        """Takes `regions` out of the inputs of a call, or computes them."""
+        if "regions" in inputs:
+            return ops.cast(inputs["regions"], self.compute_dtype)
+        return self.extract_regions(inputs["images"], training=training)
 
     def extract_regions(self, images, training=None):
         """Runs augmentation and encoder: `(batch, regions, depth)`."""

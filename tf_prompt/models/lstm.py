@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tf_prompt.layers.attention import AdditiveAttention
+from tf_prompt.layers.recurrence import DeferredProduct
 from tf_prompt.models.captioner import Captioner
 
 
@@ -51,16 +52,30 @@ class LSTMCaptioner(Captioner):
         self.built = True
 
     def call(self, inputs, training=None):
-        regions = self.extract_regions(inputs["images"], training=training)
-        state, (regions, keys) = self._first_state(regions)
+        regions = self.read_regions(inputs, training=training)
+        (hidden, carry), (regions, keys) = self._first_state(regions)
+        by_hidden, bias, by_seen, by_word = self._split_kernels()
         words = ops.moveaxis(self.embedding(inputs["token_ids"]), 1, 0)
+        # The part of the input that no state changes: one product for all words.
+        addends = by_seen.attach(ops.matmul(words, by_word) + self.cell.bias)
+        biases = by_hidden.attach(ops.zeros_like(words[..., :1]) + bias)
 
-        def advance(state, word):
-            state, _ = self._advance(word, *state, regions, keys)
-            # Keras' TensorFlow scan wants outputs shaped like the state.
+        # Side by side: Keras' TensorFlow scan fails on two inputs of open length.
+        rows = ops.concatenate([addends, biases], axis=-1)
+
+        def advance(state, row):
+            addend, bias = ops.split(row, [4 * self.units], axis=-1)
+            of_hidden = ops.matmul(state[0], by_hidden.frozen) + bias
+            state = self._advance_all(
+                of_hidden, addend, state[1], regions, keys, by_seen.frozen
+            )
+            # It also wants outputs shaped like the state.
             return state, state
 
-        _, (outputs, _) = ops.scan(advance, state, words)
+        seen = ops.zeros_like(regions[:, 0])
+        _, (outputs, _, seen) = ops.scan(advance, (hidden, carry, seen), rows)
+        by_hidden.record(ops.concatenate([hidden[None], outputs[:-1]]))
+        by_seen.record(seen)
         outputs = self.dropout(ops.moveaxis(outputs, 0, 1), training=training)
         return self.output_proj(outputs)
 
@@ -93,6 +108,37 @@ class LSTMCaptioner(Captioner):
         inputs = ops.concatenate([word, seen], axis=-1)
         _, (hidden, carry) = self.cell(inputs, (hidden, carry))
         return (hidden, carry), weights
+
+    def _split_kernels(self):
+        """Gathers the kernels of a step by what they multiply.
+
+        Returns:
+            Of the state: query, gate and cell side by side, and their bias; of what
+            was seen; of the word.
+        """
+        of_word, of_seen = ops.split(self.cell.kernel, [self.embedding_dim])
+        layers = self.attention.state_proj, self.gate
+        kernels = [*(layer.kernel for layer in layers), self.cell.recurrent_kernel]
+        # The cell's own bias is added to the words.
+        biases = [*(layer.bias for layer in layers), ops.zeros_like(self.cell.bias)]
+        by_hidden = DeferredProduct(ops.concatenate(kernels, axis=1))
+        return by_hidden, ops.concatenate(biases), DeferredProduct(of_seen), of_word
+
+    def _advance_all(self, of_hidden, addend, carry, regions, keys, by_seen):
+        """Does what `_advance` does, with the state's products given."""
+        if not self.image_encoder.trainable_weights:
+            # Else the loop sums up a gradient as large as the regions, for nobody.
+            regions = ops.stop_gradient(regions)
+        depth = regions.shape[-1]
+        query, gate, of_cell = ops.split(
+            of_hidden, [self.attention_units, self.attention_units + depth], axis=1
+        )
+        context, _ = self.attention.look(query, regions, keys)
+        seen = ops.sigmoid(gate) * context
+        sums = of_cell + addend + ops.matmul(seen, by_seen)
+        into, forget, new, out = ops.split(sums, 4, axis=1)
+        carry = ops.sigmoid(forget) * carry + ops.sigmoid(into) * ops.tanh(new)
+        return ops.sigmoid(out) * ops.tanh(carry), carry, seen
 
     def get_config(self):
         return {

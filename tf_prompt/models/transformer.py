@@ -83,7 +83,8 @@ class TransformerCaptioner(Captioner):
         self.built = True
 
     def call(self, inputs, training=None):
-        regions = self._read_image(inputs["images"], training)
+        regions = self.read_regions(inputs, training=training)
+        regions = self._encode_regions(regions, training)
         tokens = self._embed(inputs["token_ids"], 0)
         tokens = self.dropout(tokens, training=training)
         for block in self.decoder_blocks:
@@ -125,6 +126,9 @@ class TransformerCaptioner(Captioner):
 
     def _read_image(self, images, training):
         regions = self.extract_regions(images, training=training)
+        return self._encode_regions(regions, training)
+
+    def _encode_regions(self, regions, training):
         regions = regions + self.positions(regions)
         regions = self.dropout(regions, training=training)
         for block in self.encoder_blocks:

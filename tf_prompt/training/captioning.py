@@ -1,16 +1,24 @@
 """The task of a captioner: an image and the words so far in, the next word out."""
 
+import hashlib
 import pathlib
+import zlib
 
 import keras
+import tensorflow as tf
 
 from tf_prompt import text
 from tf_prompt.config import FitConfig, settings
-from tf_prompt.data import dataset
+from tf_prompt.data import dataset, features
+from tf_prompt.layers.augmentation import Augmentation
 from tf_prompt.models import encoders, presets
 from tf_prompt.training import run_folder
 from tf_prompt.training.accuracy import TokenAccuracy
+from tf_prompt.training.adamw import OnePassAdamW
 from tf_prompt.training.schedules import WarmUpCosine
+
+# Beside the flip that is on by default, see README, "Features once".
+DEFAULT_VIEWS = 4
 
 
 class CaptioningTask:
@@ -68,26 +76,16 @@ class CaptioningTask:
                 f"{config.preset} is trained from the start. "
                 f"Received: {config.backbone_weights}"
             )
+        if config.cache_features and model.image_encoder.trainable_weights:
+            raise ValueError(
+                "cache_features goes with a frozen encoder, such as resnet50. "
+                f"Received: encoder={model.encoder}, which learns"
+            )
         return model
 
     def compile_model(self, model: keras.Model, steps_per_epoch: int) -> None:
         """Gives the model AdamW, warm-up and cosine decay, loss and accuracy."""
-        config = self.config
-        schedule = WarmUpCosine(
-            config.learning_rate, config.warmup_steps, config.epochs * steps_per_epoch
-        )
-        model.compile(
-            keras.optimizers.AdamW(
-                schedule,
-                weight_decay=config.weight_decay,
-                global_clipnorm=config.clip_norm,
-            ),
-            # Padding and the mean over words are in the weights of `weigh_words`.
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=[TokenAccuracy()],
-            # Batches differ in length: XLA would compile again for each.
-            jit_compile=False,
-        )
+        compile_captioner(model, self.config, steps_per_epoch)
 
     def training_batches(self, model: keras.Model, epochs: range):
         """Batches of several epochs, one after the other."""
@@ -100,6 +98,7 @@ class CaptioningTask:
             seed=self.config.seed,
             epochs=epochs,
             shuffle_buffer=self.config.shuffle_buffer,
+            features=self._features(model, "train"),
         )
 
     def validation_batches(self, model: keras.Model):
@@ -110,4 +109,84 @@ class CaptioningTask:
             image_size=model.image_size,
             max_words=self.config.max_words,
             batch_size=self.config.batch_size,
+            features=self._features(model, "validation"),
         )
+
+    def _features(self, model, split):
+        """Gives the cached regions of a split, None where images are read."""
+        if not self.config.cache_features:
+            return None
+        augmentation = Augmentation(
+            model.rotation_degrees, model.flip, model.erasing_rate
+        )
+        augments = split == "train" and bool(augmentation.steps)
+        signature = {
+            "encoder": _fingerprint(model.image_encoder),
+            "image_size": model.image_size,
+        }
+        if augments:
+            signature["augmentation"] = [
+                model.rotation_degrees,
+                model.flip,
+                model.erasing_rate,
+            ]
+            signature["seed"] = self.config.seed
+        return features.cached_features(
+            self.folder,
+            split,
+            _extractor(model, augmentation if augments else None, self.config.seed),
+            signature=signature,
+            image_size=model.image_size,
+            shape=model.image_encoder.output_shape[1:],
+            num_views=(self.config.views or DEFAULT_VIEWS) if augments else 1,
+        )
+
+
+def compile_captioner(model: keras.Model, config: FitConfig, steps_per_epoch: int):
+    """Does the work of `CaptioningTask.compile_model`, for any completed config."""
+    schedule = WarmUpCosine(
+        config.learning_rate, config.warmup_steps, config.epochs * steps_per_epoch
+    )
+    model.compile(
+        OnePassAdamW(
+            schedule,
+            weight_decay=config.weight_decay,
+            global_clipnorm=config.clip_norm,
+        ),
+        # Padding and the mean over words are in the weights of `weigh_words`.
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[TokenAccuracy()],
+        # Batches differ in length: XLA would compile again for each.
+        jit_compile=False,
+    )
+
+
+def _fingerprint(encoder) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for weight in encoder.get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()
+
+
+def _extractor(model, augmentation, seed):
+    """Makes the function that `cached_features` wants; None does not augment."""
+    size = model.image_size
+    encoder = model.image_encoder
+    # Half precision is for training: the cache serves other runs too.
+    pictures = tf.TensorSpec((None, size, size, 3), tf.uint8)
+
+    @tf.function(input_signature=[pictures])
+    def run(images):
+        images = tf.cast(images, tf.float32)
+        if augmentation:
+            images = augmentation(images, training=True)
+        return encoder(images, training=False)
+
+    def extract(images, seeds):
+        if augmentation:
+            for number, step in enumerate(augmentation.steps):
+                state = (zlib.crc32(repr((seed, number, *seeds)).encode()), 0)
+                step.generator.state.assign(state)
+        return run(images).numpy()
+
+    return extract

@@ -16,7 +16,7 @@ _REGRESSOR = {
     "batch_size": 64,
     "learning_rate": 1e-3,
     "flip": False,
-    "loss": "cosine",
+    "loss": "cosine_mse",
 }
 # More pairs in a batch, more to tell apart.
 _INTERROGATOR = {"epochs": 8, "batch_size": 128, "learning_rate": 2e-3, "flip": True}
@@ -42,6 +42,8 @@ RECIPES = {
 _OWNERS = {
     "vocab_size": (Captioner, CLIPInterrogator),
     "max_words": (Captioner, CLIPInterrogator),
+    "cache_features": (Captioner,),
+    "views": (Captioner,),
     "backbone": (EmbeddingRegressor, CLIPInterrogator),
     "image_size": (EmbeddingRegressor,),
     "loss": (EmbeddingRegressor,),
