@@ -223,7 +223,7 @@ def test_fit_prints_metrics_and_examples(tiny_run, tiny_shards, capsys, monkeypa
 @pytest.mark.parametrize(
     "main, argv, message",
     [
-        (fit.main, ["--preset", "gpt"], "preset must be one of lstm_base"),
+        (fit.main, ["--preset", "gpt"], "preset must be one of clip_interrogator_base"),
         (fit.main, ["--batch-size", "-1"], "batch_size must be positive"),
         (fit.main, ["--data", "absent"], "data must be `toy` or a folder"),
         (evaluate.main, ["--run-dir", "absent"], "run_dir must hold a run"),

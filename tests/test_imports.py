@@ -15,13 +15,21 @@ FLOORS = [
     {"interrogation"},
     {"interrogation_files"},
     {"evaluation", "reporting", "members", "image_embeddings"},
-    {"submission", "embedding_evaluation", "ensemble_fit", "run_writers"},
-    {"fit", "evaluate", "predict", "export", "report", "submit", "interrogate"},
+    {"submission", "model_card", "embedding_evaluation", "ensemble_fit", "run_writers"},
+    {"fit", "evaluate", "predict", "export", "report", "submit", "interrogate"}
+    | {"demo"},
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # What needs tensorflow itself; the rest is written with keras and keras.ops.
 MAY_USE_TENSORFLOW = {"config", "text", "images", "data", "training", "serving"}
-MAY_USE_TENSORFLOW |= {"evaluation", "prediction", "attention_strip", "members", "saved_model"}
+MAY_USE_TENSORFLOW |= {
+    "evaluation",
+    "prediction",
+    "attention_strip",
+    "members",
+    "saved_model",
+    "demo",
+}
 MAY_USE_TENSORFLOW |= {"bank", "image_embeddings", "interrogation_files", "rerank"}
 
 

@@ -278,9 +278,9 @@ def clip_run(tmp_path_factory):
     config.write_json(run_dir / "config.json", dataclasses.asdict(FitConfig()))
     model.save(run_dir / run_folder.BEST_MODEL)
     clip_tokens.CLIPTokens(tokenizer, model.max_tokens, words_only=True).save(
-        run_dir / interrogation_files.TOKENIZER
+        run_dir / run_folder.TOKENIZER
     )
-    phrases.write_tables(TABLES, run_dir / interrogation_files.PHRASES)
+    phrases.write_tables(TABLES, run_dir / run_folder.PHRASES)
     rng = np.random.default_rng(0)
     for name in ("one.jpg", "two.jpg"):
         picture = rng.integers(0, 256, (40, 50, 3), np.uint8)

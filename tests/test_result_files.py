@@ -107,7 +107,7 @@ def test_paths_come_from_standard_input_too(tmp_path, monkeypatch):
 
 
 def test_failures_are_said_at_the_end(capsys):
-    result_files.report_failures([FIRST] + [FAILED] * 12)
+    result_files.report_failures([FAILED] * 12, 13)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "predict: 12 files failed"
     assert lines[1:] == ["  c.png: not an image"] * 10

@@ -90,7 +90,7 @@ def main(argv=None) -> int:
             # Last: a row says that all of the image is done.
             for table in tables:
                 table.add(result)
-    result_files.report_failures(failures)
+    result_files.report_failures(failures, len(left))
     if failures and len(failures) == len(left):
         return config.WRONG_USE
     return config.SOME_FAILED if failures else config.DONE

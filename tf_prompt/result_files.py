@@ -220,10 +220,9 @@ def without_done(
     return [path for path in paths if os.fspath(path) not in done]
 
 
-def report_failures(results: Sequence[dict]) -> None:
-    """Says at the end which files failed, ten at most, on stderr."""
-    failed = [result for result in results if "error" in result]
-    if not failed:
+def report_failures(failed: Sequence[dict], num_files: int) -> None:
+    """Says at the end which of several files failed, ten at most, on stderr."""
+    if not failed or num_files == 1:
         return
     print(f"predict: {len(failed)} files failed", file=sys.stderr)
     for result in failed[:10]:

@@ -120,6 +120,7 @@ def test_order_depends_on_seed_and_epoch_alone(shards, embedder):
     assert not np.array_equal(orders[0], orders[1])
 
 
+@pytest.mark.slow
 def test_one_image_of_each_prompt_an_epoch(shards, embedder):
     paths = targets.target_shards(shards, "train", embedder=embedder)
     numbers = embedding_dataset.number_prompts(shards)

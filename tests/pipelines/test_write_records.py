@@ -54,6 +54,7 @@ def test_output_is_counted_printed_and_readable(source_2m, tmp_path, capsys):
             assert examples[0]["image"].shape == (16, 16, 3)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes(source_2m, tmp_path, capsys):
     assert run(source_2m, tmp_path / "one") == 0
     printed = capsys.readouterr().out

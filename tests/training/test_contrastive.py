@@ -176,6 +176,7 @@ def train(tiny_shards, vocabulary, tokens, devices, epochs):
     return history.history
 
 
+@pytest.mark.slow
 def test_a_clip_learns(tiny_shards, vocabulary, tokens):
     """12 prompts of colours and places, by heart."""
     history = train(tiny_shards, vocabulary, tokens, ["CPU:0"], epochs=6)
@@ -184,6 +185,7 @@ def test_a_clip_learns(tiny_shards, vocabulary, tokens):
     assert history["val_loss"][-1] < history["val_loss"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_clip_learns_under_a_strategy(tiny_shards, vocabulary, tokens):
     """Each of two devices compares within its half of the batch."""

@@ -31,6 +31,7 @@ def shards(tiny_shards, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_cached_regions_train_like_images(frozen, shards, tmp_path):
     plain = train(config_for(shards, flip=False), tmp_path / "plain")
     config = config_for(shards, flip=False, cache_features=True)

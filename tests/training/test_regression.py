@@ -118,7 +118,8 @@ def test_every_preset_has_a_recipe():
     assert set(recipes.RECIPES) == set(presets.names())
     for name in presets.names():
         config = recipes.complete(FitConfig(preset=name))
-        assert config.epochs and config.learning_rate and config.flip is not None
+        assert config.epochs is not None and config.batch_size
+        assert config.learning_rate and config.flip is not None
 
 
 @pytest.mark.slow

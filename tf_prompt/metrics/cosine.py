@@ -100,7 +100,8 @@ def embed(
         trimmed = {name: np.asarray(x)[:, :longest] for name, x in inputs.items()}
         vectors = np.asarray(embedder.network.predict_on_batch(trimmed), np.float32)
         known.update(zip(batch, vectors, strict=True))
-    return np.stack([known[text] for text in texts])
+    vectors = [known[text] for text in texts]
+    return np.array(vectors, np.float32).reshape(-1, EMBEDDING_DIM)
 
 
 def score_pairs(

@@ -1,0 +1,204 @@
+"""What each kind of model says of a picture."""
+
+import io
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+from tests import conftest
+from tf_prompt import serving, text
+from tf_prompt.bank import PromptBank
+from tf_prompt.config import DecodingConfig
+from tf_prompt.demo import describing, examples, writers
+from tf_prompt.demo.__main__ import DemoConfig, main
+from tf_prompt.members import Prediction
+from tf_prompt.training import run_folder
+
+# Rows of unit length: cosines with the first axis are 1, 0.6 and 0.
+PROMPTS = ["Alpha, one", "beta two", "gamma three"]
+ROWS = np.zeros((3, 384), np.float32)
+ROWS[[0, 1, 1, 2], [0, 0, 1, 1]] = 1, 0.6, 0.8, 1
+
+
+class AxisMember:
+    """Predicts the first axis for every picture."""
+
+    name, image_size = "axis", 16
+
+    def embed(self, images):
+        return np.tile(ROWS[:1], (len(images), 1))
+
+
+class WritingMember(AxisMember):
+    def write(self, images):
+        count = len(images)
+        return Prediction(self.embed(images), ["etching"] * count, np.full(count, 0.25))
+
+
+@pytest.fixture(scope="module")
+def captioner(tiny_run):
+    _, vocabulary, model = run_folder.load_run(tiny_run)
+    return model, vocabulary
+
+
+@pytest.fixture(scope="module")
+def beams(captioner):
+    """One for all tests: most of the time goes into building its graph."""
+    return writers.CaptionerWriter("tiny", *captioner, 4)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return [
+        conftest.draw_record("red", "left", 0),
+        conftest.draw_record("bright white", "top", 0),
+    ]
+
+
+def near(count=2):
+    return writers.Neighbours(PromptBank(PROMPTS, ROWS), None, count, "prompts")
+
+
+def test_one_beam_is_what_predict_writes(captioner, pictures):
+    data = [picture.image for picture in pictures]
+    expected = serving.PromptWriter(*captioner).serve(tf.constant(data))
+    found = writers.CaptionerWriter("tiny", *captioner, 1).write(data)
+    prompts = [prompt.decode() for prompt in expected["prompt"].numpy()]
+    assert [row[0][0] for row in found] == prompts
+    assert prompts[0] == " ".join(text.split_words(pictures[0].prompt))
+    np.testing.assert_allclose(
+        [row[0][1] for row in found], expected["score"], atol=1e-5
+    )
+
+
+def test_beams_come_best_first_and_once(captioner, beams, pictures):
+    data = [picture.image for picture in pictures]
+    options = DecodingConfig(num_beams=4)
+    best = serving.PromptWriter(*captioner, options).serve(tf.constant(data))
+    found = beams.write(data)
+    for row, prompt in zip(found, best["prompt"].numpy(), strict=True):
+        prompts, scores = zip(*row, strict=True)
+        assert prompts[0] == prompt.decode()
+        assert 1 < len(set(prompts)) == len(prompts) <= 4
+        assert list(scores) == sorted(scores, reverse=True)
+
+
+def test_a_captioner_shows_a_view_a_word(beams, pictures):
+    written = beams.describe(pictures[0].image)
+    assert [word for word, _ in written.words] == written.prompts[0][0].split()
+    for _, view in written.words:
+        assert PIL.Image.open(io.BytesIO(view)).format == "WEBP"
+    assert written.neighbours == []
+
+
+def test_an_embedding_becomes_the_nearest_prompts(pictures):
+    writer = writers.EmbeddingWriter("axis", AxisMember(), near())
+    written = writer.describe(pictures[0].image)
+    prompts, cosines = zip(*written.prompts, strict=True)
+    assert prompts == (" ".join(text.split_words("Alpha, one")), "beta two")
+    np.testing.assert_allclose(cosines, [1, 0.6], atol=1e-6)
+    assert written.score_name == "cosine" and not written.neighbours
+    assert [row[0][0] for row in writer.write([p.image for p in pictures])] == [
+        prompts[0]
+    ] * 2
+
+
+def test_a_model_that_writes_keeps_its_prompt(pictures):
+    writer = writers.EmbeddingWriter("writes", WritingMember(), near())
+    written = writer.describe(pictures[0].image)
+    assert written.prompts == [("etching", 0.25)]
+    assert [prompt for prompt, _ in written.neighbours] == PROMPTS[:2]
+
+
+def test_a_small_bank_is_shown_whole():
+    assert len(near(9).of_embeddings(ROWS[:1])[0]) == 3
+
+
+def test_an_export_shows_its_one_prompt(pictures):
+    def saved(image_bytes):
+        return {"prompt": [b"a car"] * len(image_bytes), "score": np.array([-0.5])}
+
+    writer = writers.SavedModelWriter("toy, version 1", saved)
+    assert writer.describe(pictures[0].image).prompts == [("a car", -0.5)]
+
+
+def test_a_captioner_needs_no_embedder(tiny_run, monkeypatch, capsys):
+    def refuse():
+        raise ValueError("no embedder")
+
+    made = []
+
+    def make(name, model, vocabulary, num_prompts, neighbours):
+        made.append((num_prompts, neighbours))
+        return writers.SavedModelWriter(name, None)
+
+    monkeypatch.setattr(describing.cosine, "load_embedder", refuse)
+    monkeypatch.setattr(describing.bank, "training_bank", lambda folder: None)
+    monkeypatch.setattr(describing.writers, "CaptionerWriter", make)
+    options = DemoConfig(run_dir=(str(tiny_run),), num_prompts=2)
+    describer = describing.load_describer(options)
+    assert describer.names == [run_folder.read_config(tiny_run).preset]
+    assert made == [(2, None)]
+    assert "no nearest training prompts: no embedder" in capsys.readouterr().err
+    assert not describer.has_interrogator
+
+
+def test_a_bank_that_was_asked_for_is_not_left_out(tiny_run, tmp_path):
+    options = DemoConfig(run_dir=(str(tiny_run),), bank=str(tmp_path / "none.txt"))
+    with pytest.raises(FileNotFoundError, match="the bank must be a text file"):
+        describing.load_describer(options)
+
+
+def test_equal_presets_are_told_apart_by_folder(tiny_run, tmp_path):
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "config.json").write_bytes(
+        (tiny_run / "config.json").read_bytes()
+    )
+    preset = run_folder.read_config(tiny_run).preset
+    assert describing.name_runs([str(tiny_run)]) == [preset]
+    assert describing.name_runs([str(tiny_run), str(tmp_path / "second")]) == [
+        f"{preset} ({tiny_run.name})",
+        f"{preset} (second)",
+    ]
+    assert describing.name_runs([str(tiny_run)] * 2) == [
+        f"{preset} (1)",
+        f"{preset} (2)",
+    ]
+
+
+def test_other_data_gives_no_examples(tiny_run, tmp_path):
+    assert examples.write_examples([str(tiny_run)], tmp_path) == []
+
+
+def test_examples_are_of_different_prompts(
+    tiny_run, tiny_shards, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(examples.dataset, "find_data", lambda data: tiny_shards)
+    (tmp_path / "config.json").write_text('{"data": "toy"}')
+    paths = examples.write_examples([str(tmp_path)], tmp_path)
+    assert len(paths) == examples.COUNT
+    assert len({path.read_bytes() for path in paths}) == examples.COUNT
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ([], "one of --run-dir and --saved-model"),
+        (["--run-dir", "a", "--saved-model", "b"], "one of --run-dir and"),
+        (["--run-dir", "a", "b", "c"], "run_dir must be one folder or two"),
+        (["--run-dir", "a", "--port", "70000"], "port must be at most 65535"),
+        (["--run-dir", "a", "--max-upload-mb", "0"], "max_upload_mb must be positive"),
+    ],
+)
+def test_wrong_use_is_one_line(flags, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(flags)
+    assert message in capsys.readouterr().err
+
+
+def test_gradio_is_asked_for_before_models_load(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["--run-dir", "nowhere"]) == 2
+    assert 'pip install "tf_prompt[demo]"' in capsys.readouterr().err

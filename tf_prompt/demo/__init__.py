@@ -1,0 +1,1 @@
+"""The web page: prompts of a picture, and what they rest on."""

@@ -1,0 +1,48 @@
+"""Checks what visitors send: nothing but pictures of reasonable size is decoded."""
+
+import io
+
+import PIL.Image
+import tensorflow as tf
+
+from tf_prompt import images
+
+# 50 megapixels are 150 MB once decoded; a small file can claim far more.
+MAX_PIXELS = 50_000_000
+_CHECK_SIZE = 32
+_HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"avif")
+
+
+def check_picture(data: bytes, name: str) -> None:
+    """Refuses what is not a picture that the models can read.
+
+    Args:
+        data: content of the file.
+        name: the file's name, for the message.
+
+    Raises:
+        ValueError: with a message for the visitor.
+    """
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+        raise ValueError(f"{name} is a HEIC or AVIF picture. Save it as JPEG or PNG.")
+    try:
+        # Reads the header alone.
+        with PIL.Image.open(io.BytesIO(data)) as picture:
+            width, height = picture.size
+    except PIL.Image.DecompressionBombError:
+        width = height = MAX_PIXELS
+    except (OSError, ValueError, SyntaxError):
+        raise ValueError(_refusal(name)) from None
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"{name} is too large: at most {MAX_PIXELS // 1_000_000} megapixels."
+        )
+    try:
+        images.decode_image(data, _CHECK_SIZE)
+    except tf.errors.InvalidArgumentError:
+        raise ValueError(_refusal(name)) from None
+
+
+def _refusal(name):
+    endings = ", ".join(suffix.removeprefix(".") for suffix in images.SUFFIXES)
+    return f"{name} is not a picture that can be read ({endings})."
