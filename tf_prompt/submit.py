@@ -20,7 +20,7 @@ class SubmitConfig:
         action="extend",
     )
     images: str = option(dataclasses.MISSING, "folder of images")
-    output: str = option(dataclasses.MISSING, "CSV file to write")
+    output: str = option("submission.csv", "CSV file to write")
     weights: tuple[float, ...] = option(
         (), "of the runs, in their order; equal if not given"
     )
