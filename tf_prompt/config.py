@@ -136,7 +136,9 @@ def command(main: Callable) -> Callable:
                 raise
             name = main.__module__.rpartition(".")[2]
             if name == "__main__":
-                name = pathlib.Path(sys.argv[0]).stem
+                path = pathlib.Path(sys.argv[0])
+                # A package run with -m, such as the demo, is named by its folder.
+                name = path.parent.name if path.stem == "__main__" else path.stem
             print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
             return WRONG_USE
         except KeyboardInterrupt:
