@@ -17,7 +17,7 @@ threads.pin()
 import tensorflow as tf  # noqa: E402
 
 from tf_prompt import images, prediction  # noqa: E402
-from tf_prompt.config import DecodingConfig  # noqa: E402
+from tf_prompt.decoding_config import DecodingConfig  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
 from tf_prompt.text import SPECIAL_TOKENS  # noqa: E402
 

@@ -15,9 +15,9 @@ from tf_prompt.config import (
     command,
     import_tensorflow,
     parse_args,
-    read_json,
     take_options,
 )
+from tf_prompt.whole_files import read_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

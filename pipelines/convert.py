@@ -22,10 +22,10 @@ from pipelines.options import Conversion
 from pipelines.sources import Part
 from pipelines.tally import Tally
 from tf_prompt import images
-from tf_prompt.config import write_json
 from tf_prompt.data.records import Record, ShardWriter, shard_path
 from tf_prompt.data.split import SPLITS, split_of
 from tf_prompt.text import MAX_WORDS, split_words
+from tf_prompt.whole_files import write_json
 
 # RuntimeError is how zipfile speaks of a password or an unknown compression.
 _READ_ERRORS = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)

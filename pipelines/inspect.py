@@ -12,8 +12,8 @@ from tf_prompt.config import (
     option,
     parse_args,
     require_positive,
-    write_json,
 )
+from tf_prompt.whole_files import write_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tf_prompt import config
+from tf_prompt import config, whole_files
 from tf_prompt.config import FitConfig, option, parse_args
 
 
@@ -92,10 +92,10 @@ def test_help_does_not_wait_for_tensorflow(verb):
 
 def test_write_json_leaves_the_old_file_when_it_fails(tmp_path):
     path = tmp_path / "a.json"
-    config.write_json(path, {"a": 1})
+    whole_files.write_json(path, {"a": 1})
     with pytest.raises(TypeError):
-        config.write_json(path, {"a": object()})
-    assert config.read_json(path) == {"a": 1}
+        whole_files.write_json(path, {"a": object()})
+    assert whole_files.read_json(path) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
@@ -104,4 +104,4 @@ def test_read_json_names_a_damaged_file(tmp_path):
     with pytest.raises(
         ValueError, match="a JSON file must be whole. Received: .*a.json"
     ):
-        config.read_json(tmp_path / "a.json")
+        whole_files.read_json(tmp_path / "a.json")

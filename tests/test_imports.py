@@ -5,7 +5,8 @@ import pathlib
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
-    {"config", "__init__"},
+    {"config", "whole_files", "__init__"},
+    {"decoding_config"},
     {"text", "images", "layers", "decoding", "rules", "metrics", "keywords"},
     {"phrases", "clip_tokens", "prompt_chain"},
     {"data", "models", "baselines", "gallery", "neighbours", "ensembling"},

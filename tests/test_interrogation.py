@@ -13,6 +13,7 @@ from tf_prompt import (
     interrogation_files,
     phrase_embeddings,
     phrases,
+    whole_files,
 )
 from tf_prompt.config import FitConfig
 from tf_prompt.interrogation import Interrogator, Options
@@ -275,7 +276,7 @@ def clip_run(tmp_path_factory):
         "tiny", vocab_size=tokenizer.vocabulary_size(), image_size=32
     )
     run_dir.mkdir()
-    config.write_json(run_dir / "config.json", dataclasses.asdict(FitConfig()))
+    whole_files.write_json(run_dir / "config.json", dataclasses.asdict(FitConfig()))
     model.save(run_dir / run_folder.BEST_MODEL)
     clip_tokens.CLIPTokens(tokenizer, model.max_tokens, words_only=True).save(
         run_dir / run_folder.TOKENIZER

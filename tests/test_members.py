@@ -7,11 +7,13 @@ import pytest
 
 from tests.conftest import draw_record
 from tf_prompt import embedding_evaluation, ensemble_fit, members, run_writers
-from tf_prompt.config import DecodingConfig, FitConfig, read_json
+from tf_prompt.config import FitConfig
+from tf_prompt.decoding_config import DecodingConfig
 from tf_prompt.metrics import cosine
 from tf_prompt.prediction_log import read_predictions
 from tf_prompt.training import loop, run_folder
 from tf_prompt.training.strategy import build_strategy
+from tf_prompt.whole_files import read_json
 
 # Together they train two models and embed every split: over a minute.
 pytestmark = [

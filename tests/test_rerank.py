@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tf_prompt import rerank
-from tf_prompt.config import DecodingConfig
+from tf_prompt.decoding_config import DecodingConfig
 
 
 def at(*degrees):

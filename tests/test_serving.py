@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tf_prompt import serving
-from tf_prompt.config import DecodingConfig
+from tf_prompt.decoding_config import DecodingConfig
 from tf_prompt.models import presets
 from tf_prompt.text import SPECIAL_TOKENS
 

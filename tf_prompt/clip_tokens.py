@@ -9,7 +9,7 @@ import numpy as np
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
-from tf_prompt import config, text
+from tf_prompt import text, whole_files
 
 VOCABULARY, MERGES, SETTINGS = "vocabulary.json", "merges.txt", "settings.json"
 # transformers' names of the first.
@@ -156,10 +156,10 @@ class CLIPTokens:
         content = {"max_tokens": self.max_tokens, "words_only": self.words_only}
         vocabulary = dict(self.tokenizer.vocabulary)
         merges = "".join(f"{merge}\n" for merge in self.tokenizer.merges)
-        config.write_json(folder / VOCABULARY, vocabulary)
-        config.write_whole(folder / MERGES, merges.encode())
+        whole_files.write_json(folder / VOCABULARY, vocabulary)
+        whole_files.write_whole(folder / MERGES, merges.encode())
         # Last: with it the folder is whole.
-        config.write_json(folder / SETTINGS, content)
+        whole_files.write_json(folder / SETTINGS, content)
 
 
 def load_tokens(folder: str | pathlib.Path) -> CLIPTokens:
@@ -174,7 +174,7 @@ def load_tokens(folder: str | pathlib.Path) -> CLIPTokens:
         raise FileNotFoundError(
             f"a tokenizer's folder must hold {SETTINGS}. Received: {folder}"
         )
-    settings = config.read_json(folder / SETTINGS)
+    settings = whole_files.read_json(folder / SETTINGS)
     return CLIPTokens(load_tokenizer(folder), **settings)
 
 
@@ -191,7 +191,7 @@ def load_tokenizer(source: str | pathlib.Path) -> keras_hub.models.CLIPTokenizer
     folder = pathlib.Path(source)
     names = [name for name in _VOCABULARIES if (folder / name).is_file()]
     if names and (folder / MERGES).is_file():
-        vocabulary = config.read_json(folder / names[0])
+        vocabulary = whole_files.read_json(folder / names[0])
         merges = (folder / MERGES).read_text(encoding="utf-8").split("\n")
         merges = [m for m in merges if m.strip() and not m.startswith("#version:")]
         return keras_hub.models.CLIPTokenizer(vocabulary, merges)

@@ -9,7 +9,6 @@ import tqdm
 
 from tf_prompt import baselines, evaluation, text
 from tf_prompt.bank import PromptBank
-from tf_prompt.config import write_json
 from tf_prompt.data import dataset
 from tf_prompt.data.embedding_dataset import Examples
 from tf_prompt.members import Member, features_of, load_member, predict_encoded
@@ -17,6 +16,7 @@ from tf_prompt.metrics import cosine, health
 from tf_prompt.metrics.score import score, summarise
 from tf_prompt.prediction_log import COLUMNS, PredictionLog, read_predictions
 from tf_prompt.training import run_folder
+from tf_prompt.whole_files import write_json
 
 _GALLERY_SIZE = 224
 

@@ -5,11 +5,12 @@ import pathlib
 import numpy as np
 
 from tf_prompt import ensembling, members
-from tf_prompt.config import FitConfig, settings, write_json
+from tf_prompt.config import FitConfig, settings
 from tf_prompt.data import dataset
 from tf_prompt.data.embedding_dataset import Examples
 from tf_prompt.models import presets
 from tf_prompt.training import recipes, run_folder
+from tf_prompt.whole_files import write_json
 
 COMPARISON = "comparison.json"
 

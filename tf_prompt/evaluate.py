@@ -4,12 +4,12 @@ import dataclasses
 import json
 import sys
 
-from tf_prompt import config
+from tf_prompt import config, decoding_config
 from tf_prompt.config import option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(config.DecodingConfig):
+class EvaluateConfig(decoding_config.DecodingConfig):
     """Measures a run on a split; writes metrics, predictions and a gallery."""
 
     run_dir: str = option(dataclasses.MISSING, "folder of a run of tf_prompt.fit")
@@ -78,7 +78,7 @@ def measure(options: EvaluateConfig, java_meteor=None) -> tuple[dict, list[dict]
     from tf_prompt.models import presets
     from tf_prompt.training import run_folder
 
-    decoding = config.take_options(config.DecodingConfig, options)
+    decoding = config.take_options(decoding_config.DecodingConfig, options)
     arguments = {
         "split": options.split,
         "data": options.data,
@@ -92,7 +92,7 @@ def measure(options: EvaluateConfig, java_meteor=None) -> tuple[dict, list[dict]
         return evaluation.evaluate_run(
             options.run_dir, **arguments, decoding=decoding, java_meteor=java_meteor
         )
-    if decoding != config.DecodingConfig() or java_meteor:
+    if decoding != decoding_config.DecodingConfig() or java_meteor:
         raise ValueError(
             f"ways of decoding and --meteor java go with captioners. Received: {preset}"
         )

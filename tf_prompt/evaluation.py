@@ -12,8 +12,8 @@ import tqdm
 
 from tf_prompt import baselines, gallery, gallery_attention
 from tf_prompt.attention_strip import WordAttention
-from tf_prompt.config import DecodingConfig, write_json
 from tf_prompt.data import dataset
+from tf_prompt.decoding_config import DecodingConfig
 from tf_prompt.images import encode_jpeg
 from tf_prompt.metrics import bertscore, cosine, health, meteor_java
 from tf_prompt.metrics.score import score
@@ -21,6 +21,7 @@ from tf_prompt.prediction_log import PredictionLog, read_predictions
 from tf_prompt.rerank import RerankingWriter
 from tf_prompt.serving import PromptWriter
 from tf_prompt.training import run_folder
+from tf_prompt.whole_files import write_json
 
 # 9 MB as one page; it loads in half a second.
 MAX_PICTURES = 500

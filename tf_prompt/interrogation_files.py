@@ -9,7 +9,8 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt import clip_tokens, images, phrases, prediction
-from tf_prompt.config import DecodingConfig, take_options
+from tf_prompt.config import take_options
+from tf_prompt.decoding_config import DecodingConfig
 from tf_prompt.interrogation import Interrogated, Interrogator, Options
 from tf_prompt.metrics import cosine
 from tf_prompt.models.interrogator import CLIPInterrogator

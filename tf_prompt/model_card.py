@@ -6,7 +6,7 @@ import pathlib
 import string
 from collections.abc import Iterable
 
-from tf_prompt import config, text
+from tf_prompt import config, text, whole_files
 from tf_prompt.models import presets
 from tf_prompt.reporting import document, runs, scores, sections
 from tf_prompt.reporting.data_card import ABSENT, describe_data
@@ -100,7 +100,7 @@ def write_model_card(run_dir: str | pathlib.Path, path: str | pathlib.Path) -> N
         )
     runs.check_runs([run_dir], path)
     run = runs.read_run(run_dir, run_dir.resolve().name)
-    config.write_whole(path, render_model_card(run).encode())
+    whole_files.write_whole(path, render_model_card(run).encode())
 
 
 def render_model_card(run: runs.Run) -> str:

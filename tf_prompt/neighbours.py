@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tf_prompt.config import read_json, write_json
+from tf_prompt.whole_files import read_json, write_json
 
 SEARCHES = ("auto", "exact", "faiss")
 # At so many rows of 256 numbers, on two cores: an index takes 12 s to build, then

@@ -5,7 +5,7 @@ import pathlib
 import re
 from collections.abc import Iterable, Mapping
 
-from tf_prompt import config
+from tf_prompt import whole_files
 from tf_prompt.keywords import FUNCTION_WORDS, MEDIA, find_mentions, index_keywords
 
 TABLES = ("media", "artists", "movements", "subjects", "settings", "flavours")
@@ -188,4 +188,4 @@ def write_tables(
     folder.mkdir(parents=True, exist_ok=True)
     for table, phrases in tables.items():
         lines = "".join(f"{phrase}\n" for phrase in phrases)
-        config.write_whole(folder / f"{table}.txt", lines.encode())
+        whole_files.write_whole(folder / f"{table}.txt", lines.encode())

@@ -4,12 +4,12 @@ import contextlib
 import dataclasses
 import sys
 
-from tf_prompt import config
+from tf_prompt import config, decoding_config
 from tf_prompt.config import option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictConfig(config.DecodingConfig):
+class PredictConfig(decoding_config.DecodingConfig):
     """Writes the prompts of image files and of the images in folders."""
 
     paths: tuple[str, ...] = option(
@@ -66,7 +66,7 @@ def main(argv=None) -> int:
     paths = result_files.find_paths(options.paths, options.recursive)
     if options.skip_existing:
         paths = [p for p in paths if not result_files.sidecar_of(p).exists()]
-    decoding = config.take_options(config.DecodingConfig, options)
+    decoding = config.take_options(decoding_config.DecodingConfig, options)
     if options.saved_model is not None:
         strips = None
         writer = prediction.load_saved_model(options.saved_model, decoding)

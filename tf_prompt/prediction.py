@@ -10,7 +10,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt import images, saved_model
-from tf_prompt.config import DecodingConfig
+from tf_prompt.decoding_config import DecodingConfig
 
 # A writer decides the size; this one only tells whether a file is an image.
 _CHECK_SIZE = 32

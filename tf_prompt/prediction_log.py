@@ -7,7 +7,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
-from tf_prompt.config import write_json
+from tf_prompt.whole_files import write_json
 
 COLUMNS = (
     "image_id",

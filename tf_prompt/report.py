@@ -5,7 +5,7 @@ import os
 import pathlib
 import sys
 
-from tf_prompt import config
+from tf_prompt import config, whole_files
 from tf_prompt.config import option
 
 CURVES = "curves.png"
@@ -64,13 +64,15 @@ def write_report(runs, output: pathlib.Path) -> str:
     count = f"{len(runs)} runs side by side" if len(runs) > 1 else "One run"
     title = f"tf_prompt: {count}"
     if light:
-        config.write_whole(output / CURVES, light)
+        whole_files.write_whole(output / CURVES, light)
     else:
         # That of a report before this one would show other runs.
         (output / CURVES).unlink(missing_ok=True)
     markdown = document.to_markdown(title, parts)
-    config.write_whole(output / "report.md", markdown.encode())
-    config.write_whole(output / "report.html", page.render_page(title, parts).encode())
+    whole_files.write_whole(output / "report.md", markdown.encode())
+    whole_files.write_whole(
+        output / "report.html", page.render_page(title, parts).encode()
+    )
     return document.block_to_markdown(parts[0].blocks[0])
 
 

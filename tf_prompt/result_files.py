@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from tf_prompt import images
-from tf_prompt.config import write_json, write_whole
+from tf_prompt.whole_files import write_json, write_whole
 
 COLUMNS = ("path", "prompt", "score", "error")
 # `ImageDescription` of EXIF 2.3, and the keyword of PNG 1.2's own list.

@@ -8,8 +8,8 @@ import keras
 from tf_prompt import prediction, text
 from tf_prompt.attention_strip import AttentionStrips
 from tf_prompt.bank import PromptBank, build_bank, read_prompts, training_bank
-from tf_prompt.config import DecodingConfig
 from tf_prompt.data import dataset
+from tf_prompt.decoding_config import DecodingConfig
 from tf_prompt.members import Member, load_member, predict_encoded
 from tf_prompt.metrics import cosine
 from tf_prompt.models import presets

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_prompt import decoding, images
-from tf_prompt.config import DecodingConfig
+from tf_prompt.decoding_config import DecodingConfig
 from tf_prompt.rules import Rules
 from tf_prompt.saved_model import SIGNATURE, SavedPromptWriter
 from tf_prompt.text import END_ID, PAD_ID, SPECIAL_TOKENS, START_ID, UNK_ID

@@ -5,7 +5,7 @@ import fcntl
 import json
 import pathlib
 
-from tf_prompt.config import read_json, write_json
+from tf_prompt.whole_files import read_json, write_json
 
 
 @dataclasses.dataclass(frozen=True)

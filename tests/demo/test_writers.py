@@ -10,7 +10,7 @@ import tensorflow as tf
 from tests import conftest
 from tf_prompt import serving, text
 from tf_prompt.bank import PromptBank
-from tf_prompt.config import DecodingConfig
+from tf_prompt.decoding_config import DecodingConfig
 from tf_prompt.demo import describing, examples, writers
 from tf_prompt.demo.__main__ import DemoConfig, main
 from tf_prompt.members import Prediction

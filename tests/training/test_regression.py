@@ -4,12 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from tf_prompt.config import FitConfig, read_json
+from tf_prompt.config import FitConfig
 from tf_prompt.data import embedding_dataset, targets
 from tf_prompt.metrics import cosine
 from tf_prompt.models import presets
 from tf_prompt.training import loop, recipes, run_folder
 from tf_prompt.training.strategy import build_strategy
+from tf_prompt.whole_files import read_json
 
 pytestmark = pytest.mark.skipif(
     cosine.minilm_folder() is None,

@@ -13,8 +13,8 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt import images
-from tf_prompt.config import read_json, write_json
 from tf_prompt.data import records
+from tf_prompt.whole_files import read_json, write_json
 
 INDEX = "features.json"
 _BATCH = 32

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tf_prompt.config import read_json, write_json
 from tf_prompt.data import records
 from tf_prompt.metrics import cosine
+from tf_prompt.whole_files import read_json, write_json
 
 # What is embedded: the prompt as its user wrote it, as the competition does, or
 # the normalised words that a captioner learns.

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tqdm
 
-from tf_prompt import config, images, text
+from tf_prompt import images, text, whole_files
 from tf_prompt.data import records, split, toy_grammar, toy_workers
 
 # Part of the cache folder's name: raise it with every change of what is drawn or
@@ -89,7 +89,7 @@ def write_toy(
             for name, count in _write_part(folder, part, own, bar).items():
                 examples[name] += count
     stats = {"examples": examples, **_settings(num_prompts, image_size, seed)}
-    config.write_json(folder / "stats.json", stats)
+    whole_files.write_json(folder / "stats.json", stats)
     return examples
 
 

@@ -4,8 +4,8 @@ import hashlib
 import pathlib
 
 from tf_prompt import text
-from tf_prompt.config import read_json
 from tf_prompt.data import split, toy, toy_grammar
+from tf_prompt.whole_files import read_json
 
 ABSENT = "not measured"
 

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from tf_prompt import evaluation
-from tf_prompt.config import read_json
 from tf_prompt.training import curves, run_folder
+from tf_prompt.whole_files import read_json
 
 _PREDICTION_COLUMNS = ("image_id", "reference", "prediction")
 

@@ -11,8 +11,9 @@ import tensorflow as tf
 import tf_prompt
 import tf_prompt.models.presets  # noqa: F401  registers the classes that Keras loads
 from tf_prompt import text
-from tf_prompt.config import FitConfig, read_json, write_json
+from tf_prompt.config import FitConfig
 from tf_prompt.models.captioner import Captioner
+from tf_prompt.whole_files import read_json, write_json
 
 CONFIG, VOCABULARY, BEST_MODEL = "config.json", "vocabulary.txt", "best.keras"
 HISTORY, CURVES, CHECKPOINTS = "history.csv", "curves.png", "checkpoints"
