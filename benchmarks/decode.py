@@ -94,8 +94,8 @@ def begin_prompts(captioner, regions):
     """Arguments of a search; what `encode` does after its encoder's last block."""
     memory = tuple(b.project_regions(regions) for b in captioner.decoder_blocks)
     batch = tf.shape(regions)[0]
-    shape = (batch, 2, NUM_TOKENS, captioner.num_heads, captioner.head_dim)
-    state = tuple(tf.zeros(shape) for _ in memory)
+    blocks = captioner.decoder_blocks
+    state = tuple(b.empty_cache(batch, NUM_TOKENS, "float32") for b in blocks)
     start_ids = tf.fill([batch], START_ID)
     return captioner.step, state, memory, start_ids, END_ID, NUM_TOKENS
 

@@ -93,26 +93,22 @@ class TransformerCaptioner(Captioner):
 
     def encode(self, images):
         regions = self._read_image(images, training=False)
-        region_caches = [b.project_regions(regions) for b in self.decoder_blocks]
-        shape = (
-            ops.shape(regions)[0],
-            2,
-            self.max_tokens,
-            self.num_heads,
-            self.head_dim,
+        batch = ops.shape(regions)[0]
+        caches = tuple(
+            block.empty_cache(batch, self.max_tokens, regions.dtype)
+            for block in self.decoder_blocks
         )
-        caches = [ops.zeros(shape, regions.dtype) for _ in self.decoder_blocks]
-        return tuple(caches), tuple(region_caches)
+        return caches, tuple(b.project_regions(regions) for b in self.decoder_blocks)
 
     def step(self, token_ids, position, state, memory):
-        token = self._embed(token_ids[:, None], position)
+        token = self._embed(token_ids[:, None], position)[:, 0]
         updated = []
         for block, cache, regions in zip(
             self.decoder_blocks, state, memory, strict=True
         ):
             token, cache = block.step(token, position, cache, regions)
             updated.append(cache)
-        logits = self.output_proj(self.decoder_norm(token))[:, 0]
+        logits = self.output_proj(self.decoder_norm(token))
         return logits, tuple(updated)
 
     def attend(self, images, token_ids):
