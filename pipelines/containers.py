@@ -1,17 +1,35 @@
 """Where the encoded images of a part are: inside a zip, or loose files."""
 
 import json
+import lzma
+import math
 import pathlib
 import stat
 import zipfile
+import zlib
 from collections.abc import Collection, Mapping
 
 import pandas as pd
 
 # A 1024 pixel PNG has 2 MB. `zipfile` never reads past the size that it is told.
 MAX_MEMBER_SIZE = 64 * 2**20
+# The JSON of a part has half a megabyte; read, it takes twenty times its size.
+MAX_JSON_SIZE = 16 * 2**20
 # Deflate makes at most 1032 bytes of one; images hardly shrink. A small file may.
 MAX_RATIO, HARMLESS_SIZE = 100, 2**20
+# The others may ask for gigabytes of memory before they give a byte.
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# How a damaged archive or member shows. RuntimeError is how zipfile speaks of a
+# password or an unknown compression, ValueError of a name that is not UTF-8.
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 class ZipImages:
@@ -32,7 +50,8 @@ class ZipImages:
             name = _path_of(member).name
             if name.endswith(".json"):
                 self._json_member = member
-            elif not member.is_dir() and not name.startswith("."):
+            # An empty name, of which zipfile cannot tell whether it is a folder's.
+            elif name and not member.is_dir() and not name.startswith("."):
                 self._members[name] = member
 
     def __enter__(self) -> "ZipImages":
@@ -58,23 +77,42 @@ class ZipImages:
         """Reads the archive's own JSON: `image_name`, `prompt`, `cfg`, `step`."""
         entries = {}
         if self._json_member is not None:
-            if not _is_safe(self._json_member):
+            size = self._json_member.file_size
+            if not _is_safe(self._json_member) or size > MAX_JSON_SIZE:
                 raise ValueError(f"{self._json_member.filename} is not safe to read")
             entries = json.loads(self._archive.read(self._json_member))
         if not isinstance(entries, dict) or not all(
             isinstance(entry, dict) for entry in entries.values()
         ):
             raise ValueError("the JSON of a part must map names to settings")
-        prompts = [str(entry.get("p") or "") for entry in entries.values()]
+        settings = entries.values()
         return pd.DataFrame(
             {
-                "image_name": list(entries),
-                # JSON can hold half of a surrogate pair, which UTF-8 cannot.
-                "prompt": [p.encode(errors="replace").decode() for p in prompts],
-                "cfg": [entry.get("c") for entry in entries.values()],
-                "step": [entry.get("st") for entry in entries.values()],
+                "image_name": pd.Series(map(_to_text, entries), dtype=str),
+                "prompt": pd.Series(
+                    (_to_text(s.get("p")) for s in settings), dtype=str
+                ),
+                "cfg": pd.Series(
+                    (_to_number(s.get("c")) for s in settings), dtype=float
+                ),
+                "step": pd.Series(
+                    (_to_number(s.get("st")) for s in settings), dtype=float
+                ),
             }
-        ).astype({"cfg": "float32", "step": "float32"})
+        )
+
+
+def _to_text(value) -> str:
+    # JSON can hold half of a surrogate pair, which UTF-8 cannot.
+    return str(value or "").encode(errors="replace").decode()
+
+
+def _to_number(value) -> float:
+    """A setting as a number; NaN, which no filter drops, where it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _path_of(member: zipfile.ZipInfo) -> pathlib.PurePosixPath:
@@ -89,7 +127,9 @@ def _is_safe(member: zipfile.ZipInfo) -> bool:
     small = member.file_size <= MAX_MEMBER_SIZE and (
         ratio <= MAX_RATIO or member.file_size <= HARMLESS_SIZE
     )
-    return small and not linked and not path.is_absolute() and ".." not in path.parts
+    known = member.compress_type in _COMPRESSIONS
+    inside = not path.is_absolute() and ".." not in path.parts
+    return small and known and inside and not linked
 
 
 class FileImages:

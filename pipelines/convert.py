@@ -8,27 +8,22 @@ import io
 import json
 import pathlib
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 
 import pandas as pd
 import PIL.Image
 import tensorflow as tf
 
-from pipelines.containers import FileImages, ZipImages
+from pipelines.containers import READ_ERRORS, FileImages, ZipImages
 from pipelines.diffusiondb.metadata import dropped_by
 from pipelines.options import Conversion
 from pipelines.sources import Part
-from pipelines.tally import Tally
+from pipelines.tally import Tally, is_sound
 from tf_prompt import images
 from tf_prompt.data.records import Record, ShardWriter, shard_path
 from tf_prompt.data.split import SPLITS, split_of
 from tf_prompt.text import MAX_WORDS, split_words
 from tf_prompt.whole_files import write_json
-
-# RuntimeError is how zipfile speaks of a password or an unknown compression.
-_READ_ERRORS = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class LostRow(Exception):
@@ -68,10 +63,11 @@ def read_done(
         same = stats["fingerprint"] == fingerprint(part, conversion)
         readable = not stats["rejected"]["unreadable_part"]
         splits = [split for split in SPLITS if stats["examples"][split]]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        sound = is_sound(stats)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     whole = all(shard_path(folder, s, part.index).is_file() for s in splits)
-    return stats if same and readable and whole else None
+    return stats if sound and same and readable and whole else None
 
 
 def remove_part(folder: str | pathlib.Path, index: int) -> None:
@@ -137,7 +133,7 @@ def read_records(
     try:
         images_in = part.open_images()
         rows = images_in.read_rows() if part.rows is None else part.rows
-    except (*_READ_ERRORS, ValueError):
+    except READ_ERRORS:
         num_rows = 1 if part.rows is None else max(1, len(part.rows))
         tally.lose("unreadable_part", part.name, num_rows)
         advance(1.0)
@@ -182,16 +178,15 @@ def _read_image(images_in: ZipImages | FileImages, name: str, drop: str) -> byte
         raise LostRow(drop)
     try:
         return images_in.read(name)
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise LostRow("undecodable_image") from error
 
 
 def _check_header(data: bytes, conversion: Conversion, size_unknown: bool) -> None:
     # Before decoding: a file of some kilobytes can claim gigabytes of pixels.
     try:
-        with warnings.catch_warnings():
-            # Pillow's own limit; ours is a flag.
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        # Of Pillow's own limit, ours is a flag; and of damaged EXIF.
+        with warnings.catch_warnings(action="ignore"):
             with PIL.Image.open(io.BytesIO(data)) as image:
                 width, height = image.size
     except PIL.Image.DecompressionBombError as error:

@@ -192,7 +192,8 @@ def _first_file(root: pathlib.Path, *names: str) -> pathlib.Path | None:
 
 def _open_kaggle(root: pathlib.Path) -> LooseSource:
     files = {
-        file.name: file
+        # A name that is not UTF-8 matches no row; its bytes become readable.
+        file.name.encode(errors="backslashreplace").decode(): file
         for file in sorted((root / "images").iterdir())
         if file.is_file() and not file.name.startswith(".")
     }
@@ -225,5 +226,11 @@ def _read_table(path: pathlib.Path, name_column: str) -> pd.DataFrame:
             )
     if rows.empty:
         raise ValueError(f"a CSV must have rows. Received: {path}")
+    # Of rows with more fields than the header pandas makes an index of the first.
+    if not isinstance(rows.index, pd.RangeIndex) or rows.isna().any(axis=None):
+        raise ValueError(
+            "a CSV must have as many fields in each row as in its header; a prompt "
+            f"with commas stands in quotation marks. Received: {path}"
+        )
     rows = rows[[name_column, "prompt"]]
     return rows.rename(columns={name_column: "image_name"})

@@ -62,7 +62,8 @@ class Tally:
         self.rejected[cause] += num_rows
         names = self.rejected_examples.setdefault(cause, [])
         if len(names) < MAX_EXAMPLES:
-            names.append(name)
+            # Names of files can hold bytes that are no UTF-8.
+            names.append(name.encode(errors="backslashreplace").decode())
 
     def as_json(self) -> dict:
         """The counts as plain dictionaries, `rows` first."""
@@ -87,6 +88,19 @@ class Tally:
             f"{cause} {', '.join(names)}"
             for cause, names in self.rejected_examples.items()
         )
+
+
+def is_sound(stats: dict) -> bool:
+    """Whether stats that were read from a file hold counts and names.
+
+    Raises:
+        KeyError, AttributeError, TypeError: if parts of them are missing.
+    """
+    counts = [n for k in ("dropped", "rejected", "examples") for n in stats[k].values()]
+    names = [name for found in stats["rejected_examples"].values() for name in found]
+    return all(type(n) is int and n >= 0 for n in counts) and all(
+        isinstance(name, str) for name in names
+    )
 
 
 def sum_stats(stats: Iterable[dict]) -> Tally:

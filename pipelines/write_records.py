@@ -10,9 +10,9 @@ from tf_prompt.config import (
     import_tensorflow,
     option,
     parse_args,
-    require_positive,
     take_options,
 )
+from tf_prompt.option_ranges import require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

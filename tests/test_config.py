@@ -1,10 +1,11 @@
+import csv
 import dataclasses
 import subprocess
 import sys
 
 import pytest
 
-from tf_prompt import config, whole_files
+from tf_prompt import config, option_ranges, whole_files
 from tf_prompt.config import FitConfig, option, parse_args
 
 
@@ -18,7 +19,7 @@ class Options:
     loud: bool = option(True, "say more")
 
     def __post_init__(self):
-        config.require_positive(self, "size")
+        option_ranges.require_positive(self, "size")
 
 
 def test_flags_come_from_the_fields():
@@ -105,3 +106,42 @@ def test_read_json_names_a_damaged_file(tmp_path):
         ValueError, match="a JSON file must be whole. Received: .*a.json"
     ):
         whole_files.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["weight_decay", "rotation_degrees", "learning_rate"])
+def test_no_number_is_no_option(name, capsys):
+    with pytest.raises(SystemExit):
+        parse_args(FitConfig, [f"--{name.replace('_', '-')}", "nan"], "fit")
+    assert f"{name} must" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["{[]: 1}", "(" * 5000, "1" * 5000, "[" * 300])
+def test_set_takes_odd_values_as_text(value):
+    assert config.settings([f"a={value}"]) == {"a": value}
+
+
+def test_json_of_many_brackets_is_damaged(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="a.json"):
+        whole_files.read_json(tmp_path / "a.json")
+
+
+def test_what_tensorflow_finds_in_a_file_is_one_line(capsys):
+    import tensorflow as tf
+
+    @config.command
+    def main(argv=None):
+        raise tf.errors.DataLossError(None, None, "corrupted record\n at 0")
+
+    assert main() == config.WRONG_USE
+    assert capsys.readouterr().err.endswith("error: corrupted record at 0\n")
+
+
+def test_a_csv_may_hold_prompts_of_any_length(tmp_path):
+    (tmp_path / "a.csv").write_text("word " * 50_000)
+    with whole_files.open_csv(tmp_path / "a.csv") as file:
+        assert len(next(csv.reader(file))[0]) == 250_000
+    (tmp_path / "a.csv").write_bytes(b"a\n\xff")
+    with pytest.raises(ValueError, match="must be UTF-8 text. Received: .*a.csv"):
+        with whole_files.open_csv(tmp_path / "a.csv") as file:
+            list(csv.reader(file))

@@ -239,3 +239,13 @@ def test_bad_queries_are_refused():
     with pytest.raises(ValueError, match="must not be empty"):
         neighbours.choose_settings(index, np.zeros((0, 16)), np.zeros((0, 8)))
     assert index.predict(np.zeros((0, 16))).shape == (0, 8)
+
+
+@pytest.mark.parametrize("header", [b"{'a': (", b"\\", b"{1:", b"\0\0", b"{[]: 1}"])
+def test_a_header_that_is_no_python_is_named(tmp_path, header):
+    NeighbourIndex(*draw(4)[:2], k=1).save(tmp_path / "index")
+    path = tmp_path / "index" / "features.npy"
+    data = path.read_bytes()
+    path.write_bytes(data[:10] + header.ljust(118) + data[128:])
+    with pytest.raises(ValueError, match="whole files. Received: .*features.npy"):
+        NeighbourIndex.load(tmp_path / "index")

@@ -16,7 +16,7 @@ from tests import checks
 from tf_prompt import report
 from tf_prompt.config import settings
 from tf_prompt.models import presets
-from tf_prompt.reporting import document, runs
+from tf_prompt.reporting import data_card, document, runs
 
 REFERENCES = [f"a red cat number {word} on a hill" for word in "a b c d e f".split()]
 BLEU = {"score": 50.0, "low": 40.0, "high": 60.0, "signature": "bleu|one"}
@@ -358,3 +358,33 @@ def test_help_is_quick():
     assert result.returncode == 0 and "--run-dir" in result.stdout
     # TensorFlow alone takes three seconds to import.
     assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        [],
+        {"examples": "3", "metrics": {}},
+        {"examples": 3, "metrics": []},
+        {"examples": 3, "metrics": {"bleu": 1.0}},
+        {"examples": 3, "metrics": {"bleu": None}},
+        {"examples": 3, "metrics": {"bleu": {"score": "1"}}},
+        {"examples": 3, "metrics": {}, "baselines": {"shuffled": None}},
+        {"examples": 3, "metrics": {}, "health": {"end_rate": "all"}},
+    ],
+    ids=str,
+)
+def test_damaged_metrics_are_named(tmp_path, metrics):
+    write_run(tmp_path / "run")
+    folder = tmp_path / "run" / "evaluation"
+    folder.mkdir(exist_ok=True)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(ValueError, match="Received: .*metrics.json"):
+        runs.read_run(tmp_path / "run", "run")
+
+
+@pytest.mark.parametrize("content", ["[]", '{"rows": "3"}', '{"dropped": {"a": null}}'])
+def test_damaged_stats_are_named(tmp_path, content):
+    (tmp_path / "stats.json").write_text(content)
+    with pytest.raises(ValueError, match="Received: .*stats.json"):
+        data_card.describe_data(str(tmp_path))

@@ -141,3 +141,30 @@ def test_results_beside_an_image_are_wanted(tmp_path):
     options = types.SimpleNamespace(sidecar=False, write_metadata=None)
     result_files.write_beside({**FIRST, "path": str(tmp_path / "a.png")}, options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["csv", "json lines"])
+@pytest.mark.parametrize(
+    "content",
+    [b"[1]\n", b'{"prompt": "x"}\n', b"path,prompt,score,error\nx\n", b"a\nb,c\n"]
+    + [b"\xff\n", b"[" * 100_000 + b"\n", b'{"path": 3}\n', b"{\n"],
+    ids=lambda content: str(content[:12]),
+)
+def test_a_damaged_table_is_begun_anew(tmp_path, as_json, content):
+    kill(ResultTable(tmp_path / "table", {}, as_json))
+    (tmp_path / "table.part").write_bytes(content)
+    with ResultTable(tmp_path / "table", {}, as_json) as table:
+        assert table.done == set()
+        table.add(FIRST)
+    assert "a, b.png" in (tmp_path / "table").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["csv", "json lines"])
+def test_names_with_other_line_breaks_survive_a_kill(tmp_path, as_json):
+    names = {"a\u2028b.png", "c\x85d.png", "e\rf.png"}
+    table = ResultTable(tmp_path / "table", {}, as_json)
+    for name in names:
+        table.add({**FIRST, "path": name})
+    kill(table)
+    with ResultTable(tmp_path / "table", {}, as_json) as table:
+        assert table.done == names

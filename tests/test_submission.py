@@ -356,3 +356,15 @@ def test_wrong_paths_are_one_line(folder, members, capsys, tmp_path):
     (tmp_path / "x" / "empty").mkdir(parents=True)
     result = run(tmp_path / "x" / "empty", "--run-dir", "runs/a")
     assert_refused(result, capsys, "must hold images")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b'imgId,prompt\n"a,b'])
+def test_what_is_no_csv_is_named(tmp_path, content):
+    (tmp_path / "x.csv").write_bytes(content)
+    for read in (lambda p: list(submission.read_submission(p)), _read_one_prompt):
+        with pytest.raises(ValueError, match="Received: .*x.csv"):
+            read(tmp_path / "x.csv")
+
+
+def _read_one_prompt(path):
+    return submission.read_prompts(path, ["a"])

@@ -79,3 +79,20 @@ def test_damaged_vocabulary(tmp_path, content, message):
 def test_vocabulary_needs_words():
     with pytest.raises(ValueError, match="must hold words"):
         text.build_vocabulary(collections.Counter(), 10)
+
+
+def test_a_vocabulary_in_another_encoding_is_one_line(tmp_path):
+    path = tmp_path / "vocabulary.txt"
+    text.write_vocabulary([*text.SPECIAL_TOKENS, "fox"], path)
+    path.write_bytes(path.read_bytes() + "château\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="must be UTF-8 text. Received: .*vocab"):
+        text.read_vocabulary(path)
+
+
+def test_a_cut_vocabulary_is_refused(tmp_path):
+    """Its last word would be lost, or half of it taken for a word."""
+    path = tmp_path / "vocabulary.txt"
+    text.write_vocabulary([*text.SPECIAL_TOKENS, "fox", "foxglove"], path)
+    path.write_bytes(path.read_bytes()[:-6])
+    with pytest.raises(ValueError, match="it is cut. Received: .*vocab"):
+        text.read_vocabulary(path)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pathlib
+import tokenize
 import uuid
 from collections.abc import Iterable, Sequence
 
@@ -139,7 +140,7 @@ def read_prompts(path: str | pathlib.Path) -> list[str]:
 def _read_cached(path, count):
     try:
         embeddings = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError):
         # Absent, or damaged by something else: it is written again.
         return None
     return embeddings if embeddings.shape == (count, cosine.EMBEDDING_DIM) else None

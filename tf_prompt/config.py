@@ -11,6 +11,12 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 
+from tf_prompt.option_ranges import (
+    require_not_negative,
+    require_positive,
+    require_rate,
+)
+
 DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
 
 
@@ -53,6 +59,27 @@ def parse_args(config_class, argv: Sequence[str] | None, prog: str):
         return config_class(**{**values, **tuples})
     except ValueError as error:
         parser.error(str(error))
+
+
+def flags_of(config_class, values: dict) -> list[str]:
+    """Writes values as the flags that would have given them; None gives no flag.
+
+    Args:
+        config_class: dataclass of the flags.
+        values: by field name, as in `config.json`; what is no field is left out.
+    """
+    flags = []
+    for field in dataclasses.fields(config_class):
+        value, flag = values.get(field.name), f"--{field.name.replace('_', '-')}"
+        if isinstance(value, bool):
+            flags.append(flag if value else flag.replace("--", "--no-", 1))
+        elif field.metadata.get("action") == "append":
+            flags.extend(f"{flag}={item}" for item in value or ())
+        elif isinstance(value, list):
+            flags.extend([flag, *map(str, value)] if value else ())
+        elif value is not None:
+            flags.append(f"{flag}={value}")
+    return flags
 
 
 def take_options(config_class, config):
@@ -113,11 +140,22 @@ def import_tensorflow() -> None:
         os.close(stderr)
 
 
+def errors_of_users() -> tuple[type[Exception], ...]:
+    """The exceptions that what a user gives can cause: `command` makes them a line.
+
+    Among them those of TensorFlow, if it is loaded: a damaged shard is noticed deep
+    inside a dataset.
+    """
+    tensorflow = sys.modules.get("tensorflow")
+    found = getattr(getattr(tensorflow, "errors", None), "OpError", None)
+    return (ValueError, OSError, *([found] if found else []))
+
+
 def command(main: Callable) -> Callable:
     """Makes `main(argv=None) -> int` a verb: what its user did wrong is one line.
 
-    A `ValueError` or a file-system error becomes `name: error: …` on stderr and
-    exit code 2. `TF_PROMPT_DEBUG=1` shows the traceback instead.
+    An error of `errors_of_users` becomes `name: error: …` on stderr and exit code 2.
+    `TF_PROMPT_DEBUG=1` shows the traceback instead.
     """
 
     @functools.wraps(main)
@@ -130,7 +168,7 @@ def command(main: Callable) -> Callable:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         try:
             return main(argv)
-        except (ValueError, OSError) as error:
+        except errors_of_users() as error:
             if os.environ.get("TF_PROMPT_DEBUG"):
                 raise
             name = main.__module__.rpartition(".")[2]
@@ -145,42 +183,6 @@ def command(main: Callable) -> Callable:
             return 130
 
     return run
-
-
-def require_positive(config, *names: str) -> None:
-    """Checks that the named fields are above zero.
-
-    Raises:
-        ValueError: naming the first that is not.
-    """
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not value > 0:
-            raise ValueError(f"{name} must be positive. Received: {value}")
-
-
-def require_not_negative(config, *names: str) -> None:
-    """Checks that the named fields are zero or above.
-
-    Raises:
-        ValueError: naming the first that is not.
-    """
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and value < 0:
-            raise ValueError(f"{name} must not be negative. Received: {value}")
-
-
-def require_rate(config, *names: str) -> None:
-    """Checks that the named fields lie in [0, 1).
-
-    Raises:
-        ValueError: naming the first that does not.
-    """
-    for name in names:
-        value = getattr(config, name)
-        if not 0 <= value < 1:
-            raise ValueError(f"{name} must be at least 0, below 1. Received: {value}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +206,7 @@ class FitConfig:
     )
     warmup_steps: int = option(100, "steps of linear warm-up before cosine decay")
     weight_decay: float = option(0.01, "decoupled weight decay of AdamW")
-    clip_norm: float = option(1.0, "largest norm of a replica's gradients together")
+    clip_norm: float = option(1.0, "largest norm of a batch's gradients together")
     vocab_size: int = option(46664, "entries at most, special tokens included")
     max_words: int = option(30, "words of a prompt that are learned, the rest is cut")
     rotation_degrees: float = option(0.0, "augmentation: largest turn, degrees")
@@ -255,8 +257,35 @@ class FitConfig:
         "cache_features: augmented views of an image, of which an epoch draws one; 4 "
         "if not given",
     )
+    strategy: str = option(
+        "auto",
+        "devices: all GPUs of this machine, one of them, or the machines of TF_CONFIG; "
+        "auto takes these where it names several, else all GPUs, else the CPU",
+        choices=["auto", "mirrored", "multi_worker", "one_device"],
+    )
+    shard_by: str = option(
+        "auto",
+        "multi_worker: how records are shared; by element is like one process, by file "
+        "reads less; auto reads files above 4 GB, if there are enough",
+        choices=["auto", "element", "file"],
+    )
+    worker_timeout: float = option(
+        600.0, "multi_worker: seconds that one waits for another before it stops"
+    )
+    accumulate_steps: int = option(
+        1, "rounds of batch_size / accumulate_steps examples that make one step"
+    )
     mixed_precision: bool = option(False, "compute in float16, keep float32 weights")
     patience: int = option(0, "stop after so many epochs without gain; 0 never stops")
+    save_every: float = option(
+        30.0, "minutes between checkpoints within an epoch; 0 for none"
+    )
+    time_budget: float | None = option(
+        None, "minutes after which training saves and stops; the same command resumes"
+    )
+    deterministic: bool = option(
+        False, "the same numbers from run to run also where that is slower"
+    )
     shuffle_buffer: int = option(8192, "records that shuffling draws from")
     seed: int = option(0, "of weights, data order, dropout and augmentation")
     set: tuple[str, ...] = option(
@@ -274,6 +303,9 @@ class FitConfig:
             "layer_decay",
             "shuffle_buffer",
             "views",
+            "time_budget",
+            "accumulate_steps",
+            "worker_timeout",
         )
         require_not_negative(
             self,
@@ -283,6 +315,7 @@ class FitConfig:
             "patience",
             "rotation_degrees",
             "head_epochs",
+            "save_every",
         )
         require_rate(self, "erasing_rate", "ema")
         if self.layer_decay > 1:
@@ -309,6 +342,7 @@ def settings(pairs: Sequence[str]) -> dict:
             raise ValueError(f"set must be NAME=VALUE. Received: {pair}")
         try:
             result[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        # The others are of brackets within brackets, and of lists as keys.
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             result[name] = value
     return result

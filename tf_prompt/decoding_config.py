@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from tf_prompt.config import option, require_not_negative, require_positive
+from tf_prompt.config import option
+from tf_prompt.option_ranges import require_not_negative, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

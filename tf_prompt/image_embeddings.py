@@ -92,13 +92,19 @@ def check_embeddings(embeddings, image_ids: Sequence[str], name: str) -> np.ndar
     Raises:
         ValueError: if they are not; names them and the first bad image.
     """
-    embeddings = np.asarray(embeddings, np.float32)
+    embeddings = np.asarray(embeddings)
+    if embeddings.dtype.kind not in "fiu":
+        raise ValueError(f"{name} must be numbers. Received: {embeddings.dtype}")
+    # What float32 does not hold is told below.
+    with np.errstate(over="ignore", invalid="ignore"):
+        embeddings = embeddings.astype(np.float32, copy=False)
     if embeddings.shape != (len(image_ids), cosine.EMBEDDING_DIM):
         raise ValueError(
             f"{name} must be {(len(image_ids), cosine.EMBEDDING_DIM)}. "
             f"Received: {embeddings.shape}"
         )
-    lengths = np.linalg.norm(embeddings, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.linalg.norm(embeddings, axis=1)
     bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
     if len(bad):
         raise ValueError(

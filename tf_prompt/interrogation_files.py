@@ -1,6 +1,5 @@
 """From a run folder or a pretrained CLIP, and image files, to prompts."""
 
-import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -148,7 +147,7 @@ def _interrogate_batch(interrogator, paths, captioner):
     found, pictures, encoded = {}, {}, []
     for path in paths:
         try:
-            data = path.read_bytes()
+            data = prediction.read_image(path)
             pictures[path] = images.decode_image(data, interrogator.model.image_size)
             encoded.append(data)
         except OSError as error:
@@ -162,7 +161,7 @@ def _interrogate_batch(interrogator, paths, captioner):
         results = interrogator(np.stack(list(pictures.values())), captions)
         found.update(zip(pictures, map(to_json, results), strict=True))
     for path in paths:
-        yield {"path": os.fspath(path), **found[path]}
+        yield {"path": prediction.printable(path), **found[path]}
 
 
 def to_json(result: Interrogated) -> dict:

@@ -7,7 +7,9 @@ import math
 import os
 import pathlib
 import shutil
+import tokenize
 import uuid
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -292,8 +294,9 @@ def _join(found, k):
 def _row_lengths(rows):
     lengths = np.empty(len(rows), np.float32)
     for first in range(0, len(rows), _ROWS_AT_ONCE):
-        part = np.asarray(rows[first : first + _ROWS_AT_ONCE], np.float32)
-        lengths[first : first + len(part)] = np.linalg.norm(part, axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            part = np.asarray(rows[first : first + _ROWS_AT_ONCE], np.float32)
+            lengths[first : first + len(part)] = np.linalg.norm(part, axis=1)
     if not np.isfinite(lengths).all():
         row = int(np.flatnonzero(~np.isfinite(lengths))[0])
         raise ValueError(f"features must be finite. Received: row {row} is not")
@@ -360,8 +363,18 @@ def _build_faiss(index):
 
 def _map(path):
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Of headers as Python 2 wrote them, NumPy warns.
+        with warnings.catch_warnings(action="ignore"):
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+    # The last three are of a header that is no Python.
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        SyntaxError,
+        tokenize.TokenError,
+    ) as error:
         raise ValueError(f"an index must have whole files. Received: {path}") from error
 
 

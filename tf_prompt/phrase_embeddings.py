@@ -103,7 +103,7 @@ def embed_table(
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         _write_vectors(path, name, phrases, model, tokens)
-    return PhraseTable(phrases, np.load(path, mmap_mode="r"))
+    return PhraseTable(phrases, np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _write_vectors(path, name, phrases, model, tokens):

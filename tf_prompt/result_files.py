@@ -1,6 +1,7 @@
 """Where the prompts of files go: screen, CSV, JSON lines, files beside the images."""
 
 import csv
+import io
 import json
 import os
 import pathlib
@@ -47,7 +48,9 @@ class ResultTable:
         rows = self._read_part() if self._same(identity) else []
         rows = [row for row in rows if not row.get("error")]
         self.done = {row["path"] for row in rows}
-        write_whole(self._part, "".join(map(self._format, [None, *rows])).encode())
+        lines = "".join(map(self._format, [None, *rows]))
+        # Of a damaged file, JSON may hold what UTF-8 cannot.
+        write_whole(self._part, lines.encode(errors="replace"))
         write_json(self._identity, identity)
         self._file = open(self._part, "a", newline="", encoding="utf-8")
 
@@ -71,10 +74,10 @@ class ResultTable:
         """A line of the file; None gives what stands above all rows."""
         if self._as_json:
             return json.dumps(row, ensure_ascii=False) + "\n" if row else ""
-        line = _Line()
+        line = io.StringIO()
         writer = csv.writer(line)
         writer.writerow(COLUMNS if row is None else [row.get(c, "") for c in COLUMNS])
-        return line.text
+        return line.getvalue()
 
     def _same(self, identity) -> bool:
         try:
@@ -84,24 +87,22 @@ class ResultTable:
 
     def _read_part(self) -> list[dict]:
         try:
-            text = self._part.read_text(encoding="utf-8")
+            # Not read_text, which makes other line breaks of those in names.
+            text = self._part.read_bytes().decode()
         except (OSError, UnicodeDecodeError):
             return []
         # The last line of a killed run may be cut.
         whole = text[: text.rfind("\n") + 1]
-        if self._as_json:
-            return [json.loads(line) for line in whole.splitlines()]
-        rows = csv.DictReader(whole.splitlines(keepends=True))
-        return [row for row in rows if row["error"] is not None]
-
-
-class _Line:
-    """What `csv.writer` writes a row into."""
-
-    text = ""
-
-    def write(self, text: str) -> None:
-        self.text += text
+        try:
+            if self._as_json:
+                # Not splitlines: U+2028 and its like may stand inside a name.
+                rows = [json.loads(line) for line in whole.split("\n")[:-1]]
+                return [row for row in rows if isinstance(row["path"], str)]
+            rows = csv.DictReader(io.StringIO(whole, newline=""))
+            return [row for row in rows if row["error"] is not None and row["path"]]
+        except (csv.Error, KeyError, RecursionError, TypeError, ValueError):
+            # Damaged: everything is done again.
+            return []
 
 
 def show(result: dict, as_json: bool) -> None:
@@ -167,7 +168,7 @@ def write_copy(path: str | pathlib.Path, folder: str | pathlib.Path, prompt: str
 
 
 def open_tables(options, decoding: dict, stack) -> list[ResultTable]:
-    """Opens the tables that `predict.PredictConfig` asks for.
+    """Opens the tables that `predict_config.PredictConfig` asks for.
 
     Args:
         options: of the command.
@@ -175,6 +176,7 @@ def open_tables(options, decoding: dict, stack) -> list[ResultTable]:
         stack: `contextlib.ExitStack` that closes the tables.
     """
     names = ("run_dir", "saved_model", "bank")
+    names += ("server", "model", "model_version", "model_label")
     identity = {**decoding, **{name: getattr(options, name) for name in names}}
     wanted = ((options.csv, False), (options.jsonl, True))
     return [
@@ -185,7 +187,7 @@ def open_tables(options, decoding: dict, stack) -> list[ResultTable]:
 
 
 def write_beside(result: dict, options, strips=None) -> None:
-    """Writes what an image gets beside itself, see `predict.PredictConfig`."""
+    """Writes what an image gets beside itself, see `predict_config.PredictConfig`."""
     path, prompt = result["path"], result["prompt"]
     if options.sidecar:
         write_whole(sidecar_of(path), f"{prompt}\n".encode())

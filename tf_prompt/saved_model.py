@@ -1,13 +1,20 @@
-"""An exported model as a function; needs TensorFlow alone, not Keras.
+"""An exported model as functions; needs TensorFlow alone, not Keras.
 
 Keras and KerasHub take seconds to import, and `predict --saved-model` does without.
 """
 
 import pathlib
+import re
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 SIGNATURE = "serving_default"
+# Operations that touch files or the network, or call Python: a graph has them too.
+_FORBIDDEN = re.compile(
+    "File|PyFunc|Print|Debug|Reader|Record|Text|Sql|Snapshot|Cache|DataService|LMDB|"
+    "Summary|Save|Restore|Checkpoint|Event|Rpc|Generator|LoadDataset"
+)
 
 
 class SavedPromptWriter:
@@ -15,36 +22,101 @@ class SavedPromptWriter:
 
     Args:
         path: a version's folder.
+        needs_prompt: whether its default signature must write prompts; a model of
+            embeddings that was exported without a bank of prompts does not.
 
     Call arguments:
         image_bytes: encoded images, a list of bytes.
 
     Returns:
-        dict of `prompt`, bytes `(batch,)`, and `score`, float32 `(batch,)`, numpy.
+        dict of numpy arrays, as the default signature gives them: `prompt`, bytes
+        `(batch,)`, `score`, float32 `(batch,)`, and of a model of embeddings
+        `embedding`, float32 `(batch, 384)`. An image that is broken has an empty
+        prompt, and NaN for its numbers.
 
     Raises:
         FileNotFoundError: if there is no SavedModel.
-        ValueError: if it has no signature of ours.
+        ValueError: if it has no signature of ours, is damaged, or would touch files.
     """
 
     is_thread_safe = True
 
-    def __init__(self, path: str | pathlib.Path):
+    def __init__(self, path: str | pathlib.Path, needs_prompt: bool = True):
         path = pathlib.Path(path)
         if not (path / "saved_model.pb").is_file():
             raise FileNotFoundError(
                 f"saved_model must be a version's folder, with saved_model.pb. "
                 f"Received: {path}"
             )
-        # The signature alone does not keep the model's variables alive.
-        self._loaded = tf.saved_model.load(path)
-        self._signature = self._loaded.signatures.get(SIGNATURE)
-        inputs = self._signature and self._signature.structured_input_signature[1]
+        # The signatures alone do not keep the model's variables alive.
+        self._loaded = _load(path)
+        signature = self._loaded.signatures.get(SIGNATURE)
+        inputs = signature and signature.structured_input_signature[1]
         if not inputs or "image_bytes" not in inputs:
             raise ValueError(
                 f"saved_model must take `image_bytes` in {SIGNATURE}. Received: {path}"
             )
+        if needs_prompt and "prompt" not in signature.structured_outputs:
+            raise ValueError(
+                f"saved_model must write prompts. Received: {path}, which was exported "
+                "without a bank of them and gives embeddings only"
+            )
+
+    @property
+    def inputs(self) -> dict[str, tf.TensorSpec]:
+        """By signature, name and shape of its one input."""
+        return {
+            name: next(iter(signature.structured_input_signature[1].values()))
+            for name, signature in self._loaded.signatures.items()
+        }
+
+    def run(self, signature: str, value) -> dict:
+        """Calls a signature.
+
+        Args:
+            signature: its name.
+            value: its one input, tensor or numpy array.
+
+        Returns:
+            dict of numpy arrays.
+        """
+        name = self.inputs[signature].name
+        found = self._loaded.signatures[signature](**{name: tf.constant(value)})
+        return {name: value.numpy() for name, value in found.items()}
 
     def __call__(self, image_bytes) -> dict:
-        written = self._signature(image_bytes=tf.constant(image_bytes))
-        return {name: value.numpy() for name, value in written.items()}
+        return self.run(SIGNATURE, image_bytes)
+
+
+def _load(path: pathlib.Path):
+    """Loads a SavedModel whose operations compute and do nothing else."""
+    try:
+        _check_operations((path / "saved_model.pb").read_bytes())
+        return tf.saved_model.load(path)
+    # A damaged one fails in protobuf, in the loader's Python, or in TensorFlow.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        raise ValueError(
+            f"saved_model must be a whole export. Received: {path} ({reason})"
+        ) from error
+
+
+def _check_operations(content: bytes) -> None:
+    """Looks through all functions that loading and serving can call."""
+    graphs = saved_model_pb2.SavedModel.FromString(content).meta_graphs
+    # Of one without objects, TensorFlow would run the graph itself.
+    if len(graphs) != 1 or not graphs[0].object_graph_def.nodes:
+        raise ValueError("it is not of TensorFlow 2")
+    library = {f.signature.name: f for f in graphs[0].graph_def.library.function}
+    waiting, seen = list(graphs[0].object_graph_def.concrete_functions), set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in library:
+            continue
+        seen.add(name)
+        for node in library[name].node_def:
+            if node.op not in library and _FORBIDDEN.search(node.op):
+                raise ValueError(f"it has the operation {node.op}")
+            waiting.append(node.op)
+            for value in node.attr.values():
+                waiting += [value.func.name, *(f.name for f in value.list.func)]

@@ -12,6 +12,7 @@ import numpy as np
 from tf_prompt import images
 from tf_prompt.image_embeddings import check_embeddings
 from tf_prompt.metrics import bootstrap, cosine
+from tf_prompt.whole_files import open_csv
 
 HEADER = ["imgId_eId", "val"]
 SAMPLE = "sample_submission.csv"
@@ -159,7 +160,7 @@ def read_submission(path: str | pathlib.Path) -> Iterator[tuple[str, np.ndarray]
     Raises:
         ValueError: at the first line that is not as it must be; names it.
     """
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    with open_csv(path) as file:
         rows = csv.reader(file)
         if next(rows, None) != HEADER:
             raise _unsound(path, 1, f"the header {','.join(HEADER)}")
@@ -235,7 +236,7 @@ def read_prompts(path: str | pathlib.Path, image_ids: Iterable[str]) -> list[str
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"score must be a CSV file. Received: {path}")
     prompts: dict[str, str] = {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    with open_csv(path) as file:
         rows = csv.DictReader(file)
         if not {"imgId", "prompt"} <= set(rows.fieldnames or ()):
             raise ValueError(

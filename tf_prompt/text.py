@@ -95,13 +95,22 @@ def read_vocabulary(path: str | pathlib.Path) -> list[str]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file does not begin with the special tokens, or
-            repeats a token.
+        ValueError: if the file is not UTF-8, is cut, does not begin with the special
+            tokens, or repeats a token.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"vocabulary must be a file. Received: {path}")
-    tokens = path.read_text(encoding="utf-8").split("\n")[:-1]
+    try:
+        *tokens, rest = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"a vocabulary must be UTF-8 text. Received: {path}"
+        ) from error
+    if rest:
+        raise ValueError(
+            f"a vocabulary must end with a line break: it is cut. Received: {path}"
+        )
     if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
         raise ValueError(
             f"a vocabulary must begin with {' '.join(SPECIAL_TOKENS)}. Received: {path}"

@@ -1,8 +1,15 @@
 """Files that are either whole or as they were."""
 
+import contextlib
+import csv
 import json
 import os
 import pathlib
+from collections.abc import Iterator
+from typing import TextIO
+
+# Prompts are written as they come, and one of 20,000 words passes csv's own limit.
+csv.field_size_limit(2**24)
 
 
 def write_whole(path: str | pathlib.Path, content: bytes) -> None:
@@ -27,5 +34,35 @@ def read_json(path: str | pathlib.Path):
     """
     try:
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+    # RecursionError: brackets within brackets, some thousand deep.
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"a JSON file must be whole. Received: {path}") from error
+
+
+def read_entries(path: str | pathlib.Path, key: str) -> dict:
+    """Reads the object that stands under a key of a JSON file.
+
+    Raises:
+        ValueError: if the file is not JSON, or holds no such object; names it.
+    """
+    content = read_json(path)
+    entries = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(entries, dict):
+        raise ValueError(f"a JSON file must hold an object {key}. Received: {path}")
+    return entries
+
+
+@contextlib.contextmanager
+def open_csv(path: str | pathlib.Path) -> Iterator[TextIO]:
+    """Opens a CSV file to be read by `csv`, in a `with`.
+
+    Raises:
+        ValueError: if it turns out not to be UTF-8 text or no CSV; names it.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            yield file
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(
+            f"a CSV file must be UTF-8 text. Received: {path} ({error})"
+        ) from error

@@ -5,7 +5,7 @@ import fcntl
 import json
 import pathlib
 
-from tf_prompt.whole_files import read_json, write_json
+from tf_prompt.whole_files import read_entries, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Manifest:
         self._path = folder / "manifest.json"
         self._journal_path = folder / "manifest.json.part"
         folder.mkdir(parents=True, exist_ok=True)
-        self._journal = self._journal_path.open("a+", encoding="utf-8")
+        self._journal = self._journal_path.open(
+            "a+", encoding="utf-8", errors="replace"
+        )
         try:
             self._lock()
             self._entries = self._read_manifest() | self._read_journal()
@@ -98,10 +100,10 @@ class Manifest:
     def _read_manifest(self) -> dict[str, Entry]:
         if not self._path.exists():
             return {}
-        content = read_json(self._path)
+        files = read_entries(self._path, "files")
         try:
-            return {name: Entry(**entry) for name, entry in content["files"].items()}
-        except (TypeError, KeyError, AttributeError) as error:
+            return {name: Entry(**entry) for name, entry in files.items()}
+        except TypeError as error:
             raise ValueError(
                 f"a manifest must be written by this command. Received: {self._path}"
             ) from error
@@ -112,8 +114,8 @@ class Manifest:
         for line in self._journal:
             try:
                 entry = json.loads(line)
-            except ValueError:
+                name = entry.pop("name")
+                entries[name] = Entry(**entry)
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue  # Torn, or the empty first line: its file is verified anew.
-            name = entry.pop("name")
-            entries[name] = Entry(**entry)
         return entries

@@ -24,6 +24,9 @@ COLUMNS = (
     "height",
     "image_nsfw",
 )
+# Of these columns, and of what inspect counts besides.
+_TEXTS = ("image_name", "prompt")
+_NUMBERS = ("part_id", "seed", "step", "cfg", "width", "height", "image_nsfw")
 FILTERS = ("not_square", "blurred", "low_cfg", "few_steps")
 BLURRED = 2.0
 
@@ -41,24 +44,49 @@ def read_metadata(
         One row an image, `COLUMNS`. A prompt that is absent is empty.
 
     Raises:
-        ValueError: if the file is not parquet or lacks a column, or if pyarrow is
-            not installed.
+        ValueError: if the file is not parquet, lacks a column or has one of another
+            type, or if pyarrow is not installed.
     """
     if pyarrow is None:
         raise ValueError('DiffusionDB needs an extra: pip install "tf_prompt[ingest]"')
     try:
-        present = pyarrow.parquet.read_schema(path).names
-        missing = [name for name in COLUMNS if name not in present]
+        schema = pyarrow.parquet.read_schema(path)
+        missing = [name for name in COLUMNS if name not in schema.names]
         if missing:
             raise ValueError(f"it has no column {', '.join(missing)}")
+        check_types(schema, COLUMNS)
         wanted = None if part_ids is None else [("part_id", "in", list(part_ids))]
-        rows = pd.read_parquet(path, columns=list(COLUMNS), filters=wanted)
+        table = pyarrow.parquet.read_table(path, columns=list(COLUMNS), filters=wanted)
+        # Text that is no UTF-8 would fail only where it is looked at.
+        table.validate(full=True)
+        # What pandas once noted in the file may be damaged.
+        rows = table.replace_schema_metadata().to_pandas()
     except (pyarrow.ArrowException, ValueError) as error:
         raise ValueError(
             f"metadata must be DiffusionDB's parquet. Received: {path}: {error}"
         ) from error
-    rows["prompt"] = rows["prompt"].fillna("")
+    for name in _TEXTS:
+        rows[name] = rows[name].fillna("")
     return rows
+
+
+def check_types(schema, columns: Iterable[str]) -> None:
+    """Checks that columns of a parquet file hold what they should.
+
+    Raises:
+        ValueError: naming the first that does not, or that is there twice.
+    """
+    types = pyarrow.types
+    for name in columns:
+        if schema.names.count(name) > 1:
+            raise ValueError(f"it has two columns {name}")
+        kind = schema.field(name).type
+        if name in _TEXTS and not (
+            types.is_string(kind) or types.is_large_string(kind)
+        ):
+            raise ValueError(f"its column {name} must hold text, not {kind}")
+        if name in _NUMBERS and not (types.is_integer(kind) or types.is_floating(kind)):
+            raise ValueError(f"its column {name} must hold numbers, not {kind}")
 
 
 def dropped_by(rows: pd.DataFrame, filters: Filters) -> np.ndarray:

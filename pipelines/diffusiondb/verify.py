@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import lzma
 import pathlib
 import zipfile
 import zlib
@@ -42,8 +43,16 @@ def _check_zip(path: pathlib.Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    # RuntimeError is how zipfile speaks of a password or an unknown compression.
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    # RuntimeError is how zipfile speaks of a password or an unknown compression,
+    # ValueError of a name that is not UTF-8.
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         raise CorruptFile(f"not a whole zip archive: {error}") from error
     except OSError as error:
         # Not the disk's: a wrong offset in the directory, a damaged bzip2 stream.

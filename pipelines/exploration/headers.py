@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 import PIL.Image
 import tqdm
 
-from pipelines.containers import ZipImages
+from pipelines.containers import READ_ERRORS, ZipImages
 from pipelines.exploration.counts import TOP
-from pipelines.exploration.table import READ_ERRORS
 from pipelines.sources import DiffusionDBSource, LooseSource, Part
 
 MAX_EXAMPLES = 5
@@ -44,7 +43,7 @@ def read_headers(source: DiffusionDBSource | LooseSource) -> dict:
                 formats[encoding] += 1
                 sizes[size] += 1
                 counts["not_square"] += size[0] != size[1]
-        except (*READ_ERRORS, ValueError):
+        except READ_ERRORS:
             counts["unreadable"] += 1
             examples.append(part.name)
     return {
@@ -115,9 +114,8 @@ def _read_header(open_file: Callable) -> tuple[str, tuple[int, int]] | None:
     """Reads format and size; None if the file cannot be read."""
     try:
         # Pillow reads a PNG or JPEG only as far as its header.
-        with warnings.catch_warnings(), open_file() as stream:
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        with warnings.catch_warnings(action="ignore"), open_file() as stream:
             with PIL.Image.open(stream) as image:
                 return str(image.format), image.size
-    except (*READ_ERRORS, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
+    except (*READ_ERRORS, SyntaxError, PIL.Image.DecompressionBombError):
         return None

@@ -2,14 +2,14 @@
 
 import dataclasses
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import tqdm
 
+from pipelines.containers import READ_ERRORS
+from pipelines.diffusiondb.metadata import check_types
 from pipelines.sources import DiffusionDBSource, LooseSource, open_source
 
 try:
@@ -36,8 +36,6 @@ _METADATA_ALONE = {
     "metadata-large.parquet": "diffusiondb_large",
 }
 _BATCH_SIZE = 200_000
-# RuntimeError is how zipfile speaks of a password or an unknown compression.
-READ_ERRORS = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +117,7 @@ def _read_archives(source: DiffusionDBSource) -> Iterator[pd.DataFrame]:
         try:
             with part.open_images() as images:
                 yield images.read_rows()
-        except (*READ_ERRORS, ValueError) as error:
+        except READ_ERRORS as error:
             raise ValueError(
                 f"a part must be a whole archive. Received: {part.name}: {error}"
             ) from error
@@ -134,10 +132,13 @@ def _read_parquet(path: pathlib.Path, part_ids: list[int]) -> Iterator[pd.DataFr
             for name in ("prompt", "part_id"):
                 if name not in columns:
                     raise ValueError(f"it has no column {name}")
+            check_types(file.schema_arrow, columns)
             total = file.metadata.num_rows
             with tqdm.tqdm(total=total, desc="reading", unit=" rows") as bar:
                 for batch in file.iter_batches(_BATCH_SIZE, columns=columns):
-                    rows = batch.to_pandas()
+                    batch.validate(full=True)
+                    # What pandas once noted in the file may be damaged.
+                    rows = batch.replace_schema_metadata().to_pandas()
                     bar.update(len(rows))
                     yield rows[rows["part_id"].isin(part_ids)] if part_ids else rows
     except (pyarrow.ArrowException, ValueError) as error:

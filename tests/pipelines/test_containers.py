@@ -1,8 +1,10 @@
 """Archives that are hostile or odd."""
 
+import json
 import stat
 import zipfile
 
+import numpy as np
 import pytest
 
 from pipelines import containers
@@ -61,3 +63,48 @@ def test_json_that_swells_is_an_error(tmp_path):
     with containers.ZipImages(path) as images:
         with pytest.raises(ValueError, match="p.json is not safe to read"):
             images.read_rows()
+
+
+def test_settings_of_other_types_are_unknown(tmp_path):
+    """One odd entry must not cost the thousand others of the part."""
+    entries = {
+        "a.png": {"p": "a fox", "c": "7.5", "st": 50},
+        "b.png": {"p": None, "c": [], "st": {}},
+        "c.png": {"p": 3, "c": 10**400, "st": "many"},
+        "\ud800.png": {"p": "half a \ud83d pair"},
+    }
+    write_member(tmp_path / "a.zip", "part.json", json.dumps(entries).encode())
+    with containers.ZipImages(tmp_path / "a.zip") as images:
+        rows = images.read_rows()
+    assert list(rows["image_name"]) == ["a.png", "b.png", "c.png", "?.png"]
+    assert list(rows["prompt"]) == ["a fox", "", "3", "half a ? pair"]
+    np.testing.assert_array_equal(rows["cfg"], [7.5, *[np.nan] * 3])
+    np.testing.assert_array_equal(rows["step"], [50, *[np.nan] * 3])
+
+
+def test_json_of_no_entries_has_all_columns(tmp_path):
+    write_member(tmp_path / "a.zip", "part.json", b"{}")
+    with containers.ZipImages(tmp_path / "a.zip") as images:
+        assert list(images.read_rows()) == ["image_name", "prompt", "cfg", "step"]
+
+
+def test_large_json_is_not_read(tmp_path, monkeypatch):
+    """Read, it takes many times its size."""
+    monkeypatch.setattr(containers, "MAX_JSON_SIZE", 10)
+    write_member(tmp_path / "a.zip", "part.json", b'{"a": {"p": "x"}}')
+    with containers.ZipImages(tmp_path / "a.zip") as images:
+        with pytest.raises(ValueError, match="not safe"):
+            images.read_rows()
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions_are_not_safe(tmp_path, kind):
+    write_member(tmp_path / "a.zip", "a.png", encode(), compress=kind)
+    with containers.ZipImages(tmp_path / "a.zip") as images:
+        assert not images.is_safe("a.png")
+
+
+def test_a_member_without_a_name_is_none(tmp_path):
+    write_member(tmp_path / "a.zip", "", b"x")
+    with containers.ZipImages(tmp_path / "a.zip") as images:
+        assert list(images.names) == []

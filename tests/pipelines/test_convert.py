@@ -284,3 +284,25 @@ def test_an_encrypted_member_is_one_rejection(tmp_path):
     path.write_bytes(data)
     (stats,) = convert_all(source, tmp_path / "out")
     assert stats["rejected_examples"] == {"undecodable_image": ["a.png"]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dropped": {"blurred": "1"}},
+        {"rejected": {"unreadable_part": 0, "no_words": -1}},
+        {"rejected_examples": []},
+        {"rejected_examples": {"no_words": [1]}},
+        {"examples": {"train": None, "validation": 0, "test": 0}},
+    ],
+    ids=str,
+)
+def test_damaged_stats_are_written_again(source_2m, tmp_path, change):
+    output = tmp_path / "out"
+    convert_all(source_2m, output)
+    (part, *_) = sources.open_source(source_2m).parts()
+    stats = convert.read_done(part, output, SMALL)
+    assert stats is not None
+    path = convert.stats_path(output, part.index)
+    path.write_text(json.dumps({**stats, **change}))
+    assert convert.read_done(part, output, SMALL) is None

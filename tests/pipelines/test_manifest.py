@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from pipelines.diffusiondb.manifest import Entry, Manifest
 
 
@@ -41,3 +43,27 @@ def test_a_half_written_manifest_is_removed(tmp_path):
     with Manifest(tmp_path) as manifest:
         manifest.write()
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"1", b'"a"', b"[]", b"{}", b'{"name": "b"}', b'{"name": [], "bytes": 1}']
+    + [b"\xff", b"[" * 100_000, b'{"name": "b", "bytes": 1, "sha256": "", "x": 1}'],
+    ids=lambda line: str(line[:12]),
+)
+def test_a_damaged_line_of_the_journal_costs_no_other(tmp_path, line):
+    with Manifest(tmp_path) as manifest:
+        manifest.add("a.zip", entry(1))
+    with open(tmp_path / "manifest.json.part", "ab") as file:
+        file.write(b"\n" + line)
+    with Manifest(tmp_path) as manifest:
+        assert manifest.get("a.zip") == entry(1) and manifest.get("b") is None
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"files": []}', '{"files": {"a": 1}}']
+)
+def test_a_foreign_manifest_is_one_line(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(ValueError, match="Received: .*manifest.json"):
+        Manifest(tmp_path)

@@ -1,4 +1,6 @@
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.diffusiondb import metadata
@@ -60,4 +62,49 @@ def test_metadata_names_what_is_missing(tmp_path):
 def test_metadata_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(metadata, "pyarrow", None)
     with pytest.raises(ValueError, match=r'pip install "tf_prompt\[ingest\]"'):
+        metadata.read_metadata(tmp_path / "metadata.parquet")
+
+
+@pytest.mark.parametrize(
+    "column, values, message",
+    [
+        ("prompt", [1, 2], "prompt must hold text, not int64"),
+        ("prompt", [b"a", b"b"], "prompt must hold text, not binary"),
+        ("image_name", [["a"], []], "image_name must hold text, not list"),
+        ("step", ["a", "b"], "step must hold numbers, not"),
+        ("part_id", ["1", "2"], "part_id must hold numbers, not"),
+    ],
+)
+def test_columns_of_another_type_are_named(tmp_path, column, values, message):
+    rows = pd.DataFrame([make_row("a.png", "a"), make_row("b.png", "b")])
+    path = tmp_path / "metadata.parquet"
+    rows.assign(**{column: values}).to_parquet(path)
+    with pytest.raises(ValueError, match=message):
+        metadata.read_metadata(path, [1])
+
+
+def test_absent_names_and_prompts_are_empty(tmp_path):
+    rows = pd.DataFrame([make_row("a.png", "a"), make_row("b.png", "b")])
+    rows = rows.assign(image_name=["a.png", None], prompt=[None, "b"])
+    rows.to_parquet(tmp_path / "metadata.parquet")
+    found = metadata.read_metadata(tmp_path / "metadata.parquet")
+    assert list(found["image_name"]) == ["a.png", ""]
+    assert list(found["prompt"]) == ["", "b"]
+
+
+@pytest.mark.parametrize("note", [b"{", b"[]", b'{"index_columns": 1, "columns": [1]}'])
+def test_what_pandas_noted_in_the_file_is_not_needed(tmp_path, note):
+    table = pa.Table.from_pylist([make_row("a.png", "a")])
+    path = tmp_path / "metadata.parquet"
+    pq.write_table(table.replace_schema_metadata({b"pandas": note}), path)
+    assert list(metadata.read_metadata(path)["prompt"]) == ["a"]
+
+
+def test_text_that_is_no_utf8_is_refused(tmp_path):
+    table = pa.Table.from_pylist([make_row("a.png", "a")])
+    wrong = pa.array([b"\x80fox"]).view(pa.string())
+    place = table.schema.get_field_index("prompt")
+    table = table.set_column(place, "prompt", wrong)
+    pq.write_table(table, tmp_path / "metadata.parquet")
+    with pytest.raises(ValueError, match="Received: .*metadata.parquet.*UTF"):
         metadata.read_metadata(tmp_path / "metadata.parquet")

@@ -45,3 +45,23 @@ def test_what_is_no_parquet_is_corrupt(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(CorruptFile, match="not a whole parquet file"):
         verify_file(path, ".parquet")
+
+
+def test_a_damaged_stream_of_lzma_is_corrupt(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a", bytes(range(256)))
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    # Behind the header: 30 bytes, the name, and LZMA's own 9.
+    data[40:60] = b"\xff" * 20
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(CorruptFile, match="not a whole zip archive"):
+        verify_file(tmp_path / "a.zip", ".zip")
+
+
+def test_a_name_that_is_no_utf8_is_corrupt(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("é", b"x")
+    data = (tmp_path / "a.zip").read_bytes().replace("é".encode(), b"\xff\xff")
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(CorruptFile, match="not a whole zip archive"):
+        verify_file(tmp_path / "a.zip", ".zip")

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 
-from tf_prompt import config
+from tf_prompt import config, option_ranges
 from tf_prompt.config import option
 
 
@@ -34,7 +34,7 @@ class DemoConfig:
     queue: int = option(32, "requests at most that wait")
 
     def __post_init__(self):
-        config.require_positive(
+        option_ranges.require_positive(
             self, "num_prompts", "port", "max_upload_mb", "max_files", "queue"
         )
         if self.port > 65535:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 
 from tf_prompt import images
-from tf_prompt.demo import describing, markup
+from tf_prompt.demo import describing, limits, markup
 from tf_prompt.demo.handlers import HINT, Handlers
 
 try:
@@ -14,6 +14,7 @@ try:
         # pydub, which Gradio imports for sound, misses ffmpeg.
         warnings.simplefilter("ignore")
         import gradio as gr
+        from starlette.middleware import Middleware
 except ImportError as error:
     raise ValueError(
         'the web page needs an extra: pip install "tf_prompt[demo]"'
@@ -175,11 +176,14 @@ def serve(page: "gr.Blocks", options) -> None:
     Raises:
         OSError: if the port is taken.
     """
+    limit = options.max_files * options.max_upload_mb * 2**20
+    middleware = [Middleware(limits.BodyLimit, max_upload_bytes=limit)]
     try:
         _, address, _ = page.launch(
             server_name=options.host,
             server_port=options.port,
             max_file_size=options.max_upload_mb * 2**20,
+            app_kwargs={"middleware": middleware},
             share=False,
             quiet=True,
             show_error=True,

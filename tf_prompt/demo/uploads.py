@@ -1,6 +1,7 @@
 """Checks what visitors send: nothing but pictures of reasonable size is decoded."""
 
 import io
+import warnings
 
 import PIL.Image
 import tensorflow as tf
@@ -26,9 +27,10 @@ def check_picture(data: bytes, name: str) -> None:
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
         raise ValueError(f"{name} is a HEIC or AVIF picture. Save it as JPEG or PNG.")
     try:
-        # Reads the header alone.
-        with PIL.Image.open(io.BytesIO(data)) as picture:
-            width, height = picture.size
+        # Reads the header alone; what Pillow warns of is checked here or decoded.
+        with warnings.catch_warnings(action="ignore"):
+            with PIL.Image.open(io.BytesIO(data)) as picture:
+                width, height = picture.size
     except PIL.Image.DecompressionBombError:
         width = height = MAX_PIXELS
     except (OSError, ValueError, SyntaxError):

@@ -28,7 +28,7 @@ def describe_data(data: str) -> dict[str, str]:
     facts = {"folder": data, "fingerprint": fingerprint(folder)}
     if not (folder / "stats.json").is_file():
         return {"source": f"{ABSENT}: the folder has no stats.json", **facts}
-    stats = read_json(folder / "stats.json")
+    stats = _read_stats(folder / "stats.json")
     dropped, rejected = stats.get("dropped", {}), stats.get("rejected", {})
     return {
         "source": str(stats.get("source", ABSENT)),
@@ -72,6 +72,23 @@ def _describe_toy() -> dict[str, str]:
         "near-duplicates": "none: prompts are distinct",
         **_list_splits(counts),
     }
+
+
+def _read_stats(path: pathlib.Path) -> dict:
+    """Reads what write_records wrote.
+
+    Raises:
+        ValueError: if counts are missing or are none.
+    """
+    stats = read_json(path)
+    sound = isinstance(stats, dict) and type(stats.get("rows", 0)) is int
+    for key in ("dropped", "rejected", "examples", "flags"):
+        part = stats.get(key, {}) if sound else None
+        counts = part.values() if isinstance(part, dict) and key != "flags" else ()
+        sound = isinstance(part, dict) and all(type(n) is int for n in counts)
+    if not sound:
+        raise ValueError(f"stats.json must be write_records'. Received: {path}")
+    return stats
 
 
 def _count(value) -> str:

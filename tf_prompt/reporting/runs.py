@@ -3,15 +3,14 @@
 import csv
 import dataclasses
 import pathlib
-import zipfile
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 
 from tf_prompt import evaluation
 from tf_prompt.training import curves, run_folder
-from tf_prompt.whole_files import read_json
+from tf_prompt.training.model_file import load_model_file
+from tf_prompt.whole_files import open_csv, read_json
 
 _PREDICTION_COLUMNS = ("image_id", "reference", "prediction")
 
@@ -100,13 +99,54 @@ def read_run(folder: pathlib.Path, name: str) -> Run:
     return Run(
         name=name,
         folder=folder,
-        config=read_json(folder / run_folder.CONFIG),
+        config=_read_object(folder / run_folder.CONFIG),
         history=_read_history(folder / run_folder.HISTORY),
-        metrics=read_json(metrics) if metrics.is_file() else None,
+        metrics=_read_metrics(metrics) if metrics.is_file() else None,
         predictions=_read_predictions(tested / "predictions.csv"),
         evaluation=_read_identity(tested / "predictions.json"),
         parameters=_count_parameters(folder),
     )
+
+
+def _read_object(path: pathlib.Path) -> dict:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} must hold a JSON object. Received: {path}")
+    return content
+
+
+def _read_metrics(path: pathlib.Path) -> dict:
+    metrics = _read_object(path)
+    sets, baselines = metrics.get("metrics"), metrics.get("baselines", {})
+    health = metrics.get("health", {})
+    sound = (
+        type(metrics.get("examples")) is int
+        and all(isinstance(part, dict) for part in (sets, baselines, health))
+        and all(map(_is_set, (sets, *baselines.values())))
+        and all(map(_is_number, health.values()))
+    )
+    if not sound:
+        raise ValueError(f"{path.name} must be written by evaluate. Received: {path}")
+    return metrics
+
+
+def _is_set(scores) -> bool:
+    """Whether scores are as `metrics.score` gives them, by metric."""
+    return isinstance(scores, dict) and all(
+        isinstance(entry, dict)
+        and isinstance(entry.get("signature"), str)
+        and "score" in entry
+        and (
+            entry["score"] is None
+            or all(_is_number(entry.get(key)) for key in ("score", "low", "high"))
+        )
+        for entry in scores.values()
+    )
+
+
+def _is_number(value) -> bool:
+    # An int too long for a float cannot be written as one.
+    return type(value) is float or (type(value) is int and abs(value) < 2**53)
 
 
 def _read_predictions(path: pathlib.Path) -> list[dict]:
@@ -118,7 +158,7 @@ def _read_predictions(path: pathlib.Path) -> list[dict]:
 def _read_identity(path: pathlib.Path) -> dict:
     if not path.is_file():
         return {}
-    identity = read_json(path)
+    identity = _read_object(path)
     # The time of a file says nothing to a reader.
     identity.pop("model_modified", None)
     return identity
@@ -140,7 +180,7 @@ def _read_history(path: pathlib.Path) -> list[dict]:
 def _read_table(path: pathlib.Path, columns: Sequence[str]) -> list[dict]:
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
+    with open_csv(path) as file:
         reader = csv.DictReader(file)
         missing = [name for name in columns if name not in (reader.fieldnames or ())]
         if missing:
@@ -154,11 +194,6 @@ def _count_parameters(folder: pathlib.Path) -> tuple[int, int] | None:
     path = folder / run_folder.BEST_MODEL
     if not path.is_file():
         return None
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{run_folder.BEST_MODEL} must be a whole model. Received: {path}: {error}"
-        ) from error
+    model = load_model_file(path)
     trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
     return model.count_params(), trainable
