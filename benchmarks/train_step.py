@@ -83,7 +83,7 @@ def compare(preset: str, batch: int, tokens: int, steps: int, repeats: int) -> d
 
 def keras_steps(model, images, token_ids, targets, steps: int):
     """Ours, as `fit` runs it."""
-    inputs = {"images": images, "token_ids": token_ids}
+    inputs = {"images": images, "token_ids": token_ids, "target_ids": targets}
     weights = np.ones(targets.shape, np.float32)
     batches = tf.data.Dataset.from_tensors((inputs, targets, weights)).repeat()
     return lambda: model.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False)

@@ -69,3 +69,21 @@ def test_a_finished_evaluation_is_all_done(tmp_path):
     with PredictionLog(tmp_path, {"way": "greedy"}) as log:
         assert log.num_done == 1
     assert read_predictions(tmp_path) == [row(1)]
+
+
+def test_long_prompts_come_back(tmp_path):
+    """Twice csv's own limit of a field."""
+    long = row(0, "word " * 50_000)
+    with PredictionLog(tmp_path, {}) as log:
+        log.add([long])
+    assert read_predictions(tmp_path) == [long]
+
+
+def test_rows_behind_a_damaged_one_are_written_again(tmp_path):
+    with PredictionLog(tmp_path, {}) as log:
+        log.add(map(row, range(3)))
+    path = tmp_path / "predictions.csv"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    lines[2] = lines[2].replace(str(row(1)["score"]), "much")
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert read_predictions(tmp_path) == [row(0)]

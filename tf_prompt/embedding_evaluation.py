@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
 
 import numpy as np
 import tqdm
@@ -14,7 +13,8 @@ from tf_prompt.data.embedding_dataset import Examples
 from tf_prompt.members import Member, features_of, load_member, predict_encoded
 from tf_prompt.metrics import cosine, health
 from tf_prompt.metrics.score import score, summarise
-from tf_prompt.prediction_log import COLUMNS, PredictionLog, read_predictions
+from tf_prompt.prediction_log import COLUMNS
+from tf_prompt.shares import write_rows
 from tf_prompt.training import run_folder
 from tf_prompt.whole_files import write_json
 
@@ -22,14 +22,8 @@ _GALLERY_SIZE = 224
 
 
 def evaluate_embeddings(
-    run_dir: str | pathlib.Path,
-    split: str = "test",
-    data: str | None = None,
-    metrics: Sequence[str] = ("cosine", "bleu", "meteor"),
-    batch_size: int = 64,
-    limit: int | None = None,
-    neighbours: int = 10000,
-) -> tuple[dict, list[dict]]:
+    run_dir: str | pathlib.Path, **options
+) -> tuple[dict | None, list[dict]]:
     """Measures a run whose model predicts embeddings; writes into its folder.
 
     The cosine compares the predicted embedding with that of the prompt as its user
@@ -41,12 +35,8 @@ def evaluate_embeddings(
 
     Args:
         run_dir: the run's folder.
-        split: one of `split.SPLITS`.
-        data: `toy` or a folder of shards; None takes the run's own.
-        metrics: names of `metrics.score.ALL_METRICS`.
-        batch_size: images at once.
-        limit: examples at most; None takes all.
-        neighbours: training prompts that are searched, the first ones.
+        **options: fields of `evaluation.EvaluationOptions`; `decoding` and
+            `java_meteor` do not matter here, `neighbours` are the first prompts.
 
     Returns:
         As `evaluation.evaluate_run`; rows have `cosine` too, and `score` of a prompt
@@ -55,21 +45,27 @@ def evaluate_embeddings(
     Raises:
         FileNotFoundError, ValueError: as `evaluation.evaluate_run`.
     """
+    options = evaluation.EvaluationOptions(**options)
+    split, limit, batch_size = options.split, options.limit, options.batch_size
     member = load_member(run_dir)
-    folder = dataset.find_data(data or run_folder.read_config(run_dir).data)
-    training = _read_training(member, folder, batch_size, neighbours)
+    folder = run_folder.find_data(run_dir, options.data)
+    training = _read_training(member, folder, batch_size, options.neighbours)
     output = evaluation.output_folder(run_dir, split)
     output.mkdir(exist_ok=True)
-    identity = evaluation.identify(run_dir, folder, limit, neighbours)
-    with PredictionLog(output, identity, (*COLUMNS, "cosine")) as log:
-        examples = Examples(folder, split, limit, log.num_done)
+
+    def write(log, start, stop):
+        examples = Examples(folder, split, stop, start)
         for batch in examples.batches(batch_size, f"embedding images of {split}"):
             log.add(_predict_rows(member, training, batch))
-    rows = read_predictions(output)
-    if not rows:
-        raise ValueError(f"split must hold examples. Received: {split} in {folder}")
-    vectors = Examples(folder, split, limit).targets()
-    result = _measure(rows, vectors, training, metrics)
+
+    identity = evaluation.identify(run_dir, folder, limit, options.neighbours)
+    examples = Examples(folder, split, limit)
+    columns = (*COLUMNS, "cosine")
+    workers = options.workers
+    rows = write_rows(output, identity, examples.num_examples, write, workers, columns)
+    if rows is None:
+        return None, []
+    result = _measure(rows, examples.targets(), training, options.metrics)
     write_json(output / "metrics.json", result)
     shown = min(len(rows), evaluation.MAX_PICTURES)
     pictures = dataset.evaluation_batches(

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 
-from tf_prompt import config, decoding_config
+from tf_prompt import config, decoding_config, option_ranges, workers
 from tf_prompt.config import option
 
 
@@ -31,11 +31,19 @@ class EvaluateConfig(decoding_config.DecodingConfig):
     explain: int | None = option(
         None, "examples to show word by word, from the best to the worst"
     )
+    share: str | None = option(
+        None,
+        "INDEX/COUNT: write only this share of the prompts, as 0/4; 0 waits for the "
+        "others and measures all; that of TF_CONFIG if not given",
+    )
     json: bool = option(False, "print the content of metrics.json and nothing else")
 
     def __post_init__(self):
         super().__post_init__()
-        config.require_positive(self, "batch_size", "limit", "neighbours", "explain")
+        option_ranges.require_positive(
+            self, "batch_size", "limit", "neighbours", "explain"
+        )
+        workers.parse_share(self.share)
         if self.json and self.explain:
             raise ValueError("explain must be left out with --json. Received: both")
         if self.meteor == "java" and self.metrics and "meteor" not in self.metrics:
@@ -57,6 +65,9 @@ def main(argv=None) -> int:
     from tf_prompt import evaluation
 
     metrics, rows = measure(options, java_meteor)
+    if metrics is None:
+        print("evaluate: this share is written; the first measures", file=sys.stderr)
+        return config.DONE
     for sign in health.find_collapse(
         *([row[name] for row in rows] for name in ("reference", "prediction", "ended"))
     ):
@@ -67,7 +78,9 @@ def main(argv=None) -> int:
     return config.DONE
 
 
-def measure(options: EvaluateConfig, java_meteor=None) -> tuple[dict, list[dict]]:
+def measure(
+    options: EvaluateConfig, java_meteor=None
+) -> tuple[dict | None, list[dict]]:
     """Measures a run of any model; see the evaluations for what is returned.
 
     Raises:
@@ -86,6 +99,7 @@ def measure(options: EvaluateConfig, java_meteor=None) -> tuple[dict, list[dict]
         "batch_size": options.batch_size,
         "limit": options.limit,
         "neighbours": options.neighbours,
+        "workers": workers.parse_share(options.share),
     }
     preset = run_folder.read_config(options.run_dir).preset
     if presets.kind(preset) == "captioner":

@@ -17,11 +17,12 @@ from tf_prompt.decoding_config import DecodingConfig
 from tf_prompt.images import encode_jpeg
 from tf_prompt.metrics import bertscore, cosine, health, meteor_java
 from tf_prompt.metrics.score import score
-from tf_prompt.prediction_log import PredictionLog, read_predictions
 from tf_prompt.rerank import RerankingWriter
 from tf_prompt.serving import PromptWriter
+from tf_prompt.shares import write_rows
 from tf_prompt.training import run_folder
 from tf_prompt.whole_files import write_json
+from tf_prompt.workers import Workers
 
 # 9 MB as one page; it loads in half a second.
 MAX_PICTURES = 500
@@ -29,60 +30,77 @@ MAX_PICTURES = 500
 FEW_EXAMPLES = 100
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """What an evaluation measures, on what, and by whom.
+
+    Args:
+        split: one of `split.SPLITS`.
+        data: `toy` or a folder of shards; None takes the run's own.
+        metrics: names of `metrics.score.ALL_METRICS`.
+        batch_size: images at once.
+        limit: examples at most; None takes all.
+        neighbours: training images that the nearest-neighbour baseline searches.
+        decoding: how to write; kept in `predictions.json` beside the metrics.
+        java_meteor: computes METEOR, and is closed then; None takes NLTK's.
+        workers: processes that write the prompts together, see `shares.write_rows`;
+            the chief measures them. None is this one alone.
+    """
+
+    split: str = "test"
+    data: str | None = None
+    metrics: Sequence[str] = ("bleu", "meteor", "cosine")
+    batch_size: int = 64
+    limit: int | None = None
+    neighbours: int = 10000
+    decoding: DecodingConfig = DecodingConfig()  # noqa: RUF009  frozen
+    java_meteor: meteor_java.JavaMeteor | None = None
+    workers: Workers | None = None
+
+
 def evaluate_run(
-    run_dir: str | pathlib.Path,
-    split: str = "test",
-    data: str | None = None,
-    metrics: Sequence[str] = ("bleu", "meteor", "cosine"),
-    batch_size: int = 64,
-    limit: int | None = None,
-    neighbours: int = 10000,
-    decoding: DecodingConfig | None = None,
-    java_meteor: meteor_java.JavaMeteor | None = None,
-) -> tuple[dict, list[dict]]:
+    run_dir: str | pathlib.Path, **options
+) -> tuple[dict | None, list[dict]]:
     """Measures the best model of a run, and writes the result into its folder.
 
     Killed, and called again, it goes on after the last whole batch.
 
     Args:
         run_dir: the run's folder.
-        split: one of `split.SPLITS`.
-        data: `toy` or a folder of shards; None takes the run's own.
-        metrics: names of `metrics.score.ALL_METRICS`.
-        batch_size: images written about at once.
-        limit: examples at most; None takes all.
-        neighbours: training images that the nearest-neighbour baseline searches.
-        decoding: how to write; kept in `predictions.json` beside the metrics.
-        java_meteor: computes METEOR, and is closed then; None takes NLTK's.
+        **options: fields of `EvaluationOptions`.
 
     Returns:
         The content of `metrics.json`, and a dict an example with the keys of
-        `prediction_log.COLUMNS`.
+        `prediction_log.COLUMNS`. None and no row, if another process has them.
 
     Raises:
         FileNotFoundError: if run or data are missing.
         ValueError: if the split is empty.
     """
-    decoding = decoding or DecodingConfig()
+    options = EvaluationOptions(**options)
+    split, limit, neighbours = options.split, options.limit, options.neighbours
     config, vocabulary, model = run_folder.load_run(run_dir)
-    folder = dataset.find_data(data or config.data)
-    sizes = {"image_size": model.image_size, "batch_size": batch_size}
+    folder = run_folder.find_data(run_dir, options.data)
+    sizes = {"image_size": model.image_size, "batch_size": options.batch_size}
     read = functools.partial(dataset.evaluation_batches, folder, **sizes)
     batches = read("train", limit=neighbours)
     training = _read_training(model, folder, batches, neighbours)
     output = output_folder(run_dir, split)
     output.mkdir(exist_ok=True)
-    identity = identify(run_dir, folder, limit, neighbours, decoding)
-    with PredictionLog(output, identity) as log:
-        batches = read(split, limit=limit, skip=log.num_done)
+
+    def write(log, start, stop):
+        batches = read(split, limit=stop, skip=start)
         task = f"writing prompts of {split}"
-        batches = _count_images(folder, batches, split, limit, log.num_done, task=task)
-        writer = _build_writer(model, vocabulary, decoding)
+        batches = _count_images(folder, batches, split, stop, start, task=task)
+        writer = _build_writer(model, vocabulary, options.decoding)
         _write_prompts(writer, batches, training, log)
-    rows = read_predictions(output)
-    if not rows:
-        raise ValueError(f"split must hold examples. Received: {split} in {folder}")
-    result = _measure(rows, training[0], metrics, java_meteor)
+
+    identity = identify(run_dir, folder, limit, neighbours, options.decoding)
+    count = dataset.count_examples(folder, split, limit)
+    rows = write_rows(output, identity, count, write, options.workers)
+    if rows is None:
+        return None, []
+    result = _measure(rows, training[0], options.metrics, options.java_meteor)
     write_json(output / "metrics.json", result)
     pictures = read(split, limit=min(len(rows), MAX_PICTURES))
     attention = WordAttention(model, vocabulary)
@@ -152,8 +170,7 @@ def _count_images(
     folder, batches: Iterable[dict], split, limit=None, done=0, *, task
 ) -> Iterator[dict]:
     """Passes batches on; a bar counts their images."""
-    total = dataset.count_examples(folder, split)
-    total = total if limit is None else min(total, limit)
+    total = dataset.count_examples(folder, split, limit)
     with tqdm.tqdm(total=total, initial=done, desc=task, unit="image") as bar:
         for batch in batches:
             yield batch

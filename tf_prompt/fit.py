@@ -4,6 +4,7 @@ import pathlib
 import sys
 
 from tf_prompt import config
+from tf_prompt.training import fit_options
 
 NUM_SHOWN = 10
 # Those that take seconds; `evaluate` computes all.
@@ -14,19 +15,47 @@ NUM_NEIGHBOURS = 1000
 @config.command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = config.parse_args(config.FitConfig, argv, "fit")
+    options, saved = fit_options.parse(sys.argv[1:] if argv is None else argv)
     config.import_tensorflow()
-    from tf_prompt import embedding_evaluation, ensemble_fit, ensembling, evaluation
+    from tf_prompt import ensemble_fit, ensembling
     from tf_prompt.models import presets
-    from tf_prompt.training import loop
+    from tf_prompt.training import (
+        dry_run,
+        interruption,
+        learning_rate_finder,
+        loop,
+        run_folder,
+        strategy,
+    )
 
-    run_dir = pathlib.Path(options.run_dir or f"runs/{options.preset}")
-    kind = presets.kind(options.preset)
+    run = config.take_options(config.FitConfig, options)
+    run_dir = pathlib.Path(run.run_dir or f"runs/{run.preset}")
+    run_folder.compare_with(saved, run)
+    kind = presets.kind(run.preset)
+    if options.dry_run or options.find_learning_rate:
+        attempt = dry_run.rehearse if options.dry_run else learning_rate_finder.find
+        print(attempt(run, run_dir))
+        return config.DONE
     if kind == "ensemble":
-        comparison = ensemble_fit.fit_ensemble(options, run_dir)
+        comparison = ensemble_fit.fit_ensemble(run, run_dir)
         print(ensembling.format_table(comparison) + "\n")
     else:
-        loop.train(options, run_dir)
+        try:
+            loop.train(run, run_dir)
+            found = strategy.find_workers(run.strategy)
+            if found and not found.is_chief:
+                raise interruption.Stopped("trained; the first worker tests the run", 0)
+        except interruption.Stopped as stop:
+            print(f"fit: {stop}", file=sys.stderr)
+            return stop.exit_code
+    _report(run_dir, kind)
+    return config.DONE
+
+
+def _report(run_dir, kind) -> None:
+    """Tests the run on a part of the test split, and says what may follow."""
+    from tf_prompt import embedding_evaluation, evaluation
+
     if kind == "captioner":
         metrics, rows = evaluation.evaluate_run(
             run_dir, metrics=QUICK_METRICS, neighbours=NUM_NEIGHBOURS
@@ -49,7 +78,6 @@ def main(argv=None) -> int:
         print(
             f"  python -m tf_prompt.submit --run-dir {run_dir} --images DIR --output F"
         )
-    return config.DONE
 
 
 if __name__ == "__main__":

@@ -93,11 +93,15 @@ def _read_whole_rows(path: pathlib.Path) -> list[dict]:
     whole = io.StringIO(text[: text.rfind("\n") + 1], newline="")
     reader = csv.DictReader(whole)
     numbers = {"score", *(reader.fieldnames or ())} - (set(COLUMNS) - {"score"})
-    for row in reader:
-        if any(row.get(column) is None for column in (*COLUMNS, *numbers)):
-            break
-        row.update({name: float(row[name]) for name in numbers})
-        rows.append({**row, "ended": row["ended"] == "True"})
+    try:
+        for row in reader:
+            if any(row.get(column) is None for column in (*COLUMNS, *numbers)):
+                break
+            row.update({name: float(row[name]) for name in numbers})
+            rows.append({**row, "ended": row["ended"] == "True"})
+    except (ValueError, csv.Error):
+        # Damaged from here on: these rows are written again.
+        pass
     return rows
 
 

@@ -22,7 +22,9 @@ def training_batches(folder, **overrides):
         "epochs": range(2),
         "shuffle_buffer": 100,
     }
-    return dataset.training_batches(folder, VOCABULARY, **{**arguments, **overrides})
+    return dataset.TrainingEpochs(
+        folder=folder, vocabulary=VOCABULARY, **{**arguments, **overrides}
+    ).batches()
 
 
 def targets_of(batches):

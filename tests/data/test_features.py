@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_prompt.data import dataset, features
+from tf_prompt.data import dataset, features, targets
 
 SHAPE = (2, 3)
 CACHE = {"signature": {"encoder": "a"}, "image_size": 32, "shape": SHAPE}
@@ -99,3 +99,12 @@ def test_regions_that_float16_cannot_hold(shards):
 
     with pytest.raises(ValueError, match="must stay below 65504. Received: train-"):
         features.cached_features(shards, "train", extract, **CACHE)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"shards": [1]}', "3"])
+def test_a_damaged_index_is_named(tmp_path, content):
+    (tmp_path / features.INDEX).write_text(content)
+    for read in (features._read_index, targets._read_index):
+        (tmp_path / targets.INDEX).write_text(content)
+        with pytest.raises(ValueError, match="an object shards. Received: .*json"):
+            read(tmp_path)

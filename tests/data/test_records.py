@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from tf_prompt.data import records
+from tf_prompt.data import dataset, records, targets
 
 RECORDS = [
     records.Record("a.png", b"\xff\xd8 one", "Château, 東京!", ["château", "東京"]),
@@ -98,3 +98,31 @@ def test_absent_shards_say_how_to_write_them(tmp_path):
         records.list_shards(tmp_path, "train")
     with pytest.raises(FileNotFoundError, match="missing"):
         records.list_shards(tmp_path / "missing", "train")
+
+
+def test_headers_that_lead_past_the_end_are_refused(tmp_path):
+    path = tmp_path / "train-00000.tfrecord"
+    write(path)
+    assert records.count_records(path) == 2
+    whole = path.read_bytes()
+    for content in (whole[:-1], whole + b"123", whole + b"\xff" * 8, b"\xff" * 20):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="whole records. Received: .*00000.tfrec"):
+            records.count_records(path)
+    path.write_bytes(b"")
+    assert records.count_records(path) == 0
+
+
+@pytest.mark.parametrize("content", [b"\xfa\xff no example", b"\n\x05", None])
+def test_a_damaged_record_is_named_by_its_shard(tmp_path, content):
+    """With the checksum right, TensorFlow quotes the record: not always UTF-8."""
+    path = tmp_path / "train-00000.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(content or b"x")
+    if content is None:
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="whole records.* Received: .*train-00000"):
+        targets.read_prompts(str(path))
+    if content is None:
+        with pytest.raises(ValueError, match="whole records.* Received: .*train-00"):
+            dataset.count_words(tmp_path)

@@ -50,7 +50,7 @@ def test_cached_regions_train_like_images(frozen, shards, tmp_path):
 def test_resumed_run_draws_the_same_views(frozen, shards, tmp_path, monkeypatch):
     config = config_for(shards, cache_features=True, views=2, rotation_degrees=20)
     history = train(config, tmp_path / "whole")
-    on_epoch_begin = callbacks.SaveEpoch.on_epoch_begin
+    on_epoch_begin = callbacks.SaveRun.on_epoch_begin
 
     def kill(self, epoch, logs=None):
         if epoch == 1:
@@ -58,7 +58,7 @@ def test_resumed_run_draws_the_same_views(frozen, shards, tmp_path, monkeypatch)
         on_epoch_begin(self, epoch, logs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.SaveEpoch, "on_epoch_begin", kill)
+        patch.setattr(callbacks.SaveRun, "on_epoch_begin", kill)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "part")
     resumed = train(config, tmp_path / "part")

@@ -44,8 +44,9 @@ def test_run_folder_holds_all_that_is_promised(trained):
     run_dir, history = trained
     for name in ["config.json", "vocabulary.txt", "best.keras", "curves.png", "logs"]:
         assert (run_dir / name).exists(), name
-    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == [
-        "epoch-00002"
+    assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == [
+        "epoch-00001",
+        "epoch-00002",
     ]
     with open(run_dir / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -66,9 +67,9 @@ def test_interrupted_run_ends_with_the_same_weights(trained, tiny_shards, tmp_pa
 
     config = config_for(tiny_shards)
     with pytest.MonkeyPatch.context() as patch:
-        on_epoch_begin = callbacks.SaveEpoch.on_epoch_begin
+        on_epoch_begin = callbacks.SaveRun.on_epoch_begin
         patch.setattr(
-            callbacks.SaveEpoch,
+            callbacks.SaveRun,
             "on_epoch_begin",
             lambda self, epoch, logs=None: (
                 kill(epoch) if epoch == 1 else on_epoch_begin(self, epoch, logs)

@@ -8,7 +8,7 @@ from tf_prompt.config import FitConfig
 from tf_prompt.data import embedding_dataset, targets
 from tf_prompt.metrics import cosine
 from tf_prompt.models import presets
-from tf_prompt.training import loop, recipes, run_folder
+from tf_prompt.training import checkpoints, loop, recipes, run_folder
 from tf_prompt.training.strategy import build_strategy
 from tf_prompt.whole_files import read_json
 
@@ -88,13 +88,13 @@ def test_resumed_run_ends_with_the_same_weights(trained, tmp_path):
 
     run_dir = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        save = run_folder.save_checkpoint
+        save = checkpoints.save_checkpoint
 
         def save_and_die(*arguments):
             save(*arguments)
             raise Killed
 
-        patch.setattr(run_folder, "save_checkpoint", save_and_die)
+        patch.setattr(checkpoints, "save_checkpoint", save_and_die)
         with pytest.raises(Killed):
             train(config, run_dir)
     train(config, run_dir)

@@ -1,12 +1,16 @@
 """From shards to batches: the order of training is a function of seed and epoch."""
 
 import collections
+import dataclasses
+import functools
 import pathlib
+from collections.abc import Sequence
 
 import tensorflow as tf
 import tqdm
 
-from tf_prompt.data import records, toy, transforms
+from tf_prompt import images
+from tf_prompt.data import records, sharding, toy, transforms
 from tf_prompt.data.features import Features
 from tf_prompt.text import PAD_ID
 
@@ -35,46 +39,43 @@ def count_words(folder: str | pathlib.Path) -> tuple[collections.Counter, int]:
 
     Raises:
         FileNotFoundError: if the folder holds no training shard.
+        ValueError: if a shard is damaged; names it.
     """
     shards = records.list_shards(folder, "train")
     feature = {"words": tf.io.RaggedFeature(tf.string)}
     counts: collections.Counter = collections.Counter()
     num_examples = 0
     for shard in tqdm.tqdm(shards, desc="counting words", unit="shard", leave=False):
-        for batch in tf.data.TFRecordDataset(shard).batch(256):
-            words = tf.io.parse_example(batch, feature)["words"]
-            counts.update(words.flat_values.numpy().tolist())
-            num_examples += int(words.nrows())
-    return collections.Counter({w.decode(): n for w, n in counts.items()}), num_examples
+        with records.naming(shard):
+            for batch in tf.data.TFRecordDataset(shard).batch(256):
+                words = tf.io.parse_example(batch, feature)["words"]
+                counts.update(words.flat_values.numpy().tolist())
+                num_examples += int(words.nrows())
+    words = {w.decode(errors="replace"): n for w, n in counts.items()}
+    return collections.Counter(words), num_examples
 
 
-def count_examples(folder: str | pathlib.Path, split: str) -> int:
+def count_examples(
+    folder: str | pathlib.Path, split: str, limit: int | None = None
+) -> int:
     """Counts the examples of a split by the records' headers alone.
 
     Args:
         folder: shards of `pipelines.write_records`.
         split: one of `split.SPLITS`.
+        limit: examples at most; None counts all.
 
     Raises:
         FileNotFoundError: if the folder holds no shard of the split.
     """
     shards = records.list_shards(folder, split)
-    return sum(records.count_records(shard) for shard in shards)
+    count = sum(records.count_records(shard) for shard in shards)
+    return count if limit is None else min(limit, count)
 
 
-def training_batches(
-    folder,
-    vocabulary,
-    *,
-    image_size: int,
-    max_words: int,
-    batch_size: int,
-    seed: int,
-    epochs: range,
-    shuffle_buffer: int,
-    features: Features | None = None,
-) -> tf.data.Dataset:
-    """Gives the batches of several epochs, one after the other.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingEpochs:
+    """Several epochs of the training split, one after the other.
 
     The order of an epoch depends on `seed` and the epoch's number alone, so that
     a resumed run sees what it would have seen. A last batch that is not full is
@@ -90,32 +91,77 @@ def training_batches(
         epochs: numbers of the epochs to give.
         shuffle_buffer: records that shuffling draws from.
         features: of the training split, read in place of images.
-
-    Returns:
-        Dataset of `(inputs, targets, weights)`: `images`, uint8 `(batch, size,
-        size, 3)`, or `regions`, float16 `(batch, regions, depth)`; `token_ids` and
-        targets, int32 `(batch, tokens)`, padded with `PAD_ID` to the longest prompt
-        of the batch; weights of the targets, see `transforms.weigh_words`.
+        skip: steps of the first epoch left out; their images are not decoded.
+        share: of a worker, or of a batch in several rounds; None gives all, whole.
     """
-    shards = records.list_shards(folder, "train")
 
-    def read_epoch(epoch):
+    folder: str | pathlib.Path
+    vocabulary: Sequence[str]
+    image_size: int
+    max_words: int
+    batch_size: int
+    seed: int
+    epochs: range
+    shuffle_buffer: int
+    features: Features | None = None
+    skip: int = 0
+    share: sharding.Share | None = None
+
+    def batches(self) -> tf.data.Dataset:
+        """Gives the batches.
+
+        Returns:
+            Dataset of `(inputs, targets, weights)`: `images`, uint8 `(batch, size,
+            size, 3)`, or `regions`, float16 `(batch, regions, depth)`; `token_ids`,
+            and targets as `target_ids` too, int32 `(batch, tokens)`, padded with
+            `PAD_ID` to the longest prompt of the batch; weights of the targets, see
+            `transforms.weigh_words`.
+        """
+        shards = records.list_shards(self.folder, "train")
+        numbers = tf.data.Dataset.range(self.epochs.start, self.epochs.stop)
+        read_epoch = functools.partial(self._read_epoch, shards)
+        return numbers.flat_map(read_epoch).prefetch(tf.data.AUTOTUNE)
+
+    def _read_epoch(self, shards, epoch):
         # The seed of this function's graph alone: the order must not depend on the
         # program's. With 0 there, shuffle cannot take a tensor as its own seed.
         tf.random.set_seed(1)
-        order = seed * 1_000_003 + epoch
+        order = self.seed * 1_000_003 + epoch
         names = tf.data.Dataset.from_tensor_slices(shards).enumerate()
+        names = self.share.choose_files(names) if self.share else names
         placed = names.shuffle(len(shards), seed=order).interleave(
             _read_places, cycle_length=_OPEN_SHARDS
         )
-        placed = placed.shuffle(shuffle_buffer, seed=order)
-        placed = _group_by_length(placed, batch_size, order)
-        read = features.read(order) if features else _decode_image(image_size)
-        tasks = _tasks(placed, vocabulary, max_words, read)
-        return _pad(tasks, batch_size, drop_remainder=True)
+        placed = placed.shuffle(self.shuffle_buffer, seed=order)
+        if self.share:
+            return self._cut_epoch(placed, epoch, order)
+        placed = _group_by_length(placed, self.batch_size, order)
+        if self.skip:
+            count = self.skip * self.batch_size
+            placed = skip_in_first(placed, epoch, self.epochs, count)
+        features = self.features
+        read = features.read(order) if features else _decode_image(self.image_size)
+        tasks = _tasks(placed, self.vocabulary, self.max_words, read)
+        return _pad(tasks, self.batch_size, drop_remainder=True)
 
-    numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
-    return numbers.flat_map(read_epoch).prefetch(tf.data.AUTOTUNE)
+    def _cut_epoch(self, placed, epoch, order):
+        """Cuts an epoch's batches into a worker's parts."""
+        share = self.share
+        size = share.drawn_size(self.batch_size)
+        placed = _group_by_length(share.fill_epoch(placed), size, order)
+        batches, parts_done = share.skip_rounds(self.skip)
+        placed = skip_in_first(placed, epoch, self.epochs, batches * size)
+        read = _defer(self.features)
+        tasks = _tasks(placed, self.vocabulary, self.max_words, read)
+        parts = share.cut(_pad(tasks, size, drop_remainder=True))
+        parts = skip_in_first(parts, epoch, self.epochs, parts_done)
+        return _read_own(share.end_epoch(parts), self.image_size, self.features, order)
+
+
+def skip_in_first(examples: tf.data.Dataset, epoch, epochs: range, count: int):
+    """Leaves the first `count` examples out if `epoch` is the first of `epochs`."""
+    is_first = tf.equal(epoch, epochs.start)
+    return examples.skip(tf.where(is_first, tf.constant(count, tf.int64), 0))
 
 
 def validation_batches(
@@ -126,13 +172,18 @@ def validation_batches(
     max_words: int,
     batch_size: int,
     features: Features | None = None,
+    share: sharding.Share | None = None,
 ) -> tf.data.Dataset:
-    """Gives the validation split once, in the form of `training_batches`."""
+    """Gives the validation split once, in the form of `TrainingEpochs`."""
     num_examples = count_examples(folder, "validation")
     names = tf.data.Dataset.from_tensor_slices(
         records.list_shards(folder, "validation")
     )
     placed = names.enumerate().flat_map(_read_places)
+    if share:
+        tasks = _tasks(placed, vocabulary, max_words, _defer(features))
+        parts = share.cut(_pad(tasks, batch_size, drop_remainder=False))
+        return _read_own(parts, image_size, features, 0).prefetch(tf.data.AUTOTUNE)
     read = features.read(0) if features else _decode_image(image_size)
     tasks = _tasks(placed, vocabulary, max_words, read)
     batches = _pad(tasks, batch_size, drop_remainder=False)
@@ -176,6 +227,29 @@ def _decode_image(image_size: int):
     """Gives the pictures of `_tasks`: `transforms.decode_pixels`, places left out."""
     decode = transforms.decode_pixels(image_size)
     return lambda example, place: decode(example)
+
+
+def _defer(features):
+    """Leaves pictures encoded, or features at their place, until batches are cut."""
+    if features:
+        return lambda example, place: {**example, "regions": place}
+    return lambda example, place: example
+
+
+def _read_own(parts, image_size, features, seed):
+    """Decodes the pictures, or reads the features, of a worker's parts."""
+    if features:
+        key, spec = "regions", tf.TensorSpec(features.shape, tf.float16)
+        read_features = features.read(seed)
+        read = sharding.decode_rows(lambda p: read_features({}, p)[key], spec)
+    else:
+        key, spec = "images", tf.TensorSpec((image_size, image_size, 3), tf.uint8)
+        read = sharding.decode_rows(lambda x: images.decode_image(x, image_size), spec)
+
+    def decode(inputs, targets, weights):
+        return {**inputs, key: read(inputs[key])}, targets, weights
+
+    return parts.map(decode, tf.data.AUTOTUNE)
 
 
 def _read_places(shard_index, shard):

@@ -9,7 +9,8 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt import images
-from tf_prompt.data import records, targets
+from tf_prompt.data import dataset, records, sharding, targets
+from tf_prompt.metrics import cosine
 
 # Shards read in turn, as for captions.
 _OPEN_SHARDS = 4
@@ -25,6 +26,8 @@ def training_batches(
     epochs: range,
     shuffle_buffer: int,
     prompt_ids: np.ndarray | None = None,
+    skip: int = 0,
+    share: sharding.Share | None = None,
 ) -> tf.data.Dataset:
     """Gives the batches of several epochs, one after the other.
 
@@ -41,6 +44,7 @@ def training_batches(
         shuffle_buffer: records that shuffling draws from.
         prompt_ids: of `number_prompts`; then an epoch has one image of each
             prompt, drawn anew each time.
+        skip, share: see `dataset.TrainingEpochs`.
 
     Returns:
         Dataset of `(images, embeddings)`: uint8 `(batch, size, size, 3)` and
@@ -49,11 +53,12 @@ def training_batches(
     shards = _numbered_shards(folder, target_paths)
 
     def read_epoch(epoch):
-        # As in `dataset.training_batches`: the order must not depend on the
+        # As in `dataset.TrainingEpochs`: the order must not depend on the
         # program's own seed.
         tf.random.set_seed(1)
         order = seed * 1_000_003 + epoch
-        numbered = shards.shuffle(len(shards), seed=order).interleave(
+        files = share.choose_files(shards) if share else shards
+        numbered = files.shuffle(len(shards), seed=order).interleave(
             _read_shard, cycle_length=_OPEN_SHARDS
         )
         if prompt_ids is not None:
@@ -61,6 +66,10 @@ def training_batches(
             numbered = numbered.filter(lambda index, pair: chosen[index])
         pairs = numbered.map(lambda index, pair: pair)
         pairs = pairs.shuffle(shuffle_buffer, seed=order)
+        if share:
+            return _cut_epoch(pairs, epoch, epochs, skip, share, image_size, batch_size)
+        if skip:
+            pairs = dataset.skip_in_first(pairs, epoch, epochs, skip * batch_size)
         decoded = pairs.map(_decode(image_size), tf.data.AUTOTUNE)
         return decoded.batch(batch_size, drop_remainder=True)
 
@@ -75,12 +84,16 @@ def split_batches(
     *,
     image_size: int,
     batch_size: int,
+    share: sharding.Share | None = None,
 ) -> tf.data.Dataset:
     """Gives a split once, in order, in the form of `training_batches`."""
     pairs = tf.data.Dataset.zip(
         tf.data.TFRecordDataset(records.list_shards(folder, split)),
         tf.data.TFRecordDataset(list(target_paths)),
     )
+    if share:
+        parts = _decode_own(share.cut(pairs.batch(batch_size)), image_size)
+        return parts.prefetch(tf.data.AUTOTUNE)
     decoded = pairs.map(_decode(image_size), tf.data.AUTOTUNE)
     num_batches = -(-targets.count_targets(target_paths) // batch_size)
     # Keras warns at the end of a dataset whose length it does not know.
@@ -179,6 +192,30 @@ def _choose_images(prompt_ids, seed):
     ids = tf.constant(prompt_ids)
     largest = tf.math.unsorted_segment_max(numbers, ids, int(prompt_ids.max()) + 1)
     return numbers >= tf.gather(largest, ids)
+
+
+def _cut_epoch(pairs, epoch, epochs, skip, share, image_size, batch_size):
+    """Gives the parts of a worker in the batches of an epoch."""
+    size = share.drawn_size(batch_size)
+    pairs = share.fill_epoch(pairs)
+    batches, parts_done = share.skip_rounds(skip)
+    pairs = dataset.skip_in_first(pairs, epoch, epochs, batches * size)
+    parts = share.cut(pairs.batch(size, drop_remainder=True))
+    parts = dataset.skip_in_first(parts, epoch, epochs, parts_done)
+    return _decode_own(share.end_epoch(parts), image_size)
+
+
+def _decode_own(parts, image_size):
+    decode = sharding.decode_rows(
+        lambda record: images.decode_image(records.parse(record)["image"], image_size),
+        tf.TensorSpec((image_size, image_size, 3), tf.uint8),
+    )
+    read = sharding.decode_rows(
+        targets.parse_target, tf.TensorSpec((cosine.EMBEDDING_DIM,), tf.float32)
+    )
+    return parts.map(
+        lambda record, target: (decode(record), read(target)), tf.data.AUTOTUNE
+    )
 
 
 def _decode(image_size):

@@ -14,7 +14,7 @@ import tqdm
 
 from tf_prompt import images
 from tf_prompt.data import records
-from tf_prompt.whole_files import read_json, write_json
+from tf_prompt.whole_files import read_entries, write_json
 
 INDEX = "features.json"
 _BATCH = 32
@@ -176,7 +176,7 @@ def _path(output, shard, view) -> pathlib.Path:
 
 def _read_index(output) -> dict:
     path = output / INDEX
-    return read_json(path)["shards"] if path.is_file() else {}
+    return read_entries(path, "shards") if path.is_file() else {}
 
 
 def _is_done(path, shard, index) -> bool:

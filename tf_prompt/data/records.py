@@ -1,8 +1,10 @@
 """The TFRecord schema, and shard files that are either whole or absent."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -117,12 +119,44 @@ def list_shards(folder: str | pathlib.Path, split: str) -> list[str]:
     return shards
 
 
+@contextlib.contextmanager
+def naming(shard: str | pathlib.Path) -> Iterator[None]:
+    """Turns what TensorFlow says of a damaged shard into one line that names it.
+
+    Raises:
+        ValueError: if its records are cut, changed, or no records of ours.
+    """
+    try:
+        yield
+    # The last is of a message that quotes the bytes of the record.
+    except (
+        tf.errors.DataLossError,
+        tf.errors.InvalidArgumentError,
+        UnicodeDecodeError,
+    ) as error:
+        raise ValueError(
+            f"a shard must hold whole records of write_records. Received: {shard}"
+        ) from error
+
+
 def count_records(shard: str | pathlib.Path) -> int:
-    """Counts a shard's records by their headers alone."""
-    num_records = 0
+    """Counts a shard's records by their headers alone.
+
+    Raises:
+        ValueError: if the headers do not lead to the end of the file.
+    """
+    num_records = place = 0
+    size = os.path.getsize(shard)
     with open(shard, "rb") as file:
         # A TFRecord: length, its checksum (4 bytes), content, its checksum (4).
-        while len(header := file.read(8)) == 8:
-            file.seek(int.from_bytes(header, "little") + 8, os.SEEK_CUR)
+        while place < size:
+            file.seek(place)
+            header = file.read(8)
+            place += int.from_bytes(header, "little") + 16
+            if len(header) < 8 or place > size:
+                raise ValueError(
+                    f"a shard must hold whole records. Received: {shard}, damaged "
+                    f"after record {num_records}"
+                )
             num_records += 1
     return num_records

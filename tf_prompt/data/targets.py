@@ -11,7 +11,7 @@ import tqdm
 
 from tf_prompt.data import records
 from tf_prompt.metrics import cosine
-from tf_prompt.whole_files import read_json, write_json
+from tf_prompt.whole_files import read_entries, write_json
 
 # What is embedded: the prompt as its user wrote it, as the competition does, or
 # the normalised words that a captioner learns.
@@ -81,12 +81,13 @@ def read_prompts(shard: str, text_rule: str = "prompt") -> list[str]:
         "prompt": tf.io.FixedLenFeature((), tf.string),
         "words": tf.io.RaggedFeature(tf.string),
     }
-    for batch in tf.data.TFRecordDataset(shard).batch(1024):
-        parsed = tf.io.parse_example(batch, feature)
-        texts = parsed["prompt"]
-        if text_rule == "words":
-            texts = tf.strings.reduce_join(parsed["words"], axis=-1, separator=" ")
-        prompts.extend(text.decode(errors="replace") for text in texts.numpy())
+    with records.naming(shard):
+        for batch in tf.data.TFRecordDataset(shard).batch(1024):
+            parsed = tf.io.parse_example(batch, feature)
+            texts = parsed["prompt"]
+            if text_rule == "words":
+                texts = tf.strings.reduce_join(parsed["words"], axis=-1, separator=" ")
+            prompts.extend(text.decode(errors="replace") for text in texts.numpy())
     return prompts
 
 
@@ -112,12 +113,14 @@ def _embed_shard(shard, output, text_rule, embedder) -> int:
 
 def _read_index(output) -> dict:
     path = output / INDEX
-    return {"shards": read_json(path)["shards"] if path.is_file() else {}}
+    return {"shards": read_entries(path, "shards") if path.is_file() else {}}
 
 
 def _is_done(output, shard, index) -> bool:
     known = index["shards"].get(_name(shard))
-    return known is not None and known[0] == _size(shard) and _path_is(output, shard)
+    # Its size and the number of its records.
+    same = isinstance(known, list) and len(known) == 2 and known[0] == _size(shard)
+    return same and _path_is(output, shard)
 
 
 def _path_is(output, shard) -> bool:

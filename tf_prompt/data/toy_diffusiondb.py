@@ -20,7 +20,7 @@ from collections.abc import Iterable
 import tqdm
 from PIL import ImageFilter, PngImagePlugin
 
-from tf_prompt import config
+from tf_prompt import config, option_ranges
 from tf_prompt.data import toy_grammar, toy_render
 
 GOOD, DUPLICATE = "good", "duplicate"
@@ -66,7 +66,7 @@ class ToyDiffusionDBConfig:
     seed: int = config.option(0, "seed of prompts, pictures and settings")
 
     def __post_init__(self):
-        config.require_positive(self, "parts", "images_per_part", "image_size")
+        option_ranges.require_positive(self, "parts", "images_per_part", "image_size")
 
 
 def write_toy_diffusiondb(

@@ -68,21 +68,23 @@ def pose_task(example):
 
 
 def weigh_words(inputs, targets):
-    """Adds the weights with which Keras' mean loss is the mean over words.
+    """Adds targets to the inputs, and weights that make Keras' mean one over words.
 
     Padding weighs nothing. Keras divides by all positions of a replica's share of
     the batch; the weights make that a division by the words of the whole batch, so
     that any number of replicas gives the loss, and the gradients, of one.
 
     Args:
-        inputs: of a padded batch, see `pose_task`; handed on.
+        inputs: of a padded batch, see `pose_task`.
         targets: int32 `(batch, tokens)`.
 
     Returns:
-        inputs, targets and `sample_weight`, float32 `(batch, tokens)`, mean 1.
+        inputs with `target_ids`, from which a captioner computes its loss; targets;
+        and `sample_weight`, float32 `(batch, tokens)`, mean 1.
     """
     mask = tf.cast(targets != PAD_ID, tf.float32)
-    return inputs, targets, mask / tf.reduce_mean(mask)
+    weights = mask / tf.reduce_mean(mask)
+    return {**inputs, "target_ids": targets}, targets, weights
 
 
 def join_reference(example):

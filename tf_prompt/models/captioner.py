@@ -5,6 +5,7 @@ from keras import ops
 
 from tf_prompt.layers.arguments import check_positive
 from tf_prompt.layers.augmentation import Augmentation
+from tf_prompt.layers.word_loss import word_losses
 from tf_prompt.models.encoders import build_encoder
 
 
@@ -31,11 +32,13 @@ class Captioner(keras.Model):
         inputs: dict of `images`, `(batch, image_size, image_size, 3)`, 0-255,
             and `token_ids`, int `(batch, tokens)`, beginning with the start token.
             In place of `images` it may hold `regions`, float `(batch, regions,
-            depth)`, which `extract_regions` gave before.
+            depth)`, which `extract_regions` gave before. It may also hold
+            `target_ids`, int `(batch, tokens)`, the words that follow.
 
     Returns:
         logits: float `(batch, tokens, vocab_size)`; the scores at a position are
-        those of the word that follows it.
+        those of the word that follows it. With `target_ids` float32 `(batch,
+        tokens, 2)` instead: loss and hit of each word, see `word_losses`.
     """
 
     def __init__(
@@ -84,6 +87,22 @@ class Captioner(keras.Model):
         """Runs augmentation and encoder: `(batch, regions, depth)`."""
         images = self.augmentation(images, training=training)
         return self.image_encoder(images, training=training)
+
+    def say(self, hidden, inputs):
+        """Makes the result of a call from what the decoder knows at each position.
+
+        Args:
+            hidden: float `(batch, tokens, width)`.
+            inputs: of the call.
+
+        Returns:
+            As the call.
+        """
+        if "target_ids" not in inputs:
+            return self.output_proj(hidden)
+        output, target_ids = self.output_proj, inputs["target_ids"]
+        found = word_losses(hidden, output.kernel, output.bias, target_ids)
+        return ops.stack(found, axis=-1)
 
     def encode(self, images):
         """Begins prompts for a batch of images.

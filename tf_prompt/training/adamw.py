@@ -4,9 +4,11 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from tf_prompt.training.batch_adamw import BatchAdamW
+
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
-class OnePassAdamW(keras.optimizers.AdamW):
+class OnePassAdamW(BatchAdamW):
     """Keras' AdamW, but each variable is updated by one of TensorFlow's kernels.
 
     Keras writes Adam as fifteen operations, each of which reads and writes arrays
@@ -16,7 +18,7 @@ class OnePassAdamW(keras.optimizers.AdamW):
     Args:
         learning_rate: float or schedule.
         weight_decay: float >= 0, decoupled.
-        **kwargs: passed to `keras.optimizers.AdamW`.
+        **kwargs: passed to `BatchAdamW`.
 
     Reference: Loshchilov and Hutter, 2017, https://arxiv.org/abs/1711.05101.
     """

@@ -1,5 +1,6 @@
 """What happens during `model.fit`: a progress bar, and files after each epoch."""
 
+import contextlib
 import math
 import pathlib
 import time
@@ -7,7 +8,8 @@ import time
 import keras
 import tqdm
 
-from tf_prompt.training import curves, run_folder
+from tf_prompt.training import checkpoints, curves, run_folder
+from tf_prompt.training.checkpoints import metric_variables
 
 
 class Progress(keras.callbacks.Callback):
@@ -15,6 +17,10 @@ class Progress(keras.callbacks.Callback):
 
     Keras' own bar writes to stdout, which is for results.
     """
+
+    def __init__(self):
+        super().__init__()
+        self._bar = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self._bar = tqdm.tqdm(
@@ -34,28 +40,110 @@ class Progress(keras.callbacks.Callback):
         self._bar.set_postfix(_round(logs))
         self._bar.close()
 
+    def close(self) -> None:
+        """Ends the bar's line, so that an error begins another."""
+        if self._bar:
+            self._bar.close()
 
-class SaveEpoch(keras.callbacks.Callback):
+
+class OnEachStep(keras.callbacks.Callback):
+    """Base of what looks at each step that really trains.
+
+    A run that goes on in the middle of an epoch passes over the steps that it has
+    done before; `on_step` does not see these.
+
+    Args:
+        skipped: steps passed over.
+    """
+
+    def __init__(self, skipped: int = 0):
+        super().__init__()
+        self._skipped = skipped
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._skipped:
+            self._skipped -= 1
+        else:
+            self.on_step(batch + 1, logs)
+
+    def on_step(self, step: int, logs: dict) -> None:
+        """Called after a step; `step` is how many of the epoch are done."""
+        raise NotImplementedError
+
+
+class SwapAverages(keras.callbacks.Callback):
+    """Validates with the averages of the weights, where the optimiser keeps them.
+
+    `keras.callbacks.SwapEMAWeights` exchanges them by adding and subtracting, which
+    rounds: a run that stops during validation could not go on bit for bit.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._swapped = False
+
+    def on_test_begin(self, logs=None):
+        self._swap()
+        self._swapped = True
+
+    def on_test_end(self, logs=None):
+        self.restore()
+
+    def restore(self) -> None:
+        """Takes the weights themselves back into the model, if they are not there."""
+        if self._swapped:
+            self._swap()
+            self._swapped = False
+
+    def _swap(self):
+        optimizer = self.model.optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        averages = optimizer._model_variables_moving_average
+        for variable, average in zip(
+            self.model.trainable_variables, averages, strict=True
+        ):
+            weight = keras.ops.convert_to_numpy(variable)
+            variable.assign(average)
+            average.assign(weight)
+
+
+class SaveRun(keras.callbacks.Callback):
     """After each epoch writes history, curves, the best model and a checkpoint.
 
     The checkpoint comes last: a run killed in between redoes the epoch.
 
     Args:
         run_dir: the run's folder.
-        history: rows of the epochs already done.
+        state: that of the checkpoint the run goes on from; `{}` begins it.
         steps_per_epoch: kept for the resumed run.
         patience: epochs without gain before training stops; 0 never stops.
+        parts: by name, callbacks whose `state` is kept in checkpoints within an
+            epoch, and restored from there.
     """
 
-    def __init__(self, run_dir: pathlib.Path, history, steps_per_epoch, patience):
+    def __init__(
+        self, run_dir: pathlib.Path, state: dict, steps_per_epoch, patience, parts
+    ):
         super().__init__()
         self.run_dir = run_dir
-        self.history = list(history)
+        self.history = list(state.get("history", []))
         self.steps_per_epoch = steps_per_epoch
         self.patience = patience
+        self._parts = parts
+        self._middle = state if state.get("step") else None
+        for name, part in parts.items():
+            part.state = state.get(name, part.state)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.monotonic()
+        if self._middle:
+            self._start -= self._middle["seconds"]
+            # Keras has set them to zero for the epoch.
+            for variable, value in zip(
+                metric_variables(self.model), self._middle["metrics"], strict=True
+            ):
+                variable.assign(value)
+            self._middle = None
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}}
@@ -67,17 +155,61 @@ class SaveEpoch(keras.callbacks.Callback):
                 f"may help. The last good checkpoint is in {self.run_dir}"
             )
         self.history.append(row)
-        best = curves.best_epoch(self.history)
-        if best == epoch:
-            run_folder.save_for_inference(
-                self.model, self.run_dir / run_folder.BEST_MODEL
-            )
-        curves.write_history(self.history, self.run_dir / run_folder.HISTORY)
-        curves.plot_history(self.history, self.run_dir / run_folder.CURVES)
-        state = {"history": self.history, "steps_per_epoch": self.steps_per_epoch}
-        run_folder.save_checkpoint(self.model, self.run_dir, state)
+        with self._writing():
+            if curves.best_epoch(self.history) == epoch:
+                run_folder.save_for_inference(
+                    self.model, self.run_dir / run_folder.BEST_MODEL
+                )
+            curves.write_history(self.history, self.run_dir / run_folder.HISTORY)
+            curves.plot_history(self.history, self.run_dir / run_folder.CURVES)
+            checkpoints.save_checkpoint(self.model, self.run_dir, self._state())
         if should_stop(self.history, self.patience):
             self.model.stop_training = True
+
+    def save_step(self, step: int, metrics: list | None = None) -> None:
+        """Writes a checkpoint within an epoch.
+
+        Args:
+            step: steps done of the epoch.
+            metrics: values of `metric_variables` after it; None reads them.
+        """
+        state = {
+            **self._state(),
+            "step": step,
+            "metrics": metrics or read_metrics(self.model),
+            "seconds": time.monotonic() - self._start,
+        }
+        with self._writing():
+            checkpoints.save_checkpoint(self.model, self.run_dir, state)
+
+    def _state(self):
+        return {
+            "history": self.history,
+            "steps_per_epoch": self.steps_per_epoch,
+            **{name: part.state for name, part in self._parts.items()},
+        }
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            yield
+        # HDF5 raises RuntimeError where it cannot close a file on a full disk.
+        except (OSError, RuntimeError) as error:
+            kept = checkpoints.list_checkpoints(self.run_dir)
+            raise ValueError(
+                f"run_dir must have room and be writable. Received: {self.run_dir} "
+                f"({_first_line(error)}); its last checkpoint, "
+                f"{kept[-1].name if kept else 'none so far'}, is whole: the same "
+                f"command goes on from there"
+            ) from error
+
+
+def read_metrics(model: keras.Model) -> list:
+    """Values of `metric_variables`, as JSON content."""
+    return [
+        keras.ops.convert_to_numpy(variable).tolist()
+        for variable in metric_variables(model)
+    ]
 
 
 def should_stop(history, patience: int) -> bool:
@@ -85,6 +217,10 @@ def should_stop(history, patience: int) -> bool:
     if not patience or not history:
         return False
     return len(history) - 1 - curves.best_epoch(history) >= patience
+
+
+def _first_line(error) -> str:
+    return (getattr(error, "strerror", None) or str(error)).strip().split("\n")[0]
 
 
 def _round(logs):

@@ -15,9 +15,11 @@ from tf_prompt.models import encoders, presets
 from tf_prompt.training import run_folder
 from tf_prompt.training.accuracy import TokenAccuracy
 from tf_prompt.training.adamw import OnePassAdamW
+from tf_prompt.training.batch_adamw import accumulation
+from tf_prompt.training.losses import WordLoss
 from tf_prompt.training.schedules import WarmUpCosine
 
-# Beside the flip that is on by default, see README, "Features once".
+# A view is a draw of all augmentation, the flip that is on by default among it.
 DEFAULT_VIEWS = 4
 
 
@@ -87,11 +89,16 @@ class CaptioningTask:
         """Gives the model AdamW, warm-up and cosine decay, loss and accuracy."""
         compile_captioner(model, self.config, steps_per_epoch)
 
-    def training_batches(self, model: keras.Model, epochs: range):
-        """Batches of several epochs, one after the other."""
-        return dataset.training_batches(
-            self.folder,
-            self.vocabulary,
+    def training_batches(
+        self, model: keras.Model, epochs: range, skip: int = 0, share=None
+    ):
+        """Batches of several epochs, one after the other, the first `skip` left out.
+
+        `share` is a `sharding.Share`; None gives whole batches.
+        """
+        return dataset.TrainingEpochs(
+            folder=self.folder,
+            vocabulary=self.vocabulary,
             image_size=model.image_size,
             max_words=self.config.max_words,
             batch_size=self.config.batch_size,
@@ -99,9 +106,11 @@ class CaptioningTask:
             epochs=epochs,
             shuffle_buffer=self.config.shuffle_buffer,
             features=self._features(model, "train"),
-        )
+            skip=skip,
+            share=share,
+        ).batches()
 
-    def validation_batches(self, model: keras.Model):
+    def validation_batches(self, model: keras.Model, share=None):
         """The validation split, once."""
         return dataset.validation_batches(
             self.folder,
@@ -109,6 +118,7 @@ class CaptioningTask:
             image_size=model.image_size,
             max_words=self.config.max_words,
             batch_size=self.config.batch_size,
+            share=share,
             features=self._features(model, "validation"),
         )
 
@@ -152,9 +162,10 @@ def compile_captioner(model: keras.Model, config: FitConfig, steps_per_epoch: in
             schedule,
             weight_decay=config.weight_decay,
             global_clipnorm=config.clip_norm,
+            gradient_accumulation_steps=accumulation(config),
         ),
         # Padding and the mean over words are in the weights of `weigh_words`.
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=WordLoss(),
         metrics=[TokenAccuracy()],
         # Batches differ in length: XLA would compile again for each.
         jit_compile=False,

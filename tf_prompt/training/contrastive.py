@@ -5,7 +5,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tf_prompt.data import records, transforms
+from tf_prompt import images
+from tf_prompt.data import dataset, records, sharding, transforms
+from tf_prompt.training.batch_adamw import BatchAdamW
 from tf_prompt.training.schedules import WarmUpCosine
 
 # Shards read in turn, as in `data.dataset`.
@@ -95,6 +97,8 @@ def training_batches(
     epochs: range,
     shuffle_buffer: int,
     span_rate: float = 0.0,
+    skip: int = 0,
+    share: sharding.Share | None = None,
 ) -> tf.data.Dataset:
     """Gives the batches of several epochs, one after the other.
 
@@ -102,8 +106,8 @@ def training_batches(
     batch that is not full is dropped.
 
     Args:
-        folder, image_size, max_words, batch_size, seed, epochs, shuffle_buffer: see
-            `data.dataset.training_batches`.
+        folder, image_size, max_words, batch_size, seed, epochs, shuffle_buffer, skip,
+            share: see `data.dataset.TrainingEpochs`.
         vocabulary: token of each id, as in `text`. Words outside it are left out.
         tokens: `clip_tokens.CLIPTokens`.
         span_rate: float in [0, 1], share of prompts that `cut_span` cuts. Whole
@@ -124,27 +128,42 @@ def training_batches(
         # As in `data.dataset`: the order must not depend on the program's seed.
         tf.random.set_seed(1)
         order = seed * 1_000_003 + epoch
-        examples = _shuffle(shards, shuffle_buffer, order).map(records.parse)
+        examples = _shuffle(shards, shuffle_buffer, order, share).map(records.parse)
         if span_rate:
             examples = examples.enumerate().map(
                 lambda index, example: cut_span(example, span_rate, [order, index])
             )
-        pairs = _pairs(examples.map(to_tokens), image_size)
-        return _pad(pairs, batch_size, drop_remainder=True)
+        size = share.drawn_size(batch_size) if share else batch_size
+        if skip:
+            examples = dataset.skip_in_first(examples, epoch, epochs, skip * size)
+        tokenised = examples.map(to_tokens)
+        if share:
+            return share.end_epoch(_cut(tokenised, image_size, size, share, True))
+        return _pad(_pairs(tokenised, image_size), size, drop_remainder=True)
 
     numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
     return numbers.flat_map(read_epoch).prefetch(tf.data.AUTOTUNE)
 
 
 def validation_batches(
-    folder, vocabulary, tokens, *, image_size: int, max_words: int, batch_size: int
+    folder,
+    vocabulary,
+    tokens,
+    *,
+    image_size: int,
+    max_words: int,
+    batch_size: int,
+    share: sharding.Share | None = None,
 ) -> tf.data.Dataset:
     """Gives the validation split once, in the form of `training_batches`."""
     serialised = tf.data.TFRecordDataset(records.list_shards(folder, "validation"))
     num_examples = int(serialised.reduce(np.int64(0), lambda count, _: count + 1))
     to_tokens = gather_tokens(tokens, vocabulary, max_words)
-    pairs = _pairs(serialised.map(records.parse).map(to_tokens), image_size)
-    batches = _pad(pairs, batch_size, drop_remainder=False)
+    tokenised = serialised.map(records.parse).map(to_tokens)
+    if share:
+        parts = _cut(tokenised, image_size, batch_size, share, False)
+        return parts.prefetch(tf.data.AUTOTUNE)
+    batches = _pad(_pairs(tokenised, image_size), batch_size, drop_remainder=False)
     # Keras warns at the end of a dataset whose length it does not know.
     length = tf.data.experimental.assert_cardinality(-(-num_examples // batch_size))
     return batches.apply(length).prefetch(tf.data.AUTOTUNE)
@@ -167,10 +186,10 @@ def compile_model(
         warmup_steps: int >= 0.
         total_steps: int > 0, of the whole run.
         weight_decay: float >= 0, decoupled; the temperature is left out of it.
-        clip_norm: float > 0, largest norm of a replica's gradients together.
+        clip_norm: float > 0, largest norm of the gradients together.
     """
     schedule = WarmUpCosine(learning_rate, warmup_steps, total_steps)
-    optimizer = keras.optimizers.AdamW(
+    optimizer = BatchAdamW(
         schedule, weight_decay=weight_decay, global_clipnorm=clip_norm
     )
     optimizer.exclude_from_weight_decay(
@@ -234,22 +253,38 @@ def gather_tokens(tokens, vocabulary, max_words: int):
     return transform
 
 
-def _shuffle(shards, buffer, seed):
+def _shuffle(shards, buffer, seed, share):
     names = tf.data.Dataset.from_tensor_slices(shards)
+    if share:
+        names = share.choose_files(names)
     serialised = names.shuffle(len(shards), seed=seed).interleave(
         tf.data.TFRecordDataset, cycle_length=_OPEN_SHARDS
     )
-    return serialised.shuffle(buffer, seed=seed)
+    serialised = serialised.shuffle(buffer, seed=seed)
+    return share.fill_epoch(serialised) if share else serialised
 
 
 def _pairs(examples, image_size):
     decoded = examples.map(transforms.decode_pixels(image_size), tf.data.AUTOTUNE)
-    return decoded.map(
-        lambda example: {
-            "images": example["image"],
-            "token_ids": example["token_ids"],
-        }
+    return decoded.map(_choose)
+
+
+def _choose(example):
+    return {"images": example["image"], "token_ids": example["token_ids"]}
+
+
+def _cut(examples, image_size, batch_size, share, drop_remainder):
+    """Batches of a worker, of which it decodes no other pictures."""
+    batches = _pad(examples.map(_choose), batch_size, drop_remainder)
+    decode = sharding.decode_rows(
+        lambda image: images.decode_image(image, image_size),
+        tf.TensorSpec((image_size, image_size, 3), tf.uint8),
     )
+
+    def decode_own(inputs, token_ids):
+        return {**inputs, "images": decode(inputs["images"])}, token_ids
+
+    return share.cut(batches).map(decode_own, tf.data.AUTOTUNE)
 
 
 def _pad(pairs, batch_size, drop_remainder):

@@ -102,8 +102,13 @@ class InterrogationTask:
             clip_norm=config.clip_norm,
         )
 
-    def training_batches(self, model: keras.Model, epochs: range):
-        """Batches of several epochs, one after the other."""
+    def training_batches(
+        self, model: keras.Model, epochs: range, skip: int = 0, share=None
+    ):
+        """Batches of several epochs, one after the other, the first `skip` left out.
+
+        `share` is a `sharding.Share`; None gives whole batches.
+        """
         return contrastive.training_batches(
             self.folder,
             self._vocabulary,
@@ -115,9 +120,11 @@ class InterrogationTask:
             epochs=epochs,
             shuffle_buffer=self.config.shuffle_buffer,
             span_rate=_SPAN_RATE,
+            skip=skip,
+            share=share,
         )
 
-    def validation_batches(self, model: keras.Model):
+    def validation_batches(self, model: keras.Model, share=None):
         """The validation split, once."""
         return contrastive.validation_batches(
             self.folder,
@@ -126,4 +133,5 @@ class InterrogationTask:
             image_size=model.image_size,
             max_words=self.config.max_words,
             batch_size=self.config.batch_size,
+            share=share,
         )

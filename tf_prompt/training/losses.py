@@ -1,7 +1,20 @@
-"""How far a predicted embedding is from the true one."""
+"""What training makes small: the loss of words, the distance of embeddings."""
 
 import keras
 from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class WordLoss(keras.losses.Loss):
+    """The loss that a captioner computed of each word by itself.
+
+    Call arguments:
+        y_true: int `(batch, tokens)`, which the captioner has seen already.
+        y_pred: float `(batch, tokens, 2)`, loss and hit of each word.
+    """
+
+    def call(self, y_true, y_pred):
+        return y_pred[..., 0]
 
 
 @keras.saving.register_keras_serializable(package="tf_prompt")

@@ -5,11 +5,13 @@ import re
 import keras
 from keras import ops
 
+from tf_prompt.training.batch_adamw import BatchAdamW
+
 # A repeated part of a backbone: `transformer_block_3`, `stack1_block0`.
 _BLOCK = re.compile(r"(?:stack\d+_)?(?:block|layer)_?\d+")
 
 
-class LayerwiseAdamW(keras.optimizers.AdamW):
+class LayerwiseAdamW(BatchAdamW):
     """Multiplies the learning rate of each variable by a factor of its own.
 
     Adam's step does not depend on the size of a gradient, hence the rate itself,
@@ -21,7 +23,7 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
         frozen_steps: int >= 0, steps in which variables of `frozen` stand still.
         frozen: paths of variables.
         weight_decay: float >= 0, decoupled.
-        **kwargs: passed to `keras.optimizers.AdamW`.
+        **kwargs: passed to `BatchAdamW`.
 
     Reference: Loshchilov and Hutter, 2017, https://arxiv.org/abs/1711.05101.
     """

@@ -52,6 +52,8 @@ _OWNERS = {
     "ema": (EmbeddingRegressor,),
     "one_image_per_prompt": (EmbeddingRegressor,),
     "members": (Ensemble,),
+    # Of a CLIP, a picture would have fewer texts to choose among.
+    "accumulate_steps": (Captioner, EmbeddingRegressor),
 }
 
 

@@ -9,6 +9,7 @@ from tf_prompt.config import FitConfig, settings
 from tf_prompt.data import embedding_dataset, targets
 from tf_prompt.models import backbones, presets
 from tf_prompt.training import losses, optimizers
+from tf_prompt.training.batch_adamw import accumulation
 from tf_prompt.training.schedules import WarmUpCosine
 
 
@@ -90,6 +91,7 @@ class RegressionTask:
             [variable.path for variable in backbone.trainable_variables],
             weight_decay=config.weight_decay,
             global_clipnorm=config.clip_norm,
+            gradient_accumulation_steps=accumulation(config),
             use_ema=config.ema > 0,
             ema_momentum=config.ema or 0.99,
         )
@@ -100,8 +102,13 @@ class RegressionTask:
             jit_compile=False,
         )
 
-    def training_batches(self, model: keras.Model, epochs: range):
-        """Batches of several epochs, one after the other."""
+    def training_batches(
+        self, model: keras.Model, epochs: range, skip: int = 0, share=None
+    ):
+        """Batches of several epochs, one after the other, the first `skip` left out.
+
+        `share` is a `sharding.Share`; None gives whole batches.
+        """
         return embedding_dataset.training_batches(
             self.folder,
             self._targets,
@@ -111,9 +118,11 @@ class RegressionTask:
             epochs=epochs,
             shuffle_buffer=self.config.shuffle_buffer,
             prompt_ids=self._prompt_ids,
+            skip=skip,
+            share=share,
         )
 
-    def validation_batches(self, model: keras.Model):
+    def validation_batches(self, model: keras.Model, share=None):
         """The validation split, once."""
         return embedding_dataset.split_batches(
             self.folder,
@@ -121,4 +130,5 @@ class RegressionTask:
             self._validation_targets,
             image_size=model.image_size,
             batch_size=self.config.batch_size,
+            share=share,
         )

@@ -1,61 +1,124 @@
 """The run folder: what training leaves and every later command reads."""
 
 import dataclasses
+import importlib
 import pathlib
-import shutil
 import subprocess
+import sys
 
 import keras
-import tensorflow as tf
 
 import tf_prompt
 import tf_prompt.models.presets  # noqa: F401  registers the classes that Keras loads
 from tf_prompt import text
 from tf_prompt.config import FitConfig
+from tf_prompt.data import dataset, fingerprint
 from tf_prompt.models.captioner import Captioner
+from tf_prompt.training import checkpoints, run_lock
+from tf_prompt.training.model_file import load_model_file
+from tf_prompt.training.saved_options import from_json
 from tf_prompt.whole_files import read_json, write_json
 
 CONFIG, VOCABULARY, BEST_MODEL = "config.json", "vocabulary.txt", "best.keras"
-HISTORY, CURVES, CHECKPOINTS = "history.csv", "curves.png", "checkpoints"
+HISTORY, CURVES, LEARNING_RATE = "history.csv", "curves.png", "learning_rate.png"
 # Of an interrogator: its byte pairs, and a file a table of phrases.
 TOKENIZER, PHRASES = "tokenizer", "phrases"
 
+FINGERPRINT = "data_fingerprint"
+
 # What the same run may change when it is started again.
-_MAY_CHANGE = ("run_dir", "epochs", "patience")
+_MAY_CHANGE = ("run_dir", "epochs", "patience", "save_every", "time_budget")
+# Equal to rounding, where dropout and augmentation draw nothing by replica.
+_MAY_CHANGE += ("strategy", "worker_timeout")
+# On these a result depends, bit for bit; `config.json` has the version of each.
+_PACKAGES = ("tensorflow", "keras", "keras_hub", "numpy")
+# What a folder may hold and still be as good as empty.
+_NO_RUN = {run_lock.LOCK, LEARNING_RATE}
 
 
-def open_run(run_dir: str | pathlib.Path, config: FitConfig) -> pathlib.Path:
+def claim(run_dir: str | pathlib.Path):
+    """Keeps others out of a run's folder while the result is used in a `with`.
+
+    Raises:
+        ValueError: if the folder holds something else, and then nothing in it is
+            changed; if it is in use or cannot be written to.
+    """
+    _check_folder(pathlib.Path(run_dir))
+    return run_lock.hold(run_dir)
+
+
+def open_run(
+    run_dir: str | pathlib.Path, config: FitConfig, data: pathlib.Path | None = None
+) -> pathlib.Path:
     """Creates a run folder, or finds the interrupted run that is there.
 
     Args:
         run_dir: the folder.
         config: options of the run; written to `config.json`.
+        data: folder of its shards; their fingerprint is written too.
 
     Raises:
         ValueError: if the folder holds something else, or a run with other
-            options; nothing in it is changed.
+            options or data; nothing in it is changed.
     """
     run_dir = pathlib.Path(run_dir)
-    if run_dir.exists() and not run_dir.is_dir():
-        raise ValueError(f"run_dir must be a folder. Received the file: {run_dir}")
-    if _list_checkpoints(run_dir):
+    _check_folder(run_dir)
+    if checkpoints.list_checkpoints(run_dir):
         _check_same_run(run_dir, config)
+        if data:
+            _check_same_data(run_dir, data)
     elif (run_dir / CONFIG).is_file():
         # It ended before its first epoch did: nothing is lost by other options.
         (run_dir / VOCABULARY).unlink(missing_ok=True)
-    elif run_dir.exists() and any(run_dir.iterdir()):
-        raise ValueError(
-            f"run_dir must be empty, new or a run's folder. Received: {run_dir}"
-        )
     run_dir.mkdir(parents=True, exist_ok=True)
-    versions = {
-        "package_version": tf_prompt.__version__,
-        "git_commit": _git_commit(),
-        "tensorflow_version": tf.__version__,
-        "keras_version": keras.__version__,
-    }
-    write_json(run_dir / CONFIG, {**dataclasses.asdict(config), **versions})
+    facts = {"package_version": tf_prompt.__version__, "git_commit": _git_commit()}
+    facts.update(installed_versions())
+    if data:
+        facts[FINGERPRINT] = fingerprint.fingerprint(data)
+    write_json(run_dir / CONFIG, {**dataclasses.asdict(config), **facts})
     return run_dir
+
+
+def compare_with(saved: dict, config: FitConfig) -> None:
+    """Compares what a config.json says of its run with what is here.
+
+    Other versions are named on stderr: the numbers may differ then.
+
+    Raises:
+        ValueError: if the same data are meant and their fingerprint is another.
+        FileNotFoundError: if these are missing.
+    """
+    for key, here in installed_versions().items():
+        if saved.get(key, here) != here:
+            name = key.removesuffix("_version")
+            print(
+                f"config was written with {name} {saved[key]}, here is {here}: "
+                f"numbers may differ",
+                file=sys.stderr,
+            )
+    if FINGERPRINT in saved and config.data == saved.get("data"):
+        folder = dataset.find_data(config.data)
+        fingerprint.require_same(folder, saved[FINGERPRINT], "the run of config")
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of what computes, and of Python, by their keys in `config.json`."""
+    modules = {name: importlib.import_module(name) for name in _PACKAGES}
+    versions = {f"{name}_version": m.__version__ for name, m in modules.items()}
+    return {**versions, "python_version": sys.version.split()[0]}
+
+
+def find_data(run_dir: str | pathlib.Path, data: str | None = None) -> pathlib.Path:
+    """Gives the folder of shards that `--data` names; None takes that of the run.
+
+    Raises:
+        FileNotFoundError: if the folder holds no training shard.
+        ValueError: if the run's own data are no longer what it was trained on.
+    """
+    folder = dataset.find_data(data or read_config(run_dir).data)
+    if data is None:
+        _check_same_data(run_dir, folder)
+    return folder
 
 
 def read_config(run_dir: str | pathlib.Path) -> FitConfig:
@@ -63,6 +126,7 @@ def read_config(run_dir: str | pathlib.Path) -> FitConfig:
 
     Raises:
         FileNotFoundError: if there is no run in the folder.
+        ValueError: if its options are damaged.
     """
     path = pathlib.Path(run_dir) / CONFIG
     if not path.is_file():
@@ -70,12 +134,7 @@ def read_config(run_dir: str | pathlib.Path) -> FitConfig:
             f"run_dir must hold a run of tf_prompt.fit, with {CONFIG}. "
             f"Received: {run_dir}"
         )
-    saved = read_json(path)
-    names = {field.name for field in dataclasses.fields(FitConfig)}
-    values = {name: value for name, value in saved.items() if name in names}
-    # JSON knows no tuples.
-    tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
-    return FitConfig(**{**values, **tuples})
+    return from_json(FitConfig, read_json(path), path)
 
 
 def load_run(run_dir: str | pathlib.Path) -> tuple[FitConfig, list[str], keras.Model]:
@@ -83,7 +142,8 @@ def load_run(run_dir: str | pathlib.Path) -> tuple[FitConfig, list[str], keras.M
 
     Raises:
         FileNotFoundError: if a part is missing.
-        ValueError: if the model's file is damaged, or is no captioner.
+        ValueError: if the model's file is damaged, or is no captioner, or the
+            vocabulary is not its own.
     """
     config, model = load_model(run_dir)
     if not isinstance(model, Captioner):
@@ -91,7 +151,13 @@ def load_run(run_dir: str | pathlib.Path) -> tuple[FitConfig, list[str], keras.M
             "run_dir must hold a captioner, a model that writes prompts. "
             f"Received: {run_dir} with preset {config.preset}"
         )
-    return config, text.read_vocabulary(pathlib.Path(run_dir) / VOCABULARY), model
+    vocabulary = text.read_vocabulary(pathlib.Path(run_dir) / VOCABULARY)
+    if len(vocabulary) != model.vocab_size:
+        raise ValueError(
+            f"{VOCABULARY} must hold the model's {model.vocab_size} tokens. "
+            f"Received: {len(vocabulary)} in {run_dir}"
+        )
+    return config, vocabulary, model
 
 
 def load_model(run_dir: str | pathlib.Path) -> tuple[FitConfig, keras.Model]:
@@ -109,7 +175,7 @@ def load_model(run_dir: str | pathlib.Path) -> tuple[FitConfig, keras.Model]:
             f"run_dir must hold {BEST_MODEL}, written after the first epoch. "
             f"Received: {run_dir}"
         )
-    return config, keras.saving.load_model(path, compile=False)
+    return config, load_model_file(path)
 
 
 def save_for_inference(model: keras.Model, path: pathlib.Path) -> None:
@@ -136,55 +202,15 @@ def save_model(model: keras.Model, path: pathlib.Path) -> None:
     temporary.replace(path)
 
 
-def save_checkpoint(model: keras.Model, run_dir: pathlib.Path, state: dict) -> None:
-    """Writes all that training needs to go on; older checkpoints go afterwards.
-
-    Args:
-        model: compiled model: weights, optimiser and seeds are kept.
-        run_dir: the run's folder.
-        state: JSON content; `history` holds a row an epoch done.
-    """
-    folder = run_dir / CHECKPOINTS
-    final = folder / f"epoch-{len(state['history']):05d}"
-    temporary = folder / f"{final.name}.part"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    model.save_weights(temporary / "state.weights.h5")
-    # Keras leaves the seeds of augmentation out of the weights file.
-    seeds = [seed.numpy().tolist() for seed in _seed_states(model)]
-    write_json(temporary / "state.json", {**state, "seeds": seeds})
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
-    for path in _list_checkpoints(run_dir):
-        if path != final:
-            shutil.rmtree(path)
-
-
-def load_checkpoint(model: keras.Model, run_dir: pathlib.Path) -> dict | None:
-    """Restores the last checkpoint into a compiled model.
-
-    Returns:
-        Its `state`, or None if the run has no checkpoint.
-    """
-    checkpoints = _list_checkpoints(run_dir)
-    if not checkpoints:
-        return None
-    # Without its variables an optimiser would silently skip its part of the file.
-    model.optimizer.build(model.trainable_variables)
-    model.load_weights(checkpoints[-1] / "state.weights.h5")
-    state = read_json(checkpoints[-1] / "state.json")
-    for variable, seed in zip(_seed_states(model), state["seeds"], strict=True):
-        variable.assign(seed)
-    return state
-
-
-def _seed_states(model):
-    return [v for v in model.variables if v.path.endswith("seed_generator_state")]
-
-
-def _list_checkpoints(run_dir: pathlib.Path) -> list[pathlib.Path]:
-    folder = run_dir / CHECKPOINTS
-    return sorted(p for p in folder.glob("epoch-*") if p.suffix != ".part")
+def _check_folder(run_dir: pathlib.Path) -> None:
+    if run_dir.exists() and not run_dir.is_dir():
+        raise ValueError(f"run_dir must be a folder. Received the file: {run_dir}")
+    if checkpoints.list_checkpoints(run_dir) or (run_dir / CONFIG).is_file():
+        return
+    if run_dir.exists() and {path.name for path in run_dir.iterdir()} - _NO_RUN:
+        raise ValueError(
+            f"run_dir must be empty, new or a run's folder. Received: {run_dir}"
+        )
 
 
 def _check_same_run(run_dir: pathlib.Path, config: FitConfig) -> None:
@@ -196,6 +222,11 @@ def _check_same_run(run_dir: pathlib.Path, config: FitConfig) -> None:
                 f"{field.name} must stay {old!r} to resume the run in {run_dir}. "
                 f"Received: {new!r}; for a new run give another --run-dir"
             )
+
+
+def _check_same_data(run_dir: str | pathlib.Path, data: pathlib.Path) -> None:
+    expected = read_json(pathlib.Path(run_dir) / CONFIG).get(FINGERPRINT, {})
+    fingerprint.require_same(data, expected, f"the run in {run_dir}")
 
 
 def _git_commit() -> str | None:

@@ -1,12 +1,179 @@
-"""Which devices train."""
+"""Which devices train, of this machine or of several."""
+
+import contextlib
+import hashlib
+import pathlib
+import tempfile
 
 import tensorflow as tf
 
+from tf_prompt import workers
+from tf_prompt.data import records, sharding
 
-def build_strategy(devices=None) -> tf.distribute.Strategy:
-    """Mirrors the model on all GPUs of this machine, or on its CPU.
+# How a worker that is gone shows itself in those that are left.
+LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.FailedPreconditionError,
+)
+
+
+def build_strategy(
+    devices=None, name: str = "auto", timeout: float = 600.0
+) -> tf.distribute.Strategy:
+    """Chooses the devices that train.
 
     Args:
         devices: names such as `["CPU:0", "CPU:1"]`; None takes what there is.
+        name: `mirrored`, all GPUs of this machine, or its CPU; `one_device`, its
+            first GPU, or its CPU; `multi_worker`, all machines of `TF_CONFIG`;
+            `auto`, the last where `TF_CONFIG` names several, or else the first.
+        timeout: seconds that a worker waits for another, at the start and in a step.
+
+    Raises:
+        ValueError: if `TF_CONFIG` is broken, or not there for `multi_worker`.
+        ConnectionError: if a worker does not come.
     """
-    return tf.distribute.MirroredStrategy(devices)
+    if name == "one_device":
+        gpus = tf.config.list_logical_devices("GPU")
+        return tf.distribute.OneDeviceStrategy("GPU:0" if gpus else "CPU:0")
+    found = find_workers(name) if devices is None else None
+    if found is None:
+        return tf.distribute.MirroredStrategy(devices)
+    workers.meet(found, timeout)
+    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout)
+    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+
+
+def find_workers(name: str) -> workers.Workers | None:
+    """Gives the workers that `--strategy NAME` trains on; None for this process alone.
+
+    Raises:
+        ValueError: as `build_strategy`.
+    """
+    if name in ("mirrored", "one_device"):
+        return None
+    found = workers.read_tf_config()
+    if name == "multi_worker" and found is None:
+        raise ValueError(
+            "strategy multi_worker needs TF_CONFIG, which names the workers. "
+            "Received: none in the environment"
+        )
+    if name == "auto" and found is not None and found.count == 1:
+        return None
+    return found
+
+
+def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
+    """Whether other processes train too."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+@contextlib.contextmanager
+def writing_folder(strategy: tf.distribute.Strategy, run_dir: pathlib.Path):
+    """Gives the folder that a worker writes into: the run's for the chief alone.
+
+    The others write the same files into a folder that is gone at the end.
+    """
+    if not is_multi_worker(strategy) or workers.read_tf_config().is_chief:
+        yield run_dir
+        return
+    with tempfile.TemporaryDirectory(prefix="tf_prompt-worker-") as folder:
+        yield pathlib.Path(folder) / "run"
+
+
+def make_share(strategy, config, folder, steps_per_epoch) -> sharding.Share | None:
+    """Tells which parts of a run's batches this process takes; None takes all whole.
+
+    Args:
+        strategy: of `build_strategy`.
+        config: the run's options, completed.
+        folder: shards.
+        steps_per_epoch: batches of an epoch.
+
+    Raises:
+        ValueError: if the batch size or the files cannot be shared.
+    """
+    rounds = config.accumulate_steps
+    if not is_multi_worker(strategy):
+        sharding.check_batch_size(config.batch_size, rounds)
+        return sharding.Share(accumulate_steps=rounds) if rounds > 1 else None
+    found = workers.read_tf_config()
+    total = strategy.num_replicas_in_sync
+    sharding.check_batch_size(config.batch_size, rounds, total)
+    count = total // found.count
+    shards = records.list_shards(folder, "train")
+    by_file = sharding.reads_files(config.shard_by, shards, found.count)
+    return sharding.Share(
+        found.index * count,
+        count,
+        total,
+        rounds,
+        steps_per_epoch,
+        (found.index, found.count) if by_file else None,
+    )
+
+
+def distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
+    """Makes batches what `model.fit` takes.
+
+    Under several workers they are cut already: TensorFlow's own sharding would read
+    whole batches in each.
+    """
+    if not is_multi_worker(strategy):
+        return batches
+    return strategy.distribute_datasets_from_function(lambda _: batches)
+
+
+def require_agreement(strategy: tf.distribute.Strategy, *facts) -> None:
+    """Checks that all workers begin alike; does nothing where there is one.
+
+    Args:
+        strategy: of `build_strategy`.
+        *facts: what must be equal, with a `repr` that is the same in each process.
+
+    Raises:
+        ValueError: in all of them, if a worker has others.
+    """
+    if not is_multi_worker(strategy):
+        return
+    digests = [hashlib.blake2b(repr(f).encode(), digest_size=7).digest() for f in facts]
+    own = tf.constant([[int.from_bytes(digest, "big") for digest in digests]], tf.int64)
+
+    @tf.function
+    def gather():
+        return strategy.run(
+            lambda: tf.distribute.get_replica_context().all_gather(own, axis=0)
+        )
+
+    found = strategy.experimental_local_results(gather())[0].numpy()
+    if (found != found[0]).any():
+        raise ValueError(
+            "workers must have the same options, data and checkpoints: run_dir and "
+            "data must lie where all see them, the program must be the same. "
+            f"Received: {len(set(map(tuple, found)))} different states of a run"
+        )
+
+
+@contextlib.contextmanager
+def told_of_lost_workers(strategy, run_dir):
+    """Makes the loss of another worker an error of one line.
+
+    Raises:
+        ConnectionError: in that case.
+    """
+    try:
+        yield
+    except LOST as error:
+        if not is_multi_worker(strategy):
+            raise
+        # Around it TensorFlow lists the lines of the program.
+        lines = str(error).strip().split("\n")
+        reason = next((line for line in lines if "ollective" in line), lines[0])
+        raise ConnectionError(
+            "another worker was lost, so this one stops. Start all of them again: "
+            f"they go on from the last checkpoint in {run_dir} ({reason.strip()[:160]})"
+        ) from error

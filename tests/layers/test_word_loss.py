@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_prompt.layers.word_loss import word_losses
+
+BATCH, TOKENS, WIDTH, VOCABULARY = 3, 5, 4, 11
+
+
+def draw():
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(BATCH, TOKENS, WIDTH)).astype("float32")
+    kernel = rng.normal(size=(WIDTH, VOCABULARY)).astype("float32")
+    bias = rng.normal(size=VOCABULARY).astype("float32")
+    targets = rng.integers(0, VOCABULARY, (BATCH, TOKENS))
+    weights = rng.random((BATCH, TOKENS)).astype("float32")
+    return (*map(tf.Variable, (hidden, kernel, bias)), targets, weights)
+
+
+# Blocks of one word, of four with a rest, of all.
+@pytest.mark.parametrize("max_scores", [1, 4 * VOCABULARY, 1000])
+def test_losses_and_gradients_are_those_of_tensorflow(max_scores):
+    *variables, targets, weights = draw()
+
+    @tf.function
+    def ours():
+        with tf.GradientTape() as tape:
+            losses, hits = word_losses(*variables, targets, max_scores)
+            total = tf.reduce_sum(losses * weights)
+        return losses, hits, tape.gradient(total, variables)
+
+    with tf.GradientTape() as tape:
+        logits = tf.matmul(variables[0], variables[1]) + variables[2]
+        expected = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+        total = tf.reduce_sum(expected * weights)
+    losses, hits, gradients = ours()
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    np.testing.assert_array_equal(hits, tf.argmax(logits, axis=-1) == targets)
+    for found, true in zip(gradients, tape.gradient(total, variables), strict=True):
+        np.testing.assert_allclose(found, true, atol=1e-5)
+
+
+def test_half_precision_stays_close():
+    hidden, kernel, bias, targets, _ = draw()
+    losses, _ = word_losses(tf.cast(hidden, "float16"), kernel, bias, targets)
+    assert losses.dtype == "float32"
+    expected, _ = word_losses(hidden, kernel, bias, targets)
+    np.testing.assert_allclose(losses, expected, atol=0.02)

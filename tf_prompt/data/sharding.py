@@ -1,0 +1,148 @@
+"""Which part of each batch one of several workers decodes and trains on."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+# What every worker may read in each epoch: a shared disk, or the memory that caches
+# it, gives so much in seconds. Above it workers read files of their own.
+SMALL_SPLIT = 4e9
+WAYS = ("auto", "element", "file")
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The part of a worker in the batches of all.
+
+    A batch is cut in `accumulate_steps` rounds, each of a part for every replica.
+    By element, all workers go through the same batches, and each decodes its own
+    parts: training is that of one process, to rounding. By file, each worker draws
+    its parts from its own files.
+
+    Args:
+        first: number of the worker's first replica.
+        count: its replicas.
+        total: replicas of all workers.
+        accumulate_steps: rounds of a batch.
+        steps_per_epoch: batches of an epoch.
+        files: by file, the worker's number and how many there are; else None.
+    """
+
+    first: int = 0
+    count: int = 1
+    total: int = 1
+    accumulate_steps: int = 1
+    steps_per_epoch: int = 0
+    files: tuple[int, int] | None = None
+
+    def choose_files(self, names: tf.data.Dataset) -> tf.data.Dataset:
+        """Leaves those of a dataset of files that the worker reads."""
+        if self.files is None:
+            return names
+        index, count = self.files
+        return names.shard(count, index)
+
+    def fill_epoch(self, examples: tf.data.Dataset) -> tf.data.Dataset:
+        """Begins again where the worker's files hold less than its part."""
+        return examples if self.files is None else examples.repeat()
+
+    def drawn_size(self, batch_size: int) -> int:
+        """Examples that the worker draws for a batch of all."""
+        return batch_size if self.files is None else self._own(batch_size)
+
+    def cut(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """Cuts whole batches into those of the worker's replicas, in turn.
+
+        Args:
+            batches: nested tensors whose first axis is the batch.
+
+        Returns:
+            Dataset of the same elements with fewer rows; of a last batch that is
+            not full some may have none.
+        """
+        rounds, total, first = self.accumulate_steps, self.total, self.first
+        if self.files is not None:
+            total, first = self.count, 0
+        parts = [
+            round_ * total + replica
+            for round_ in range(rounds)
+            for replica in range(first, first + self.count)
+        ]
+
+        def cut(*batch):
+            size = tf.shape(tf.nest.flatten(batch)[0], tf.int64)[0]
+
+            def take(part):
+                start, stop = (p * size // (rounds * total) for p in (part, part + 1))
+                return tf.nest.map_structure(lambda x: x[start:stop], batch)
+
+            return tf.data.Dataset.from_tensor_slices(tf.constant(parts, tf.int64)).map(
+                take
+            )
+
+        return batches.flat_map(cut)
+
+    def end_epoch(self, parts: tf.data.Dataset) -> tf.data.Dataset:
+        """Ends a worker's epoch where all end theirs."""
+        if self.files is None:
+            return parts
+        return parts.take(self.steps_per_epoch * self.accumulate_steps * self.count)
+
+    def for_validation(self) -> "Share | None":
+        """The share of a split that is read once: by element, in one round."""
+        if self.total == 1:
+            return None
+        return dataclasses.replace(self, accumulate_steps=1, files=None)
+
+    def skip_rounds(self, skip: int) -> tuple[int, int]:
+        """Whole batches and further parts that so many steps passed over are."""
+        batches, rounds = divmod(skip, self.accumulate_steps)
+        return batches, rounds * self.count
+
+    def _own(self, batch_size):
+        return batch_size // self.total * self.count
+
+
+def check_batch_size(batch_size: int, accumulate_steps: int, total: int = 1) -> None:
+    """Checks that batches can be cut into equal parts.
+
+    Raises:
+        ValueError: if not.
+    """
+    if batch_size % (accumulate_steps * total):
+        parts = f"{total} replicas" if total > 1 else ""
+        rounds = f"{accumulate_steps} accumulate_steps" if accumulate_steps > 1 else ""
+        raise ValueError(
+            "batch_size must be a multiple of "
+            f"{' times '.join(filter(None, (parts, rounds)))}. Received: {batch_size}"
+        )
+
+
+def reads_files(way: str, shards: Sequence[str], num_workers: int) -> bool:
+    """Whether workers read files of their own.
+
+    Args:
+        way: one of `WAYS`. `auto` does so for a split above `SMALL_SPLIT` that has
+            at least as many files as there are workers.
+        shards: files of the split.
+        num_workers: int > 0.
+
+    Raises:
+        ValueError: for `file` with fewer files than workers.
+    """
+    enough = len(shards) >= num_workers
+    if way == "file" and not enough:
+        raise ValueError(
+            f"shard_by must be element for {num_workers} workers and {len(shards)} "
+            "training files. Received: file"
+        )
+    if way == "auto":
+        return enough and sum(map(os.path.getsize, shards)) > SMALL_SPLIT
+    return way == "file"
+
+
+def decode_rows(decode, spec: tf.TensorSpec):
+    """Makes a function of one row a function of a batch, which may have no row."""
+    return lambda rows: tf.map_fn(decode, rows, fn_output_signature=spec)

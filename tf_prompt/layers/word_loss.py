@@ -1,0 +1,98 @@
+"""Cross-entropy over a large vocabulary, some words of the batch at a time."""
+
+from keras import ops
+
+# Scores held at once, 64 MB in float32.
+MAX_SCORES = 2**24
+
+
+def word_losses(hidden, kernel, bias, target_ids, max_scores=MAX_SCORES):
+    """Computes for each word the loss of a dense layer's scores, and whether it hit.
+
+    The scores of all words of a batch, and as many gradients, can need more memory
+    than all else in a step. Here a block of words is scored at a time; the backward
+    pass scores it again, and keeps nothing but sums as large as the kernel.
+
+    Args:
+        hidden: float tensor `(batch, tokens, width)`, what the scores are made from.
+        kernel: float32 tensor `(width, vocab_size)`.
+        bias: float32 tensor `(vocab_size,)`.
+        target_ids: int tensor `(batch, tokens)`.
+        max_scores: int > 0. Scores held at once.
+
+    Returns:
+        losses: float32 `(batch, tokens)`, minus the log-probability of the target.
+        hits: float32 `(batch, tokens)`, 1 where no token scores higher.
+    """
+    width, vocab_size = kernel.shape
+    most = max(max_scores // vocab_size, 1)
+    shape = ops.shape(target_ids)
+    hidden = ops.reshape(hidden, (-1, width))
+    target_ids = ops.reshape(ops.cast(target_ids, "int32"), (-1,))
+
+    @ops.custom_gradient
+    def forward(hidden, kernel, bias):
+        count = ops.shape(hidden)[0]
+        # Blocks of equal size: the least that fills the last one up.
+        num_blocks = ops.maximum(-(-count // most), 1)
+        rows = -(-count // num_blocks)
+        blocks = _blocks(hidden, rows), _blocks(target_ids, rows)
+
+        def look(block):
+            scores = _score(block[0], kernel, bias)
+            total = ops.logsumexp(scores, axis=-1)
+            target = ops.take_along_axis(scores, block[1][:, None], axis=1)[:, 0]
+            hit = ops.cast(target >= ops.max(scores, axis=-1), "float32")
+            return total - target, hit, total
+
+        losses, hits, totals = ops.map(look, blocks)
+
+        def gradient(of_losses, of_hits):
+            weights = _blocks(of_losses, rows)
+            sums = _sum_gradients(*blocks, totals, weights, kernel, bias)
+            of_hidden = ops.reshape(sums[0], (-1, width))[:count]
+            return ops.cast(of_hidden, hidden.dtype), *sums[1:]
+
+        flat = (ops.reshape(x, (-1,))[:count] for x in (losses, hits))
+        return tuple(flat), gradient
+
+    losses, hits = forward(hidden, ops.convert_to_tensor(kernel), bias + 0.0)
+    return ops.reshape(losses, shape), ops.reshape(hits, shape)
+
+
+def _score(hidden, kernel, bias):
+    """Scores of a block, float32 `(rows, vocab_size)`, computed as the layer does."""
+    scores = ops.matmul(hidden, ops.cast(kernel, hidden.dtype))
+    return ops.cast(scores + ops.cast(bias, hidden.dtype), "float32")
+
+
+def _blocks(x, rows):
+    """Cuts the first axis into blocks of so many rows, the last filled with zeros."""
+    missing = -ops.shape(x)[0] % rows
+    filled = ops.pad(x, [[0, missing], *[[0, 0]] * (len(x.shape) - 1)])
+    return ops.reshape(filled, (-1, rows, *x.shape[1:]))
+
+
+def _sum_gradients(hidden, target_ids, totals, weights, kernel, bias):
+    """Gradients of the weighted losses: of `hidden` by blocks, kernel and bias."""
+    num_blocks = ops.shape(hidden)[0]
+    vocab = ops.arange(kernel.shape[1])
+
+    def advance(block, of_hidden, of_kernel, of_bias):
+        scores = _score(hidden[block], kernel, bias)
+        errors = ops.exp(scores - totals[block][:, None])
+        errors = errors - ops.cast(target_ids[block][:, None] == vocab, "float32")
+        errors = errors * weights[block][:, None]
+        of_bias = of_bias + ops.sum(errors, axis=0)
+        errors = ops.cast(errors, hidden.dtype)
+        back = ops.matmul(errors, ops.transpose(ops.cast(kernel, hidden.dtype)))
+        of_hidden = ops.scatter_update(of_hidden, [[block]], back[None])
+        product = ops.matmul(ops.transpose(hidden[block]), errors)
+        return block + 1, of_hidden, of_kernel + ops.cast(product, "float32"), of_bias
+
+    _, *sums = ops.while_loop(
+        lambda block, *_: block < num_blocks,
+        advance,
+        (0, ops.zeros_like(hidden), ops.zeros_like(kernel), ops.zeros_like(bias)),
+    )
+    return sums

@@ -1,0 +1,202 @@
+"""Rehearses a run: a few steps, then what the whole of it will need."""
+
+import dataclasses
+import pathlib
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from tf_prompt.config import FitConfig, settings
+from tf_prompt.data import dataset
+from tf_prompt.models import presets
+from tf_prompt.training import callbacks, checkpoints, loop, recipes, run_folder
+
+# Steps that are timed, after the first ones, in which functions are built and the
+# pipeline fills its buffers.
+_WARM_UP, _TIMED = 3, 10
+_NUM_VALIDATED = 4
+# Curves, history, vocabulary, and what TensorBoard reads.
+_SMALL_FILES = 10 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What a run needs.
+
+    Args:
+        weights: numbers that are learned.
+        model_bytes: of weights, optimiser and other state.
+        peak_bytes: the most memory that the process has held, all included.
+        gpu_bytes: the most that a GPU has held; None without one.
+        step_seconds: median of the timed steps.
+        epoch_seconds: training and validation.
+        epochs: of the run.
+        steps_per_epoch: of training.
+        disk_bytes: of the run's folder when it is largest.
+        free_bytes: on the disk where it will be.
+    """
+
+    weights: int
+    model_bytes: int
+    peak_bytes: int
+    gpu_bytes: int | None
+    step_seconds: float
+    epoch_seconds: float
+    epochs: int
+    steps_per_epoch: int
+    disk_bytes: int
+    free_bytes: int
+
+
+def rehearse(config: FitConfig, run_dir: pathlib.Path, strategy=None) -> str:
+    """Builds and trains for a few steps; says what the run will need.
+
+    Nothing is written into the run's folder. Embeddings of the prompts, which
+    regressors learn, are computed beside the shards if they are missing.
+
+    Args:
+        config: the run's options.
+        run_dir: folder of the run to be.
+        strategy: as in `loop.train`.
+
+    Returns:
+        The table, as text.
+
+    Raises:
+        ValueError: for options that do not fit.
+        FileNotFoundError: if the data is missing.
+    """
+    config = recipes.complete(config)
+    presets.check(config.preset, settings(config.set))
+    if presets.kind(config.preset) == "ensemble":
+        raise ValueError(
+            f"dry_run goes with what is trained. Received: {config.preset}"
+        )
+    if config.cache_features:
+        print("dry_run: measured without cache_features", file=sys.stderr)
+        config = dataclasses.replace(config, cache_features=False, views=None)
+    folder = dataset.find_data(config.data)
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = pathlib.Path(temporary)
+        with loop.built(config, scratch, folder, strategy) as built:
+            return format_needs(_measure(*built, scratch, run_dir), run_dir)
+
+
+def format_needs(needs: Needs, run_dir: pathlib.Path) -> str:
+    """Lays out what a run needs, a line each."""
+    seconds = needs.epochs * needs.epoch_seconds
+    rows = [
+        ("weights", f"{needs.weights:,}"),
+        ("model and optimiser", _megabytes(needs.model_bytes)),
+        ("memory, at most", _megabytes(needs.peak_bytes)),
+        *([("GPU, at most", _megabytes(needs.gpu_bytes))] if needs.gpu_bytes else []),
+        ("a step", f"{1000 * needs.step_seconds:.0f} ms"),
+        ("an epoch", f"{needs.epoch_seconds:.0f} s, {needs.steps_per_epoch} steps"),
+        ("the run", f"{seconds / 60:.0f} min, {needs.epochs} epochs"),
+        ("disk", f"{_megabytes(needs.disk_bytes)} in {run_dir}"),
+        ("disk, free", _megabytes(needs.free_bytes)),
+    ]
+    lines = [f"{name:<22}{value}" for name, value in rows]
+    if needs.disk_bytes > needs.free_bytes:
+        lines.append("the disk is too small for this run")
+    return "\n".join(lines)
+
+
+class _StepTimes(callbacks.OnEachStep):
+    """Seconds of each step but the first ones."""
+
+    def __init__(self):
+        super().__init__(_WARM_UP)
+        self.seconds: list[float] = []
+        self._last = 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        now, last = time.monotonic(), self._last
+        self._last = now
+        self._passed = now - last
+        super().on_train_batch_end(batch, logs)
+
+    def on_step(self, step, logs):
+        # From end to end of a step: waiting for data and callbacks are a part.
+        self.seconds.append(self._passed)
+
+
+def _measure(task, model, steps_per_epoch, scratch, run_dir) -> Needs:
+    times = _StepTimes()
+    num_steps = min(_WARM_UP + _TIMED, steps_per_epoch)
+    if num_steps <= _WARM_UP:
+        raise ValueError(
+            f"batch_size must leave more than {_WARM_UP} steps an epoch to a dry run. "
+            f"Received: {task.config.batch_size}, which makes {steps_per_epoch}"
+        )
+    model.fit(
+        task.training_batches(model, range(1)),
+        epochs=1,
+        steps_per_epoch=num_steps,
+        shuffle=False,
+        verbose=0,
+        callbacks=[times],
+    )
+    step_seconds = statistics.median(times.seconds)
+    validation = task.validation_batches(model)
+    checkpoints.save_checkpoint(model, scratch, {"history": []})
+    run_folder.save_for_inference(model, scratch / run_folder.BEST_MODEL)
+    best = (scratch / run_folder.BEST_MODEL).stat().st_size
+    checkpoint = _folder_size(scratch / checkpoints.CHECKPOINTS)
+    variables = [*model.variables, *model.optimizer.variables]
+    return Needs(
+        weights=model.count_params(),
+        model_bytes=sum(_bytes_of(variable) for variable in variables),
+        # Kilobytes on Linux. At least once a checkpoint lies in memory, as now.
+        peak_bytes=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        gpu_bytes=_gpu_peak(),
+        step_seconds=step_seconds,
+        epoch_seconds=step_seconds * steps_per_epoch
+        + _time_validation(model, validation),
+        epochs=task.config.epochs,
+        steps_per_epoch=steps_per_epoch,
+        # While one is written, those that are kept are there too; so is the best.
+        disk_bytes=(checkpoints.KEPT + 1) * checkpoint + 2 * best + _SMALL_FILES,
+        free_bytes=shutil.disk_usage(_existing(run_dir)).free,
+    )
+
+
+def _time_validation(model, batches) -> float:
+    """Seconds that all of the batches would take, judged by a few."""
+    total = int(batches.cardinality())
+    model.evaluate(batches, steps=1, verbose=0)
+    few = min(_NUM_VALIDATED, total)
+    began = time.monotonic()
+    model.evaluate(batches, steps=few, verbose=0)
+    return (time.monotonic() - began) / few * total
+
+
+def _gpu_peak() -> int | None:
+    peaks = [
+        tf.config.experimental.get_memory_info(device.name)["peak"]
+        for device in tf.config.list_logical_devices("GPU")
+    ]
+    return max(peaks, default=None)
+
+
+def _bytes_of(variable) -> int:
+    return int(np.prod(variable.shape)) * np.dtype(variable.dtype).itemsize
+
+
+def _folder_size(folder) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _existing(path: pathlib.Path) -> pathlib.Path:
+    path = path.absolute()
+    return path if path.exists() else _existing(path.parent)
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 2**20:,.0f} MB"

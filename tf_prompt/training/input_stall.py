@@ -1,0 +1,56 @@
+"""Tells how much of a run's time is spent waiting for data."""
+
+import time
+
+import keras
+import tensorflow as tf
+
+from tf_prompt.training.callbacks import OnEachStep
+
+
+class InputStall(OnEachStep):
+    """Measures the share of an epoch's steps in which the model waits for data.
+
+    A step asks for its batch inside the compiled function, so Python's clock sees
+    no wait. `watch` makes the function note when the batch is there; what lies
+    between a step's start and that is the wait, dispatch included. The share goes
+    into the epoch's logs as `input_stall`, where TensorBoard finds it.
+
+    Args:
+        skipped: steps passed over at the start.
+    """
+
+    def __init__(self, skipped: int = 0):
+        super().__init__(skipped)
+        self._arrived = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        self._traced = False
+
+    def watch(self, model: keras.Model) -> None:
+        """Adds the clock to a compiled model; before its first step."""
+        train_step = model.train_step
+
+        def timed_step(data):
+            with tf.control_dependencies(tf.nest.flatten(data)):
+                now = tf.timestamp()
+            self._arrived.assign(now)
+            return train_step(data)
+
+        model.train_step = timed_step
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._waited = self._trained = 0.0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        # The clock of `tf.timestamp`.
+        self._began = time.time()
+
+    def on_step(self, step, logs):
+        if self._traced:
+            self._waited += max(0.0, float(self._arrived.numpy()) - self._began)
+            self._trained += time.time() - self._began
+        # The first step builds the function: minutes, in which no data is missing.
+        self._traced = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._trained:
+            logs["input_stall"] = self._waited / self._trained

@@ -1,0 +1,187 @@
+"""Finds a learning rate: a sweep from far too low to far too high."""
+
+import math
+import os
+import pathlib
+import tempfile
+
+import keras
+import matplotlib.figure
+import numpy as np
+from keras import ops
+
+from tf_prompt.config import FitConfig, settings
+from tf_prompt.data import dataset
+from tf_prompt.models import presets
+from tf_prompt.training import callbacks, loop, recipes, run_folder
+
+LOWEST, HIGHEST, NUM_STEPS = 1e-6, 10.0, 300
+# Of the running mean of losses: one batch says little.
+_MOMENTUM = 0.95
+# The sweep ends where the loss has so many times its lowest.
+_BLOWN_UP = 4.0
+# Rates shown in the table.
+_NUM_ROWS = 12
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class ExponentialRise(keras.optimizers.schedules.LearningRateSchedule):
+    """Multiplies the rate by the same factor at each step.
+
+    Args:
+        lowest: float > 0. The rate of the first step.
+        highest: float > 0. The rate of the last step.
+        num_steps: int > 1.
+    """
+
+    def __init__(self, lowest, highest, num_steps):
+        super().__init__()
+        self.lowest, self.highest, self.num_steps = lowest, highest, num_steps
+
+    def __call__(self, step):
+        growth = math.log(self.highest / self.lowest) / (self.num_steps - 1)
+        return self.lowest * ops.exp(growth * ops.cast(step, "float32"))
+
+    def get_config(self):
+        return {
+            "lowest": self.lowest,
+            "highest": self.highest,
+            "num_steps": self.num_steps,
+        }
+
+
+def find(
+    config: FitConfig,
+    run_dir: pathlib.Path,
+    strategy=None,
+    num_steps: int = NUM_STEPS,
+) -> str:
+    """Trains at rates that rise, and suggests one; the weights are thrown away.
+
+    `learning_rate.png` in the folder shows the sweep. A run that is there already
+    stays as it is.
+
+    Args:
+        config: the run's options.
+        run_dir: folder of the run to be; created.
+        strategy: as in `loop.train`.
+        num_steps: int > 1.
+
+    Returns:
+        A table of rates and losses, and the suggestion, as text.
+
+    Raises:
+        ValueError: for options that do not fit, or a loss that never falls.
+
+    Reference: Smith, 2015, https://arxiv.org/abs/1506.01186, section 3.3.
+    """
+    config = recipes.complete(config)
+    presets.check(config.preset, settings(config.set))
+    if presets.kind(config.preset) == "ensemble":
+        raise ValueError(
+            f"find_learning_rate goes with what is trained. Received: {config.preset}"
+        )
+    folder = dataset.find_data(config.data)
+    with run_folder.claim(run_dir), tempfile.TemporaryDirectory() as temporary:
+        scratch = pathlib.Path(temporary)
+        with loop.built(config, scratch, folder, strategy) as (task, model, per_epoch):
+            losses = _sweep(task, model, per_epoch, num_steps)
+        growth = (HIGHEST / LOWEST) ** (1 / (num_steps - 1))
+        rates = LOWEST * growth ** np.arange(len(losses))
+        smooth = smooth_losses(losses)
+        chosen = suggest(rates, smooth)
+        _plot(rates, losses, smooth, chosen, run_dir / run_folder.LEARNING_RATE)
+    return _format(rates, smooth, chosen, run_dir)
+
+
+def smooth_losses(losses) -> np.ndarray:
+    """Running mean of losses, the beginning weighed as the rest."""
+    mean, smooth = 0.0, []
+    for number, loss in enumerate(losses, start=1):
+        mean = _MOMENTUM * mean + (1 - _MOMENTUM) * loss
+        smooth.append(mean / (1 - _MOMENTUM**number))
+    return np.array(smooth)
+
+
+def suggest(rates, smooth) -> float:
+    """Gives a tenth of the rate at which the loss is lowest.
+
+    There it has begun to rise again for some batches; a tenth of it is what the
+    loss falls fast at and still stands in the noise of a whole run.
+
+    Args:
+        rates: float `(steps,)`, rising.
+        smooth: float `(steps,)`, of `smooth_losses`.
+
+    Raises:
+        ValueError: if the loss never falls.
+    """
+    lowest = int(np.argmin(smooth))
+    if lowest == 0:
+        raise ValueError(
+            f"loss must fall at some learning rate. Received: {smooth[0]:.4g} at "
+            f"{rates[0]:.1e}, then more"
+        )
+    return float(rates[lowest]) / 10
+
+
+class _Sweep(callbacks.OnEachStep):
+    """Keeps the loss of each step; ends when it has blown up."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses: list[float] = []
+        self._total = 0.0
+
+    def on_step(self, step, logs):
+        # Keras' loss is the mean since the epoch began.
+        loss = step * logs["loss"] - self._total
+        self._total = step * logs["loss"]
+        if math.isfinite(loss):
+            self.losses.append(loss)
+            smooth = smooth_losses(self.losses)
+        if not math.isfinite(loss) or smooth[-1] > _BLOWN_UP * abs(smooth.min()):
+            self.model.stop_training = True
+
+
+def _sweep(task, model, steps_per_epoch, num_steps) -> list[float]:
+    model.optimizer.learning_rate = ExponentialRise(LOWEST, HIGHEST, num_steps)
+    sweep = _Sweep()
+    model.fit(
+        task.training_batches(model, range(-(-num_steps // steps_per_epoch))),
+        epochs=1,
+        steps_per_epoch=num_steps,
+        shuffle=False,
+        verbose=0,
+        callbacks=[callbacks.Progress(), sweep],
+    )
+    return sweep.losses
+
+
+def _format(rates, smooth, chosen, run_dir) -> str:
+    lines = [f"{'learning rate':>14}{'loss':>12}"]
+    for index in np.unique(np.linspace(0, len(rates) - 1, _NUM_ROWS).astype(int)):
+        lines.append(f"{rates[index]:14.1e}{smooth[index]:12.4f}")
+    lines.append(f"\nsuggested: --learning-rate {chosen:.1e}, a tenth of the rate of")
+    lines.append("the lowest loss, as the peak after warm-up")
+    lines.append(f"the sweep is drawn in {run_dir / run_folder.LEARNING_RATE}")
+    return "\n".join(lines)
+
+
+def _plot(rates, losses, smooth, chosen, path) -> None:
+    figure = matplotlib.figure.Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(rates, losses, color="lightgrey", label="a batch")
+    axis.plot(rates, smooth, label="running mean")
+    axis.axvline(chosen, color="grey", linestyle=":", label=f"suggested, {chosen:.1e}")
+    axis.set_xscale("log")
+    # What blew up at the end would hide all that went before.
+    low, high = float(np.min(smooth)), float(np.max(losses[: len(losses) // 2]))
+    axis.set_ylim(low - 0.1 * (high - low), high + 0.3 * (high - low))
+    axis.set_xlabel("learning rate")
+    axis.set_ylabel("loss")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    temporary = path.with_name(f"{path.stem}.part{path.suffix}")
+    figure.savefig(temporary, dpi=120)
+    os.replace(temporary, path)

@@ -1,0 +1,128 @@
+"""Reads a model's file and runs nothing that is in it."""
+
+import io
+import json
+import pathlib
+import zipfile
+
+import h5py
+import keras
+
+import tf_prompt.models.presets  # noqa: F401  registers the classes that Keras loads
+
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
+# The largest of ours has 5 kB.
+_MAX_CONFIG = 2**20
+_OURS = "tf_prompt"
+# Of these, a name or a folder would be looked for on the disk and in hubs.
+_DESCRIBED = ("backbone", "clip")
+
+
+def load_model_file(path: str | pathlib.Path) -> keras.Model:
+    """Loads a model that training wrote.
+
+    The archive and its config are checked before Keras sees them: classes other than
+    ours and the parts of backbones, functions, files of assets, compressed members
+    and damage are refused. So a file from elsewhere can be opened; what it holds is
+    numbers and the arguments of our constructors.
+
+    Args:
+        path: a `.keras` file.
+
+    Raises:
+        ValueError: if the file is damaged or holds anything else; names the file.
+    """
+    path = pathlib.Path(path)
+    try:
+        _check_archive(path)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    # A bad file fails in zipfile, json, HDF5, our constructors, Keras or TensorFlow.
+    except Exception as error:
+        lines = str(error).strip().split("\n")
+        reason = lines[0][:200] or type(error).__name__
+        raise ValueError(
+            f"{path.name} must be a whole model of tf_prompt. "
+            f"Received: {path} ({reason})"
+        ) from error
+
+
+def _check_archive(path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        names = [member.filename for member in members]
+        if set(names) != _MEMBERS or len(names) != len(_MEMBERS):
+            raise ValueError(f"it holds {', '.join(map(repr, names[:9]))}")
+        for member in members:
+            # As Keras writes them: what is unpacked is never more than the file.
+            if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+                raise ValueError(f"{member.filename} is compressed or encrypted")
+        if archive.getinfo(_CONFIG).file_size > _MAX_CONFIG:
+            raise ValueError(f"{_CONFIG} is too large")
+        _check_config(json.loads(archive.read(_CONFIG)))
+        # In memory, as Keras itself reads it: in an archive each step back would
+        # begin at the start again. A wrong checksum shows here.
+        content = io.BytesIO(archive.read(_WEIGHTS))
+        with h5py.File(content, "r") as weights:
+            _check_weights(weights)
+
+
+def _check_config(content) -> None:
+    if not isinstance(content, dict) or not _is_ours(content):
+        raise ValueError(f"{_CONFIG} names no class of tf_prompt")
+    arguments = content.get("config")
+    for name in _DESCRIBED:
+        if isinstance(arguments, dict) and not isinstance(
+            arguments.get(name, {}), dict
+        ):
+            raise ValueError(f"{name} must be described. It is {arguments[name]!r}")
+    _check_classes(content)
+
+
+def _check_classes(content) -> None:
+    if isinstance(content, list):
+        for item in content:
+            _check_classes(item)
+    if isinstance(content, dict):
+        if {"class_name", "module", "registered_name"} & content.keys():
+            if not (_is_ours(content) or _is_part(content)):
+                name = f"{content.get('module')}.{content.get('class_name')}"
+                raise ValueError(f"{_CONFIG} names {name[:80]}")
+        for item in content.values():
+            _check_classes(item)
+
+
+def _is_ours(content) -> bool:
+    registered = f"{_OURS}>{content.get('class_name')}"
+    return content.get("registered_name") == registered and isinstance(
+        keras.saving.get_registered_object(registered), type
+    )
+
+
+def _is_part(content) -> bool:
+    """Whether it is a precision, a part of a KerasHub backbone, or one's description.
+
+    Keras itself would take any symbol of its own and of KerasHub.
+    """
+    module, name = content.get("module"), content.get("class_name")
+    registered = content.get("registered_name")
+    if not isinstance(name, str):
+        return False
+    if "arguments" in content:
+        return module is None and registered is None and name.endswith("Backbone")
+    if registered is None:
+        return module == "keras" and name.endswith("DTypePolicy")
+    # Encoders of a CLIP, and backbones.
+    return registered == f"keras_hub>{name}" and name.endswith(("Backbone", "Encoder"))
+
+
+def _check_weights(weights) -> None:
+    """Refuses numbers that are not in the file: fewer bytes that stand for more."""
+
+    def check(name, item):
+        if isinstance(item, h5py.Dataset):
+            stored = item.id.get_storage_size()
+            if item.external or item.is_virtual or stored < item.nbytes:
+                raise ValueError(f"{name} holds less than its shape says")
+
+    weights.visititems(check)

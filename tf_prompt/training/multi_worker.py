@@ -1,0 +1,61 @@
+"""What Keras 3.15 lacks for `model.fit` on several machines, in one place.
+
+Keras issue 20585, https://github.com/keras-team/keras/issues/20585: before the first
+step `model.fit` reduces a batch over the replicas to learn its shape, where each
+worker has a plain tensor, and after each step it reduces the logs, which are scalars,
+along an axis that scalars lack. `tests/training/test_strategies.py` fails as soon as
+Keras can do without: then this module goes.
+"""
+
+import types
+
+import keras
+import tensorflow as tf
+
+# Versions in which the fault was seen; another one must be tried first.
+BROKEN = ("3.15.",)
+
+
+def repair(model: keras.Model, batches: tf.data.Dataset) -> None:
+    """Makes `model.fit` of this compiled model run under several workers.
+
+    The model, its optimiser and its metrics are built here, under the strategy.
+
+    Args:
+        model: compiled under a `MultiWorkerMirroredStrategy`.
+        batches: what it will be fitted on, for their shapes.
+
+    Raises:
+        ValueError: in a version of Keras for which this was not tried.
+    """
+    if not keras.__version__.startswith(BROKEN):
+        raise ValueError(
+            f"strategy multi_worker was tried with Keras {BROKEN[0]}x only: run "
+            "tests/training/test_strategies.py, then add the version to "
+            f"tf_prompt.training.multi_worker. Received: {keras.__version__}"
+        )
+    with model.distribute_strategy.scope():
+        model._symbolic_build(data_batch=_blank(batches.element_spec))
+    model._maybe_symbolic_build = lambda iterator=None, data_batch=None: None
+    for name in ("train_step", "test_step"):
+        setattr(model, name, _with_rows(getattr(model, name)))
+    # Without the axis again; the metrics' variables hold the sums of all replicas.
+    model._get_metrics_result_or_logs = types.MethodType(_read_metrics, model)
+
+
+def _blank(spec):
+    """A batch of two zeros for each part of a spec."""
+    return tf.nest.map_structure(
+        lambda s: tf.zeros([2 if d is None else d for d in s.shape], s.dtype), spec
+    )
+
+
+def _with_rows(step):
+    def with_rows(data):
+        return {name: tf.reshape(value, (1,)) for name, value in step(data).items()}
+
+    return with_rows
+
+
+def _read_metrics(model, logs):
+    return {name: float(value) for name, value in model.get_metrics_result().items()}

@@ -1,0 +1,76 @@
+"""One run folder, one process that writes into it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import socket
+
+LOCK = "fit.lock"
+
+
+@contextlib.contextmanager
+def hold(run_dir: str | pathlib.Path):
+    """Keeps other processes out of a run's folder; creates the folder.
+
+    The lock is the operating system's: it ends with the process, however that
+    ends. A file that a killed process left behind is no obstacle.
+
+    Raises:
+        ValueError: if another process trains there, or the folder cannot be
+            written to.
+    """
+    path = pathlib.Path(run_dir) / LOCK
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(path)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"run_dir must not be in use. Received: {run_dir}, where "
+            f"{_read_owner(path)} trains; wait for it, or give another --run-dir"
+        ) from error
+    except OSError as error:
+        raise ValueError(
+            f"run_dir must be a folder that can be written to. "
+            f"Received: {run_dir} ({error.strerror})"
+        ) from error
+    try:
+        yield
+    finally:
+        # Unlinked while it is held: whoever opened it before sees that it is gone.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _acquire(path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, path):
+                owner = {"pid": os.getpid(), "host": socket.gethostname()}
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, json.dumps(owner).encode())
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_at(descriptor, path) -> bool:
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), there)
+
+
+def _read_owner(path) -> str:
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {owner['pid']} on {owner['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
