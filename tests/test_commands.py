@@ -36,7 +36,8 @@ def folder(tmp_path):
 @pytest.fixture(scope="module")
 def exported(tiny_run, tmp_path_factory):
     output = tmp_path_factory.mktemp("saved_models")
-    assert export.main(["--run-dir", str(tiny_run), "--output", str(output)]) == 0
+    argv = ["--run-dir", str(tiny_run), "--output", str(output), "--no-embed"]
+    assert export.main(argv) == 0
     return output / "transformer_tiny"
 
 
@@ -230,7 +231,7 @@ def test_fit_prints_metrics_and_examples(tiny_run, tiny_shards, capsys, monkeypa
         (export.main, ["--run-dir", "absent"], "run_dir must hold a run"),
         (predict.main, ["x", "--sample", "--num-beams", "2"], "sample goes with one"),
         (predict.main, ["x", "--top-p", "1.5"], "top_p must be at most 1. Received"),
-        (predict.main, ["x.png"], "one of --run-dir and --saved-model"),
+        (predict.main, ["x.png"], "one of --run-dir, --saved-model and"),
         (predict.main, ["--run-dir", "r", "absent"], "PATH must be a file or a folder"),
         (predict.main, ["--run-dir", "r", "."], "PATH must hold images"),
     ],

@@ -76,6 +76,40 @@ def test_other_colour_modes(mode):
     assert images.decode_image(file.getvalue(), 8).shape == (8, 8, 3)
 
 
+def test_of_a_gif_the_first_frame_is_taken():
+    frames = [PIL.Image.new("RGB", (9, 9), colour) for colour in ("red", "lime")]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    image = images.decode_image(file.getvalue(), 9)
+    np.testing.assert_array_equal(image, np.asarray(frames[0]))
+
+
+def test_transparency_is_ignored():
+    """The colours under it are kept, not mixed with a background."""
+    picture = np.dstack([gradient(16, 16), np.zeros((16, 16), np.uint8)])
+    for image_format, options in [("PNG", {}), ("WEBP", {"exact": True})]:
+        data = encode(picture, image_format, lossless=True, **options)
+        np.testing.assert_array_equal(images.decode_image(data, 16), gradient(16, 16))
+
+
+def test_of_16_bits_the_higher_8_count():
+    """As Pillow reads them, which keeps all 16 of a grey picture."""
+    picture = np.arange(256 * 256, dtype=np.uint16).reshape(256, 256)
+    file = io.BytesIO()
+    PIL.Image.fromarray(picture).save(file, "PNG")
+    image = images.decode_image(file.getvalue(), 256)
+    np.testing.assert_array_equal(image[..., 0], picture >> 8)
+    np.testing.assert_array_equal(image[..., 0], image[..., 2])
+
+
+def test_values_of_broken_images_are_emptied():
+    sound = tf.constant([True, False])
+    texts, scores = tf.constant(["a", "b"]), tf.constant([[1.0, 2.0], [3.0, 4.0]])
+    texts, scores = images.blank(sound, texts, scores)
+    assert texts.numpy().tolist() == [b"a", b""]
+    np.testing.assert_array_equal(scores, [[1, 2], [np.nan, np.nan]])
+
+
 @pytest.mark.parametrize("data", [b"", b"not an image", b"\x89PNG\r\n\x1a\nhalf"])
 def test_what_is_no_image_raises(data):
     with pytest.raises(tf.errors.InvalidArgumentError):

@@ -1,5 +1,7 @@
 """Folders of files: order, bad files, and how many batches are under way."""
 
+import os
+import pathlib
 import threading
 
 import numpy as np
@@ -70,6 +72,19 @@ def test_only_bad_files(paths):
     assert all("not an image" in row["error"] for row in found)
 
 
+def test_a_score_that_is_no_number_tells_a_bad_file(paths):
+    """As a SavedModel says it."""
+    paths[1].write_bytes(b"no image")
+
+    def writer(image_bytes):
+        scores = np.array([np.nan if b"no" in d[:2] else -1.0 for d in image_bytes])
+        return {"prompt": [b"x"] * len(scores), "score": scores}
+
+    found = list(prediction.predict(writer, paths[:3], 3))
+    assert [row.get("score") for row in found] == [-1, None, -1]
+    assert "not an image" in found[1]["error"]
+
+
 def test_what_fails_on_good_pictures_is_raised(paths):
     def broken(image_bytes):
         raise tf.errors.InvalidArgumentError(None, None, "shapes differ")
@@ -104,3 +119,19 @@ def test_files_far_ahead_wait(paths):
     next(results)
     results.close()
     assert len(writer.sizes) <= 3
+
+
+def test_a_name_that_is_no_utf8_costs_no_other(paths, tmp_path):
+    """No file of results, and not every terminal, could hold it."""
+    bad = pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
+    bad.write_bytes(paths[0].read_bytes())
+    first, second = prediction.predict(Echo(), [bad, paths[1]], 2)
+    assert first["path"].endswith("\\udcff.png") and "not UTF-8" in first["error"]
+    assert second["prompt"] == "10"
+
+
+def test_too_large_a_file_is_not_read(paths, tmp_path):
+    with open(tmp_path / "large.png", "wb") as file:
+        file.truncate(prediction.MAX_BYTES + 1)
+    found = list(prediction.predict(Echo(), [tmp_path / "large.png", paths[2]], 2))
+    assert found[0]["error"] == "more than 256 MB" and found[1]["prompt"] == "20"

@@ -1,19 +1,40 @@
 """Exports a run as a SavedModel for TF Serving."""
 
 import dataclasses
+import functools
 import pathlib
 import sys
 
-from tf_prompt import config
+from tf_prompt import config, model_config_file, option_ranges
 from tf_prompt.config import option
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """Writes OUTPUT/<preset>/<next version>: image bytes in, prompt and score out."""
+    """Writes OUTPUT/<preset>/<next version>, a SavedModel that takes image bytes."""
 
     run_dir: str = option(dataclasses.MISSING, "folder of a run of tf_prompt.fit")
     output: str = option("saved_models", "folder of all exported models")
+    label: str | None = option(
+        None,
+        "name of the new version in OUTPUT/models.config, taken from an older one",
+        choices=list(model_config_file.LABELS),
+    )
+    keep: int | None = option(
+        None, "newest versions that stay, and those with a label; all if not given"
+    )
+    num_beams: int = option(3, "captioners: prompts of the signature `beam`")
+    embed: bool = option(
+        True, "captioners: the signature `embed`, for which MiniLM is included, 90 MB"
+    )
+    bank: str | None = option(
+        None,
+        "models of embeddings: text file of prompts, one a line, of which the nearest "
+        "is written; the training prompts if not given",
+    )
+
+    def __post_init__(self):
+        option_ranges.require_positive(self, "keep", "num_beams")
 
 
 @config.command
@@ -21,16 +42,35 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = config.parse_args(ExportConfig, argv, "export")
     config.import_tensorflow()
-    from tf_prompt import evaluation, serving
+    from tf_prompt import evaluation, exporting, model_card, servable_runs, warmup
     from tf_prompt.training import run_folder
 
-    run, vocabulary, model = run_folder.load_run(options.run_dir)
-    run_dir = pathlib.Path(options.run_dir)
+    run_dir, output = pathlib.Path(options.run_dir), pathlib.Path(options.output)
+    preset = run_folder.read_config(run_dir).preset
+    models = output / model_config_file.FILE
+    # Before the work: a damaged file is found out now.
+    labels = model_config_file.read_labels(models, preset)
+    servable = servable_runs.load_servable(options)
     metrics = evaluation.output_folder(run_dir, "test") / "metrics.json"
     assets = [run_dir / run_folder.VOCABULARY, run_dir / run_folder.CONFIG, metrics]
-    writer = serving.PromptWriter(model, vocabulary)
-    folder = pathlib.Path(options.output) / run.preset
-    version = serving.export(writer, folder, [a for a in assets if a.is_file()])
+    steps = [lambda path, _: model_card.write_model_card(run_dir, path / "README.md")]
+    if warmup.is_available():
+        steps.append(functools.partial(warmup.write_requests, model_name=preset))
+    else:
+        print(warmup.MISSING, file=sys.stderr)
+    version = exporting.export(
+        servable, output / preset, [a for a in assets if a.is_file()], steps
+    )
+    if options.label is not None:
+        labels[options.label] = int(version.name)
+    elif labels:
+        print(
+            f"version {version.name} is not served before it has a label: see {models}",
+            file=sys.stderr,
+        )
+    loaded = model_config_file.add_model(models, preset, labels)
+    if options.keep is not None:
+        exporting.remove_old(output / preset, options.keep, loaded)
     print(version)
     return config.DONE
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 
-from tf_prompt import config
+from tf_prompt import config, option_ranges
 from tf_prompt.config import option
 
 
@@ -48,8 +48,10 @@ class InterrogateConfig:
     )
 
     def __post_init__(self):
-        config.require_positive(self, "top", "candidates", "max_phrases", "batch_size")
-        config.require_not_negative(self, "min_gain")
+        option_ranges.require_positive(
+            self, "top", "candidates", "max_phrases", "batch_size"
+        )
+        option_ranges.require_not_negative(self, "min_gain")
         if (self.run_dir is None) == (self.clip is None):
             raise ValueError(
                 "one of --run-dir and --clip must be given. "

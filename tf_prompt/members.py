@@ -167,7 +167,7 @@ class RegressorMember:
     def __init__(self, model: EmbeddingRegressor, name: str):
         self.name, self.image_size = name, model.image_size
         self._predict = _compile(model, model.image_size)
-        self._features = _compile(_feature_function(model), model.image_size)
+        self._features = _compile(feature_function(model), model.image_size)
 
     def embed(self, images) -> np.ndarray:
         """See `Member`."""
@@ -191,7 +191,7 @@ class CaptionerMember:
         self.name, self.image_size = name, writer.image_size
         self._writer, self._embedder = writer, embedder
         model = writer.model
-        self._features = _compile(_feature_function(model), model.image_size)
+        self._features = _compile(feature_function(model), model.image_size)
 
     def embed(self, images) -> np.ndarray:
         """See `Member`."""
@@ -253,6 +253,9 @@ class NeighbourMember:
     Args:
         run_dir: folder of a regressor's or a captioner's run.
 
+    Attributes:
+        index: `NeighbourIndex` of the training split.
+
     Raises:
         FileNotFoundError: if run or data are missing.
         ValueError: if the model has no image features.
@@ -262,18 +265,18 @@ class NeighbourMember:
         config, model = run_folder.load_model(run_dir)
         self.name = f"{NEIGHBOURS}{config.preset}"
         self.image_size = model.image_size
-        self._features = _compile(_feature_function(model), model.image_size)
+        self._features = _compile(feature_function(model), model.image_size)
         folder = dataset.find_data(config.data)
         place = pathlib.Path(run_dir) / f"neighbours-{_digest(run_dir, folder)}"
         if place.is_dir():
-            self._index = NeighbourIndex.load(place)
+            self.index = NeighbourIndex.load(place)
         else:
-            self._index = self._build_index(folder)
-            self._index.save(place)
+            self.index = self._build_index(folder)
+            self.index.save(place)
 
     def embed(self, images) -> np.ndarray:
         """See `Member`."""
-        return self._index.predict(self.features(images))
+        return self.index.predict(self.features(images))
 
     def features(self, images) -> np.ndarray:
         """See `features_of`."""
@@ -303,7 +306,12 @@ class NeighbourMember:
         return np.concatenate(features), np.concatenate(embeddings)
 
 
-def _feature_function(model):
+def feature_function(model):
+    """Makes a model a function of images and `training`: features a row.
+
+    Raises:
+        ValueError: if the model is neither a regressor nor a captioner.
+    """
     if isinstance(model, EmbeddingRegressor):
         return lambda images, training: model.extract_features(images, training)
     if isinstance(model, Captioner):

@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,8 @@ from tf_prompt.decoding_config import DecodingConfig
 
 # A writer decides the size; this one only tells whether a file is an image.
 _CHECK_SIZE = 32
+# More than the pixels that are decoded have in any format.
+MAX_BYTES = 2**28
 
 
 def load_saved_model(path: str, options: DecodingConfig) -> Callable:
@@ -24,7 +27,8 @@ def load_saved_model(path: str, options: DecodingConfig) -> Callable:
         options: must be the default ones.
 
     Returns:
-        A function from a list of bytes to a dict of `prompt` and `score`.
+        A function from a list of bytes to a dict of `prompt` and `score`; of a file
+        that is no image the score is NaN.
 
     Raises:
         FileNotFoundError: if there is no such model.
@@ -110,16 +114,35 @@ def _predict_batch(writer, paths) -> list[dict]:
     errors, image_bytes = {}, {}
     for path in paths:
         try:
-            image_bytes[path] = path.read_bytes()
+            image_bytes[path] = read_image(path)
         except OSError as error:
             errors[path] = error.strerror or str(error)
     written = _write(writer, image_bytes, errors)
     return [
-        {"path": os.fspath(path), "error": errors[path]}
+        {"path": printable(path), "error": errors[path]}
         if path in errors
-        else {"path": os.fspath(path), **written[path]}
+        else {"path": printable(path), **written[path]}
         for path in paths
     ]
+
+
+def read_image(path: pathlib.Path) -> bytes:
+    """Reads an image file.
+
+    Raises:
+        OSError: also for a file of more than `MAX_BYTES`, and for one whose name no
+            result can show.
+    """
+    if printable(path) != os.fspath(path):
+        raise OSError("a name that is not UTF-8: give the file another")
+    if path.stat().st_size > MAX_BYTES:
+        raise OSError(f"more than {MAX_BYTES // 2**20} MB")
+    return path.read_bytes()
+
+
+def printable(path: pathlib.Path) -> str:
+    """Gives a path as text; of bytes in it that are no UTF-8, their numbers."""
+    return os.fspath(path).encode(errors="backslashreplace").decode()
 
 
 def _write(writer, image_bytes, errors) -> dict:
@@ -129,6 +152,7 @@ def _write(writer, image_bytes, errors) -> dict:
     try:
         written = writer(list(image_bytes.values()))
     except tf.errors.InvalidArgumentError:
+        # A captioner gives NaN for what is no image; other writers may raise.
         # Decoding each file twice to find a bad one beforehand would cost all.
         images_only = {p: data for p, data in image_bytes.items() if _is_image(data)}
         if len(images_only) == len(image_bytes):
@@ -136,11 +160,15 @@ def _write(writer, image_bytes, errors) -> dict:
         for path in image_bytes.keys() - images_only.keys():
             errors[path] = _why_not(path)
         return _write(writer, images_only, errors)
-    rows = zip(image_bytes, written["prompt"], written["score"], strict=True)
-    return {
-        path: {"prompt": prompt.decode(), "score": float(score)}
-        for path, prompt, score in rows
-    }
+    reasons = written.get("error", [None] * len(image_bytes))
+    columns = (written["prompt"], written["score"], reasons)
+    rows = {}
+    for path, prompt, score, reason in zip(image_bytes, *columns, strict=True):
+        rows[path] = {"prompt": prompt.decode(), "score": float(score)}
+        # What an export says of a file that is no image.
+        if math.isnan(score):
+            errors[path] = reason or _why_not(path)
+    return rows
 
 
 def _why_not(path) -> str:

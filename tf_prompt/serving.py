@@ -1,19 +1,15 @@
-"""Image bytes in, prompt out: one function for evaluation, prediction and export."""
+"""Image bytes in, prompt out: one writer for evaluation, prediction and export."""
 
-import json
-import pathlib
-import shutil
-import tempfile
-
-import keras
-import numpy as np
 import tensorflow as tf
 
 from tf_prompt import decoding, images
 from tf_prompt.decoding_config import DecodingConfig
-from tf_prompt.rules import Rules
+from tf_prompt.exporting import export, list_versions
+from tf_prompt.rules import NEVER, Rules
 from tf_prompt.saved_model import SIGNATURE, SavedPromptWriter
 from tf_prompt.text import END_ID, PAD_ID, SPECIAL_TOKENS, START_ID, UNK_ID
+
+__all__ = ["PromptWriter", "SavedPromptWriter", "export", "is_word", "list_versions"]
 
 
 class PromptWriter(tf.Module):
@@ -51,6 +47,11 @@ class PromptWriter(tf.Module):
             input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")],
         )
 
+    @property
+    def signatures(self) -> dict:
+        """What `exporting.export` exports of the writer alone."""
+        return {SIGNATURE: self.serve}
+
     def _write(self, pictures):
         """Writes the prompts of decoded pictures.
 
@@ -62,17 +63,67 @@ class PromptWriter(tf.Module):
             log-probability of the words, 0 at best; `ended`, bool `(batch,)`,
             whether the model ended the prompt by itself.
         """
-        token_ids, scores, ended = self._decode(pictures)
-        words = tf.ragged.boolean_mask(
-            tf.gather(self._tokens, token_ids), token_ids >= len(SPECIAL_TOKENS)
-        )
-        prompts = tf.strings.reduce_join(words, axis=-1, separator=" ")
+        token_ids, scores, ended = self.decode(pictures)
+        prompts = self.join_words(token_ids)
         return {"prompt": prompts, "score": scores, "ended": ended}
 
-    def _decode(self, pictures):
+    def join_words(self, token_ids):
+        """Joins the words of prompts: ids `(…, tokens)` to string `(…)`."""
+        flat = tf.reshape(token_ids, (-1, token_ids.shape[-1]))
+        words = tf.ragged.boolean_mask(tf.gather(self._tokens, flat), is_word(flat))
+        prompts = tf.strings.reduce_join(words, axis=-1, separator=" ")
+        return tf.reshape(prompts, tf.shape(token_ids)[:-1])
+
+    def list_words(self, token_ids):
+        """Gives each id's word, empty for the special ones."""
+        return tf.where(is_word(token_ids), tf.gather(self._tokens, token_ids), "")
+
+    def decode(self, pictures):
+        """Token ids of the prompts, `(batch, max_tokens)`, scores and ends."""
         state, memory = self.model.encode(pictures)
-        start_ids = tf.fill([tf.shape(pictures)[0]], START_ID)
-        return self._search(start_ids, state, memory)
+        return self._search(self._starts(pictures), state, memory)
+
+    def search_beams(self, pictures, num_beams: int):
+        """Finds several prompts of each picture.
+
+        Args:
+            pictures: uint8 `(batch, image_size, image_size, 3)`.
+            num_beams: int > 0.
+
+        Returns:
+            prompts: string `(batch, num_beams)`, best first; empty where the
+            vocabulary has no such prompt.
+            scores: float32 `(batch, num_beams)`, as in `write`; NaN there.
+        """
+        state, memory = self.model.encode(pictures)
+        begin = (self.model.step, state, memory, self._starts(pictures), END_ID)
+        max_tokens = self.model.max_tokens
+        token_ids, scores, _ = decoding.beam_search(
+            *begin, max_tokens, num_beams, self.rules
+        )
+        token_ids = tf.ensure_shape(token_ids, (None, num_beams, max_tokens))
+        prompts = self.join_words(token_ids)
+        return images.blank(scores > NEVER / 2, prompts, scores)
+
+    def attend(self, pictures, token_ids):
+        """Tells where the model looked for each word that `decode` gave.
+
+        Args:
+            pictures: uint8 `(batch, image_size, image_size, 3)`.
+            token_ids: int `(batch, max_tokens)`.
+
+        Returns:
+            float32 `(batch, max_tokens, regions)`: each row sums to 1, or is zeros
+            where there is no word.
+        """
+        start_ids = self._starts(pictures)
+        # Each word was written before it was read.
+        read = tf.concat([start_ids[:, None], token_ids[:, :-1]], axis=1)
+        weights = tf.cast(self.model.attend(pictures, read), tf.float32)
+        return tf.where(is_word(token_ids)[..., None], weights, 0.0)
+
+    def _starts(self, pictures):
+        return tf.fill([tf.shape(pictures)[0]], START_ID)
 
     def _search_tokens(self, start_ids, state, memory):
         """Token ids, scores and ends, each with an image a row."""
@@ -97,74 +148,15 @@ class PromptWriter(tf.Module):
         """Writes the prompts of encoded images, string `(batch,)`.
 
         Returns:
-            dict of `prompt` and `score` as `write` gives them.
+            dict of `prompt` and `score` as `write` gives them; an image that is
+            broken has the empty prompt, and NaN for its score.
         """
-        written = self._write(
-            tf.map_fn(
-                lambda data: images.decode_image(data, self.image_size),
-                image_bytes,
-                fn_output_signature=tf.TensorSpec(
-                    (self.image_size, self.image_size, 3), tf.uint8
-                ),
-            )
-        )
-        return {"prompt": written["prompt"], "score": written["score"]}
+        (pictures,), sound = images.decode_batch(image_bytes, [self.image_size])
+        written = self._write(pictures)
+        prompts, scores = images.blank(sound, written["prompt"], written["score"])
+        return {"prompt": prompts, "score": scores}
 
 
-def export(writer: PromptWriter, folder: pathlib.Path, assets=()) -> pathlib.Path:
-    """Writes the next version of a SavedModel that TF Serving can load.
-
-    The model is written under a temporary name, loaded again and compared with
-    the writer; only then it gets its number.
-
-    Args:
-        writer: what to export.
-        folder: the model's folder; versions are the numbers inside.
-        assets: files copied into the SavedModel's `assets`.
-
-    Returns:
-        The version's folder.
-
-    Raises:
-        ValueError: if the writer needs XLA, which TF Serving turns off, or the
-            reloaded model does not give the writer's prompts.
-    """
-    if writer.options.xla:
-        raise ValueError(f"`xla` must be off in an export. Received: {writer.options}")
-    folder.mkdir(parents=True, exist_ok=True)
-    # In the same folder, so that the last step is one rename.
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
-    try:
-        archive = keras.export.ExportArchive()
-        archive.track(writer.model)
-        archive.add_endpoint(SIGNATURE, writer.serve)
-        archive.write_out(temporary / "model", verbose=False)
-        (temporary / "model" / "assets").mkdir(exist_ok=True)
-        for asset in assets:
-            shutil.copy2(asset, temporary / "model" / "assets")
-        _check_export(writer, temporary / "model")
-        version = 1 + max(list_versions(folder), default=0)
-        (temporary / "model").rename(folder / str(version))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder / str(version)
-
-
-def list_versions(folder: pathlib.Path) -> list[int]:
-    """Lists the numbers of a model's versions in order."""
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
-
-
-def _check_export(writer: PromptWriter, path: pathlib.Path) -> None:
-    size = writer.image_size
-    noise = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
-    image_bytes = [tf.io.encode_png(picture).numpy() for picture in noise]
-    expected = writer.serve(tf.constant(image_bytes))
-    found = SavedPromptWriter(path)(image_bytes)
-    same = (expected["prompt"].numpy() == found["prompt"]).all()
-    if not same or not np.allclose(expected["score"], found["score"], atol=1e-4):
-        difference = {"expected": str(expected), "found": str(found)}
-        raise ValueError(
-            f"a reloaded SavedModel must give the model's prompts. "
-            f"Received: {json.dumps(difference)}"
-        )
+def is_word(token_ids):
+    """Whether ids are those of words, not of special tokens."""
+    return token_ids >= len(SPECIAL_TOKENS)

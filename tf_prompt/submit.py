@@ -5,7 +5,7 @@ import math
 import pathlib
 import sys
 
-from tf_prompt import config
+from tf_prompt import config, option_ranges
 from tf_prompt.config import option
 
 
@@ -35,7 +35,7 @@ class SubmitConfig:
     batch_size: int = option(16, "images embedded at once")
 
     def __post_init__(self):
-        config.require_positive(self, "batch_size")
+        option_ranges.require_positive(self, "batch_size")
         if self.weights and len(self.weights) != len(self.run_dir):
             raise ValueError(
                 f"weights must be one a run, {len(self.run_dir)}. "

@@ -1,0 +1,55 @@
+"""Exported models, and servers of them."""
+
+import shutil
+import subprocess
+
+import pytest
+
+pytest.importorskip("tensorflow_serving", reason="needs tf_prompt[serve]")
+
+from tests.serving.model_server import ModelServer  # noqa: E402
+from tests.serving.stub import export_stub  # noqa: E402
+
+LABELS = {"stub": {"stable": 1, "canary": 2}}
+
+
+@pytest.fixture(scope="session")
+def stubs(tmp_path_factory):
+    """Two versions of the model `stub`, whose prompts begin with their number."""
+    folder = tmp_path_factory.mktemp("stubs")
+    for version in (1, 2):
+        export_stub(folder / "stub" / str(version), f"v{version}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def saved_models(tiny_run, tmp_path_factory):
+    """The export of a run that knows `tiny_shards` by heart."""
+    from tf_prompt import exporting, serving
+    from tf_prompt.training import run_folder
+
+    folder = tmp_path_factory.mktemp("saved_models")
+    run, vocabulary, model = run_folder.load_run(tiny_run)
+    exporting.export(serving.PromptWriter(model, vocabulary), folder / run.preset)
+    return folder
+
+
+@pytest.fixture
+def server(stubs):
+    """Serves the stubs."""
+    with ModelServer(stubs, LABELS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """Paths of a key and a certificate of localhost that it signs itself."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl command, to make a certificate")
+    folder = tmp_path_factory.mktemp("certificate")
+    key, chain = folder / "key.pem", folder / "chain.pem"
+    command = "openssl req -x509 -nodes -days 2 -subj /CN=localhost -newkey ec "
+    command += "-pkeyopt ec_paramgen_curve:prime256v1 -addext "
+    command += f"subjectAltName=DNS:localhost -keyout {key} -out {chain}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    return key, chain

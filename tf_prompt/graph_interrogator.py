@@ -1,0 +1,127 @@
+"""A CLIP that ranks phrases, and its prompt, as part of one graph."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tf_prompt.graph_members import Table
+from tf_prompt.interrogation import Interrogator
+from tf_prompt.part_tokens import PartEmbedder, PartTokens
+
+# The one mode that can be drawn as a graph, and the one that predicts by default.
+MODE = "classic"
+_OF = "of"
+# Tables whose best phrase is taken, in the order of the prompt; of the others, which
+# are kinds of flavours, it is the best three together.
+_SCENE, _STYLE = ("subjects", "settings"), ("artists", "movements")
+_MEDIA, _NUM_FLAVOURS = "media", 3
+
+
+class GraphInterrogator:
+    """See `members.InterrogatorMember`.
+
+    A prompt is a row of parts with a space between each two. For each phrase there
+    are two, the phrase and the phrase with a comma; one more part is "of".
+
+    Args:
+        interrogator: without a captioner, with an embedder, in the mode `classic`.
+
+    Raises:
+        ValueError: for another one, or if the phrases are too many, see `Table`.
+    """
+
+    def __init__(self, interrogator: Interrogator):
+        mode, captioner = interrogator.options.mode, interrogator.captioner
+        if mode != MODE or captioner is not None:
+            raise ValueError(
+                f"an interrogator is exported in the mode {MODE}, without a captioner. "
+                f"Received: mode={mode}, captioner={captioner}"
+            )
+        self._model = interrogator.model
+        self.sizes = (self._model.image_size,)
+        self._tables, phrases = _number_phrases(interrogator.tables)
+        self._num_phrases = len(phrases)
+        parts = [*phrases, *(f"{phrase}," for phrase in phrases), _OF]
+        self._texts = tf.constant(parts)
+        tokens = interrogator.tokens
+        self._tokens = PartTokens(
+            _list_ids(tokens, parts), tokens.start_id, tokens.end_id, tokens.max_tokens
+        )
+        self._embed = PartEmbedder(parts, interrogator.embedder)
+
+    def describe(self, pictures) -> dict:
+        """See `GraphMember`; scores are CLIP's similarities."""
+        vectors = self._model.encode_images(pictures[self.sizes[0]])
+        groups = self._choose(vectors)
+        # A comma behind the last phrase of each group but the last.
+        parts = [
+            group[:-1] + [group[-1] + self._num_phrases] for group in groups[:-1]
+        ] + groups[-1:]
+        parts = tf.stack([part for group in parts for part in group], axis=1)
+        prompts = tf.strings.reduce_join(
+            tf.gather(self._texts, parts), axis=1, separator=" "
+        )
+        texts = self._model.encode_texts(self._tokens(parts).to_tensor(0))
+        similarities = tf.reduce_sum(vectors * texts, axis=1)
+        embeddings = self._embed(parts)
+        return {"embedding": embeddings, "prompt": prompts, "score": similarities}
+
+    def _choose(self, vectors) -> list[list]:
+        """Numbers of the phrases, `(batch,)` each, in groups that commas part."""
+        best = {
+            name: first + table.nearest(vectors)[0][:, 0]
+            for name, (table, first) in self._tables.items()
+            if name
+        }
+        scene = [best[name] for name in _SCENE if name in best]
+        if _MEDIA in best:
+            of = [tf.fill(tf.shape(best[_MEDIA]), 2 * self._num_phrases)]
+            scene = [best[_MEDIA], *(of + scene if scene else [])]
+        groups = [scene] if scene else []
+        groups += [[best[name]] for name in _STYLE if name in best]
+        if "" in self._tables:
+            flavours = self._choose_flavours(vectors)
+            groups += [[part] for part in tf.unstack(flavours, axis=1)]
+        return groups
+
+    def _choose_flavours(self, vectors):
+        table, first = self._tables[""]
+        count = min(_NUM_FLAVOURS, self._num_phrases - first)
+        rows, _, numbers = table.nearest(vectors, count)
+        # Phrases of one table stand together, where its best one stands.
+        same = numbers[:, :, None] == numbers[:, None, :]
+        order = tf.argsort(tf.argmax(same, axis=2), axis=1, stable=True)
+        return first + tf.gather(rows, order, batch_dims=1)
+
+
+def _number_phrases(tables):
+    """Numbers all phrases one after another.
+
+    Returns:
+        By name, a `Table` and the number of its first phrase; all tables of flavours
+        are one without a name, whose values are the numbers of the tables. And the
+        phrases.
+    """
+    named = [name for name in (_MEDIA, *_SCENE, *_STYLE) if name in tables]
+    numbered, phrases = {}, []
+    for name in named:
+        numbered[name] = Table(tables[name].vectors), len(phrases)
+        phrases += tables[name].phrases
+    others = sorted(set(tables) - set(named))
+    if others:
+        vectors = np.concatenate([tables[name].vectors for name in others])
+        owners = [i for i, name in enumerate(others) for _ in tables[name].phrases]
+        numbered[""] = Table(vectors, owners), len(phrases)
+        phrases += [phrase for name in others for phrase in tables[name].phrases]
+    return numbered, phrases
+
+
+def _list_ids(tokens, parts: Sequence[str]) -> list[np.ndarray]:
+    """Token ids of each part, without start and end."""
+    rows = []
+    for start in range(0, len(parts), 1024):
+        for row in tokens(parts[start : start + 1024]):
+            # The end token has the highest id.
+            rows.append(row[1 : int(np.argmax(row))])
+    return rows
