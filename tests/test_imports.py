@@ -5,18 +5,22 @@ import pathlib
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
+    {"option_ranges"},
     {"config", "whole_files", "__init__"},
-    {"decoding_config"},
+    {"decoding_config", "model_config_file", "workers"},
+    {"exif", "image_headers"},
     {"text", "images", "layers", "decoding", "rules", "metrics", "keywords"},
-    {"phrases", "clip_tokens", "prompt_chain"},
+    {"phrases", "clip_tokens", "prompt_chain", "part_tokens"},
     {"data", "models", "baselines", "gallery", "neighbours", "ensembling"},
-    {"training", "serving", "saved_model", "result_files"},
+    {"training", "serving", "saved_model", "result_files", "exporting", "warmup"},
     {"prediction_log", "attention_strip", "gallery_attention", "bank", "rerank"},
-    {"phrase_embeddings", "prediction"},
+    {"phrase_embeddings", "prediction", "client", "shares"},
+    {"predict_config"},
     {"interrogation"},
-    {"interrogation_files"},
+    {"interrogation_files", "graph_members", "graph_interrogator"},
     {"evaluation", "reporting", "members", "image_embeddings"},
-    {"submission", "model_card", "embedding_evaluation", "ensemble_fit", "run_writers"},
+    {"submission", "model_card", "embedding_evaluation", "ensemble_fit", "run_writers"}
+    | {"servables", "servable_runs"},
     {"fit", "evaluate", "predict", "export", "report", "submit", "interrogate"}
     | {"demo"},
 ]
@@ -31,7 +35,15 @@ MAY_USE_TENSORFLOW |= {
     "saved_model",
     "demo",
 }
-MAY_USE_TENSORFLOW |= {"bank", "image_embeddings", "interrogation_files", "rerank"}
+MAY_USE_TENSORFLOW |= {
+    "client",
+    "bank",
+    "image_embeddings",
+    "interrogation_files",
+    "rerank",
+}
+MAY_USE_TENSORFLOW |= {"exif", "image_headers", "part_tokens", "exporting", "warmup"}
+MAY_USE_TENSORFLOW |= {"graph_members", "graph_interrogator", "servables"}
 
 
 def imports_of(path):

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tf_prompt import config
-from tf_prompt.training import recipes
+from tf_prompt.training import fit_options, recipes
 
 nbformat = pytest.importorskip("nbformat")
 
@@ -55,14 +55,15 @@ def commands_of(path, names):
 def parse(module_name, argv, monkeypatch):
     """Lets a command read its arguments and stops it there; gives its options."""
     module = importlib.import_module(module_name)
-    owner = module if hasattr(module, "parse_args") else module.config
+    owners = [m for m in (module, fit_options, config) if hasattr(m, "parse_args")]
     parse_args = config.parse_args
 
     def parse_only(*arguments, **named):
         raise _ParsedError(parse_args(*arguments, **named))
 
     with monkeypatch.context() as patch, pytest.raises(_ParsedError) as raised:
-        patch.setattr(owner, "parse_args", parse_only)
+        for owner in owners:
+            patch.setattr(owner, "parse_args", parse_only)
         module.main(argv)
     return raised.value.args[0]
 
