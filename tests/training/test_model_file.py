@@ -90,7 +90,7 @@ def evil(module, name, argument, **more):
         evil("subprocess", "Popen", {"args": ["touch", "trap"]}),
         evil("keras.utils", "get_file", {"origin": "http://localhost/x"}),
         evil("keras.utils", "function", "get_file"),
-        evil("keras.layers", "TFSMLayer", {"filepath": "/tmp/x"}),
+        evil("keras.layers", "TFSMLayer", {"filepath": "/absent/x"}),
         evil("keras.layers", "TorchModuleWrapper", {"module": "gASVKAAAAA=="}),
         evil("keras.layers", "Lambda", {"function": {"class_name": "__lambda__"}}),
         evil("builtins", "__lambda__", {"code": "4wEAAAA=", "defaults": None}),
@@ -116,7 +116,7 @@ def test_foreign_classes_are_refused(sound, tmp_path, monkeypatch, entry, depth)
 
 
 @pytest.mark.parametrize("name", ["clip", "backbone"])
-@pytest.mark.parametrize("source", ["hf://someone/model", "/tmp/folder", ["x"]])
+@pytest.mark.parametrize("source", ["hf://someone/model", "/absent/folder", ["x"]])
 def test_a_config_cannot_have_presets_fetched(sound, tmp_path, name, source):
     config = json.loads(members_of(sound)[CONFIG])["config"]
     path = tmp_path / "best.keras"
