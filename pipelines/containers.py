@@ -1,12 +1,10 @@
 """Where the encoded images of a part are: inside a zip, or loose files."""
 
 import json
-import lzma
 import math
 import pathlib
 import stat
 import zipfile
-import zlib
 from collections.abc import Collection, Mapping
 
 import pandas as pd
@@ -19,17 +17,6 @@ MAX_JSON_SIZE = 16 * 2**20
 MAX_RATIO, HARMLESS_SIZE = 100, 2**20
 # The others may ask for gigabytes of memory before they give a byte.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# How a damaged archive or member shows. RuntimeError is how zipfile speaks of a
-# password or an unknown compression, ValueError of a name that is not UTF-8.
-READ_ERRORS = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-)
 
 
 class ZipImages:

@@ -14,7 +14,8 @@ import pandas as pd
 import PIL.Image
 import tensorflow as tf
 
-from pipelines.containers import READ_ERRORS, FileImages, ZipImages
+from pipelines.containers import FileImages, ZipImages
+from pipelines.damage import READ_ERRORS
 from pipelines.diffusiondb.metadata import dropped_by
 from pipelines.options import Conversion
 from pipelines.sources import Part

@@ -1,28 +1,26 @@
 """Which values an option may have; every error names the option and its value."""
 
+from collections.abc import Callable, Sequence
+
 
 def require_positive(config, *names: str) -> None:
-    """Checks that the named fields are above zero.
+    """Checks that the named fields are above zero, or None.
 
     Raises:
         ValueError: naming the first that is not.
     """
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not value > 0:
-            raise ValueError(f"{name} must be positive. Received: {value}")
+    rule = "must be positive"
+    _require(config, names, lambda value: value is None or value > 0, rule)
 
 
 def require_not_negative(config, *names: str) -> None:
-    """Checks that the named fields are zero or above.
+    """Checks that the named fields are zero or above, or None.
 
     Raises:
         ValueError: naming the first that is not.
     """
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not value >= 0:
-            raise ValueError(f"{name} must not be negative. Received: {value}")
+    rule = "must not be negative"
+    _require(config, names, lambda value: value is None or value >= 0, rule)
 
 
 def require_rate(config, *names: str) -> None:
@@ -31,7 +29,13 @@ def require_rate(config, *names: str) -> None:
     Raises:
         ValueError: naming the first that does not.
     """
+    rule = "must be at least 0, below 1"
+    _require(config, names, lambda value: 0 <= value < 1, rule)
+
+
+def _require(config, names: Sequence[str], holds: Callable, rule: str) -> None:
     for name in names:
         value = getattr(config, name)
-        if not 0 <= value < 1:
-            raise ValueError(f"{name} must be at least 0, below 1. Received: {value}")
+        # NaN holds to no rule.
+        if not holds(value):
+            raise ValueError(f"{name} {rule}. Received: {value}")

@@ -2,10 +2,10 @@
 
 import errno
 import hashlib
-import lzma
 import pathlib
 import zipfile
-import zlib
+
+from pipelines.damage import DAMAGE_ERRORS
 
 _PARQUET_MAGIC = b"PAR1"
 # The magic number, the footer's length in four bytes, the magic number again.
@@ -43,16 +43,7 @@ def _check_zip(path: pathlib.Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    # RuntimeError is how zipfile speaks of a password or an unknown compression,
-    # ValueError of a name that is not UTF-8.
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        EOFError,
-        RuntimeError,
-        ValueError,
-    ) as error:
+    except DAMAGE_ERRORS as error:
         raise CorruptFile(f"not a whole zip archive: {error}") from error
     except OSError as error:
         # Not the disk's: a wrong offset in the directory, a damaged bzip2 stream.

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import PIL.Image
 import tqdm
 
-from pipelines.containers import READ_ERRORS, ZipImages
+from pipelines.containers import ZipImages
+from pipelines.damage import READ_ERRORS
 from pipelines.exploration.counts import TOP
 from pipelines.sources import DiffusionDBSource, LooseSource, Part
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import tqdm
 
-from pipelines.containers import READ_ERRORS
+from pipelines.damage import READ_ERRORS
 from pipelines.diffusiondb.metadata import check_types
 from pipelines.sources import DiffusionDBSource, LooseSource, open_source
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_prompt.client import options as server_options
 from tf_prompt.client.calls import CallFailed, explain_handshake
-from tf_prompt.client.options import DEFAULT_MODEL, ServerConfig
+from tf_prompt.client.options import ServerConfig
 from tf_prompt.saved_model import SIGNATURE
 
 # Requests of 16 photographs pass the 4 MB that gRPC receives by default; how much a
@@ -75,7 +75,7 @@ class GrpcCall:
     def _build_request(self, image_bytes):
         request = self._request_class()
         spec = request.model_spec
-        spec.name = self._options.model or DEFAULT_MODEL
+        spec.name = self._options.model_name
         spec.signature_name = SIGNATURE
         if self._options.model_version is not None:
             spec.version.value = self._options.model_version

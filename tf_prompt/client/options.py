@@ -88,6 +88,11 @@ class ServerConfig:
             )
 
     @property
+    def model_name(self) -> str:
+        """Name of the model to ask."""
+        return self.model or DEFAULT_MODEL
+
+    @property
     def is_encrypted(self) -> bool:
         """Whether calls go through TLS."""
         is_https = self.server is not None and self.server.startswith("https://")

@@ -13,7 +13,7 @@ import numpy as np
 
 from tf_prompt.client import options as server_options
 from tf_prompt.client.calls import CallFailed, explain_handshake
-from tf_prompt.client.options import DEFAULT_MODEL, ServerConfig
+from tf_prompt.client.options import ServerConfig
 from tf_prompt.saved_model import SIGNATURE
 
 _PASSING = (429, 502, 503, 504)
@@ -47,7 +47,7 @@ class RestCall:
         self._context = None
         if self._address.scheme == "https":
             self._context = server_options.build_ssl_context(options)
-        names = ["models", options.model or DEFAULT_MODEL]
+        names = ["models", options.model_name]
         if options.model_version is not None:
             names += ["versions", str(options.model_version)]
         if options.model_label is not None:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_prompt.client import calls, options
 from tf_prompt.client.calls import CallFailed
-from tf_prompt.client.options import DEFAULT_MODEL, ServerConfig
+from tf_prompt.client.options import ServerConfig
 from tf_prompt.decoding_config import DecodingConfig
 
 # The most that a message of protobuf holds, less what goes around the images.
@@ -93,7 +93,7 @@ class ServerWriter:
     def _explain(self, failure: CallFailed) -> Exception:
         config = self._config
         if failure.is_wrong:
-            asked = f"model={config.model or DEFAULT_MODEL}"
+            asked = f"model={config.model_name}"
             for name in ("model_version", "model_label"):
                 if getattr(config, name) is not None:
                     asked += f", {name}={getattr(config, name)}"

@@ -1,0 +1,18 @@
+"""How a damaged archive, or a member of one, shows."""
+
+import lzma
+import zipfile
+import zlib
+
+# RuntimeError is how zipfile speaks of a password or an unknown compression,
+# ValueError of a name that is not UTF-8.
+DAMAGE_ERRORS = (
+    EOFError,
+    RuntimeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+# The same, or a file that cannot be read at all.
+READ_ERRORS = (OSError, *DAMAGE_ERRORS)
