@@ -10,12 +10,10 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt import images
-from tf_prompt.data import records, sharding, toy, transforms
+from tf_prompt.data import epochs, records, sharding, toy, transforms
 from tf_prompt.data.features import Features
 from tf_prompt.text import PAD_ID
 
-# Shards read in turn; more only helps disks that answer late.
-_OPEN_SHARDS = 4
 # Batches that are sorted by length together.
 _WINDOW = 16
 
@@ -118,50 +116,35 @@ class TrainingEpochs:
             `transforms.weigh_words`.
         """
         shards = records.list_shards(self.folder, "train")
-        numbers = tf.data.Dataset.range(self.epochs.start, self.epochs.stop)
         read_epoch = functools.partial(self._read_epoch, shards)
-        return numbers.flat_map(read_epoch).prefetch(tf.data.AUTOTUNE)
+        return epochs.read_epochs(self.epochs, self.seed, read_epoch)
 
-    def _read_epoch(self, shards, epoch):
-        # The seed of this function's graph alone: the order must not depend on the
-        # program's. With 0 there, shuffle cannot take a tensor as its own seed.
-        tf.random.set_seed(1)
-        order = self.seed * 1_000_003 + epoch
+    def _read_epoch(self, shards, order, skip_first):
+        share = self.share
+        size = share.drawn_size(self.batch_size) if share else self.batch_size
         names = tf.data.Dataset.from_tensor_slices(shards).enumerate()
-        names = self.share.choose_files(names) if self.share else names
+        names = share.choose_files(names) if share else names
         placed = names.shuffle(len(shards), seed=order).interleave(
-            _read_places, cycle_length=_OPEN_SHARDS
+            _read_places, cycle_length=epochs.OPEN_SHARDS
         )
         placed = placed.shuffle(self.shuffle_buffer, seed=order)
-        if self.share:
-            return self._cut_epoch(placed, epoch, order)
-        placed = _group_by_length(placed, self.batch_size, order)
+        placed = share.fill_epoch(placed) if share else placed
+        placed = _group_by_length(placed, size, order)
+        features, pixels = self.features, self.image_size
+        if share:
+            to_batches = functools.partial(self._to_batches, _defer(features), size)
+            parts = epochs.cut_batches(
+                placed, share, self.skip, size, skip_first, to_batches
+            )
+            return _read_own(parts, pixels, features, order)
         if self.skip:
-            count = self.skip * self.batch_size
-            placed = skip_in_first(placed, epoch, self.epochs, count)
-        features = self.features
-        read = features.read(order) if features else _decode_image(self.image_size)
+            placed = skip_first(placed, self.skip * size)
+        read = features.read(order) if features else _decode_image(pixels)
+        return self._to_batches(read, size, placed)
+
+    def _to_batches(self, read, size, placed):
         tasks = _tasks(placed, self.vocabulary, self.max_words, read)
-        return _pad(tasks, self.batch_size, drop_remainder=True)
-
-    def _cut_epoch(self, placed, epoch, order):
-        """Cuts an epoch's batches into a worker's parts."""
-        share = self.share
-        size = share.drawn_size(self.batch_size)
-        placed = _group_by_length(share.fill_epoch(placed), size, order)
-        batches, parts_done = share.skip_rounds(self.skip)
-        placed = skip_in_first(placed, epoch, self.epochs, batches * size)
-        read = _defer(self.features)
-        tasks = _tasks(placed, self.vocabulary, self.max_words, read)
-        parts = share.cut(_pad(tasks, size, drop_remainder=True))
-        parts = skip_in_first(parts, epoch, self.epochs, parts_done)
-        return _read_own(share.end_epoch(parts), self.image_size, self.features, order)
-
-
-def skip_in_first(examples: tf.data.Dataset, epoch, epochs: range, count: int):
-    """Leaves the first `count` examples out if `epoch` is the first of `epochs`."""
-    is_first = tf.equal(epoch, epochs.start)
-    return examples.skip(tf.where(is_first, tf.constant(count, tf.int64), 0))
+        return _pad(tasks, size, drop_remainder=True)
 
 
 def validation_batches(
@@ -187,9 +170,7 @@ def validation_batches(
     read = features.read(0) if features else _decode_image(image_size)
     tasks = _tasks(placed, vocabulary, max_words, read)
     batches = _pad(tasks, batch_size, drop_remainder=False)
-    # Keras warns at the end of a dataset whose length it does not know.
-    length = tf.data.experimental.assert_cardinality(-(-num_examples // batch_size))
-    return batches.apply(length).prefetch(tf.data.AUTOTUNE)
+    return epochs.with_length(batches, num_examples, batch_size)
 
 
 def evaluation_batches(

@@ -1,5 +1,6 @@
 """Batches of images and the embeddings of their prompts."""
 
+import functools
 import hashlib
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -9,11 +10,9 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt import images
-from tf_prompt.data import dataset, records, sharding, targets
+from tf_prompt.data import epochs as reading
+from tf_prompt.data import records, sharding, targets
 from tf_prompt.metrics import cosine
-
-# Shards read in turn, as for captions.
-_OPEN_SHARDS = 4
 
 
 def training_batches(
@@ -52,29 +51,18 @@ def training_batches(
     """
     shards = _numbered_shards(folder, target_paths)
 
-    def read_epoch(epoch):
-        # As in `dataset.TrainingEpochs`: the order must not depend on the
-        # program's own seed.
-        tf.random.set_seed(1)
-        order = seed * 1_000_003 + epoch
-        files = share.choose_files(shards) if share else shards
-        numbered = files.shuffle(len(shards), seed=order).interleave(
-            _read_shard, cycle_length=_OPEN_SHARDS
-        )
-        if prompt_ids is not None:
-            chosen = _choose_images(prompt_ids, order)
-            numbered = numbered.filter(lambda index, pair: chosen[index])
-        pairs = numbered.map(lambda index, pair: pair)
-        pairs = pairs.shuffle(shuffle_buffer, seed=order)
+    def read_epoch(order, skip_first):
+        size = share.drawn_size(batch_size) if share else batch_size
+        pairs = _shuffle(shards, prompt_ids, shuffle_buffer, order, share)
         if share:
-            return _cut_epoch(pairs, epoch, epochs, skip, share, image_size, batch_size)
+            batch = functools.partial(_batch, size)
+            parts = reading.cut_batches(pairs, share, skip, size, skip_first, batch)
+            return _decode_own(parts, image_size)
         if skip:
-            pairs = dataset.skip_in_first(pairs, epoch, epochs, skip * batch_size)
-        decoded = pairs.map(_decode(image_size), tf.data.AUTOTUNE)
-        return decoded.batch(batch_size, drop_remainder=True)
+            pairs = skip_first(pairs, skip * size)
+        return _batch(size, pairs.map(_decode(image_size), tf.data.AUTOTUNE))
 
-    numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
-    return numbers.flat_map(read_epoch).prefetch(tf.data.AUTOTUNE)
+    return reading.read_epochs(epochs, seed, read_epoch)
 
 
 def split_batches(
@@ -95,10 +83,8 @@ def split_batches(
         parts = _decode_own(share.cut(pairs.batch(batch_size)), image_size)
         return parts.prefetch(tf.data.AUTOTUNE)
     decoded = pairs.map(_decode(image_size), tf.data.AUTOTUNE)
-    num_batches = -(-targets.count_targets(target_paths) // batch_size)
-    # Keras warns at the end of a dataset whose length it does not know.
-    length = tf.data.experimental.assert_cardinality(num_batches)
-    return decoded.batch(batch_size).apply(length).prefetch(tf.data.AUTOTUNE)
+    count = targets.count_targets(target_paths)
+    return reading.with_length(decoded.batch(batch_size), count, batch_size)
 
 
 class Examples:
@@ -179,6 +165,24 @@ def _numbered_shards(folder, target_paths) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((shards, list(target_paths), starts))
 
 
+def _shuffle(shards, prompt_ids, buffer, order, share):
+    """Gives an epoch's pairs of record and target, as a worker draws them."""
+    files = share.choose_files(shards) if share else shards
+    numbered = files.shuffle(len(shards), seed=order).interleave(
+        _read_shard, cycle_length=reading.OPEN_SHARDS
+    )
+    if prompt_ids is not None:
+        chosen = _choose_images(prompt_ids, order)
+        numbered = numbered.filter(lambda index, pair: chosen[index])
+    pairs = numbered.map(lambda index, pair: pair)
+    pairs = pairs.shuffle(buffer, seed=order)
+    return share.fill_epoch(pairs) if share else pairs
+
+
+def _batch(size, pairs):
+    return pairs.batch(size, drop_remainder=True)
+
+
 def _read_shard(shard, target, start):
     pairs = tf.data.Dataset.zip(
         tf.data.TFRecordDataset(shard), tf.data.TFRecordDataset(target)
@@ -192,17 +196,6 @@ def _choose_images(prompt_ids, seed):
     ids = tf.constant(prompt_ids)
     largest = tf.math.unsorted_segment_max(numbers, ids, int(prompt_ids.max()) + 1)
     return numbers >= tf.gather(largest, ids)
-
-
-def _cut_epoch(pairs, epoch, epochs, skip, share, image_size, batch_size):
-    """Gives the parts of a worker in the batches of an epoch."""
-    size = share.drawn_size(batch_size)
-    pairs = share.fill_epoch(pairs)
-    batches, parts_done = share.skip_rounds(skip)
-    pairs = dataset.skip_in_first(pairs, epoch, epochs, batches * size)
-    parts = share.cut(pairs.batch(size, drop_remainder=True))
-    parts = dataset.skip_in_first(parts, epoch, epochs, parts_done)
-    return _decode_own(share.end_epoch(parts), image_size)
 
 
 def _decode_own(parts, image_size):

@@ -1,17 +1,15 @@
 """Training a CLIP on shards: batches of pictures and texts, loss and accuracy."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from tf_prompt import images
 from tf_prompt.data import dataset, records, sharding, transforms
+from tf_prompt.data import epochs as reading
 from tf_prompt.training.batch_adamw import BatchAdamW
 from tf_prompt.training.schedules import WarmUpCosine
 
-# Shards read in turn, as in `data.dataset`.
-_OPEN_SHARDS = 4
 # Smaller than any logit, and finite in float32.
 _NEVER = -1e9
 
@@ -124,25 +122,25 @@ def training_batches(
     # Outside the pipeline's graph, where the tokenizer would be part of it.
     to_tokens = gather_tokens(tokens, vocabulary, max_words)
 
-    def read_epoch(epoch):
-        # As in `data.dataset`: the order must not depend on the program's seed.
-        tf.random.set_seed(1)
-        order = seed * 1_000_003 + epoch
-        examples = _shuffle(shards, shuffle_buffer, order, share).map(records.parse)
-        if span_rate:
-            examples = examples.enumerate().map(
-                lambda index, example: cut_span(example, span_rate, [order, index])
-            )
+    def read_epoch(order, skip_first):
         size = share.drawn_size(batch_size) if share else batch_size
-        if skip:
-            examples = dataset.skip_in_first(examples, epoch, epochs, skip * size)
-        tokenised = examples.map(to_tokens)
+        examples = _shuffle(shards, shuffle_buffer, order, share)
+        examples = _cut_spans(examples.map(records.parse), span_rate, order)
         if share:
-            return share.end_epoch(_cut(tokenised, image_size, size, share, True))
-        return _pad(_pairs(tokenised, image_size), size, drop_remainder=True)
+            parts = reading.cut_batches(
+                examples,
+                share,
+                skip,
+                size,
+                skip_first,
+                lambda examples: _pad(examples.map(to_tokens).map(_choose), size, True),
+            )
+            return _decode_own(parts, image_size)
+        if skip:
+            examples = skip_first(examples, skip * size)
+        return _pad(_pairs(examples.map(to_tokens), image_size), size, True)
 
-    numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
-    return numbers.flat_map(read_epoch).prefetch(tf.data.AUTOTUNE)
+    return reading.read_epochs(epochs, seed, read_epoch)
 
 
 def validation_batches(
@@ -157,16 +155,14 @@ def validation_batches(
 ) -> tf.data.Dataset:
     """Gives the validation split once, in the form of `training_batches`."""
     serialised = tf.data.TFRecordDataset(records.list_shards(folder, "validation"))
-    num_examples = int(serialised.reduce(np.int64(0), lambda count, _: count + 1))
+    num_examples = dataset.count_examples(folder, "validation")
     to_tokens = gather_tokens(tokens, vocabulary, max_words)
     tokenised = serialised.map(records.parse).map(to_tokens)
     if share:
-        parts = _cut(tokenised, image_size, batch_size, share, False)
-        return parts.prefetch(tf.data.AUTOTUNE)
+        parts = share.cut(_pad(tokenised.map(_choose), batch_size, False))
+        return _decode_own(parts, image_size).prefetch(tf.data.AUTOTUNE)
     batches = _pad(_pairs(tokenised, image_size), batch_size, drop_remainder=False)
-    # Keras warns at the end of a dataset whose length it does not know.
-    length = tf.data.experimental.assert_cardinality(-(-num_examples // batch_size))
-    return batches.apply(length).prefetch(tf.data.AUTOTUNE)
+    return reading.with_length(batches, num_examples, batch_size)
 
 
 def compile_model(
@@ -226,6 +222,14 @@ def cut_span(example, rate: float, seed):
     return {**example, "words": words[start : start + tf.cast(kept, tf.int32)]}
 
 
+def _cut_spans(examples, rate, order):
+    if not rate:
+        return examples
+    return examples.enumerate().map(
+        lambda index, example: cut_span(example, rate, [order, index])
+    )
+
+
 def gather_tokens(tokens, vocabulary, max_words: int):
     """Gives words the ids of their byte pairs.
 
@@ -258,7 +262,7 @@ def _shuffle(shards, buffer, seed, share):
     if share:
         names = share.choose_files(names)
     serialised = names.shuffle(len(shards), seed=seed).interleave(
-        tf.data.TFRecordDataset, cycle_length=_OPEN_SHARDS
+        tf.data.TFRecordDataset, cycle_length=reading.OPEN_SHARDS
     )
     serialised = serialised.shuffle(buffer, seed=seed)
     return share.fill_epoch(serialised) if share else serialised
@@ -273,9 +277,8 @@ def _choose(example):
     return {"images": example["image"], "token_ids": example["token_ids"]}
 
 
-def _cut(examples, image_size, batch_size, share, drop_remainder):
-    """Batches of a worker, of which it decodes no other pictures."""
-    batches = _pad(examples.map(_choose), batch_size, drop_remainder)
+def _decode_own(parts, image_size):
+    """Decodes the pictures of a worker's parts, and no others."""
     decode = sharding.decode_rows(
         lambda image: images.decode_image(image, image_size),
         tf.TensorSpec((image_size, image_size, 3), tf.uint8),
@@ -284,7 +287,7 @@ def _cut(examples, image_size, batch_size, share, drop_remainder):
     def decode_own(inputs, token_ids):
         return {**inputs, "images": decode(inputs["images"])}, token_ids
 
-    return share.cut(batches).map(decode_own, tf.data.AUTOTUNE)
+    return parts.map(decode_own, tf.data.AUTOTUNE)
 
 
 def _pad(pairs, batch_size, drop_remainder):
