@@ -9,9 +9,6 @@ _ORIENTATION_TAG = 0x0112
 # A file of more parts before its pixels, or of more fields, is taken as upright.
 _MAX_PARTS, _MAX_FIELDS = 64, 512
 _EXIF = b"Exif\0\0"
-# Bytes that tell a plain file: PNG whose pixels follow the header at once, JPEG whose
-# tables follow the 20 bytes that most begin with, WebP of one part.
-_HEAD = 41
 
 
 def find_orientation(data, magic):
@@ -30,15 +27,9 @@ def find_orientation(data, magic):
     Reference: CIPA DC-008 (Exif 2.32), 4.6.2 and 4.6.4 A; the PNG specification,
     third edition, 11.3.4.5; the WebP container specification.
     """
-    head = tf.strings.substr(data, 0, _HEAD) + b"\0" * _HEAD
-
-    def has(mark, place):
-        return tf.strings.substr(head, place, len(mark)) == mark
-
-    # Most files show at once that no EXIF comes.
-    png = (magic == image_headers.PNG) & ~has(b"IDAT", 37)
-    jpeg = (magic == image_headers.JPEG) & ~has(b"\xff\xdb", 20)
-    webp = (magic == image_headers.RIFF) & has(b"VP8X", 12)
+    png, jpeg = magic == image_headers.PNG, magic == image_headers.JPEG
+    # A WebP of one part has no other.
+    webp = (magic == image_headers.RIFF) & (_bytes(data, 12, 4) == b"VP8X")
 
     def read():
         begin, end = tf.case(
