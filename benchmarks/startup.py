@@ -17,7 +17,7 @@ from benchmarks import measure, threads
 
 threads.pin()
 
-from tf_prompt import images, serving  # noqa: E402
+from tf_prompt import exporting, images, serving  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
 from tf_prompt.text import SPECIAL_TOKENS  # noqa: E402
 
@@ -95,7 +95,7 @@ def export_tiny(scratch: pathlib.Path) -> pathlib.Path:
     count = captioner.vocab_size - len(SPECIAL_TOKENS)
     vocabulary = [*SPECIAL_TOKENS, *(f"word{i}" for i in range(count))]
     writer = serving.PromptWriter(captioner, vocabulary)
-    return serving.export(writer, scratch / "transformer_tiny")
+    return exporting.export(writer, scratch / "transformer_tiny")
 
 
 def run(arguments) -> str:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests import checks
 from tests.conftest import draw_record
-from tf_prompt import evaluate, export, fit, predict, prediction_log, serving
+from tf_prompt import evaluate, export, fit, predict, prediction_log, saved_model
 
 
 def errors_of(main, argv, capsys):
@@ -180,7 +180,7 @@ def test_batches_mix_pictures_of_any_size(exported):
         np.full((32, 32, 3), 99, np.uint8),
     ]
     image_bytes = [tf.io.encode_png(picture).numpy() for picture in pictures]
-    writer = serving.SavedPromptWriter(exported / "1")
+    writer = saved_model.SavedPromptWriter(exported / "1")
     together = writer(image_bytes)["prompt"]
     alone = [writer([data])["prompt"][0] for data in image_bytes]
     assert list(together) == alone
@@ -195,7 +195,7 @@ def test_export_takes_the_next_version(tiny_run, exported, capsys):
 
 def test_export_that_differs_is_not_published(tiny_run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
-        serving.SavedPromptWriter,
+        saved_model.SavedPromptWriter,
         "__call__",
         lambda self, data: {"prompt": np.array([b"x"] * 2), "score": np.zeros(2)},
     )

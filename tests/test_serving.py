@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_prompt import serving
+from tf_prompt import exporting, serving
 from tf_prompt.decoding_config import DecodingConfig
 from tf_prompt.models import presets
 from tf_prompt.text import SPECIAL_TOKENS
@@ -70,7 +70,7 @@ def test_xla_is_not_exported(tmp_path):
     model, vocabulary = build_model("transformer_tiny")
     writer = serving.PromptWriter(model, vocabulary, DecodingConfig(xla=True))
     with pytest.raises(ValueError, match="`xla` must be off in an export"):
-        serving.export(writer, tmp_path)
+        exporting.export(writer, tmp_path)
 
 
 def test_xla_goes_without_sampling():

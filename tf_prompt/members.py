@@ -86,7 +86,7 @@ def load_member(spec: str | pathlib.Path) -> Member:
     if isinstance(model, CLIPInterrogator):
         return InterrogatorMember(spec, config.preset)
     if isinstance(model, Captioner):
-        _, vocabulary, model = run_folder.load_run(spec)
+        vocabulary = run_folder.read_vocabulary(spec, model)
         writer = serving.PromptWriter(model, vocabulary)
         return CaptionerMember(writer, cosine.load_embedder(), config.preset)
     raise ValueError(
@@ -167,7 +167,7 @@ class RegressorMember:
     def __init__(self, model: EmbeddingRegressor, name: str):
         self.name, self.image_size = name, model.image_size
         self._predict = _compile(model, model.image_size)
-        self._features = _compile(feature_function(model), model.image_size)
+        self._features = _compile(_feature_function(model), model.image_size)
 
     def embed(self, images) -> np.ndarray:
         """See `Member`."""
@@ -191,7 +191,7 @@ class CaptionerMember:
         self.name, self.image_size = name, writer.image_size
         self._writer, self._embedder = writer, embedder
         model = writer.model
-        self._features = _compile(feature_function(model), model.image_size)
+        self._features = _compile(_feature_function(model), model.image_size)
 
     def embed(self, images) -> np.ndarray:
         """See `Member`."""
@@ -255,6 +255,7 @@ class NeighbourMember:
 
     Attributes:
         index: `NeighbourIndex` of the training split.
+        look: `tf.function` from pictures to features.
 
     Raises:
         FileNotFoundError: if run or data are missing.
@@ -265,7 +266,7 @@ class NeighbourMember:
         config, model = run_folder.load_model(run_dir)
         self.name = f"{NEIGHBOURS}{config.preset}"
         self.image_size = model.image_size
-        self._features = _compile(feature_function(model), model.image_size)
+        self.look = _compile(_feature_function(model), model.image_size)
         folder = dataset.find_data(config.data)
         place = pathlib.Path(run_dir) / f"neighbours-{_digest(run_dir, folder)}"
         if place.is_dir():
@@ -280,7 +281,7 @@ class NeighbourMember:
 
     def features(self, images) -> np.ndarray:
         """See `features_of`."""
-        return self._features(images).numpy()
+        return self.look(images).numpy()
 
     def _build_index(self, folder) -> NeighbourIndex:
         features, embeddings = self._read_split(folder, "train")
@@ -306,12 +307,7 @@ class NeighbourMember:
         return np.concatenate(features), np.concatenate(embeddings)
 
 
-def feature_function(model):
-    """Makes a model a function of images and `training`: features a row.
-
-    Raises:
-        ValueError: if the model is neither a regressor nor a captioner.
-    """
+def _feature_function(model):
     if isinstance(model, EmbeddingRegressor):
         return lambda images, training: model.extract_features(images, training)
     if isinstance(model, Captioner):

@@ -34,6 +34,9 @@ class SavedPromptWriter:
         `embedding`, float32 `(batch, 384)`. An image that is broken has an empty
         prompt, and NaN for its numbers.
 
+    Attributes:
+        inputs: by signature, `tf.TensorSpec` of its one input, with its name.
+
     Raises:
         FileNotFoundError: if there is no SavedModel.
         ValueError: if it has no signature of ours, is damaged, or would touch files.
@@ -61,13 +64,9 @@ class SavedPromptWriter:
                 f"saved_model must write prompts. Received: {path}, which was exported "
                 "without a bank of them and gives embeddings only"
             )
-
-    @property
-    def inputs(self) -> dict[str, tf.TensorSpec]:
-        """By signature, name and shape of its one input."""
-        return {
-            name: next(iter(signature.structured_input_signature[1].values()))
-            for name, signature in self._loaded.signatures.items()
+        self.inputs = {
+            name: next(iter(found.structured_input_signature[1].values()))
+            for name, found in self._loaded.signatures.items()
         }
 
     def run(self, signature: str, value) -> dict:

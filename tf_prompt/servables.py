@@ -189,13 +189,7 @@ def load_member(spec: str | pathlib.Path) -> GraphMember:
     spec = str(spec)
     if spec.startswith(members.NEIGHBOURS):
         found = members.NeighbourMember(spec.removeprefix(members.NEIGHBOURS))
-        _, model = run_folder.load_model(spec.removeprefix(members.NEIGHBOURS))
-        function = members.feature_function(model)
-        return GraphNeighbours(
-            model.image_size,
-            lambda pictures: function(pictures, training=False),
-            found.index,
-        )
+        return GraphNeighbours(found.image_size, found.look, found.index)
     config, model = run_folder.load_model(spec)
     if isinstance(model, EmbeddingRegressor):
         return GraphRegressor(model)
@@ -205,7 +199,7 @@ def load_member(spec: str | pathlib.Path) -> GraphMember:
     if isinstance(model, CLIPInterrogator):
         return GraphInterrogator(interrogation_files.load_interrogator(spec))
     if isinstance(model, Captioner):
-        _, vocabulary, model = run_folder.load_run(spec)
+        vocabulary = run_folder.read_vocabulary(spec, model)
         writer = PromptWriter(model, vocabulary)
         parts = PartEmbedder(vocabulary, cosine.load_embedder())
         return GraphCaptioner(writer, parts)

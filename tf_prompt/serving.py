@@ -4,12 +4,9 @@ import tensorflow as tf
 
 from tf_prompt import decoding, images
 from tf_prompt.decoding_config import DecodingConfig
-from tf_prompt.exporting import export, list_versions
 from tf_prompt.rules import NEVER, Rules
-from tf_prompt.saved_model import SIGNATURE, SavedPromptWriter
+from tf_prompt.saved_model import SIGNATURE
 from tf_prompt.text import END_ID, PAD_ID, SPECIAL_TOKENS, START_ID, UNK_ID
-
-__all__ = ["PromptWriter", "SavedPromptWriter", "export", "is_word", "list_versions"]
 
 
 class PromptWriter(tf.Module):

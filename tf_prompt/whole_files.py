@@ -12,6 +12,18 @@ from typing import TextIO
 csv.field_size_limit(2**24)
 
 
+@contextlib.contextmanager
+def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives another name to write a file under, in a `with`; then it gets its own.
+
+    The name has the file's ending, by which some libraries choose a format.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f"{path.stem}.part{path.suffix}")
+    yield temporary
+    os.replace(temporary, path)
+
+
 def write_whole(path: str | pathlib.Path, content: bytes) -> None:
     """Writes a file so that it is either whole or as it was."""
     path = pathlib.Path(path)

@@ -2,11 +2,12 @@
 
 import csv
 import math
-import os
 import pathlib
 from collections.abc import Sequence
 
 import matplotlib.figure
+
+from tf_prompt.whole_files import replacing
 
 # Of each kind of model the metric beside the loss, and what the axes say.
 METRICS = {
@@ -18,12 +19,13 @@ METRICS = {
 
 def write_history(history: Sequence[dict], path: pathlib.Path) -> None:
     """Writes one line an epoch; the columns are those of the first row."""
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, fieldnames=list(history[0]))
         writer.writeheader()
         writer.writerows(history)
-    os.replace(temporary, path)
 
 
 def best_epoch(history: Sequence[dict]) -> int:
@@ -52,7 +54,5 @@ def plot_history(history: Sequence[dict], path: pathlib.Path) -> None:
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         axis.legend()
-    # Not ".part" at the end: savefig reads the format from the ending.
-    temporary = path.with_name(f"{path.stem}.part{path.suffix}")
-    figure.savefig(temporary, dpi=120)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -1,7 +1,6 @@
 """Finds a learning rate: a sweep from far too low to far too high."""
 
 import math
-import os
 import pathlib
 import tempfile
 
@@ -10,10 +9,11 @@ import matplotlib.figure
 import numpy as np
 from keras import ops
 
-from tf_prompt.config import FitConfig, settings
+from tf_prompt.config import FitConfig
 from tf_prompt.data import dataset
 from tf_prompt.models import presets
 from tf_prompt.training import callbacks, loop, recipes, run_folder
+from tf_prompt.whole_files import replacing
 
 LOWEST, HIGHEST, NUM_STEPS = 1e-6, 10.0, 300
 # Of the running mean of losses: one batch says little.
@@ -76,7 +76,6 @@ def find(
     Reference: Smith, 2015, https://arxiv.org/abs/1506.01186, section 3.3.
     """
     config = recipes.complete(config)
-    presets.check(config.preset, settings(config.set))
     if presets.kind(config.preset) == "ensemble":
         raise ValueError(
             f"find_learning_rate goes with what is trained. Received: {config.preset}"
@@ -182,6 +181,5 @@ def _plot(rates, losses, smooth, chosen, path) -> None:
     axis.set_ylabel("loss")
     axis.grid(alpha=0.3)
     axis.legend()
-    temporary = path.with_name(f"{path.stem}.part{path.suffix}")
-    figure.savefig(temporary, dpi=120)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -17,7 +17,7 @@ from tf_prompt.models.captioner import Captioner
 from tf_prompt.training import checkpoints, run_lock
 from tf_prompt.training.model_file import load_model_file
 from tf_prompt.training.saved_options import from_json
-from tf_prompt.whole_files import read_json, write_json
+from tf_prompt.whole_files import read_json, replacing, write_json
 
 CONFIG, VOCABULARY, BEST_MODEL = "config.json", "vocabulary.txt", "best.keras"
 HISTORY, CURVES, LEARNING_RATE = "history.csv", "curves.png", "learning_rate.png"
@@ -151,13 +151,23 @@ def load_run(run_dir: str | pathlib.Path) -> tuple[FitConfig, list[str], keras.M
             "run_dir must hold a captioner, a model that writes prompts. "
             f"Received: {run_dir} with preset {config.preset}"
         )
+    return config, read_vocabulary(run_dir, model), model
+
+
+def read_vocabulary(run_dir: str | pathlib.Path, model: Captioner) -> list[str]:
+    """Reads the vocabulary of a captioner's run.
+
+    Raises:
+        FileNotFoundError: if it is missing.
+        ValueError: if it is not the model's own.
+    """
     vocabulary = text.read_vocabulary(pathlib.Path(run_dir) / VOCABULARY)
     if len(vocabulary) != model.vocab_size:
         raise ValueError(
             f"{VOCABULARY} must hold the model's {model.vocab_size} tokens. "
             f"Received: {len(vocabulary)} in {run_dir}"
         )
-    return config, vocabulary, model
+    return vocabulary
 
 
 def load_model(run_dir: str | pathlib.Path) -> tuple[FitConfig, keras.Model]:
@@ -197,9 +207,8 @@ def save_for_inference(model: keras.Model, path: pathlib.Path) -> None:
 
 def save_model(model: keras.Model, path: pathlib.Path) -> None:
     """Writes a model; the file is whole or as it was."""
-    temporary = path.with_name(f"{path.stem}.part{path.suffix}")
-    model.save(temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        model.save(temporary)
 
 
 def _check_folder(run_dir: pathlib.Path) -> None:
