@@ -3,7 +3,6 @@
 import hashlib
 import os
 import pathlib
-import tokenize
 import uuid
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +12,7 @@ import tqdm
 
 from tf_prompt.data import records, targets
 from tf_prompt.metrics import cosine
-from tf_prompt.neighbours import nearest_rows
+from tf_prompt.neighbours import map_array, nearest_rows
 
 # Prompts between two steps of the bar; each is embedded in smaller batches.
 _PROMPTS_AT_ONCE = 2048
@@ -139,8 +138,8 @@ def read_prompts(path: str | pathlib.Path) -> list[str]:
 
 def _read_cached(path, count):
     try:
-        embeddings = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError):
+        embeddings = map_array(path)
+    except (OSError, ValueError):
         # Absent, or damaged by something else: it is written again.
         return None
     return embeddings if embeddings.shape == (count, cosine.EMBEDDING_DIM) else None

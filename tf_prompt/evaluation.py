@@ -10,15 +10,13 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tf_prompt import baselines, gallery, gallery_attention
+from tf_prompt import baselines, gallery, gallery_attention, rerank
 from tf_prompt.attention_strip import WordAttention
 from tf_prompt.data import dataset
 from tf_prompt.decoding_config import DecodingConfig
 from tf_prompt.images import encode_jpeg
 from tf_prompt.metrics import bertscore, cosine, health, meteor_java
 from tf_prompt.metrics.score import score
-from tf_prompt.rerank import RerankingWriter
-from tf_prompt.serving import PromptWriter
 from tf_prompt.shares import write_rows
 from tf_prompt.training import run_folder
 from tf_prompt.whole_files import write_json
@@ -92,7 +90,7 @@ def evaluate_run(
         batches = read(split, limit=stop, skip=start)
         task = f"writing prompts of {split}"
         batches = _count_images(folder, batches, split, stop, start, task=task)
-        writer = _build_writer(model, vocabulary, options.decoding)
+        writer = rerank.build_writer(model, vocabulary, options.decoding)
         _write_prompts(writer, batches, training, log)
 
     identity = identify(run_dir, folder, limit, neighbours, options.decoding)
@@ -106,13 +104,6 @@ def evaluate_run(
     attention = WordAttention(model, vocabulary)
     write_gallery(output, rows, pictures, config.preset, split, attention)
     return result, rows
-
-
-def _build_writer(model, vocabulary, decoding):
-    if decoding.rerank:
-        embedder = cosine.load_embedder()
-        return RerankingWriter(model, vocabulary, decoding, embedder)
-    return PromptWriter(model, vocabulary, decoding)
 
 
 def identify(run_dir, folder, limit, neighbours, decoding=None) -> dict:

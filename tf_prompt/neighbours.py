@@ -363,19 +363,25 @@ def _build_faiss(index):
 
 def _map(path):
     try:
+        return map_array(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"an index must have whole files. Received: {path}") from error
+
+
+def map_array(path: str | pathlib.Path) -> np.ndarray:
+    """Maps an `.npy` file into memory; objects, which would run code, are refused.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is damaged.
+    """
+    try:
         # Of headers as Python 2 wrote them, NumPy warns.
         with warnings.catch_warnings(action="ignore"):
             return np.load(path, mmap_mode="r", allow_pickle=False)
     # The last three are of a header that is no Python.
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        EOFError,
-        SyntaxError,
-        tokenize.TokenError,
-    ) as error:
-        raise ValueError(f"an index must have whole files. Received: {path}") from error
+    except (EOFError, TypeError, SyntaxError, tokenize.TokenError) as error:
+        raise ValueError(f"an array file must be whole. Received: {path}") from error
 
 
 def _swap(temporary, folder):

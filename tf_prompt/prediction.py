@@ -54,15 +54,9 @@ def build_writer(model, vocabulary, options: DecodingConfig) -> Callable:
         As `load_saved_model`.
     """
     # Here, because a SavedModel needs no Keras, whose import takes seconds.
-    from tf_prompt import serving
-    from tf_prompt.metrics import cosine
-    from tf_prompt.rerank import RerankingWriter
+    from tf_prompt import rerank
 
-    if options.rerank:
-        embedder = cosine.load_embedder()
-        writer = RerankingWriter(model, vocabulary, options, embedder)
-    else:
-        writer = serving.PromptWriter(model, vocabulary, options)
+    writer = rerank.build_writer(model, vocabulary, options)
 
     def serve(image_bytes):
         written = writer.serve(tf.constant(image_bytes))

@@ -7,7 +7,7 @@ from tf_prompt import decoding, images
 from tf_prompt.metrics import cosine
 from tf_prompt.rules import NEVER
 from tf_prompt.serving import PromptWriter
-from tf_prompt.text import END_ID, SPECIAL_TOKENS, START_ID
+from tf_prompt.text import END_ID, START_ID
 
 
 class RerankingWriter:
@@ -32,7 +32,6 @@ class RerankingWriter:
         self.model, self.image_size = model, model.image_size
         self._options, self._embedder = options, embedder
         self._writer = PromptWriter(model, vocabulary, options)
-        self._tokens = np.array(vocabulary)
         size = model.image_size
         self._candidates = tf.function(
             self._write_candidates,
@@ -42,16 +41,14 @@ class RerankingWriter:
     def write(self, pictures) -> dict:
         """Writes the prompts of decoded pictures, as `PromptWriter.write`."""
         ids, scores, ended = (x.numpy() for x in self._candidates(pictures))
-        texts = [[self._join(row) for row in candidates] for candidates in ids]
-        flat = [text for candidates in texts for text in candidates]
+        texts = self._writer.join_words(ids).numpy()
+        flat = [text.decode() for text in texts.flat]
         vectors = cosine.embed(flat, self._embedder).reshape(*scores.shape, -1)
         weights = self._weigh(ids, scores)
         chosen = choose(vectors, weights)
         rows = np.arange(len(chosen))
         return {
-            "prompt": tf.constant(
-                [row[j] for row, j in zip(texts, chosen, strict=True)]
-            ),
+            "prompt": tf.constant(texts[rows, chosen]),
             "score": tf.constant(scores[rows, chosen]),
             "ended": tf.constant(ended[rows, chosen]),
         }
@@ -92,8 +89,19 @@ class RerankingWriter:
         weights = np.exp(totals - totals.max(axis=1, keepdims=True))
         return weights / weights.sum(axis=1, keepdims=True)
 
-    def _join(self, ids) -> str:
-        return " ".join(self._tokens[ids[ids >= len(SPECIAL_TOKENS)]])
+
+def build_writer(model, vocabulary, options) -> PromptWriter | RerankingWriter:
+    """Makes what writes prompts as options say; loads MiniLM if they are reranked.
+
+    Args:
+        model: a `Captioner`.
+        vocabulary: token of each id.
+        options: `DecodingConfig`.
+    """
+    if options.rerank:
+        embedder = cosine.load_embedder()
+        return RerankingWriter(model, vocabulary, options, embedder)
+    return PromptWriter(model, vocabulary, options)
 
 
 def choose(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -7,14 +7,13 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from tf_prompt import decoding, images, text
+from tf_prompt import images, text
 from tf_prompt.attention_strip import WordAttention
 from tf_prompt.bank import PromptBank
 from tf_prompt.gallery_attention import draw_words
 from tf_prompt.members import Member, predict_encoded
 from tf_prompt.metrics import cosine
-from tf_prompt.rules import NEVER, Rules
-from tf_prompt.text import END_ID, PAD_ID, SPECIAL_TOKENS, START_ID, UNK_ID
+from tf_prompt.serving import PromptWriter
 
 LOG_PROBABILITY, COSINE = "mean log-probability a word", "cosine"
 SIMILARITY = "similarity by CLIP"
@@ -108,7 +107,7 @@ class CaptionerWriter:
 
     def __init__(self, name, model, vocabulary, num_prompts, neighbours=None):
         self.name = name
-        self._model, self._tokens = model, np.array(vocabulary)
+        self._model, self._writer = model, PromptWriter(model, vocabulary)
         self._num_prompts, self._neighbours = num_prompts, neighbours
         self._attention = WordAttention(model, vocabulary)
         size = model.image_size
@@ -121,8 +120,8 @@ class CaptionerWriter:
         """See `Writer`; of equal texts the better is kept."""
         size = self._model.image_size
         pictures = tf.stack([images.decode_image(data, size) for data in image_bytes])
-        token_ids, scores, _ = (x.numpy() for x in self._beams(pictures))
-        return [self._read(*row) for row in zip(token_ids, scores, strict=True)]
+        found = (x.numpy() for x in self._beams(pictures))
+        return [_first_of_each(*row) for row in zip(*found, strict=True)]
 
     def describe(self, data: bytes) -> Written:
         """See `Writer`."""
@@ -136,21 +135,16 @@ class CaptionerWriter:
         )
 
     def _search(self, pictures):
-        model = self._model
-        state, memory = model.encode(pictures)
-        start_ids = tf.fill([tf.shape(pictures)[0]], START_ID)
-        begin = (model.step, state, memory, start_ids, END_ID, model.max_tokens)
-        rules = Rules((PAD_ID, UNK_ID, START_ID))
-        return decoding.beam_search(*begin, self._num_prompts, rules)
+        return self._writer.search_beams(pictures, self._num_prompts)
 
-    def _read(self, token_ids, scores):
-        prompts: dict[str, float] = {}
-        for ids, score in zip(token_ids, scores, strict=True):
-            # Fewer prompts than beams: the vocabulary is small, or all has ended.
-            if score > NEVER / 2:
-                words = self._tokens[ids[ids >= len(SPECIAL_TOKENS)]]
-                prompts.setdefault(" ".join(words), float(score))
-        return list(prompts.items())
+
+def _first_of_each(prompts, scores) -> list[Scored]:
+    found: dict[str, float] = {}
+    for prompt, score in zip(prompts, scores, strict=True):
+        # Fewer prompts than beams: the vocabulary is small, or all has ended.
+        if not np.isnan(score):
+            found.setdefault(prompt.decode(), float(score))
+    return list(found.items())
 
 
 class EmbeddingWriter:

@@ -56,7 +56,8 @@ def word_losses(hidden, kernel, bias, target_ids, max_scores=MAX_SCORES):
         flat = (ops.reshape(x, (-1,))[:count] for x in (losses, hits))
         return tuple(flat), gradient
 
-    losses, hits = forward(hidden, ops.convert_to_tensor(kernel), bias + 0.0)
+    variables = map(ops.convert_to_tensor, (kernel, bias))
+    losses, hits = forward(hidden, *variables)
     return ops.reshape(losses, shape), ops.reshape(hits, shape)
 
 

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from tf_prompt.config import FitConfig, settings
+from tf_prompt.config import FitConfig
 from tf_prompt.data import dataset
 from tf_prompt.models import presets
 from tf_prompt.training import callbacks, checkpoints, loop, recipes, run_folder
@@ -73,7 +73,6 @@ def rehearse(config: FitConfig, run_dir: pathlib.Path, strategy=None) -> str:
         FileNotFoundError: if the data is missing.
     """
     config = recipes.complete(config)
-    presets.check(config.preset, settings(config.set))
     if presets.kind(config.preset) == "ensemble":
         raise ValueError(
             f"dry_run goes with what is trained. Received: {config.preset}"

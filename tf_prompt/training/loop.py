@@ -9,7 +9,7 @@ import time
 import keras
 import tensorflow as tf
 
-from tf_prompt.config import FitConfig, settings
+from tf_prompt.config import FitConfig
 from tf_prompt.data import dataset
 from tf_prompt.data.fingerprint import fingerprint
 from tf_prompt.models import presets
@@ -61,7 +61,6 @@ def train(config: FitConfig, run_dir: pathlib.Path, strategy=None) -> list[dict]
     """
     deadline = config.time_budget and time.monotonic() + 60 * config.time_budget
     config = recipes.complete(config)
-    presets.check(config.preset, settings(config.set))
     # Before all else: workers can only be joined before TensorFlow has begun.
     strategy = strategy or strategies.build_strategy(
         None, config.strategy, config.worker_timeout

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_prompt.config import FitConfig
+from tf_prompt.config import FitConfig, settings
 from tf_prompt.models import presets
 from tf_prompt.models.captioner import Captioner
 from tf_prompt.models.ensemble import Ensemble
@@ -64,7 +64,7 @@ def complete(config: FitConfig) -> FitConfig:
         ValueError: for an unknown preset, or an option that is given and means
             nothing to the preset.
     """
-    presets.check(config.preset, {})
+    presets.check(config.preset, settings(config.set))
     model_class = presets.PRESETS[config.preset][0]
     for field in dataclasses.fields(config):
         owners = _OWNERS.get(field.name)
