@@ -139,3 +139,19 @@ def test_find_images_says_what_is_missing(tmp_path):
         images.find_images([tmp_path])
     with pytest.raises(FileNotFoundError, match="must be a file or a folder"):
         images.find_images([tmp_path / "absent"])
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_a_stored_picture_decodes_as_any(size):
+    noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    data = images.encode_jpeg(noise)
+    np.testing.assert_array_equal(
+        images.decode_stored(data, size), images.decode_image(data, size)
+    )
+
+
+def test_a_stored_picture_has_a_largest_size(monkeypatch):
+    data = images.encode_jpeg(np.zeros((9, 9, 3), np.uint8))
+    monkeypatch.setattr(images.image_headers, "MAX_PIXELS", 80)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 80 pixels"):
+        images.decode_stored(data, 8)

@@ -225,7 +225,7 @@ def _read_own(parts, image_size, features, seed):
         read = sharding.decode_rows(lambda p: read_features({}, p)[key], spec)
     else:
         key, spec = "images", tf.TensorSpec((image_size, image_size, 3), tf.uint8)
-        read = sharding.decode_rows(lambda x: images.decode_image(x, image_size), spec)
+        read = sharding.decode_rows(lambda x: images.decode_stored(x, image_size), spec)
 
     def decode(inputs, targets, weights):
         return {**inputs, key: read(inputs[key])}, targets, weights

@@ -200,7 +200,7 @@ def _choose_images(prompt_ids, seed):
 
 def _decode_own(parts, image_size):
     decode = sharding.decode_rows(
-        lambda record: images.decode_image(records.parse(record)["image"], image_size),
+        lambda record: images.decode_stored(records.parse(record)["image"], image_size),
         tf.TensorSpec((image_size, image_size, 3), tf.uint8),
     )
     read = sharding.decode_rows(
@@ -214,7 +214,7 @@ def _decode_own(parts, image_size):
 def _decode(image_size):
     def transform(serialised, target):
         example = records.parse(serialised)
-        picture = images.decode_image(example["image"], image_size)
+        picture = images.decode_stored(example["image"], image_size)
         return picture, targets.parse_target(target)
 
     return transform

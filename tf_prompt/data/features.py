@@ -143,7 +143,7 @@ def _tell_size(output, num_images, shape):
 
 def _decode(shard, image_size):
     pictures = tf.data.TFRecordDataset(shard).map(
-        lambda record: images.decode_image(records.parse(record)["image"], image_size),
+        lambda record: images.decode_stored(records.parse(record)["image"], image_size),
         tf.data.AUTOTUNE,
     )
     return pictures.batch(_BATCH).prefetch(1)

@@ -18,7 +18,7 @@ def decode_pixels(image_size: int):
     """
 
     def transform(example):
-        return {**example, "image": images.decode_image(example["image"], image_size)}
+        return {**example, "image": images.decode_stored(example["image"], image_size)}
 
     return transform
 

@@ -280,7 +280,7 @@ def _choose(example):
 def _decode_own(parts, image_size):
     """Decodes the pictures of a worker's parts, and no others."""
     decode = sharding.decode_rows(
-        lambda image: images.decode_image(image, image_size),
+        lambda image: images.decode_stored(image, image_size),
         tf.TensorSpec((image_size, image_size, 3), tf.uint8),
     )
 
