@@ -146,7 +146,7 @@ def test_evaluation_measures_the_embedding_itself(regressor_run, tiny_shards):
 
 def test_evaluation_goes_on_after_a_kill(regressor_run, monkeypatch):
     whole, rows = embedding_evaluation.evaluate_embeddings(
-        regressor_run, "validation", metrics=("cosine",), batch_size=8
+        regressor_run, split="validation", metrics=("cosine",), batch_size=8
     )
     folder = regressor_run / "evaluation_validation"
     lines = (folder / "predictions.csv").read_text().splitlines(keepends=True)
@@ -161,7 +161,7 @@ def test_evaluation_goes_on_after_a_kill(regressor_run, monkeypatch):
 
     monkeypatch.setattr(embedding_evaluation, "predict_encoded", count)
     again, rows_again = embedding_evaluation.evaluate_embeddings(
-        regressor_run, "validation", metrics=("cosine",), batch_size=8
+        regressor_run, split="validation", metrics=("cosine",), batch_size=8
     )
     assert len(seen) == 24 - 9
     # Batches are cut elsewhere, which moves the last digit.

@@ -101,11 +101,12 @@ def test_interrupt_key_saves_the_step(nursery, argv_for, undisturbed, tmp_path):
 @pytest.mark.slow
 def test_time_budget_saves_and_says_so(nursery, argv_for, undisturbed, tmp_path):
     argv = argv_for(tmp_path / "run", "--save-every", "0")
-    for _ in range(2):
+    for step in (1, 2):
         # Over before the first step, which is taken nevertheless: runs move on.
         code, stderr = nursery.run([*argv, "--time-budget", "1e-6"], tmp_path / "err")
         assert code == 0
-        assert last_line(stderr).startswith("fit: the time budget ended: saved after")
+        said = f"fit: the time budget ended: saved in epoch 1, step {step} of "
+        assert last_line(stderr).startswith(said)
     code, stderr = nursery.run([*argv, "--time-budget", "60"], tmp_path / "err")
     assert code == 0 and "going on after epoch 0, step 2 of the next" in stderr
     assert_same_run(tmp_path / "run", undisturbed)

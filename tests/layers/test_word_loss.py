@@ -40,9 +40,23 @@ def test_losses_and_gradients_are_those_of_tensorflow(max_scores):
         np.testing.assert_allclose(found, true, atol=1e-5)
 
 
-def test_half_precision_stays_close():
-    hidden, kernel, bias, targets, _ = draw()
-    losses, _ = word_losses(tf.cast(hidden, "float16"), kernel, bias, targets)
-    assert losses.dtype == "float32"
-    expected, _ = word_losses(hidden, kernel, bias, targets)
+# Layers of mixed precision see their variables in half precision too.
+@pytest.mark.parametrize("halves", [1, 3])
+def test_half_precision_stays_close(halves):
+    *variables, targets, weights = draw()
+
+    def run(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            losses, _ = word_losses(*inputs, targets)
+            assert losses.dtype == "float32"
+            total = tf.reduce_sum(losses * weights)
+        return losses, tape.gradient(total, inputs)
+
+    variables = [tf.convert_to_tensor(x) for x in variables]
+    inputs = [tf.cast(x, "float16") for x in variables[:halves]] + variables[halves:]
+    (losses, gradients), (expected, true) = run(inputs), run(variables)
     np.testing.assert_allclose(losses, expected, atol=0.02)
+    for x, ours, theirs in zip(inputs, gradients, true, strict=True):
+        assert ours.dtype == x.dtype
+        np.testing.assert_allclose(ours, theirs, atol=0.02)

@@ -15,8 +15,8 @@ def word_losses(hidden, kernel, bias, target_ids, max_scores=MAX_SCORES):
 
     Args:
         hidden: float tensor `(batch, tokens, width)`, what the scores are made from.
-        kernel: float32 tensor `(width, vocab_size)`.
-        bias: float32 tensor `(vocab_size,)`.
+        kernel: float tensor `(width, vocab_size)`; its gradient is summed in float32.
+        bias: float tensor `(vocab_size,)`, as `kernel`.
         target_ids: int tensor `(batch, tokens)`.
         max_scores: int > 0. Scores held at once.
 
@@ -50,8 +50,9 @@ def word_losses(hidden, kernel, bias, target_ids, max_scores=MAX_SCORES):
         def gradient(of_losses, of_hits):
             weights = _blocks(of_losses, rows)
             sums = _sum_gradients(*blocks, totals, weights, kernel, bias)
-            of_hidden = ops.reshape(sums[0], (-1, width))[:count]
-            return ops.cast(of_hidden, hidden.dtype), *sums[1:]
+            sums[0] = ops.reshape(sums[0], (-1, width))[:count]
+            inputs = hidden, kernel, bias
+            return tuple(ops.cast(s, x.dtype) for s, x in zip(sums, inputs, strict=True))
 
         flat = (ops.reshape(x, (-1,))[:count] for x in (losses, hits))
         return tuple(flat), gradient
@@ -94,6 +95,6 @@ def _sum_gradients(hidden, target_ids, totals, weights, kernel, bias):
     _, *sums = ops.while_loop(
         lambda block, *_: block < num_blocks,
         advance,
-        (0, ops.zeros_like(hidden), ops.zeros_like(kernel), ops.zeros_like(bias)),
+        (0, ops.zeros_like(hidden), *(ops.zeros(x.shape) for x in (kernel, bias))),
     )
     return sums
