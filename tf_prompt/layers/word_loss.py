@@ -51,8 +51,8 @@ def word_losses(hidden, kernel, bias, target_ids, max_scores=MAX_SCORES):
             weights = _blocks(of_losses, rows)
             sums = _sum_gradients(*blocks, totals, weights, kernel, bias)
             sums[0] = ops.reshape(sums[0], (-1, width))[:count]
-            inputs = hidden, kernel, bias
-            return tuple(ops.cast(s, x.dtype) for s, x in zip(sums, inputs, strict=True))
+            pairs = zip(sums, (hidden, kernel, bias), strict=True)
+            return tuple(ops.cast(x, like.dtype) for x, like in pairs)
 
         flat = (ops.reshape(x, (-1,))[:count] for x in (losses, hits))
         return tuple(flat), gradient
