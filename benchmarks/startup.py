@@ -6,6 +6,7 @@ the same model and calls it. `--help` of a command must take less than 0.3 secon
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from tf_prompt.text import SPECIAL_TOKENS  # noqa: E402
 ROOT = pathlib.Path(__file__).parents[1]
 HELP_SECONDS, TARGET = 0.3, 0.9
 PACKAGES = ("tensorflow", "keras")
+_COMMAND = re.compile(r"^@(config\.)?command$", re.MULTILINE)
 BARE = """
 import sys, time
 marks = [time.perf_counter()]
@@ -54,7 +56,7 @@ def list_verbs() -> list[str]:
     files = [
         p for name in ("tf_prompt", "pipelines") for p in (ROOT / name).glob("*.py")
     ]
-    verbs = [p for p in files if "@config.command" in p.read_text(encoding="utf-8")]
+    verbs = [p for p in files if _COMMAND.search(p.read_text(encoding="utf-8"))]
     return sorted(f"{path.parent.name}.{path.stem}" for path in verbs)
 
 

@@ -6,6 +6,7 @@ XLA, and in a SavedModel without XLA. It ends when every row of the batch has.
 
 from keras import ops, tree
 
+from tf_prompt.layers.picking import pick
 from tf_prompt.rules import NEVER, Rules
 
 # Numbers in a block of `top_k`, at least.
@@ -168,7 +169,7 @@ def _advance_beams(step, memory, end_id, rules, length_penalty):
         done = _collect(done, (written, scores), ends)
         live, order = _go_on((written, totals), ends, num_beams)
         token_ids = ops.reshape(ops.take(live[0], position, axis=2), (-1,))
-        rows = _rows_of(_take(beams, order), num_beams)
+        rows = _rows_of(pick(beams, order), num_beams)
         state = tree.map_structure(lambda x: ops.take(x, rows, axis=0), state)
         return position + 1, token_ids, live, done, state
 
@@ -207,10 +208,10 @@ def _extend(live, logits, position):
     )
     totals, index = ops.top_k(totals, min(2 * num_beams, totals.shape[-1]))
     tokens = ops.reshape(tokens, (-1, num_beams * num_candidates))
-    tokens = ops.cast(ops.take_along_axis(tokens, index, axis=1), "int32")
+    tokens = pick(tokens, index)
     beams = index // num_candidates
     here = ops.arange(max_tokens) == position
-    return ops.where(here, tokens[..., None], _take(live[0], beams)), totals, beams
+    return ops.where(here, tokens[..., None], pick(live[0], beams)), totals, beams
 
 
 def _collect(done, candidates, ends):
@@ -223,14 +224,14 @@ def _collect(done, candidates, ends):
     ids = ops.concatenate([done[0], written], axis=1)
     scores = ops.concatenate([done[1], ops.where(counted, scores, NEVER)], axis=1)
     scores, order = ops.top_k(scores, num_beams)
-    return _take(ids, order), scores
+    return pick(ids, order), scores
 
 
 def _go_on(candidates, ends, num_beams):
     """The best candidates that have not ended, and where they stood."""
     written, totals = candidates
     totals, order = ops.top_k(ops.where(ends, 2 * NEVER, totals), num_beams)
-    return (_take(written, order), totals), order
+    return (pick(written, order), totals), order
 
 
 def _rows_of(beams, num_beams):
@@ -248,7 +249,7 @@ def _merge_unfinished(done, live, length):
     scores = ops.concatenate([done[1], unfinished], axis=1)
     scores, order = ops.top_k(scores, num_beams)
     ended = ops.logical_and(order < num_beams, scores > NEVER / 2)
-    return _take(ids, order), scores, ended
+    return pick(ids, order), scores, ended
 
 
 def _write(step, state, memory, start_ids, end_id, max_tokens, rules, choose):
@@ -266,7 +267,7 @@ def _write(step, state, memory, start_ids, end_id, max_tokens, rules, choose):
         logits, state = step(token_ids, position, state, memory)
         logits = rules.apply(logits, written, position, end_id)
         token_ids = ops.cast(choose(logits, position), "int32")
-        chosen = ops.take_along_axis(logits, token_ids[:, None], axis=1)[:, 0]
+        chosen = pick(logits, token_ids[:, None])[:, 0]
         chosen = chosen - ops.logsumexp(logits, axis=-1)
         token_ids = ops.where(ended, end_id, token_ids)
         alive = ops.cast(ops.logical_not(ended), "float32")
@@ -314,11 +315,10 @@ def top_k(x, k):
     _, chosen = ops.top_k(ops.max(blocks, axis=-1), k)
     # In order of place, so that of equal numbers the first comes first.
     chosen = ops.cast(ops.sort(chosen, axis=-1), "int32")
-    candidates = ops.reshape(_take(blocks, chosen), (-1, k * width))
+    candidates = ops.reshape(pick(blocks, chosen), (-1, k * width))
     places = chosen[:, :, None] * width + ops.arange(width)
     values, order = ops.top_k(candidates, k)
-    indices = ops.take_along_axis(ops.reshape(places, (-1, k * width)), order, axis=1)
-    return values, ops.cast(indices, "int32")
+    return values, pick(ops.reshape(places, (-1, k * width)), order)
 
 
 def _largest(x):
@@ -338,12 +338,6 @@ def _cut(logits, top_k_tokens, top_p):
         # The token that reaches the sum is kept: count what comes before it.
         kept = ops.cumsum(probs, axis=-1) - probs < top_p
         last = ops.sum(ops.cast(kept, "int32"), axis=-1, keepdims=True) - 1
-        least = ops.take_along_axis(likeliest, last, axis=1)
+        least = pick(likeliest, last)
         logits = ops.where(logits < least, NEVER, logits)
     return logits
-
-
-def _take(x, index):
-    """Picks along axis 1 for each row: `(batch, n, …)` to `(batch, k, …)`."""
-    index = ops.reshape(index, (*ops.shape(index), *[1] * (len(x.shape) - 2)))
-    return ops.take_along_axis(x, index, axis=1)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 import tensorflow as tf
+import tqdm
 
 from tf_prompt.saved_model import SIGNATURE, SavedPromptWriter
 
@@ -45,21 +46,28 @@ def export(
     options = getattr(servable, "options", None)
     if options is not None and options.xla:
         raise ValueError(f"`xla` must be off in an export. Received: {options}")
+    last_steps = list(last_steps)
     folder.mkdir(parents=True, exist_ok=True)
     # In the same folder, so that the last step is one rename.
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
+    bar = tqdm.tqdm(total=3 + len(last_steps), desc="exporting", unit="step")
     try:
         path = temporary / "model"
         _write(servable, path)
         (path / "assets").mkdir(exist_ok=True)
         for asset in assets:
             shutil.copy2(asset, path / "assets")
+        bar.update()
         saved = SavedPromptWriter(path, needs_prompt=False)
+        bar.update()
         _check_export(servable, saved)
+        bar.update()
         for step in last_steps:
             step(path, saved)
+            bar.update()
         return _publish(path, folder)
     finally:
+        bar.close()
         shutil.rmtree(temporary, ignore_errors=True)
 
 

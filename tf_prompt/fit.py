@@ -72,9 +72,8 @@ def _report(run_dir, kind) -> None:
     print(f"\nThe run is in {run_dir}. What next:")
     print(f"  python -m tf_prompt.evaluate --run-dir {run_dir}")
     print(f"  python -m tf_prompt.predict --run-dir {run_dir} IMAGE...")
-    if kind == "captioner":
-        print(f"  python -m tf_prompt.export --run-dir {run_dir} --output saved_models")
-    else:
+    print(f"  python -m tf_prompt.export --run-dir {run_dir} --output saved_models")
+    if kind != "captioner":
         print(
             f"  python -m tf_prompt.submit --run-dir {run_dir} --images DIR --output F"
         )

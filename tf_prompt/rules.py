@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 from keras import ops
 
+from tf_prompt.layers.picking import pick
+
 # Far below any log-probability, and finite: infinities would breed NaN.
 NEVER = -1e9
 
@@ -79,7 +81,7 @@ def _bans(token_ids, vocab_size):
 
 
 def _penalise(logits, written, position, penalty):
-    old = ops.take_along_axis(logits, written, axis=1)
+    old = pick(logits, written)
     new = ops.where(old > 0, old / penalty, old * penalty)
     is_written = (ops.arange(written.shape[1]) < position)[None]
     # Places not yet written hold the end token, whose logit stays.

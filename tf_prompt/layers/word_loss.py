@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from tf_prompt.layers.picking import pick
+
 # Scores held at once, 64 MB in float32.
 MAX_SCORES = 2**24
 
@@ -41,7 +43,7 @@ def word_losses(hidden, kernel, bias, target_ids, max_scores=MAX_SCORES):
         def look(block):
             scores = _score(block[0], kernel, bias)
             total = ops.logsumexp(scores, axis=-1)
-            target = ops.take_along_axis(scores, block[1][:, None], axis=1)[:, 0]
+            target = pick(scores, block[1][:, None])[:, 0]
             hit = ops.cast(target >= ops.max(scores, axis=-1), "float32")
             return total - target, hit, total
 
