@@ -37,7 +37,7 @@ PACKAGES = ("tensorflow", "keras")
 def main(argv=None) -> int:
     """Runs the benchmark."""
     quick = measure.parse_quick("epoch", __doc__, argv)
-    num_images, repeats = (160, 1) if quick else (640, 5)
+    num_images, repeats = (160, 1) if quick else (320, 3)
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         raw, shards = scratch / "raw", scratch / "shards"
