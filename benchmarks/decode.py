@@ -139,7 +139,7 @@ def build_uncached(captioner):
     """Logits of all positions from all tokens, padded to full length."""
 
     def predict(regions, token_ids):
-        tokens = captioner._embed(token_ids, 0)
+        tokens = captioner._embed(token_ids)
         for block in captioner.decoder_blocks:
             tokens = block(tokens, regions, training=False)
         return captioner.output_proj(captioner.decoder_norm(tokens))

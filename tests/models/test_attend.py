@@ -61,7 +61,7 @@ def test_transformer_attends_as_its_formula_says():
     model, batch = build("transformer_tiny"), inputs()
     shake(model)
     assert len(model.decoder_blocks) == 2
-    tokens = np.array(model._embed(batch["token_ids"], 0), np.float64)
+    tokens = np.array(model._embed(batch["token_ids"]), np.float64)
     regions = np.array(model._read_image(batch["images"], False), np.float64)
     expected = []
     for block in model.decoder_blocks:

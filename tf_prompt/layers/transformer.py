@@ -272,7 +272,7 @@ def _put(x, position, cache):
     num_heads, max_tokens, head_dim = cache.shape[1:]
     # Not slice_update: Keras makes it an XLA operation, absent from TF Serving.
     # Not where: it would copy all that was written before.
-    rows = ops.arange(ops.shape(cache)[0] * num_heads)
+    rows = ops.arange(ops.shape(x)[0] * num_heads)
     index = ops.stack([rows, ops.zeros_like(rows) + position], axis=1)
     flat = ops.reshape(cache, (-1, max_tokens, head_dim))
     flat = ops.scatter_update(flat, index, ops.reshape(x, (-1, head_dim)))

@@ -85,7 +85,7 @@ class TransformerCaptioner(Captioner):
     def call(self, inputs, training=None):
         regions = self.read_regions(inputs, training=training)
         regions = self._encode_regions(regions, training)
-        tokens = self._embed(inputs["token_ids"], 0)
+        tokens = self._embed(inputs["token_ids"])
         tokens = self.dropout(tokens, training=training)
         for block in self.decoder_blocks:
             tokens = block(tokens, regions, training=training)
@@ -101,7 +101,7 @@ class TransformerCaptioner(Captioner):
         return caches, tuple(b.project_regions(regions) for b in self.decoder_blocks)
 
     def step(self, token_ids, position, state, memory):
-        token = self._embed(token_ids[:, None], position)[:, 0]
+        token = self._scale(self.embedding(token_ids)) + self._positions()[position]
         updated = []
         for block, cache, regions in zip(
             self.decoder_blocks, state, memory, strict=True
@@ -113,7 +113,7 @@ class TransformerCaptioner(Captioner):
 
     def attend(self, images, token_ids):
         regions = self._read_image(images, training=False)
-        tokens = self._embed(token_ids, 0)
+        tokens = self._embed(token_ids)
         weights = []
         for block in self.decoder_blocks:
             tokens, of_block = block.attend(tokens, regions)
@@ -131,10 +131,17 @@ class TransformerCaptioner(Captioner):
             regions = block(regions, training=training)
         return self.encoder_norm(regions)
 
-    def _embed(self, token_ids, position):
+    def _embed(self, token_ids):
+        tokens = self._scale(self.embedding(token_ids))
+        return tokens + self.positions(tokens)
+
+    def _scale(self, embedded):
         # Keras draws embeddings near zero; unscaled, positions would drown them.
-        tokens = self.embedding(token_ids) * self.embedding_dim**0.5
-        return tokens + self.positions(tokens, start_index=position)
+        return embedded * self.embedding_dim**0.5
+
+    def _positions(self):
+        """The encoding of every position, which a graph holds as a constant."""
+        return self.positions(ops.zeros((1, self.max_tokens, self.embedding_dim)))[0]
 
     def get_config(self):
         return {
