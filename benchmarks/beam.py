@@ -23,6 +23,8 @@ from tf_prompt.text import END_ID, PAD_ID, START_ID, UNK_ID  # noqa: E402
 NUM_BEAMS = 3
 TRANSFORMER_TARGET = {16: 2}
 LSTM_TARGETS = {1: 4, 16: 15}
+# Of a mean log-probability, here about -10.7.
+TIE = 2e-4
 
 
 def main(argv=None) -> int:
@@ -34,20 +36,18 @@ def main(argv=None) -> int:
     begin = functools.partial(decode.begin_prompts, captioner)
     rival = HuggingFaceDecoder(captioner)
     generate = functools.partial(rival.generate, num_beams=NUM_BEAMS)
-    write = build_search(begin)
     for batch, target in TRANSFORMER_TARGET.items():
         name = f"beam_transformer_{batch}"
-        results.append(compare(name, write, generate, batch, target, repeats))
+        results.append(compare(name, begin, generate, batch, target, repeats))
     captioner = decode.build_captioner("lstm_base")
     begin = functools.partial(begin_lstm, captioner)
     rival = ImageByImage(captioner)
     search = functools.partial(rival.write, num_beams=NUM_BEAMS)
-    write = build_search(begin)
     for batch, target in LSTM_TARGETS.items():
         name = f"beam_lstm_{batch}"
         # Its rate does not depend on how many images there are.
         few = min(batch, 2) if quick else batch
-        results.append(compare(name, write, search, batch, target, repeats, few))
+        results.append(compare(name, begin, search, batch, target, repeats, few))
     return measure.report(*results)
 
 
@@ -69,19 +69,40 @@ def begin_lstm(captioner, regions):
     return captioner.step, state, memory, start_ids, END_ID, decode.NUM_TOKENS
 
 
-def compare(name, write, rival, batch, target, repeats, rival_batch=None) -> dict:
+def compare(name, begin, rival, batch, target, repeats, rival_batch=None) -> dict:
     """Both searches on the same regions, the rival's perhaps on the first of them."""
-    regions = decode.draw_regions(batch)
+    regions, write = decode.draw_regions(batch), build_search(begin)
 
     def ours():
         return write(tf.constant(regions)).numpy()
 
     few = rival_batch or batch
     theirs = functools.partial(rival, regions[:few], decode.NUM_TOKENS)
-    parity = decode.same_tokens(ours()[:few], np.asarray(theirs()))
+    found, expected = ours()[:few], np.asarray(theirs())
+    scores = [mean_log_probs(begin, regions[:few], ids) for ids in (found, expected)]
     return measure.compare(
-        name, ours, theirs, repeats, batch, target, parity, decode.PACKAGES, few
+        name,
+        ours,
+        theirs,
+        repeats,
+        batch,
+        target,
+        np.allclose(*scores, rtol=0, atol=TIE),
+        decode.PACKAGES,
+        few,
+        same_prompts=f"{(found == expected).all(axis=1).sum()} of {few}",
     )
+
+
+def mean_log_probs(begin, regions, token_ids) -> np.ndarray:
+    """How likely the model finds given prompts, float `(batch,)`."""
+    step, state, memory, last, *_ = begin(tf.constant(regions))
+    total = 0.0
+    for position, ids in enumerate(token_ids.T):
+        logits, state = step(last, tf.constant(position), state, memory)
+        last = tf.constant(ids, tf.int32)
+        total += tf.gather(tf.nn.log_softmax(logits), last, batch_dims=1)
+    return total.numpy() / len(token_ids.T)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ def compare(
     parity: bool,
     packages: Sequence[str],
     rival_size: int | None = None,
+    **details,
 ) -> dict:
     """Times two ways to the same result in turn, and sums it up as `result` does.
 
@@ -63,6 +64,7 @@ def compare(
         parity: whether both sides gave the same output.
         packages: distributions whose versions matter.
         rival_size: examples that a run of the rival works on, if not `size`.
+        **details: more to print.
     """
     sizes = {"ours": size, "rival": rival_size or size}
     rates: dict[str, list[float]] = {"ours": [], "rival": []}
@@ -77,7 +79,7 @@ def compare(
     each = {
         f"{k}_per_second": round(statistics.median(v[1:]), 2) for k, v in rates.items()
     }
-    found = result(benchmark, ratios, target, parity, packages, **each)
+    found = result(benchmark, ratios, target, parity, packages, **each, **details)
     print(found, file=sys.stderr, flush=True)
     return found
 
