@@ -15,7 +15,10 @@ TABLE = np.random.default_rng(5).normal(0, 2, (BATCH, STATES, VOCAB)).astype("fl
 
 def step(token_ids, position, state, memory):
     """Logits depend on image, on all tokens before, and on the last."""
-    (hidden,), (image,) = state, memory
+    (hidden,), (images,) = state, memory
+    # Beams of an image follow one another.
+    beams = ops.shape(token_ids)[0] // ops.shape(images)[0]
+    image = ops.repeat(images, beams, axis=0)
     hidden = (hidden * 3 + token_ids + 1) % STATES
     rows = ops.take(ops.reshape(TABLE, (-1, VOCAB)), image * STATES + hidden, axis=0)
     return rows, (hidden,)

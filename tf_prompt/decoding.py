@@ -117,7 +117,8 @@ def beam_search(
     `greedy`. At the last step the unfinished prompts compete as they are.
 
     Args:
-        step, state, memory, start_ids, end_id, max_tokens, rules: as in `greedy`.
+        step, state, memory, start_ids, end_id, max_tokens, rules: as in `greedy`;
+            `step` gets a row a beam, and `memory` as it is, a row an image.
         num_beams: int > 0.
         length_penalty: float. A prompt's score is the sum of its log-probabilities
             over its length to this power: 1 is the mean, 0 the sum.
@@ -143,7 +144,6 @@ def beam_search(
     def unfinished(position, token_ids, live, done, state):
         return ops.logical_not(ops.all(_is_done(done)))
 
-    memory = tree.map_structure(repeat, memory)
     advance = _advance_beams(step, memory, end_id, rules, length_penalty)
     live, done = _begin_beams(ops.shape(start_ids)[0], num_beams, max_tokens, end_id)
     start_ids = repeat(ops.cast(start_ids, "int32"))

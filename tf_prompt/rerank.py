@@ -70,9 +70,7 @@ class RerankingWriter:
             start_ids = tf.fill([tf.shape(pictures)[0]], START_ID)
             begin = (model.step, state, memory, start_ids, END_ID, model.max_tokens)
             return decoding.beam_search(*begin, count, rules, options.length_penalty)
-        state, memory = tf.nest.map_structure(
-            lambda x: tf.repeat(x, count, axis=0), (state, memory)
-        )
+        state = tf.nest.map_structure(lambda x: tf.repeat(x, count, axis=0), state)
         start_ids = tf.fill([tf.shape(pictures)[0] * count], START_ID)
         begin = (model.step, state, memory, start_ids, END_ID, model.max_tokens)
         cuts = (options.temperature, options.top_k, options.top_p)

@@ -42,15 +42,17 @@ def test_logits_never_look_ahead(name):
     assert np.abs(before[:, -1] - after[:, -1]).max() > 1e-3
 
 
+@pytest.mark.parametrize("prompts", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
-def test_steps_give_the_logits_of_the_whole(name):
-    model = build(name)
-    batch = inputs()
-    whole = model(batch)
-    state, memory = model.encode(batch["images"])
+def test_steps_give_the_logits_of_the_whole(name, prompts):
+    model, images = build(name), inputs()["images"]
+    token_ids = inputs(3 * prompts)["token_ids"]
+    repeated = tf.repeat(images, prompts, axis=0)
+    whole = model({"images": repeated, "token_ids": token_ids})
+    state, memory = model.encode(images)
+    state = tf.nest.map_structure(lambda x: tf.repeat(x, prompts, axis=0), state)
     for position in range(6):
-        token_ids = batch["token_ids"][:, position]
-        logits, state = model.step(token_ids, position, state, memory)
+        logits, state = model.step(token_ids[:, position], position, state, memory)
         np.testing.assert_allclose(logits, whole[:, position], atol=1e-5)
 
 

@@ -20,14 +20,15 @@ class AdditiveAttention(keras.layers.Layer):
         **kwargs: passed to `keras.layers.Layer`.
 
     Call arguments:
-        state: float tensor `(batch, state_dim)`, the decoder's hidden state.
+        state: float tensor `(states, state_dim)`, hidden states of the decoder: one an
+            image, or the same number for each, one after another.
         regions: float tensor `(batch, regions, depth)`, encoder features.
         keys: optional float tensor `(batch, regions, units)`, the result of
             `project_regions(regions)`; computed where it is not given.
 
     Returns:
-        context: `(batch, depth)`.
-        weights: `(batch, regions)`, non-negative, summing to 1 on each row.
+        context: `(states, depth)`.
+        weights: `(states, regions)`, non-negative, summing to 1 on each row.
 
     Raises:
         ValueError: if `units` is not positive.
@@ -63,14 +64,21 @@ class AdditiveAttention(keras.layers.Layer):
     def look(self, query, regions, keys):
         """Does what `call` does from a state that is projected already.
 
+        Several states may look at one image, the same number at each; those of an
+        image follow one another, and its regions are read once for all.
+
         Args:
-            query: float tensor `(batch, units)`, the result of `state_proj`.
+            query: float tensor `(states, units)`, the result of `state_proj`.
             regions: float tensor `(batch, regions, depth)`.
             keys: float tensor `(batch, regions, units)`.
         """
-        scores = self.score(ops.tanh(ops.expand_dims(query, axis=1) + keys))[..., 0]
-        weights = ops.softmax(scores, axis=-1)
-        context = ops.einsum("br,brd->bd", weights, regions)
+        images, depth = ops.shape(regions)[0], regions.shape[-1]
+        query = ops.reshape(query, (images, -1, 1, self.units))
+        hidden = ops.tanh(query + ops.expand_dims(keys, axis=1))
+        scores = self.score(ops.reshape(hidden, (-1, keys.shape[1], self.units)))
+        weights = ops.softmax(scores[..., 0], axis=-1)
+        by_image = ops.reshape(weights, (images, -1, keys.shape[1]))
+        context = ops.reshape(ops.matmul(by_image, regions), (-1, depth))
         return context, weights
 
     def get_config(self):

@@ -207,13 +207,14 @@ class DecoderBlock(_Block):
         """Runs the block on one token, given the keys of those before it.
 
         Args:
-            token: float tensor `(batch, width)`.
+            token: float tensor `(prompts, width)`; prompts of an image follow one
+                another, the same number for each.
             position: int tensor, index of the token in its prompt, from 0.
             cache: the result of `empty_cache`, or of the step before.
-            region_cache: the result of `project_regions`.
+            region_cache: the result of `project_regions`, a row an image.
 
         Returns:
-            The block's output `(batch, width)`, and `cache` with this token.
+            The block's output `(prompts, width)`, and `cache` with this token.
         """
         x = self.attention_norm(token)
         attention = self.attention
@@ -232,12 +233,14 @@ class DecoderBlock(_Block):
         transpose all keys and values at every step.
         """
         query = _flat_dense(attention._query_dense, x) * self.head_dim**-0.5
-        query = ops.reshape(query, (-1, self.num_heads, self.head_dim, 1))
-        scores = ops.squeeze(ops.matmul(keys, query), -1)
+        # Prompts of one image side by side: its keys are read once for all.
+        heads = (ops.shape(keys)[0], -1, self.num_heads, self.head_dim)
+        query = ops.transpose(ops.reshape(query, heads), (0, 2, 3, 1))
+        scores = ops.swapaxes(ops.matmul(keys, query), 2, 3)
         if seen is not None:
             scores = ops.where(seen, scores, float("-inf"))
-        weights = ops.expand_dims(ops.softmax(scores), 2)
-        found = ops.reshape(ops.matmul(weights, values), (-1, self._inner_width))
+        found = ops.swapaxes(ops.matmul(ops.softmax(scores), values), 1, 2)
+        found = ops.reshape(found, (-1, self._inner_width))
         output = attention._output_dense
         kernel = ops.reshape(output.kernel, (self._inner_width, self.width))
         return _affine(found, kernel, output.bias)

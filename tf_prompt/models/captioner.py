@@ -119,14 +119,17 @@ class Captioner(keras.Model):
     def step(self, token_ids, position, state, memory):
         """Reads one more token of each prompt.
 
+        An image may have several prompts, the same number each, one after another;
+        `memory` holds it once.
+
         Args:
-            token_ids: int `(batch,)`.
+            token_ids: int `(prompts,)`.
             position: int tensor, how many tokens were read before.
             state: what `encode` or the last `step` returned.
             memory: what `encode` returned.
 
         Returns:
-            logits: float `(batch, vocab_size)`, scores of the next token.
+            logits: float `(prompts, vocab_size)`, scores of the next token.
             state: the state for the next step.
         """
         raise NotImplementedError
