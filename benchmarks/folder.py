@@ -19,9 +19,10 @@ import tensorflow as tf  # noqa: E402
 from tf_prompt import images, prediction  # noqa: E402
 from tf_prompt.decoding_config import DecodingConfig  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
+from tf_prompt.predict_config import PredictConfig  # noqa: E402
 from tf_prompt.text import SPECIAL_TOKENS  # noqa: E402
 
-TARGET, BATCH = 0.75, 16
+TARGET, BATCH = 0.75, PredictConfig.batch_size
 PRESETS = ("transformer_base", "lstm_base")
 PACKAGES = ("tensorflow", "keras", "keras-hub")
 

@@ -57,7 +57,8 @@ def list_verbs() -> list[str]:
         p for name in ("tf_prompt", "pipelines") for p in (ROOT / name).glob("*.py")
     ]
     verbs = [p for p in files if _COMMAND.search(p.read_text(encoding="utf-8"))]
-    return sorted(f"{path.parent.name}.{path.stem}" for path in verbs)
+    packages = [p.parent for p in (ROOT / "tf_prompt").glob("*/__main__.py")]
+    return sorted(f"{path.parent.name}.{path.stem}" for path in verbs + packages)
 
 
 def compare_help(verb: str, repeats: int) -> dict:

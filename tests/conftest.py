@@ -1,7 +1,9 @@
 """Settings and fixtures that every test shares."""
 
+import fcntl
 import os
 import pathlib
+import shutil
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -77,14 +79,29 @@ def tiny_shards(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_shards, tmp_path_factory) -> pathlib.Path:
+def tiny_run(tiny_shards, tmp_path_factory, request) -> pathlib.Path:
     """The folder of a run that has learned `tiny_shards` by heart."""
+    shared = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        shared = shared.parent
+    run_dir = tmp_path_factory.mktemp("tiny_run") / "run"
+    # One process trains, the others wait and take a copy.
+    with open(shared / "tiny_run.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "tiny_run").is_dir():
+            learn_by_heart(tiny_shards, run_dir)
+            run_dir.rename(shared / "tiny_run")
+    shutil.copytree(shared / "tiny_run", run_dir)
+    return run_dir
+
+
+def learn_by_heart(shards: pathlib.Path, run_dir: pathlib.Path) -> None:
+    """Trains until each picture gets its own prompt."""
     from tf_prompt.config import FitConfig
     from tf_prompt.training import loop, strategy
 
-    run_dir = tmp_path_factory.mktemp("tiny_run") / "run"
     config = FitConfig(
-        data=str(tiny_shards),
+        data=str(shards),
         epochs=10,
         batch_size=8,
         learning_rate=5e-3,
@@ -94,4 +111,3 @@ def tiny_run(tiny_shards, tmp_path_factory) -> pathlib.Path:
         set=SMALL_TRANSFORMER,
     )
     loop.train(config, run_dir, strategy.build_strategy(["CPU:0"]))
-    return run_dir

@@ -21,7 +21,7 @@ class PredictConfig(DecodingConfig, ServerConfig):
     run_dir: str | None = option(None, "folder of a run of tf_prompt.fit")
     saved_model: str | None = option(None, "folder of one version of an export")
     recursive: bool = option(False, "search folders inside folders too")
-    batch_size: int = option(16, "images written about at once")
+    batch_size: int = option(32, "images written about at once")
     json: bool = option(False, "print one JSON object an image")
     csv: str | None = option(
         None, "also write a CSV file of path, prompt, score, error; resumes"
