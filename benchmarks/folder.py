@@ -19,10 +19,10 @@ import tensorflow as tf  # noqa: E402
 from tf_prompt import images, prediction  # noqa: E402
 from tf_prompt.decoding_config import DecodingConfig  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
-from tf_prompt.predict_config import PredictConfig  # noqa: E402
+from tf_prompt.predict_config import BATCH_SIZE  # noqa: E402
 from tf_prompt.text import SPECIAL_TOKENS  # noqa: E402
 
-TARGET, BATCH = 0.75, PredictConfig.batch_size
+TARGET = 0.75
 PRESETS = ("transformer_base", "lstm_base")
 PACKAGES = ("tensorflow", "keras", "keras-hub")
 
@@ -58,15 +58,15 @@ def compare_preset(name: str, paths, repeats: int) -> dict:
     writer = prediction.build_writer(captioner, vocabulary, DecodingConfig())
 
     def predict():
-        return list(prediction.predict(writer, paths, BATCH))
+        return list(prediction.predict(writer, paths, BATCH_SIZE))
 
     look = tf.function(functools.partial(captioner.extract_regions, training=False))
     size = images.IMAGE_SIZE
     pictures = tf.stack([images.decode_image(p.read_bytes(), size) for p in paths])
 
     def look_only():
-        for start in range(0, len(paths), BATCH):
-            look(pictures[start : start + BATCH]).numpy()
+        for start in range(0, len(paths), BATCH_SIZE):
+            look(pictures[start : start + BATCH_SIZE]).numpy()
 
     alone = paths[:: len(paths) // 8]
     expected = list(prediction.predict(writer, alone, 1))

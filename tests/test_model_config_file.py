@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tf_prompt import model_config_file, warmup
+from tf_prompt.predict_config import PredictConfig
 
 SAVED_MODELS = pathlib.Path(__file__).parents[1] / "saved_models"
 BY_HAND = """
@@ -112,3 +113,6 @@ def test_a_server_forms_the_batches_that_are_warm():
     assert tuple(map(int, sizes)) == warmup.BATCH_SIZES
     (most,) = re.findall(r"^max_batch_size \{ value: (\d+) \}$", text, re.MULTILINE)
     assert int(most) == max(warmup.BATCH_SIZES)
+    # What `predict` sends must get through.
+    asked = PredictConfig(paths=("x",), server="localhost:8500", model="m")
+    assert asked.images_at_once == int(most)

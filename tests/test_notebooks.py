@@ -22,6 +22,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|home|root|tmp|Users|mnt)\b")
 COMMAND = re.compile(r"^\s*!?python -m (?!nltk)(\S+)\s*((?:.*\\\n)*.*)$", re.MULTILINE)
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+first_notebook, *others = NOTEBOOKS
 
 
 def read(path):
@@ -150,7 +151,11 @@ def test_failed_commands_are_noticed():
 
 
 @pytest.mark.slow
-@each_notebook
+@pytest.mark.parametrize(
+    "path",
+    [first_notebook, *(pytest.param(path, marks=pytest.mark.long) for path in others)],
+    ids=lambda path: path.stem,
+)
 # Jupyter's own packages warn of each other.
 @pytest.mark.filterwarnings("default")
 def test_runs_from_top_to_bottom(path, tmp_path, monkeypatch):

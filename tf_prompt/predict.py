@@ -27,7 +27,7 @@ def main(argv=None) -> int:
     with contextlib.ExitStack() as stack:
         tables = result_files.open_tables(options, dataclasses.asdict(decoding), stack)
         left = result_files.without_done(paths, tables)
-        for result in prediction.predict(writer, left, options.batch_size):
+        for result in prediction.predict(writer, left, options.images_at_once):
             result_files.show(result, options.json)
             if "error" in result:
                 failures.append(result)

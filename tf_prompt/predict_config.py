@@ -7,6 +7,10 @@ from tf_prompt.client.options import ServerConfig
 from tf_prompt.config import option
 from tf_prompt.decoding_config import DecodingConfig
 
+BATCH_SIZE = 32
+# The largest that saved_models/batching.config lets through.
+SERVER_BATCH_SIZE = 16
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictConfig(DecodingConfig, ServerConfig):
@@ -21,7 +25,11 @@ class PredictConfig(DecodingConfig, ServerConfig):
     run_dir: str | None = option(None, "folder of a run of tf_prompt.fit")
     saved_model: str | None = option(None, "folder of one version of an export")
     recursive: bool = option(False, "search folders inside folders too")
-    batch_size: int = option(32, "images written about at once")
+    batch_size: int | None = option(
+        None,
+        f"images written about at once; {BATCH_SIZE}, or of a server "
+        f"{SERVER_BATCH_SIZE}, if not given",
+    )
     json: bool = option(False, "print one JSON object an image")
     csv: str | None = option(
         None, "also write a CSV file of path, prompt, score, error; resumes"
@@ -46,6 +54,11 @@ class PredictConfig(DecodingConfig, ServerConfig):
         None,
         "folder for a PNG an image that shows where the model looked for each word",
     )
+
+    @property
+    def images_at_once(self) -> int:
+        """`batch_size`, or what stands for it."""
+        return self.batch_size or (SERVER_BATCH_SIZE if self.server else BATCH_SIZE)
 
     def __post_init__(self):
         DecodingConfig.__post_init__(self)

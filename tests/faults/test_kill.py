@@ -70,7 +70,9 @@ def test_run_that_is_killed_then_terminated_ends_with_the_same_weights(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2, 3))]
+)
 def test_run_killed_again_and_again(nursery, argv_for, undisturbed, tmp_path, seed):
     draw = random.Random(seed)
     argv = argv_for(tmp_path / "run", *OFTEN)
