@@ -33,7 +33,7 @@ def main(argv=None) -> int:
     """Runs the benchmark."""
     quick = measure.parse_quick("step_options", __doc__, argv)
     named = PRESETS[:1] if quick else PRESETS
-    repeats = 1 if quick else 5
+    repeats = 1 if quick else 3
     return measure.report(*(compare(p, o, repeats) for p in named for o in OPTIONS))
 
 

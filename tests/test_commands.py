@@ -205,10 +205,10 @@ def test_export_that_differs_is_not_published(tiny_run, tmp_path, monkeypatch, c
     assert list((tmp_path / "transformer_tiny").iterdir()) == []
 
 
-def test_fit_prints_metrics_and_examples(tiny_run, tiny_shards, capsys, monkeypatch):
+def test_fit_prints_metrics_and_examples(tiny_run, capsys, monkeypatch):
     """The command itself, on the run that is already trained."""
     saved = json.loads((tiny_run / "config.json").read_text())
-    argv = ["--run-dir", str(tiny_run), "--data", str(tiny_shards)]
+    argv = ["--run-dir", str(tiny_run), "--data", saved["data"]]
     for name in ["epochs", "batch_size", "learning_rate", "warmup_steps", "max_words"]:
         argv += [f"--{name.replace('_', '-')}", str(saved[name])]
     argv += ["--no-flip"]
