@@ -8,6 +8,7 @@ from benchmarks import serving
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_sixteen_clients_without_an_error(capsys):
     """An error of any call would end it."""
     assert serving.main(["--quick"]) == 0

@@ -97,6 +97,7 @@ def test_other_options_are_refused(trained, tiny_shards):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_lstm_memorises_a_few_examples(tiny_shards, tmp_path):
     """The Transformer does so in `tiny_run`, see test_commands.py."""
     config = config_for(

@@ -366,6 +366,7 @@ def test_two_processes_train_like_one(one, tiny_shards, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_workers_by_file_stay_equal(tiny_shards, tmp_path):
     # 24 pictures to validate on in batches of 32: one that is not full.
     options = options_for(
