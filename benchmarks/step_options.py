@@ -65,7 +65,7 @@ def prepare(preset: str, policy: str = "float32", **changes):
     ids = rng.integers(4, model.vocab_size, (2, batch, 21)).astype(np.int32)
     inputs = {"images": images, "token_ids": ids[0], "target_ids": ids[1]}
     weights = np.ones(ids[1].shape, np.float32)
-    batches = tf.data.Dataset.from_tensors((inputs, ids[1], weights)).repeat()
+    batches = threads.repeat_batch((inputs, ids[1], weights))
 
     def run():
         history = model.fit(batches, steps_per_epoch=STEPS, verbose=0, shuffle=False)

@@ -101,7 +101,7 @@ def build_runs(preset: str, images, words) -> dict:
     model.optimizer.build(model.trainable_variables)
     weights = tf.ones(words["target_ids"].shape)
     whole = ({"images": images, **words}, words["target_ids"], weights)
-    batches = tf.data.Dataset.from_tensors(whole).repeat()
+    batches = threads.repeat_batch(whole)
     return {
         "encode": encode,
         "say": say,
