@@ -12,7 +12,6 @@ from benchmarks import measure, threads
 
 threads.pin()
 import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
 
 from tf_prompt.config import FitConfig  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402

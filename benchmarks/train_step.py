@@ -12,21 +12,14 @@ import torch
 
 from benchmarks import measure, threads, torch_captioners
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# As `tf_prompt.config.command` does for every verb.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+threads.pin()
 
-from tf_prompt.config import FitConfig, import_tensorflow  # noqa: E402
-
-import_tensorflow()
-import tensorflow as tf  # noqa: E402
-
+from tf_prompt.config import FitConfig  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
 from tf_prompt.training import recipes  # noqa: E402
 from tf_prompt.training.captioning import compile_captioner  # noqa: E402
 
-VOCABULARY, THREADS = 46664, 2
+VOCABULARY = 46664
 RIVALS = {
     "lstm_base": torch_captioners.LSTMRival,
     "transformer_base": torch_captioners.TransformerRival,
@@ -38,8 +31,6 @@ def main(argv=None) -> int:
     """Runs the benchmark."""
     quick = measure.parse_quick("train_step", __doc__, argv)
     sizes = (8, 16, 1, 2) if quick else (16, 31, 2, 5)
-    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
-    torch.set_num_threads(THREADS)
     return measure.report(*(compare(preset, *sizes) for preset in RIVALS))
 
 
