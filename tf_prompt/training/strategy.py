@@ -123,6 +123,11 @@ def distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
     Under several workers they are cut already: TensorFlow's own sharding would read
     whole batches in each.
     """
+    options = tf.data.Options()
+    # The tuning thread sleeps for up to a minute, and the end of a pass over the
+    # data sometimes waits for it.
+    options.autotune.enabled = False
+    batches = batches.with_options(options)
     if not is_multi_worker(strategy):
         return batches
     return strategy.distribute_datasets_from_function(lambda _: batches)
