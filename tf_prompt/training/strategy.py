@@ -8,7 +8,7 @@ import tempfile
 import tensorflow as tf
 
 from tf_prompt import workers
-from tf_prompt.data import records, sharding
+from tf_prompt.data import epochs, records, sharding
 
 # How a worker that is gone shows itself in those that are left.
 LOST = (
@@ -123,11 +123,7 @@ def distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
     Under several workers they are cut already: TensorFlow's own sharding would read
     whole batches in each.
     """
-    options = tf.data.Options()
-    # The tuning thread sleeps for up to a minute, and the end of a pass over the
-    # data sometimes waits for it.
-    options.autotune.enabled = False
-    batches = batches.with_options(options)
+    batches = epochs.without_tuning(batches)
     if not is_multi_worker(strategy):
         return batches
     return strategy.distribute_datasets_from_function(lambda _: batches)
