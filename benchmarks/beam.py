@@ -16,9 +16,9 @@ from benchmarks.torch_beam import ImageByImage
 threads.pin()
 import tensorflow as tf  # noqa: E402
 
-from tf_prompt import decoding  # noqa: E402
-from tf_prompt.rules import Rules  # noqa: E402
-from tf_prompt.text import END_ID, PAD_ID, START_ID, UNK_ID  # noqa: E402
+from tf_prompt.data.text import END_ID, PAD_ID, START_ID, UNK_ID  # noqa: E402
+from tf_prompt.decoding import search as decoding_search  # noqa: E402
+from tf_prompt.decoding.rules import Rules  # noqa: E402
 
 NUM_BEAMS = 3
 TRANSFORMER_TARGET = {16: 2}
@@ -56,7 +56,7 @@ def build_search(begin):
 
     def write(regions):
         rules = Rules((PAD_ID, UNK_ID, START_ID))
-        return decoding.beam_search(*begin(regions), NUM_BEAMS, rules)[0][:, 0]
+        return decoding_search.beam_search(*begin(regions), NUM_BEAMS, rules)[0][:, 0]
 
     signature = [tf.TensorSpec((None, *decode.REGIONS), tf.float32)]
     return tf.function(write, input_signature=signature)

@@ -18,10 +18,10 @@ threads.pin()
 import tensorflow as tf  # noqa: E402
 
 from benchmarks.hugging_face import HuggingFaceDecoder  # noqa: E402
-from tf_prompt import decoding  # noqa: E402
+from tf_prompt.data.text import END_ID, PAD_ID, START_ID, UNK_ID  # noqa: E402
+from tf_prompt.decoding import search  # noqa: E402
+from tf_prompt.decoding.rules import Rules  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
-from tf_prompt.rules import Rules  # noqa: E402
-from tf_prompt.text import END_ID, PAD_ID, START_ID, UNK_ID  # noqa: E402
 
 NUM_TOKENS, REGIONS = 39, (49, 2048)
 # Targets at each batch size: with XLA, and of an exported signature without it.
@@ -85,7 +85,7 @@ def build_greedy(captioner):
 
     def write(regions):
         begin = begin_prompts(captioner, regions)
-        return decoding.greedy(*begin, Rules((PAD_ID, UNK_ID, START_ID)))[0]
+        return search.greedy(*begin, Rules((PAD_ID, UNK_ID, START_ID)))[0]
 
     return write
 

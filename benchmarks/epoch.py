@@ -15,10 +15,11 @@ from benchmarks import measure
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# As `tf_prompt.config.command` does for every verb.
+# As `tf_prompt.options.command` does for every verb.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from tf_prompt.config import FitConfig, import_tensorflow  # noqa: E402
+from tf_prompt.options import import_tensorflow  # noqa: E402
+from tf_prompt.runs.config import FitConfig  # noqa: E402
 
 import_tensorflow()
 import keras  # noqa: E402
@@ -26,7 +27,7 @@ import keras  # noqa: E402
 from benchmarks.ingest import write_toy  # noqa: E402
 from pipelines import write_records  # noqa: E402
 from tf_prompt.training import recipes  # noqa: E402
-from tf_prompt.training.captioning import CaptioningTask  # noqa: E402
+from tf_prompt.training.tasks.captioning import CaptioningTask  # noqa: E402
 
 BATCH = 32
 TINY = ("encoder='resnet50'", "image_size=224", "conv_filters=()")

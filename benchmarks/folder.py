@@ -16,11 +16,12 @@ from benchmarks import measure, threads
 threads.pin()
 import tensorflow as tf  # noqa: E402
 
-from tf_prompt import images, prediction  # noqa: E402
-from tf_prompt.decoding_config import DecodingConfig  # noqa: E402
+from tf_prompt.data import images  # noqa: E402
+from tf_prompt.data.text import SPECIAL_TOKENS  # noqa: E402
+from tf_prompt.decoding.config import DecodingConfig  # noqa: E402
+from tf_prompt.inference import image_files, loading  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
-from tf_prompt.predict_config import BATCH_SIZE  # noqa: E402
-from tf_prompt.text import SPECIAL_TOKENS  # noqa: E402
+from tf_prompt.predict import BATCH_SIZE  # noqa: E402
 
 TARGET = 0.75
 PRESETS = ("transformer_base", "lstm_base")
@@ -55,10 +56,10 @@ def compare_preset(name: str, paths, repeats: int) -> dict:
     captioner = presets.build(name)
     words = [f"word{i}" for i in range(captioner.vocab_size - len(SPECIAL_TOKENS))]
     vocabulary = [*SPECIAL_TOKENS, *words]
-    writer = prediction.build_writer(captioner, vocabulary, DecodingConfig())
+    writer = loading.build_writer(captioner, vocabulary, DecodingConfig())
 
     def predict():
-        return list(prediction.predict(writer, paths, BATCH_SIZE))
+        return list(image_files.predict(writer, paths, BATCH_SIZE))
 
     look = tf.function(functools.partial(captioner.extract_regions, training=False))
     size = images.IMAGE_SIZE
@@ -69,7 +70,7 @@ def compare_preset(name: str, paths, repeats: int) -> dict:
             look(pictures[start : start + BATCH_SIZE]).numpy()
 
     alone = paths[:: len(paths) // 8]
-    expected = list(prediction.predict(writer, alone, 1))
+    expected = list(image_files.predict(writer, alone, 1))
     found = {row["path"]: row for row in predict()}
     parity = all(found[row["path"]]["prompt"] == row["prompt"] for row in expected)
     return measure.compare(

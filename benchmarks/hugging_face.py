@@ -5,7 +5,7 @@ import torch
 import transformers
 from transformers.modeling_outputs import BaseModelOutput
 
-from tf_prompt.text import END_ID, PAD_ID, START_ID
+from tf_prompt.data.text import END_ID, PAD_ID, START_ID
 
 
 class HuggingFaceDecoder:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import measure
-from tf_prompt.config import import_tensorflow
+from tf_prompt.options import import_tensorflow
 
 import_tensorflow()
 import tensorflow as tf  # noqa: E402
@@ -25,9 +25,9 @@ from pipelines.folder import prepare_folder  # noqa: E402
 from pipelines.options import Conversion  # noqa: E402
 from pipelines.sources import DiffusionDBSource, open_source  # noqa: E402
 from pipelines.workers import convert_parts  # noqa: E402
-from tf_prompt import images  # noqa: E402
-from tf_prompt.data import records, toy_diffusiondb  # noqa: E402
+from tf_prompt.data import images, records  # noqa: E402
 from tf_prompt.data.split import SPLITS  # noqa: E402
+from tf_prompt.data.toy import diffusiondb  # noqa: E402
 
 SIDE = 512
 PACKAGES = ("tensorflow", "pillow", "pandas", "pyarrow")
@@ -78,7 +78,7 @@ def with_one_thread() -> None:
 
 def write_toy(folder: pathlib.Path, parts: int, images_per_part: int) -> None:
     """Writes a toy set in DiffusionDB's layout, its images of DiffusionDB's size."""
-    toy_diffusiondb.main(
+    diffusiondb.main(
         ["--output", str(folder), "--parts", str(parts), "--image-size", str(SIDE)]
         + ["--images-per-part", str(images_per_part)]
     )

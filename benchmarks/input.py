@@ -14,14 +14,13 @@ import torch
 
 from benchmarks import measure
 from benchmarks.ingest import write_toy
-from tf_prompt.config import import_tensorflow
+from tf_prompt.options import import_tensorflow
 
 import_tensorflow()
 import tensorflow as tf  # noqa: E402
 
 from pipelines import write_records  # noqa: E402
-from tf_prompt import images  # noqa: E402
-from tf_prompt.data import dataset  # noqa: E402
+from tf_prompt.data import caption_batches, images  # noqa: E402
 
 BATCH, WORKERS = 64, 2
 PACKAGES = ("tensorflow", "torch", "pillow")
@@ -80,7 +79,7 @@ def rate_of(batches) -> float:
 
 def shard_batches(shards: pathlib.Path):
     """Ours, on the split that holds nine tenths of the images."""
-    batches = dataset.evaluation_batches(
+    batches = caption_batches.evaluation_batches(
         shards, "train", image_size=images.IMAGE_SIZE, batch_size=BATCH
     )
     return (batch["image"] for batch in batches)
@@ -138,7 +137,7 @@ def zip_batches(raw: pathlib.Path):
 def same_pictures(shards: pathlib.Path, files: pathlib.Path) -> bool:
     """Whether the shards hold, as JPEG, what Pillow gives to half a level of 255."""
     paths = {path.name: path for path in files.rglob("*.png")}
-    batches = dataset.evaluation_batches(
+    batches = caption_batches.evaluation_batches(
         shards, "train", image_size=images.IMAGE_SIZE, batch_size=BATCH, limit=BATCH
     )
     for batch in batches:

@@ -18,9 +18,9 @@ import keras  # noqa: E402
 
 from benchmarks.ingest import write_toy  # noqa: E402
 from pipelines import write_records  # noqa: E402
-from tf_prompt.config import FitConfig  # noqa: E402
+from tf_prompt.runs.config import FitConfig  # noqa: E402
 from tf_prompt.training import recipes  # noqa: E402
-from tf_prompt.training.captioning import CaptioningTask  # noqa: E402
+from tf_prompt.training.tasks.captioning import CaptioningTask  # noqa: E402
 
 BATCH, PARTS = 8, 4
 PACKAGES = ("tensorflow", "keras")

@@ -21,10 +21,10 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# As the commands set it, see `tf_prompt.config.command`.
+# As the commands set it, see `tf_prompt.options.command`.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from tf_prompt.config import import_tensorflow  # noqa: E402
+from tf_prompt.options import import_tensorflow  # noqa: E402
 
 import_tensorflow()
 import keras  # noqa: E402
@@ -32,13 +32,15 @@ import numpy as np  # noqa: E402
 
 from benchmarks import measure  # noqa: E402
 from tests.serving.stub import export_stub  # noqa: E402
-from tf_prompt import exporting, images, serving, warmup  # noqa: E402
-from tf_prompt.client import writer  # noqa: E402
-from tf_prompt.client.options import ServerConfig  # noqa: E402
-from tf_prompt.decoding_config import DecodingConfig  # noqa: E402
+from tf_prompt.data import images  # noqa: E402
+from tf_prompt.data.text import SPECIAL_TOKENS  # noqa: E402
+from tf_prompt.decoding.config import DecodingConfig  # noqa: E402
+from tf_prompt.inference import captioner as inference_captioner  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
-from tf_prompt.saved_model import SavedPromptWriter  # noqa: E402
-from tf_prompt.text import SPECIAL_TOKENS  # noqa: E402
+from tf_prompt.serving import versions, warmup  # noqa: E402
+from tf_prompt.serving.client import writer  # noqa: E402
+from tf_prompt.serving.client.options import ServerConfig  # noqa: E402
+from tf_prompt.serving.saved_model import SavedPromptWriter  # noqa: E402
 
 CLIENTS, LARGEST_BATCH, NUM_PICTURES, SIDE = 16, 16, 32, 224
 PRESET, ECHO = "transformer_tiny", "echo"
@@ -62,9 +64,9 @@ def export_models(folder: pathlib.Path) -> None:
     keras.utils.set_random_seed(0)
     captioner = presets.build(PRESET)
     words = [f"word{i}" for i in range(captioner.vocab_size - len(SPECIAL_TOKENS))]
-    written = serving.PromptWriter(captioner, [*SPECIAL_TOKENS, *words])
+    written = inference_captioner.PromptWriter(captioner, [*SPECIAL_TOKENS, *words])
     steps = [functools.partial(warmup.write_requests, model_name=PRESET)]
-    exporting.export(written, folder / PRESET, last_steps=steps)
+    versions.export(written, folder / PRESET, last_steps=steps)
     export_stub(folder / ECHO / "1", "echo")
 
 

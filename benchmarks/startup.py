@@ -18,9 +18,11 @@ from benchmarks import measure, threads
 
 threads.pin()
 
-from tf_prompt import exporting, images, serving  # noqa: E402
+from tf_prompt.data import images  # noqa: E402
+from tf_prompt.data.text import SPECIAL_TOKENS  # noqa: E402
+from tf_prompt.inference import captioner as inference_captioner  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
-from tf_prompt.text import SPECIAL_TOKENS  # noqa: E402
+from tf_prompt.serving import versions  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
 HELP_SECONDS, TARGET = 0.3, 0.9
@@ -97,8 +99,8 @@ def export_tiny(scratch: pathlib.Path) -> pathlib.Path:
     captioner = presets.build("transformer_tiny")
     count = captioner.vocab_size - len(SPECIAL_TOKENS)
     vocabulary = [*SPECIAL_TOKENS, *(f"word{i}" for i in range(count))]
-    writer = serving.PromptWriter(captioner, vocabulary)
-    return exporting.export(writer, scratch / "transformer_tiny")
+    writer = inference_captioner.PromptWriter(captioner, vocabulary)
+    return versions.export(writer, scratch / "transformer_tiny")
 
 
 def run(arguments) -> str:

@@ -13,10 +13,10 @@ from benchmarks import measure, threads
 threads.pin()
 import keras  # noqa: E402
 
-from tf_prompt.config import FitConfig  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
+from tf_prompt.runs.config import FitConfig  # noqa: E402
 from tf_prompt.training import recipes  # noqa: E402
-from tf_prompt.training.captioning import compile_captioner  # noqa: E402
+from tf_prompt.training.tasks.captioning import compile_captioner  # noqa: E402
 
 PRESETS = ("transformer_tiny", "lstm_base", "transformer_base")
 OPTIONS = {

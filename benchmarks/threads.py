@@ -4,10 +4,10 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# As the commands set it, see `tf_prompt.config.command`.
+# As the commands set it, see `tf_prompt.options.command`.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from tf_prompt.config import import_tensorflow  # noqa: E402
+from tf_prompt.options import import_tensorflow  # noqa: E402
 
 import_tensorflow()
 import tensorflow as tf  # noqa: E402

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tf_prompt.text import END_ID, START_ID
+from tf_prompt.data.text import END_ID, START_ID
 
 
 class ImageByImage:

@@ -14,10 +14,10 @@ from benchmarks import measure, threads, torch_captioners
 
 threads.pin()
 
-from tf_prompt.config import FitConfig  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
+from tf_prompt.runs.config import FitConfig  # noqa: E402
 from tf_prompt.training import recipes  # noqa: E402
-from tf_prompt.training.captioning import compile_captioner  # noqa: E402
+from tf_prompt.training.tasks.captioning import compile_captioner  # noqa: E402
 
 VOCABULARY = 46664
 RIVALS = {

@@ -11,13 +11,8 @@ import typing
 from collections.abc import Iterator, Sequence
 
 from pipelines.options import Conversion, WriteOptions
-from tf_prompt.config import (
-    command,
-    import_tensorflow,
-    parse_args,
-    take_options,
-)
-from tf_prompt.whole_files import read_json
+from tf_prompt.files import read_json
+from tf_prompt.options import command, import_tensorflow, parse_args, take_options
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

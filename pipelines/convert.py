@@ -20,11 +20,11 @@ from pipelines.diffusiondb.metadata import dropped_by
 from pipelines.options import Conversion
 from pipelines.sources import Part
 from pipelines.tally import Tally, is_sound
-from tf_prompt import images
+from tf_prompt.data import images
 from tf_prompt.data.records import Record, ShardWriter, shard_path
 from tf_prompt.data.split import SPLITS, split_of
-from tf_prompt.text import MAX_WORDS, split_words
-from tf_prompt.whole_files import write_json
+from tf_prompt.data.text import MAX_WORDS, split_words
+from tf_prompt.files import write_json
 
 
 class LostRow(Exception):

@@ -7,8 +7,14 @@ import sys
 import urllib.parse
 
 from pipelines.diffusiondb.remote import BASE_URL, Selection, require_one_layout
-from tf_prompt.config import DONE, SOME_FAILED, command, option, parse_args
-from tf_prompt.option_ranges import require_positive
+from tf_prompt.options import (
+    DONE,
+    SOME_FAILED,
+    command,
+    option,
+    parse_args,
+    require_positive,
+)
 
 NUM_SHOWN = 5
 

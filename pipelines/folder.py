@@ -8,10 +8,10 @@ import sys
 
 from pipelines.options import Conversion, WriteOptions
 from pipelines.tally import Tally, sum_stats, summarise, write_rejects
-from tf_prompt.config import DONE, SOME_FAILED, take_options
-from tf_prompt.data.metadata import write_tfds_metadata
 from tf_prompt.data.split import SPLITS
-from tf_prompt.whole_files import write_json
+from tf_prompt.data.tfds_metadata import write_tfds_metadata
+from tf_prompt.files import write_json
+from tf_prompt.options import DONE, SOME_FAILED, take_options
 
 _PART_FILE = re.compile(rf"(?:part|{'|'.join(SPLITS)})-(\d{{5,}})\.(?:json|tfrecord)")
 _FOLDER_FILES = ("stats.json", "rejects.csv", "dataset_info.json", "features.json")

@@ -6,9 +6,8 @@ import pathlib
 import sys
 
 from pipelines.options import Filters
-from tf_prompt.config import DONE, command, option, parse_args
-from tf_prompt.option_ranges import require_positive
-from tf_prompt.whole_files import write_json
+from tf_prompt.files import write_json
+from tf_prompt.options import DONE, command, option, parse_args, require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from tf_prompt.config import option
-from tf_prompt.option_ranges import require_positive, require_rate
+from tf_prompt.options import option, require_positive, require_rate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 import tqdm
 
 from pipelines.sources import DiffusionDBSource, LooseSource, Part, open_source
-from tf_prompt.text import split_words
+from tf_prompt.data.text import split_words
 
 try:
     import datasketch

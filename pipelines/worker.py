@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 
-from tf_prompt.config import import_tensorflow
+from tf_prompt.options import import_tensorflow
 
 # Parts done by this worker and its siblings, a float in shared memory.
 _progress = None

@@ -5,14 +5,14 @@ import os
 import sys
 
 from pipelines.options import Conversion, WriteOptions
-from tf_prompt.config import (
+from tf_prompt.options import (
     command,
     import_tensorflow,
     option,
     parse_args,
+    require_positive,
     take_options,
 )
-from tf_prompt.option_ranges import require_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

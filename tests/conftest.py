@@ -13,8 +13,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from tf_prompt import images, text  # noqa: E402
-from tf_prompt.data import records, split  # noqa: E402
+from tf_prompt.data import images, records, split, text  # noqa: E402
 
 SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 SIZE = 32
@@ -97,7 +96,7 @@ def tiny_run(tiny_shards, tmp_path_factory, request) -> pathlib.Path:
 
 def learn_by_heart(shards: pathlib.Path, run_dir: pathlib.Path) -> None:
     """Trains until each picture gets its own prompt."""
-    from tf_prompt.config import FitConfig
+    from tf_prompt.runs.config import FitConfig
     from tf_prompt.training import loop, strategy
 
     config = FitConfig(

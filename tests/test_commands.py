@@ -10,7 +10,9 @@ import tensorflow as tf
 
 from tests import checks
 from tests.conftest import draw_record
-from tf_prompt import evaluate, export, fit, predict, prediction_log, saved_model
+from tf_prompt import evaluate, export, fit, predict
+from tf_prompt.evaluation import prediction_log
+from tf_prompt.serving import saved_model
 
 
 def errors_of(main, argv, capsys):

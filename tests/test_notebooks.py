@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from tf_prompt import config
-from tf_prompt.training import fit_options, recipes
+from tf_prompt import fit, options
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.training import recipes
 
 nbformat = pytest.importorskip("nbformat")
 
@@ -56,8 +57,8 @@ def commands_of(path, names):
 def parse(module_name, argv, monkeypatch):
     """Lets a command read its arguments and stops it there; gives its options."""
     module = importlib.import_module(module_name)
-    owners = [m for m in (module, fit_options, config) if hasattr(m, "parse_args")]
-    parse_args = config.parse_args
+    owners = [m for m in (module, fit, options) if hasattr(m, "parse_args")]
+    parse_args = options.parse_args
 
     def parse_only(*arguments, **named):
         raise _ParsedError(parse_args(*arguments, **named))
@@ -117,7 +118,7 @@ def test_commands_understand_their_flags(path, small, monkeypatch, tmp_path, req
     modules = set()
     for module, argv in commands_of(path, names):
         options = parse(module, argv, monkeypatch)
-        if isinstance(options, config.FitConfig):
+        if isinstance(options, FitConfig):
             # Options must mean something to the preset, too.
             recipes.complete(options)
         modules.add(module)

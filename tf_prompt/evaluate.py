@@ -4,8 +4,17 @@ import dataclasses
 import json
 import sys
 
-from tf_prompt import config, decoding_config, option_ranges, workers
-from tf_prompt.config import option
+from tf_prompt.decoding import config as decoding_config
+from tf_prompt.options import (
+    DONE,
+    command,
+    import_tensorflow,
+    option,
+    parse_args,
+    require_positive,
+    take_options,
+)
+from tf_prompt.runs import workers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,9 +49,7 @@ class EvaluateConfig(decoding_config.DecodingConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        option_ranges.require_positive(
-            self, "batch_size", "limit", "neighbours", "explain"
-        )
+        require_positive(self, "batch_size", "limit", "neighbours", "explain")
         workers.parse_share(self.share)
         if self.json and self.explain:
             raise ValueError("explain must be left out with --json. Received: both")
@@ -53,29 +60,29 @@ class EvaluateConfig(decoding_config.DecodingConfig):
             )
 
 
-@config.command
+@command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = config.parse_args(EvaluateConfig, argv, "evaluate")
+    options = parse_args(EvaluateConfig, argv, "evaluate")
     from tf_prompt.metrics import health, meteor_java, overlap
 
     # Before TensorFlow loads: what is missing should be said at once.
     java_meteor = meteor_java.JavaMeteor() if options.meteor == "java" else None
-    config.import_tensorflow()
-    from tf_prompt import evaluation
+    import_tensorflow()
+    from tf_prompt.evaluation import evaluator
 
     metrics, rows = measure(options, java_meteor)
     if metrics is None:
         print("evaluate: this share is written; the first measures", file=sys.stderr)
-        return config.DONE
+        return DONE
     for sign in health.find_collapse(
         *([row[name] for row in rows] for name in ("reference", "prediction", "ended"))
     ):
         print(f"evaluate: warning: the model collapses: {sign}", file=sys.stderr)
-    print(json.dumps(metrics) if options.json else evaluation.format_metrics(metrics))
+    print(json.dumps(metrics) if options.json else evaluator.format_metrics(metrics))
     if options.explain:
         print(f"\n{overlap.explain(rows, options.explain)}")
-    return config.DONE
+    return DONE
 
 
 def measure(
@@ -86,12 +93,12 @@ def measure(
     Raises:
         ValueError: for ways of decoding where no prompt is decoded.
     """
-    from tf_prompt import embedding_evaluation, evaluation
+    from tf_prompt.evaluation import evaluator
     from tf_prompt.metrics.score import ALL_METRICS
     from tf_prompt.models import presets
-    from tf_prompt.training import run_folder
+    from tf_prompt.runs import folder as run_folder
 
-    decoding = config.take_options(decoding_config.DecodingConfig, options)
+    decoding = take_options(decoding_config.DecodingConfig, options)
     arguments = {
         "split": options.split,
         "data": options.data,
@@ -103,14 +110,14 @@ def measure(
     }
     preset = run_folder.read_config(options.run_dir).preset
     if presets.kind(preset) == "captioner":
-        return evaluation.evaluate_run(
+        return evaluator.evaluate_run(
             options.run_dir, **arguments, decoding=decoding, java_meteor=java_meteor
         )
     if decoding != decoding_config.DecodingConfig() or java_meteor:
         raise ValueError(
             f"ways of decoding and --meteor java go with captioners. Received: {preset}"
         )
-    return embedding_evaluation.evaluate_embeddings(options.run_dir, **arguments)
+    return evaluator.evaluate_embeddings(options.run_dir, **arguments)
 
 
 if __name__ == "__main__":

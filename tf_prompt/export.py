@@ -5,8 +5,15 @@ import functools
 import pathlib
 import sys
 
-from tf_prompt import config, model_config_file, option_ranges
-from tf_prompt.config import option
+from tf_prompt.options import (
+    DONE,
+    command,
+    import_tensorflow,
+    option,
+    parse_args,
+    require_positive,
+)
+from tf_prompt.serving import model_config_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,31 +41,32 @@ class ExportConfig:
     )
 
     def __post_init__(self):
-        option_ranges.require_positive(self, "keep", "num_beams")
+        require_positive(self, "keep", "num_beams")
 
 
-@config.command
+@command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = config.parse_args(ExportConfig, argv, "export")
-    config.import_tensorflow()
-    from tf_prompt import evaluation, exporting, model_card, servable_runs, warmup
-    from tf_prompt.training import run_folder
+    options = parse_args(ExportConfig, argv, "export")
+    import_tensorflow()
+    from tf_prompt.evaluation.report import model_card
+    from tf_prompt.runs import folder as run_folder
+    from tf_prompt.serving import signatures, versions, warmup
 
     run_dir, output = pathlib.Path(options.run_dir), pathlib.Path(options.output)
     preset = run_folder.read_config(run_dir).preset
     models = output / model_config_file.FILE
     # Before the work: a damaged file is found out now.
     labels = model_config_file.read_labels(models, preset)
-    servable = servable_runs.load_servable(options)
-    metrics = evaluation.output_folder(run_dir, "test") / "metrics.json"
+    servable = signatures.load_servable(options)
+    metrics = run_folder.output_folder(run_dir, "test") / "metrics.json"
     assets = [run_dir / run_folder.VOCABULARY, run_dir / run_folder.CONFIG, metrics]
     steps = [lambda path, _: model_card.write_model_card(run_dir, path / "README.md")]
     if warmup.is_available():
         steps.append(functools.partial(warmup.write_requests, model_name=preset))
     else:
         print(warmup.MISSING, file=sys.stderr)
-    version = exporting.export(
+    version = versions.export(
         servable, output / preset, [a for a in assets if a.is_file()], steps
     )
     if options.label is not None:
@@ -70,9 +78,9 @@ def main(argv=None) -> int:
         )
     loaded = model_config_file.add_model(models, preset, labels)
     if options.keep is not None:
-        exporting.remove_old(output / preset, options.keep, loaded)
+        versions.remove_old(output / preset, options.keep, loaded)
     print(version)
-    return config.DONE
+    return DONE
 
 
 if __name__ == "__main__":

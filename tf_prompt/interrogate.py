@@ -4,8 +4,17 @@ import dataclasses
 import json
 import sys
 
-from tf_prompt import config, option_ranges
-from tf_prompt.config import option
+from tf_prompt.options import (
+    DONE,
+    SOME_FAILED,
+    WRONG_USE,
+    command,
+    import_tensorflow,
+    option,
+    parse_args,
+    require_not_negative,
+    require_positive,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,10 +57,8 @@ class InterrogateConfig:
     )
 
     def __post_init__(self):
-        option_ranges.require_positive(
-            self, "top", "candidates", "max_phrases", "batch_size"
-        )
-        option_ranges.require_not_negative(self, "min_gain")
+        require_positive(self, "top", "candidates", "max_phrases", "batch_size")
+        require_not_negative(self, "min_gain")
         if (self.run_dir is None) == (self.clip is None):
             raise ValueError(
                 "one of --run-dir and --clip must be given. "
@@ -64,24 +71,25 @@ class InterrogateConfig:
             )
 
 
-@config.command
+@command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = config.parse_args(InterrogateConfig, argv, "interrogate")
-    config.import_tensorflow()
-    from tf_prompt import images, interrogation_files
+    options = parse_args(InterrogateConfig, argv, "interrogate")
+    import_tensorflow()
+    from tf_prompt.data import images
+    from tf_prompt.inference import image_files, loading
 
     paths = images.find_images(options.paths, options.recursive)
-    interrogator, captioner = interrogation_files.load(options)
+    interrogator, captioner = loading.load(options)
     num_failed = 0
-    for result in interrogation_files.interrogate_files(
+    for result in image_files.interrogate_files(
         interrogator, paths, options.batch_size, captioner
     ):
         num_failed += "error" in result
         show(result, options.json)
     if num_failed == len(paths):
-        return config.WRONG_USE
-    return config.SOME_FAILED if num_failed else config.DONE
+        return WRONG_USE
+    return SOME_FAILED if num_failed else DONE
 
 
 def show(result: dict, as_json: bool) -> None:

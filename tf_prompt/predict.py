@@ -4,16 +4,34 @@ import contextlib
 import dataclasses
 import sys
 
-from tf_prompt import config, decoding_config, workers
-from tf_prompt.predict_config import PredictConfig
+from tf_prompt.api import load
+from tf_prompt.decoding import config as decoding_config
+from tf_prompt.decoding.config import DecodingConfig
+from tf_prompt.options import (
+    DONE,
+    SOME_FAILED,
+    WRONG_USE,
+    command,
+    import_tensorflow,
+    option,
+    parse_args,
+    require_positive,
+    take_options,
+)
+from tf_prompt.runs import workers
+from tf_prompt.serving.client.options import ServerConfig
+
+BATCH_SIZE = 32
+# The largest that saved_models/batching.config lets through.
+SERVER_BATCH_SIZE = 16
 
 
-@config.command
+@command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = config.parse_args(PredictConfig, argv, "predict")
-    config.import_tensorflow()
-    from tf_prompt import prediction, result_files
+    options = parse_args(PredictConfig, argv, "predict")
+    import_tensorflow()
+    from tf_prompt.inference import image_files, result_files
 
     paths = result_files.find_paths(options.paths, options.recursive)
     share = workers.parse_share(options.share)
@@ -21,13 +39,13 @@ def main(argv=None) -> int:
         paths = paths[share.index :: share.count]
     if options.skip_existing:
         paths = [p for p in paths if not result_files.sidecar_of(p).exists()]
-    decoding = config.take_options(decoding_config.DecodingConfig, options)
+    decoding = take_options(decoding_config.DecodingConfig, options)
     writer, strips = load(options, decoding)
     failures = []
     with contextlib.ExitStack() as stack:
         tables = result_files.open_tables(options, dataclasses.asdict(decoding), stack)
         left = result_files.without_done(paths, tables)
-        for result in prediction.predict(writer, left, options.images_at_once):
+        for result in image_files.predict(writer, left, options.images_at_once):
             result_files.show(result, options.json)
             if "error" in result:
                 failures.append(result)
@@ -38,26 +56,76 @@ def main(argv=None) -> int:
                 table.add(result)
     result_files.report_failures(failures, len(left))
     if failures and len(failures) == len(left):
-        return config.WRONG_USE
-    return config.SOME_FAILED if failures else config.DONE
+        return WRONG_USE
+    return SOME_FAILED if failures else DONE
 
 
-def load(options, decoding):
-    """The function that writes prompts; of a run, also what draws its attention."""
-    # Each imports what the others do without: Keras takes seconds, gRPC is an extra.
-    if options.server is not None:
-        from tf_prompt.client import writer
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictConfig(DecodingConfig, ServerConfig):
+    """Writes the prompts of image files and of the images in folders."""
 
-        return writer.connect(options, decoding), None
-    if options.saved_model is not None:
-        from tf_prompt import prediction
-
-        return prediction.load_saved_model(options.saved_model, decoding), None
-    from tf_prompt import run_writers
-
-    return run_writers.load_with_attention(
-        options.run_dir, decoding, options.bank, options.attention
+    paths: tuple[str, ...] = option(
+        dataclasses.MISSING,
+        "image files and folders; - reads paths from standard input, one a line",
+        positional=True,
+        metavar="PATH",
     )
+    run_dir: str | None = option(None, "folder of a run of tf_prompt.fit")
+    saved_model: str | None = option(None, "folder of one version of an export")
+    recursive: bool = option(False, "search folders inside folders too")
+    batch_size: int | None = option(
+        None,
+        f"images written about at once; {BATCH_SIZE}, or of a server "
+        f"{SERVER_BATCH_SIZE}, if not given",
+    )
+    json: bool = option(False, "print one JSON object an image")
+    csv: str | None = option(
+        None, "also write a CSV file of path, prompt, score, error; resumes"
+    )
+    jsonl: str | None = option(None, "also write a file of JSON lines; resumes")
+    sidecar: bool = option(False, "also write each prompt into a .txt beside its image")
+    skip_existing: bool = option(False, "pass over images that have a .txt beside them")
+    write_metadata: str | None = option(
+        None, "folder for copies of the images with the prompt in PNG text or EXIF"
+    )
+    share: str | None = option(
+        None,
+        "INDEX/COUNT: every COUNT-th image from the INDEX-th on, as 0/4; each share "
+        "wants a --csv of its own; that of TF_CONFIG if not given",
+    )
+    bank: str | None = option(
+        None,
+        "models of embeddings: text file of prompts, one a line, of which the nearest "
+        "is written; the training prompts if not given",
+    )
+    attention: str | None = option(
+        None,
+        "folder for a PNG an image that shows where the model looked for each word",
+    )
+
+    @property
+    def images_at_once(self) -> int:
+        """`batch_size`, or what stands for it."""
+        return self.batch_size or (SERVER_BATCH_SIZE if self.server else BATCH_SIZE)
+
+    def __post_init__(self):
+        DecodingConfig.__post_init__(self)
+        ServerConfig.__post_init__(self)
+        require_positive(self, "batch_size")
+        workers.parse_share(self.share)
+        places = (self.run_dir, self.saved_model, self.server)
+        if sum(place is not None for place in places) != 1:
+            raise ValueError(
+                "one of --run-dir, --saved-model and --server must be given. "
+                f"Received: run_dir={self.run_dir}, saved_model={self.saved_model}, "
+                f"server={self.server}"
+            )
+        for name in ("attention", "bank"):
+            if getattr(self, name) is not None and self.run_dir is None:
+                raise ValueError(
+                    f"{name} needs --run-dir. Received: "
+                    f"saved_model={self.saved_model}, server={self.server}"
+                )
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ import os
 import pathlib
 import sys
 
-from tf_prompt import config, whole_files
-from tf_prompt.config import option
+from tf_prompt import files
+from tf_prompt.options import DONE, command, import_tensorflow, option, parse_args
 
 CURVES = "curves.png"
 
@@ -24,14 +24,14 @@ class ReportConfig:
     output: str = option(dataclasses.MISSING, "folder for the report")
 
 
-@config.command
+@command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = config.parse_args(ReportConfig, argv, "report")
-    config.import_tensorflow()
+    options = parse_args(ReportConfig, argv, "report")
+    import_tensorflow()
     import tqdm
 
-    from tf_prompt.reporting import runs
+    from tf_prompt.evaluation.report import runs
 
     folders = runs.check_runs(options.run_dir, options.output)
     output = _prepare_folder(options.output)
@@ -39,7 +39,7 @@ def main(argv=None) -> int:
     bar = tqdm.tqdm(named, desc="reading runs", unit="run", delay=2)
     print(write_report([runs.read_run(*pair) for pair in bar], output))
     print(f"report: page in {output / 'report.html'}", file=sys.stderr)
-    return config.DONE
+    return DONE
 
 
 def write_report(runs, output: pathlib.Path) -> str:
@@ -52,7 +52,7 @@ def write_report(runs, output: pathlib.Path) -> str:
     Returns:
         The table of test scores as Markdown.
     """
-    from tf_prompt.reporting import comparison, curves, document, page, sections
+    from tf_prompt.evaluation.report import comparison, curves, document, page, sections
 
     comparisons, signatures = comparison.compare_runs(runs)
     light, dark = (curves.draw_curves(runs, dark) for dark in (False, True))
@@ -64,15 +64,13 @@ def write_report(runs, output: pathlib.Path) -> str:
     count = f"{len(runs)} runs side by side" if len(runs) > 1 else "One run"
     title = f"tf_prompt: {count}"
     if light:
-        whole_files.write_whole(output / CURVES, light)
+        files.write_whole(output / CURVES, light)
     else:
         # That of a report before this one would show other runs.
         (output / CURVES).unlink(missing_ok=True)
     markdown = document.to_markdown(title, parts)
-    whole_files.write_whole(output / "report.md", markdown.encode())
-    whole_files.write_whole(
-        output / "report.html", page.render_page(title, parts).encode()
-    )
+    files.write_whole(output / "report.md", markdown.encode())
+    files.write_whole(output / "report.html", page.render_page(title, parts).encode())
     return document.block_to_markdown(parts[0].blocks[0])
 
 

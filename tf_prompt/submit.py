@@ -5,8 +5,14 @@ import math
 import pathlib
 import sys
 
-from tf_prompt import config, option_ranges
-from tf_prompt.config import option
+from tf_prompt.options import (
+    DONE,
+    command,
+    import_tensorflow,
+    option,
+    parse_args,
+    require_positive,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +41,7 @@ class SubmitConfig:
     batch_size: int = option(16, "images embedded at once")
 
     def __post_init__(self):
-        option_ranges.require_positive(self, "batch_size")
+        require_positive(self, "batch_size")
         if self.weights and len(self.weights) != len(self.run_dir):
             raise ValueError(
                 f"weights must be one a run, {len(self.run_dir)}. "
@@ -54,37 +60,38 @@ class SubmitConfig:
             )
 
 
-@config.command
+@command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = config.parse_args(SubmitConfig, argv, "submit")
-    config.import_tensorflow()
-    from tf_prompt import image_embeddings, submission
-    from tf_prompt.members import load_member
-    from tf_prompt.metrics import cosine
+    options = parse_args(SubmitConfig, argv, "submit")
+    import_tensorflow()
+    from tf_prompt.evaluation import submission
+    from tf_prompt.inference import image_files
+    from tf_prompt.inference.loading import load_member
+    from tf_prompt.metrics import prompt_embedder
 
     sample = submission.find_sample(options.images, options.sample_submission)
     paths = submission.find_images(options.images, sample)
     if options.score is not None:
         # Before the work, so that nobody waits hours for a missing column.
         prompts = submission.read_prompts(options.score, paths)
-        embedder = cosine.load_embedder()
+        embedder = prompt_embedder.load_embedder()
     members = [load_member(spec) for spec in options.run_dir]
     weights = options.weights or (1.0,) * len(members)
-    batches = image_embeddings.embed_images(members, weights, paths, options.batch_size)
+    batches = image_files.embed_images(members, weights, paths, options.batch_size)
     with submission.SubmissionWriter(options.output, list(paths)) as writer:
         for image_ids, embeddings in batches:
             writer.add(image_ids, embeddings)
     order = f"in the order of {sample}" if sample else "in order of name"
-    rows = len(paths) * cosine.EMBEDDING_DIM
+    rows = len(paths) * prompt_embedder.EMBEDDING_DIM
     print(
         f"submit: {len(paths)} images, {rows} rows, {order}: {options.output}",
         file=sys.stderr,
     )
     if options.score is not None:
         cosines = submission.score_submission(options.output, prompts, embedder)
-        print(submission.format_score(cosines, cosine.signature(embedder)))
-    return config.DONE
+        print(submission.format_score(cosines, prompt_embedder.signature(embedder)))
+    return DONE
 
 
 if __name__ == "__main__":

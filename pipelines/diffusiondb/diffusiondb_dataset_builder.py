@@ -12,12 +12,22 @@ import tensorflow_datasets as tfds
 sys.path.append(str(pathlib.Path(__file__).parents[2]))
 
 from pipelines.convert import read_records  # noqa: E402
-from pipelines.options import Conversion, WriteOptions  # noqa: E402
-from pipelines.sources import DiffusionDBSource, Part, open_source  # noqa: E402
+from pipelines.options import (
+    Conversion,  # noqa: E402
+    WriteOptions,  # noqa: E402
+)
+from pipelines.sources import (
+    DiffusionDBSource,  # noqa: E402
+    Part,  # noqa: E402
+    open_source,  # noqa: E402
+)
 from pipelines.tally import Tally  # noqa: E402
-from tf_prompt.data.metadata import build_features  # noqa: E402
-from tf_prompt.data.split import SPLITS, split_of  # noqa: E402
-from tf_prompt.text import split_words  # noqa: E402
+from tf_prompt.data.split import (
+    SPLITS,  # noqa: E402
+    split_of,  # noqa: E402
+)
+from tf_prompt.data.text import split_words  # noqa: E402
+from tf_prompt.data.tfds_metadata import build_features  # noqa: E402
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):

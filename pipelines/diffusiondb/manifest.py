@@ -5,7 +5,7 @@ import fcntl
 import json
 import pathlib
 
-from tf_prompt.whole_files import read_entries, write_json
+from tf_prompt.files import read_entries, write_json
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,12 +13,7 @@ import tqdm
 
 from pipelines.diffusiondb.manifest import Entry, Manifest
 from pipelines.diffusiondb.part_file import PartFile
-from pipelines.diffusiondb.transfer import (
-    Effort,
-    GaveUp,
-    TransferError,
-    fetch_file,
-)
+from pipelines.diffusiondb.transfer import Effort, GaveUp, TransferError, fetch_file
 from pipelines.diffusiondb.verify import CorruptFile, verify_file
 
 # With a dead server, the back-off of 14,000 files would last for a day.

@@ -5,7 +5,7 @@ import pathlib
 import re
 from collections.abc import Iterable
 
-from tf_prompt.config import option
+from tf_prompt.options import option
 
 BASE_URL = "https://huggingface.co/datasets/poloclub/diffusiondb/resolve/main"
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 
 from pipelines.exploration import markup, sections
-from tf_prompt.whole_files import write_whole
+from tf_prompt.files import write_whole
 
 _STYLE = pathlib.Path(__file__).with_name("page.css")
 

@@ -11,7 +11,7 @@ import matplotlib.figure
 import matplotlib.ticker
 
 from pipelines.diffusiondb.metadata import FILTERS
-from tf_prompt.keywords import FUNCTION_WORDS
+from tf_prompt.data.keywords import FUNCTION_WORDS
 
 BEFORE_COLOUR, AFTER_COLOUR, MARK_COLOUR = "#56B4E9", "#0072B2", "#D55E00"
 NAMES = (

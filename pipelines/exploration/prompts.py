@@ -10,8 +10,8 @@ import tqdm
 from pipelines.exploration.categories import SUBJECTS, find_categories, find_script
 from pipelines.exploration.counts import TOP, PairCounter, pair
 from pipelines.exploration.words import join_words
-from tf_prompt.keywords import MEDIA, find_artists, index_keywords
-from tf_prompt.text import MAX_WORDS
+from tf_prompt.data.keywords import MEDIA, find_artists, index_keywords
+from tf_prompt.data.text import MAX_WORDS
 
 NUM_WORDS, NUM_DUPLICATES, NUM_ARTISTS = 100, 10, 25
 # Characters of an example; the longest prompts fill a page.

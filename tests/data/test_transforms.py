@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tests import checks
 from tf_prompt.data import transforms
-from tf_prompt.text import END_ID, SPECIAL_TOKENS, START_ID, UNK_ID
+from tf_prompt.data.text import END_ID, SPECIAL_TOKENS, START_ID, UNK_ID
 
 VOCABULARY = [*SPECIAL_TOKENS, "red", "cat"]
 

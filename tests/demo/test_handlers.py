@@ -11,7 +11,7 @@ import pytest
 
 from tf_prompt.demo import describing, handlers
 from tf_prompt.demo.writers import Written
-from tf_prompt.interrogation import Interrogated
+from tf_prompt.interrogation.interrogator import Interrogated
 
 
 class ColourWriter:

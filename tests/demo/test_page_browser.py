@@ -17,7 +17,7 @@ import urllib.request
 import pytest
 
 from tests import conftest
-from tf_prompt import text
+from tf_prompt.data import text
 
 pytest.importorskip("gradio")
 sync_api = pytest.importorskip("playwright.sync_api")

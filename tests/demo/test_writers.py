@@ -8,13 +8,14 @@ import pytest
 import tensorflow as tf
 
 from tests import conftest
-from tf_prompt import serving, text
-from tf_prompt.bank import PromptBank
-from tf_prompt.decoding_config import DecodingConfig
+from tf_prompt.data import text
+from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.demo import describing, examples, writers
 from tf_prompt.demo.__main__ import DemoConfig, main
-from tf_prompt.members import Prediction
-from tf_prompt.training import run_folder
+from tf_prompt.inference import captioner as inference_captioner
+from tf_prompt.inference.bank import PromptBank
+from tf_prompt.inference.model import Prediction
+from tf_prompt.runs import folder as run_folder
 
 # Rows of unit length: cosines with the first axis are 1, 0.6 and 0.
 PROMPTS = ["Alpha, one", "beta two", "gamma three"]
@@ -63,7 +64,7 @@ def near(count=2):
 
 def test_one_beam_is_what_predict_writes(captioner, pictures):
     data = [picture.image for picture in pictures]
-    expected = serving.PromptWriter(*captioner).serve(tf.constant(data))
+    expected = inference_captioner.PromptWriter(*captioner).serve(tf.constant(data))
     found = writers.CaptionerWriter("tiny", *captioner, 1).write(data)
     prompts = [prompt.decode() for prompt in expected["prompt"].numpy()]
     assert [row[0][0] for row in found] == prompts
@@ -76,7 +77,9 @@ def test_one_beam_is_what_predict_writes(captioner, pictures):
 def test_beams_come_best_first_and_once(captioner, beams, pictures):
     data = [picture.image for picture in pictures]
     options = DecodingConfig(num_beams=4)
-    best = serving.PromptWriter(*captioner, options).serve(tf.constant(data))
+    best = inference_captioner.PromptWriter(*captioner, options).serve(
+        tf.constant(data)
+    )
     found = beams.write(data)
     for row, prompt in zip(found, best["prompt"].numpy(), strict=True):
         prompts, scores = zip(*row, strict=True)

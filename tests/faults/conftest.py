@@ -8,7 +8,8 @@ import pytest
 
 from tests.conftest import SMALL_TRANSFORMER
 from tests.faults.nursery import Nursery
-from tf_prompt.training import checkpoints, run_folder
+from tf_prompt.runs import checkpoints
+from tf_prompt.runs import folder as run_folder
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from tf_prompt.training import callbacks, checkpoints
-from tf_prompt.whole_files import read_json
+from tf_prompt.files import read_json
+from tf_prompt.runs import checkpoints
+from tf_prompt.training import callbacks
 
 
 def new_model():

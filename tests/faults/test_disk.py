@@ -10,7 +10,9 @@ import pytest
 
 from tests.faults.conftest import assert_same_run
 from tests.faults.test_corruption import names, new_model, save
-from tf_prompt.training import callbacks, checkpoints, run_folder, run_lock
+from tf_prompt.runs import checkpoints, lock
+from tf_prompt.runs import folder as run_folder
+from tf_prompt.training import callbacks
 
 
 def mount(folder, options):
@@ -81,7 +83,7 @@ def test_read_only_folder_is_one_line(tmp_path):
 def test_folder_in_use_names_who_uses_it(tmp_path):
     code = (
         "import sys, time; from tf_prompt.training import run_lock\n"
-        "with run_lock.hold(sys.argv[1]):\n    print('held', flush=True)\n"
+        "with lock.hold(sys.argv[1]):\n    print('held', flush=True)\n"
         "    time.sleep(60)"
     )
     with subprocess.Popen(
@@ -94,15 +96,15 @@ def test_folder_in_use_names_who_uses_it(tmp_path):
         os.kill(other.pid, signal.SIGKILL)
         other.wait()
     # The file of a dead process is no obstacle.
-    assert (tmp_path / run_lock.LOCK).exists()
+    assert (tmp_path / lock.LOCK).exists()
     with run_folder.claim(tmp_path):
-        assert (tmp_path / run_lock.LOCK).exists()
-    assert not (tmp_path / run_lock.LOCK).exists()
+        assert (tmp_path / lock.LOCK).exists()
+    assert not (tmp_path / lock.LOCK).exists()
 
 
 def test_lock_is_given_back_after_an_error(tmp_path):
     with pytest.raises(RuntimeError):
-        with run_lock.hold(tmp_path / "run"):
+        with lock.hold(tmp_path / "run"):
             raise RuntimeError
-    with run_lock.hold(tmp_path / "run"):
+    with lock.hold(tmp_path / "run"):
         pass

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.faults.conftest import assert_same_run
-from tf_prompt.training import checkpoints
+from tf_prompt.runs import checkpoints
 
 # A checkpoint after about every step, so that many kills fall into writing one.
 OFTEN = ("--save-every", "0.0001")

@@ -7,10 +7,12 @@ import pytest
 
 from tests.faults.conftest import assert_same_run, last_weights
 from tests.faults.test_corruption import new_model, save
-from tf_prompt.config import FitConfig
-from tf_prompt.data import fingerprint
-from tf_prompt.training import fit_options, recipes, run_folder
-from tf_prompt.whole_files import read_json, write_json
+from tf_prompt import fit
+from tf_prompt.data import folder as data_folder
+from tf_prompt.files import read_json, write_json
+from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.training import recipes
 
 
 @pytest.fixture
@@ -36,17 +38,17 @@ def change(shards, split):
 
 
 def test_fingerprint_is_that_of_the_split(shards):
-    before = fingerprint.fingerprint(shards)
+    before = data_folder.fingerprint(shards)
     assert set(before) == {"train", "validation", "test"}
     assert len(set(before.values())) == 3
-    assert fingerprint.fingerprint(shards) == before
+    assert data_folder.fingerprint(shards) == before
     change(shards, "validation")
-    after = fingerprint.fingerprint(shards)
+    after = data_folder.fingerprint(shards)
     assert [split for split in before if before[split] != after[split]] == [
         "validation"
     ]
     shutil.copy(shards / "test-00000.tfrecord", shards / "test-00009.tfrecord")
-    assert fingerprint.fingerprint(shards)["test"] != before["test"]
+    assert data_folder.fingerprint(shards)["test"] != before["test"]
 
 
 def test_run_does_not_go_on_with_other_data(begun, shards):
@@ -80,13 +82,13 @@ def test_config_flag_stands_for_all_flags(begun, tmp_path):
     )
     write_json(tmp_path / "c.json", {**dataclasses.asdict(config), "unknown": 1})
     argv = ["--config", str(tmp_path / "c.json")]
-    options, saved = fit_options.parse(argv)
+    options, saved = fit.parse(argv)
     assert saved["unknown"] == 1
     for field in dataclasses.fields(FitConfig):
         expected = getattr(config, field.name)
         assert getattr(options, field.name) == expected, field.name
     # What is given too is taken, before or after.
-    options, _ = fit_options.parse(["--patience", "5", *argv, "--flip"])
+    options, _ = fit.parse(["--patience", "5", *argv, "--flip"])
     assert (options.patience, options.flip, options.seed) == (5, True, 0)
 
 
@@ -94,13 +96,13 @@ def test_config_flag_stands_for_all_flags(begun, tmp_path):
 def test_file_that_is_no_config_is_one_line(tmp_path, content):
     (tmp_path / "c.json").write_text(content)
     with pytest.raises(ValueError, match="Received: .*c.json"):
-        fit_options.parse(["--config", str(tmp_path / "c.json")])
+        fit.parse(["--config", str(tmp_path / "c.json")])
 
 
 def test_value_of_a_wrong_type_is_one_line(tmp_path, capsys):
     write_json(tmp_path / "c.json", {"preset": "lstm_tiny", "epochs": "many"})
     with pytest.raises(SystemExit):
-        fit_options.parse(["--config", str(tmp_path / "c.json")])
+        fit.parse(["--config", str(tmp_path / "c.json")])
     assert "--epochs: invalid int value: 'many'" in capsys.readouterr().err
 
 

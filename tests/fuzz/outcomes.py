@@ -5,7 +5,7 @@ import contextlib
 import io
 import resource
 
-from tf_prompt import config
+from tf_prompt.options import errors_of_users
 
 # Inputs so far, by target; the summary at the end of the tests shows them.
 COUNTS: collections.Counter = collections.Counter()
@@ -33,7 +33,7 @@ def outcome_of(name: str, read, *inputs) -> str:
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             read(*inputs)
-    except config.errors_of_users() as error:
+    except errors_of_users() as error:
         _check_message(error)
         return "refused"
     except AssertionError:

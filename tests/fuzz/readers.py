@@ -16,11 +16,13 @@ from tests.fuzz.sound_files import (
     encoded_images,
     npy_files,
 )
-from tf_prompt import images, neighbours, phrases, prediction, result_files, text
-from tf_prompt.data import dataset, records, targets
+from tf_prompt.data import caption_batches, images, records, targets, text
+from tf_prompt.data import folder as data_folder
 from tf_prompt.demo import uploads
-from tf_prompt.reporting import runs, scores
-from tf_prompt.training import run_folder
+from tf_prompt.evaluation.report import runs, scores
+from tf_prompt.inference import image_files, neighbour_index, result_files
+from tf_prompt.interrogation import phrases
+from tf_prompt.runs import folder as run_folder
 
 
 def decode_file(path):
@@ -50,7 +52,7 @@ def predict_file(path):
     """Writes about a bad file and a good one: the good one must not suffer."""
     good = path.with_name("good.png")
     good.write_bytes(encoded_images()[0])
-    first, second = prediction.predict(_write, [path, good], 2)
+    first, second = image_files.predict(_write, [path, good], 2)
     assert second["prompt"] == "a prompt"
     assert ("error" in first) != ("prompt" in first)
 
@@ -123,9 +125,11 @@ def read_results(path):
 def read_shard(path):
     """Counts, and reads as training and evaluation do."""
     folder = path.parent
-    dataset.count_words(folder)
+    data_folder.count_words(folder)
     num_records = records.count_records(path)
-    batches = dataset.evaluation_batches(folder, "train", image_size=8, batch_size=4)
+    batches = caption_batches.evaluation_batches(
+        folder, "train", image_size=8, batch_size=4
+    )
     assert sum(len(b["image_id"]) for b in batches) == num_records
     targets.read_prompts(str(path))
 
@@ -151,7 +155,7 @@ def read_index(path):
     for name in ("features.npy", "embeddings.npy"):
         if name != path.name:
             (folder / name).write_bytes(npy_files()[0])
-    neighbours.NeighbourIndex.load(folder)
+    neighbour_index.NeighbourIndex.load(folder)
 
 
 def read_manifest(path):

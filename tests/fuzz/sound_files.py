@@ -20,9 +20,9 @@ from pipelines import convert, sources, tally
 from pipelines.options import Conversion
 from tests.fuzz.damage import TOKENS, damage, damage_json
 from tests.pipelines.conftest import TYPES, encode, make_row
-from tf_prompt import prediction_log
-from tf_prompt.config import FitConfig
 from tf_prompt.data import records
+from tf_prompt.evaluation import prediction_log
+from tf_prompt.runs.config import FitConfig
 
 CONVERSION = Conversion(image_size=8, max_pixels=2**22)
 

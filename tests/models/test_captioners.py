@@ -3,10 +3,10 @@ import pytest
 import tensorflow as tf
 
 from tests import checks
-from tf_prompt import decoding
+from tf_prompt.data.text import END_ID, PAD_ID, START_ID, UNK_ID
+from tf_prompt.decoding import search
+from tf_prompt.decoding.rules import Rules
 from tf_prompt.models import presets
-from tf_prompt.rules import Rules
-from tf_prompt.text import END_ID, PAD_ID, START_ID, UNK_ID
 
 NAMES = ["lstm_tiny", "transformer_tiny"]
 BANNED = (PAD_ID, UNK_ID, START_ID)
@@ -66,7 +66,7 @@ def test_greedy_takes_the_likeliest_token_each_time(name, in_graph):
         starts = tf.fill([len(images)], START_ID)
         state, memory = model.encode(images)
         rules = Rules(BANNED)
-        return decoding.greedy(model.step, state, memory, starts, END_ID, 9, rules)
+        return search.greedy(model.step, state, memory, starts, END_ID, 9, rules)
 
     written, scores, ended = (tf.function(write) if in_graph else write)(images)
     # The slow way: the whole model again for each token.

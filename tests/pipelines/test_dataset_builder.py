@@ -12,7 +12,7 @@ from pipelines.convert import LostRow  # noqa: E402
 from pipelines.diffusiondb import diffusiondb_dataset_builder as module  # noqa: E402
 from tests.pipelines.conftest import encode, make_row, write_source  # noqa: E402
 from tf_prompt.data.split import split_of  # noqa: E402
-from tf_prompt.text import split_words  # noqa: E402
+from tf_prompt.data.text import split_words  # noqa: E402
 
 # protobuf warns about a field that TFDS looks up while it reads dataset_info.json.
 pytestmark = pytest.mark.filterwarnings("ignore:label\\(\\) is deprecated")

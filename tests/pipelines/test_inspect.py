@@ -22,8 +22,8 @@ from tests.pipelines.conftest import (
     write_metadata,
     write_source,
 )
-from tf_prompt.keywords import find_artists
-from tf_prompt.text import split_words
+from tf_prompt.data.keywords import find_artists
+from tf_prompt.data.text import split_words
 
 LONG = " ".join(["word"] * 31)
 SCRIPT = "<script>alert('cat')</script>"

@@ -25,12 +25,13 @@ def stubs(tmp_path_factory):
 @pytest.fixture(scope="session")
 def saved_models(tiny_run, tmp_path_factory):
     """The export of a run that knows `tiny_shards` by heart."""
-    from tf_prompt import exporting, serving
-    from tf_prompt.training import run_folder
+    from tf_prompt.inference import captioner
+    from tf_prompt.runs import folder as run_folder
+    from tf_prompt.serving import versions
 
     folder = tmp_path_factory.mktemp("saved_models")
     run, vocabulary, model = run_folder.load_run(tiny_run)
-    exporting.export(serving.PromptWriter(model, vocabulary), folder / run.preset)
+    versions.export(captioner.PromptWriter(model, vocabulary), folder / run.preset)
     return folder
 
 

@@ -18,13 +18,12 @@ import sys
 import threading
 import time
 
-from tf_prompt import config
-from tf_prompt.config import option
+from tf_prompt.options import DONE, command, import_tensorflow, option, parse_args
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # As the commands set it: then scores are equal to the last bit.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-config.import_tensorflow()
+import_tensorflow()
 import grpc  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from tensorflow_serving.apis import (  # noqa: E402
@@ -257,10 +256,10 @@ def read_labels(pairs) -> dict:
     return labels
 
 
-@config.command
+@command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = config.parse_args(ServerOptions, argv, "model_server")
+    options = parse_args(ServerOptions, argv, "model_server")
     server = ModelServer(
         options.saved_models,
         read_labels(options.label),
@@ -273,7 +272,7 @@ def main(argv=None) -> int:
             print(f"{model}: versions {server.models.list_versions(model)}")
         print(f"gRPC: {server.address}  REST: {server.url}", flush=True)
         threading.Event().wait()
-    return config.DONE
+    return DONE
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tf_prompt.client.options import Address, ServerConfig, parse_address
+from tf_prompt.serving.client.options import Address, ServerConfig, parse_address
 
 
 @pytest.mark.parametrize(

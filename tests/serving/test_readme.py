@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tests.conftest import draw_record
 from tests.serving.model_server import ModelServer
-from tf_prompt import images, predict
+from tf_prompt import predict
+from tf_prompt.data import images
 
 README = pathlib.Path(__file__).parents[2] / "saved_models" / "README.md"
 SECTION = README.read_text().partition("\n## Ask it\n")[2].partition("\n## ")[0]

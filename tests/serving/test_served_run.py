@@ -9,7 +9,7 @@ from tests import checks
 from tests.conftest import COLOURS, PLACES, draw_record
 from tests.serving.model_server import ModelServer
 from tf_prompt import predict
-from tf_prompt.saved_model import SavedPromptWriter
+from tf_prompt.serving.saved_model import SavedPromptWriter
 
 RECORDS = [draw_record(colour, place, 0) for colour in COLOURS for place in PLACES]
 TRANSPORTS = pytest.mark.parametrize("transport", ["grpc", "rest"])

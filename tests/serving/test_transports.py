@@ -8,10 +8,10 @@ import time
 import pytest
 
 from tests.serving.model_server import ModelServer
-from tf_prompt import prediction
-from tf_prompt.client.options import ServerConfig
-from tf_prompt.client.writer import RefusedRequest, connect
-from tf_prompt.decoding_config import DecodingConfig
+from tf_prompt.decoding.config import DecodingConfig
+from tf_prompt.inference import image_files
+from tf_prompt.serving.client.options import ServerConfig
+from tf_prompt.serving.client.writer import RefusedRequest, connect
 
 GRPC_AND_REST = pytest.mark.parametrize("transport", ["grpc", "rest"])
 
@@ -61,7 +61,7 @@ def test_a_broken_image_costs_no_other(server, transport, tmp_path):
     for name, data in {"a.png": b"abc", "b.png": b"bad", "c.jpg": b"abcd"}.items():
         (tmp_path / name).write_bytes(data)
     writer = connect_to(server, transport)
-    rows = list(prediction.predict(writer, sorted(tmp_path.iterdir()), 16))
+    rows = list(image_files.predict(writer, sorted(tmp_path.iterdir()), 16))
     assert [row.get("prompt") for row in rows] == ["v2 3", None, "v2 4"]
     assert rows[1]["error"].startswith("not an image")
     assert "score" not in rows[1]
@@ -238,6 +238,6 @@ def test_grpc_says_which_extra_it_needs(server, monkeypatch):
 
 def test_no_path_but_the_images_is_read(server, tmp_path):
     """A batch of files that cannot be read asks nothing of the server."""
-    rows = list(prediction.predict(connect_to(server, "grpc"), [tmp_path / "x"], 4))
+    rows = list(image_files.predict(connect_to(server, "grpc"), [tmp_path / "x"], 4))
     assert rows == [{"path": str(tmp_path / "x"), "error": "No such file or directory"}]
     assert server.log == []

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_prompt.client import calls
-from tf_prompt.client.calls import CallFailed
-from tf_prompt.client.options import ServerConfig
-from tf_prompt.client.writer import RefusedRequest, ServerWriter, connect
-from tf_prompt.decoding_config import DecodingConfig
+from tf_prompt.decoding.config import DecodingConfig
+from tf_prompt.serving.client import calls
+from tf_prompt.serving.client.calls import CallFailed
+from tf_prompt.serving.client.options import ServerConfig
+from tf_prompt.serving.client.writer import RefusedRequest, ServerWriter, connect
 
 CONFIG = ServerConfig(server="h:1", retries=2)
 

@@ -14,7 +14,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras  # noqa: E402
 
-from tf_prompt import config  # noqa: E402
+from tf_prompt.options import DONE, command  # noqa: E402
+from tf_prompt.runs.config import FitConfig  # noqa: E402
 from tf_prompt.training import loop  # noqa: E402
 
 
@@ -52,15 +53,15 @@ def train(options, kill_at=None):
         return saver, [*callbacks, *more]
 
     loop._watchers = with_more
-    fit_config = config.FitConfig(**{**options, "set": tuple(options["set"])})
+    fit_config = FitConfig(**{**options, "set": tuple(options["set"])})
     loop.train(fit_config, pathlib.Path(options["run_dir"]))
 
 
-@config.command
+@command
 def main(argv=None) -> int:
     """Reads the options from the arguments, as JSON."""
     train(*map(json.loads, sys.argv[1:]))
-    return config.DONE
+    return DONE
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tf_prompt.training.accuracy import TokenAccuracy
+from tf_prompt.training.losses import TokenAccuracy
 
 # Two prompts, the second one word shorter; loss and hit of each word.
 TARGETS = np.array([[3, 2], [1, 0]])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_prompt.training.adamw import OnePassAdamW
+from tf_prompt.training.optimizers import OnePassAdamW
 
 ARGUMENTS = {"learning_rate": 0.1, "weight_decay": 0.02, "global_clipnorm": 1.0}
 

@@ -5,24 +5,26 @@ import pytest
 import tensorflow as tf
 
 from tests import checks
-from tf_prompt import clip_tokens, text
-from tf_prompt.data import dataset
+from tf_prompt.data import contrastive_batches, text
+from tf_prompt.data import folder as data_folder
+from tf_prompt.interrogation import clip_tokens
 from tf_prompt.models import clip
 from tf_prompt.models.interrogator import CLIPInterrogator
-from tf_prompt.training import contrastive
+from tf_prompt.training import losses
+from tf_prompt.training.tasks import contrastive
 
 DISTINCT = np.array([[8, 1, 9, 0], [8, 2, 9, 0], [8, 3, 4, 9]])
 
 
 @pytest.fixture(scope="module")
 def vocabulary(tiny_shards):
-    counts, _ = dataset.count_words(tiny_shards)
+    counts, _ = data_folder.count_words(tiny_shards)
     return text.build_vocabulary(counts, 100)
 
 
 @pytest.fixture(scope="module")
 def tokens(tiny_shards):
-    counts, _ = dataset.count_words(tiny_shards)
+    counts, _ = data_folder.count_words(tiny_shards)
     tokenizer = clip_tokens.build_tokenizer(counts, 600)
     return clip_tokens.CLIPTokens(tokenizer, max_tokens=16, words_only=True)
 
@@ -36,14 +38,14 @@ def read(folder, vocabulary, tokens, epochs=range(1), **changes):
         "shuffle_buffer": 64,
         **changes,
     }
-    return contrastive.training_batches(
+    return contrastive_batches.training_batches(
         folder, vocabulary, tokens, epochs=epochs, **options
     )
 
 
 def test_loss_by_hand():
     """Two pairs; of each choice the odds are e to 1 for the true one."""
-    loss = contrastive.ContrastiveLoss()(DISTINCT[:2], np.eye(2, dtype="float32"))
+    loss = losses.ContrastiveLoss()(DISTINCT[:2], np.eye(2, dtype="float32"))
     assert float(loss) == pytest.approx(np.log(1 + np.exp(-1)), rel=1e-6)
 
 
@@ -53,7 +55,7 @@ def test_loss_is_symmetric():
     rows = np.log([1 + np.exp(1 - 2), 1 + np.exp(5 - 3)])
     columns = np.log([1 + np.exp(5 - 2), 1 + np.exp(1 - 3)])
     expected = (rows + columns).mean() / 2
-    loss = contrastive.ContrastiveLoss()
+    loss = losses.ContrastiveLoss()
     assert float(loss(DISTINCT[:2], logits)) == pytest.approx(expected, rel=1e-6)
     assert float(loss(DISTINCT[:2], logits.T)) == pytest.approx(expected, rel=1e-6)
 
@@ -64,12 +66,12 @@ def test_equal_texts_are_no_negatives():
     logits = np.array([[2, 1, 7], [0, 3, 1], [9, 1, 2]], "float32")
     rows = np.log([1 + np.exp(1 - 2), 1 + np.exp(-3) + np.exp(-2), 1 + np.exp(1 - 2)])
     columns = np.log([1 + np.exp(-2), 1 + 2 * np.exp(-2), 1 + np.exp(1 - 2)])
-    loss = contrastive.ContrastiveLoss()(token_ids, logits)
+    loss = losses.ContrastiveLoss()(token_ids, logits)
     assert float(loss) == pytest.approx((rows + columns).mean() / 2, rel=1e-6)
 
 
 def test_accuracy_by_hand():
-    accuracy = contrastive.ContrastiveAccuracy()
+    accuracy = losses.ContrastiveAccuracy()
     accuracy.update_state(
         DISTINCT[[0, 1, 0]],
         # The first picture prefers an equal text: right. The second is wrong.
@@ -107,7 +109,7 @@ def test_order_depends_on_seed_and_epoch(tiny_shards, vocabulary, tokens):
 
 def test_words_outside_the_vocabulary_are_left_out(tokens):
     vocabulary = [*text.SPECIAL_TOKENS, "red", "patch"]
-    to_tokens = contrastive.gather_tokens(tokens, vocabulary, 30)
+    to_tokens = contrastive_batches.gather_tokens(tokens, vocabulary, 30)
     example = {"words": tf.constant(["a", "red", "dog", "patch"])}
     expected = tokens(["red patch"])[0]
     np.testing.assert_array_equal(
@@ -119,7 +121,7 @@ def test_spans_are_words_in_a_row():
     words = tf.constant(list("abcdefgh"))
 
     def cut(number):
-        return contrastive.cut_span({"words": words}, 0.5, [7, number])["words"]
+        return contrastive_batches.cut_span({"words": words}, 0.5, [7, number])["words"]
 
     spans = [
         b"".join(span).decode()
@@ -139,7 +141,7 @@ def test_spans_are_words_in_a_row():
 def test_a_prompt_without_words_has_no_span():
     example = {"words": tf.constant([], tf.string)}
     for output in checks.outputs_of(
-        lambda example: contrastive.cut_span(example, 1.0, [0, 0]), example
+        lambda example: contrastive_batches.cut_span(example, 1.0, [0, 0]), example
     ):
         assert output["words"].shape == (0,)
 
@@ -170,7 +172,7 @@ def train(tiny_shards, vocabulary, tokens, devices, epochs):
     sizes = {"image_size": 32, "max_words": 30, "batch_size": 8}
     history = model.fit(
         read(tiny_shards, vocabulary, tokens, range(epochs)),
-        validation_data=contrastive.validation_batches(
+        validation_data=contrastive_batches.validation_batches(
             tiny_shards, vocabulary, tokens, **sizes
         ),
         epochs=epochs,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.training.test_loop import config_for, train, weights_of
-from tf_prompt.models import captioner, encoders
+from tf_prompt.models import backbones, captioner
 from tf_prompt.training import callbacks
 
 
@@ -15,7 +15,7 @@ def frozen(monkeypatch):
     """The small encoder, frozen: ResNet50 would take all the test's time."""
 
     def build(*arguments):
-        encoder = encoders.build_encoder(*arguments)
+        encoder = backbones.build_encoder(*arguments)
         encoder.trainable = False
         return encoder
 

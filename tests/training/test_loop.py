@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import SMALL, SMALL_TRANSFORMER
-from tf_prompt.config import FitConfig
-from tf_prompt.training import callbacks, loop, run_folder
+from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.training import callbacks, loop
 from tf_prompt.training.strategy import build_strategy
 
 

@@ -15,12 +15,13 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import SMALL_TRANSFORMER
-from tf_prompt import workers
-from tf_prompt.config import FitConfig
-from tf_prompt.data import dataset, sharding
-from tf_prompt.text import SPECIAL_TOKENS
-from tf_prompt.training import loop, multi_worker, recipes, run_folder, strategy
-from tf_prompt.training.adamw import OnePassAdamW
+from tf_prompt.data import caption_batches, sharding
+from tf_prompt.data.text import SPECIAL_TOKENS
+from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs import workers
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.training import loop, multi_worker, recipes, strategy
+from tf_prompt.training.optimizers import OnePassAdamW
 
 WORKER = pathlib.Path(__file__).with_name("fit_worker.py")
 CLUSTER = {"chief": ["a:1"], "worker": ["b:2", "c:3"]}
@@ -144,7 +145,7 @@ def batches_of(shards, share=None, **overrides):
     }
     vocabulary = [*SPECIAL_TOKENS, "patch", "red", "green", "blue", "white"]
     return list(
-        dataset.TrainingEpochs(
+        caption_batches.TrainingEpochs(
             folder=shards, vocabulary=vocabulary, share=share, **arguments
         )
         .batches()

@@ -10,8 +10,8 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import records
-from tf_prompt.metrics import cosine
-from tf_prompt.whole_files import read_entries, write_json
+from tf_prompt.files import read_entries, write_json
+from tf_prompt.metrics import prompt_embedder
 
 # What is embedded: the prompt as its user wrote it, as the competition does, or
 # the normalised words that a captioner learns.
@@ -23,7 +23,7 @@ def target_shards(
     folder: str | pathlib.Path,
     split: str,
     text_rule: str = "prompt",
-    embedder: cosine.PromptEmbedder | None = None,
+    embedder: prompt_embedder.PromptEmbedder | None = None,
 ) -> list[str]:
     """Gives the files of embeddings of a split; computes those that are missing.
 
@@ -50,8 +50,11 @@ def target_shards(
             f"text_rule must be one of {', '.join(TEXT_RULES)}. Received: {text_rule}"
         )
     shards = records.list_shards(folder, split)
-    embedder = embedder or cosine.load_embedder()
-    signature = {"embedder": cosine.signature(embedder), "text_rule": text_rule}
+    embedder = embedder or prompt_embedder.load_embedder()
+    signature = {
+        "embedder": prompt_embedder.signature(embedder),
+        "text_rule": text_rule,
+    }
     digest = hashlib.blake2b(repr(sorted(signature.items())).encode(), digest_size=6)
     output = pathlib.Path(folder) / "embeddings" / digest.hexdigest()
     output.mkdir(parents=True, exist_ok=True)
@@ -94,11 +97,11 @@ def read_prompts(shard: str, text_rule: str = "prompt") -> list[str]:
 def parse_target(serialised):
     """Reads one embedding inside a tf.data pipeline: float32 `(384,)`."""
     numbers = tf.io.decode_raw(serialised, tf.float32)
-    return tf.ensure_shape(numbers, (cosine.EMBEDDING_DIM,))
+    return tf.ensure_shape(numbers, (prompt_embedder.EMBEDDING_DIM,))
 
 
 def _embed_shard(shard, output, text_rule, embedder) -> int:
-    vectors = cosine.embed(read_prompts(shard, text_rule), embedder)
+    vectors = prompt_embedder.embed(read_prompts(shard, text_rule), embedder)
     path = output / _name(shard)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from tf_prompt import images
-from tf_prompt.text import END_ID, PAD_ID, START_ID, UNK_ID
+from tf_prompt.data import images
+from tf_prompt.data.text import END_ID, PAD_ID, START_ID, UNK_ID
 
 
 def decode_pixels(image_size: int):

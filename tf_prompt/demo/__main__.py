@@ -6,8 +6,14 @@ import os
 import sys
 import tempfile
 
-from tf_prompt import config, option_ranges
-from tf_prompt.config import option
+from tf_prompt.options import (
+    DONE,
+    command,
+    import_tensorflow,
+    option,
+    parse_args,
+    require_positive,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +40,7 @@ class DemoConfig:
     queue: int = option(32, "requests at most that wait")
 
     def __post_init__(self):
-        option_ranges.require_positive(
+        require_positive(
             self, "num_prompts", "port", "max_upload_mb", "max_files", "queue"
         )
         if self.port > 65535:
@@ -50,14 +56,14 @@ class DemoConfig:
             )
 
 
-@config.command
+@command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = config.parse_args(DemoConfig, argv, "demo")
+    options = parse_args(DemoConfig, argv, "demo")
     # Before the models, which take long to load.
     if importlib.util.find_spec("gradio") is None:
         raise ValueError('the web page needs an extra: pip install "tf_prompt[demo]"')
-    config.import_tensorflow()
+    import_tensorflow()
     from tf_prompt.demo import describing, examples
 
     describer = describing.load_describer(options)
@@ -70,7 +76,7 @@ def main(argv=None) -> int:
         shown = examples.write_examples(options.run_dir, folder)
         blocks = page.build_page(describer, folder, shown, options)
         page.serve(blocks, options)
-    return config.DONE
+    return DONE
 
 
 if __name__ == "__main__":

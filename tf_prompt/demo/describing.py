@@ -9,16 +9,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from tf_prompt import bank, images, interrogation_files
-from tf_prompt.data import dataset
+from tf_prompt.data import folder as data_folder
+from tf_prompt.data import images
 from tf_prompt.demo import uploads, writers
-from tf_prompt.interrogation import Interrogated, Interrogator, Options
-from tf_prompt.members import load_member
-from tf_prompt.metrics import cosine
+from tf_prompt.inference import bank
+from tf_prompt.inference import interrogator as inference_interrogator
+from tf_prompt.inference.loading import BANK_CACHE, load_member
+from tf_prompt.interrogation.interrogator import Interrogated, Interrogator, Options
+from tf_prompt.metrics import prompt_embedder
 from tf_prompt.models import presets
-from tf_prompt.run_writers import BANK_CACHE
-from tf_prompt.saved_model import SavedPromptWriter
-from tf_prompt.training import run_folder
+from tf_prompt.runs import folder as run_folder
+from tf_prompt.serving.saved_model import SavedPromptWriter
 
 BATCH_SIZE = 8
 
@@ -174,9 +175,9 @@ def load_describer(options) -> Describer:
         ]
     interrogator = None
     if options.interrogator is not None:
-        model, tokens, tables = interrogation_files.load_run(options.interrogator)
-        cache = pathlib.Path(options.interrogator) / interrogation_files.CACHE
-        how = Options(mode=interrogation_files.DEFAULT_MODE, top=options.num_prompts)
+        model, tokens, tables = inference_interrogator.load_run(options.interrogator)
+        cache = pathlib.Path(options.interrogator) / inference_interrogator.CACHE
+        how = Options(mode=inference_interrogator.DEFAULT_MODE, top=options.num_prompts)
         interrogator = Interrogator(model, tokens, tables, cache, how)
     return Describer(models, interrogator)
 
@@ -204,7 +205,7 @@ class _Loader:
 
     @functools.cached_property
     def embedder(self):
-        return cosine.load_embedder()
+        return prompt_embedder.load_embedder()
 
     @functools.lru_cache  # noqa: B019  the loader lives as long as its banks
     def training_bank(self, folder):
@@ -247,7 +248,7 @@ class _Loader:
     def _find_bank(self, run_dir):
         if self._options.bank is not None:
             return self._read_bank(run_dir)
-        folder = dataset.find_data(run_folder.read_config(run_dir).data)
+        folder = data_folder.find_data(run_folder.read_config(run_dir).data)
         return self.training_bank(os.fspath(folder))
 
     def _read_bank(self, folder):

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_prompt.data import dataset, records
-from tf_prompt.training import run_folder
+from tf_prompt.data import folder as data_folder
+from tf_prompt.data import records
+from tf_prompt.runs import folder as run_folder
 
 COUNT = 6
 _SPLIT = "test"
@@ -29,7 +30,7 @@ def write_examples(
     data = {run_folder.read_config(run_dir).data for run_dir in run_dirs}
     if "toy" not in data:
         return []
-    shards = records.list_shards(dataset.find_data("toy"), _SPLIT)
+    shards = records.list_shards(data_folder.find_data("toy"), _SPLIT)
     chosen: dict[bytes, bytes] = {}
     for record in tf.data.TFRecordDataset(shards).map(records.parse):
         chosen.setdefault(record["prompt"].numpy(), record["image"].numpy())

@@ -5,7 +5,7 @@ import signal
 import warnings
 from collections.abc import Sequence
 
-from tf_prompt import images
+from tf_prompt.data import images
 from tf_prompt.demo import describing, limits, markup
 from tf_prompt.demo.handlers import HINT, Handlers
 

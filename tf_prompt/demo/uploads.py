@@ -6,7 +6,7 @@ import warnings
 import PIL.Image
 import tensorflow as tf
 
-from tf_prompt import images
+from tf_prompt.data import images
 
 # 50 megapixels are 150 MB once decoded; a small file can claim far more.
 MAX_PIXELS = 50_000_000

@@ -7,13 +7,13 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from tf_prompt import images, text
-from tf_prompt.attention_strip import WordAttention
-from tf_prompt.bank import PromptBank
-from tf_prompt.gallery_attention import draw_words
-from tf_prompt.members import Member, predict_encoded
-from tf_prompt.metrics import cosine
-from tf_prompt.serving import PromptWriter
+from tf_prompt.data import images, text
+from tf_prompt.inference.attention import WordAttention, draw_words
+from tf_prompt.inference.bank import PromptBank
+from tf_prompt.inference.captioner import PromptWriter
+from tf_prompt.inference.loading import predict_encoded
+from tf_prompt.inference.model import Member
+from tf_prompt.metrics import prompt_embedder
 
 LOG_PROBABILITY, COSINE = "mean log-probability a word", "cosine"
 SIMILARITY = "similarity by CLIP"
@@ -91,7 +91,7 @@ class Neighbours:
         """Finds those near to a text; none of an empty one."""
         if not prompt:
             return []
-        return self.of_embeddings(cosine.embed([prompt], self._embedder))[0]
+        return self.of_embeddings(prompt_embedder.embed([prompt], self._embedder))[0]
 
 
 class CaptionerWriter:

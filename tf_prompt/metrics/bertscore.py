@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_prompt.metrics.cosine import minilm_folder
 from tf_prompt.metrics.pairs import check_pairs
+from tf_prompt.metrics.prompt_embedder import minilm_folder
 
 DEFAULT_MODEL = "roberta-large"
 MINILM_NAME, MINILM_LAYERS = "all-MiniLM-L6-v2", 6

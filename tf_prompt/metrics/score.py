@@ -13,6 +13,7 @@ from tf_prompt.metrics import (
     cosine,
     meteor,
     meteor_java,
+    prompt_embedder,
     rouge,
     sacre,
 )
@@ -41,7 +42,7 @@ class _NotMeasured(Exception):
 def score(
     references: Sequence[str],
     predictions: Sequence[str],
-    embedder: cosine.PromptEmbedder | None = None,
+    embedder: prompt_embedder.PromptEmbedder | None = None,
     scorer: bertscore.TokenScorer | None = None,
     metrics: Sequence[str] = METRICS,
     resamples: int = 1000,
@@ -151,11 +152,11 @@ def _column(measured: Measured, column: int) -> Measured:
 
 def _cosine(references, predictions, embedder) -> Measured:
     try:
-        embedder = embedder or cosine.load_embedder()
+        embedder = embedder or prompt_embedder.load_embedder()
     except ValueError as error:
         raise _NotMeasured(str(error)) from error
     scores = cosine.score_pairs(references, predictions, embedder)
-    return scores, cosine.signature(embedder), None
+    return scores, prompt_embedder.signature(embedder), None
 
 
 def _cider(references, predictions) -> Measured:

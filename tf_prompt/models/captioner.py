@@ -6,7 +6,7 @@ from keras import ops
 from tf_prompt.layers.arguments import check_positive
 from tf_prompt.layers.augmentation import Augmentation
 from tf_prompt.layers.word_loss import word_losses
-from tf_prompt.models.encoders import build_encoder
+from tf_prompt.models.backbones import build_encoder
 
 
 class Captioner(keras.Model):
@@ -18,7 +18,7 @@ class Captioner(keras.Model):
     Args:
         vocab_size: int > 0. Entries of the vocabulary, special tokens included.
         image_size: int > 0. Pixels a side.
-        encoder: a name from `encoders.NAMES`.
+        encoder: a name from `backbones.NAMES`.
         conv_filters: channels of each convolution of the encoder `conv`.
         embedding_dim: int > 0. Width of a token's embedding.
         dropout_rate: float in [0, 1).

@@ -8,8 +8,10 @@ import time
 import keras
 import tqdm
 
-from tf_prompt.training import checkpoints, curves, run_folder
-from tf_prompt.training.checkpoints import metric_variables
+from tf_prompt.runs import checkpoints
+from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs import history as run_history
+from tf_prompt.runs.checkpoints import metric_variables
 
 
 class Progress(keras.callbacks.Callback):
@@ -156,12 +158,12 @@ class SaveRun(keras.callbacks.Callback):
             )
         self.history.append(row)
         with self._writing():
-            if curves.best_epoch(self.history) == epoch:
+            if run_history.best_epoch(self.history) == epoch:
                 run_folder.save_for_inference(
                     self.model, self.run_dir / run_folder.BEST_MODEL
                 )
-            curves.write_history(self.history, self.run_dir / run_folder.HISTORY)
-            curves.plot_history(self.history, self.run_dir / run_folder.CURVES)
+            run_history.write_history(self.history, self.run_dir / run_folder.HISTORY)
+            run_history.plot_history(self.history, self.run_dir / run_folder.CURVES)
             checkpoints.save_checkpoint(self.model, self.run_dir, self._state())
         if should_stop(self.history, self.patience):
             self.model.stop_training = True
@@ -216,7 +218,7 @@ def should_stop(history, patience: int) -> bool:
     """Whether the last `patience` epochs brought no lower validation loss."""
     if not patience or not history:
         return False
-    return len(history) - 1 - curves.best_epoch(history) >= patience
+    return len(history) - 1 - run_history.best_epoch(history) >= patience
 
 
 def _first_line(error) -> str:

@@ -12,10 +12,12 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from tf_prompt.config import FitConfig
-from tf_prompt.data import dataset
+from tf_prompt.data import folder as data_folder
 from tf_prompt.models import presets
-from tf_prompt.training import callbacks, checkpoints, loop, recipes, run_folder
+from tf_prompt.runs import checkpoints
+from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.training import callbacks, loop, recipes
 
 # Steps that are timed, after the first ones, in which functions are built and the
 # pipeline fills its buffers.
@@ -80,7 +82,7 @@ def rehearse(config: FitConfig, run_dir: pathlib.Path, strategy=None) -> str:
     if config.cache_features:
         print("dry_run: measured without cache_features", file=sys.stderr)
         config = dataclasses.replace(config, cache_features=False, views=None)
-    folder = dataset.find_data(config.data)
+    folder = data_folder.find_data(config.data)
     with tempfile.TemporaryDirectory() as temporary:
         scratch = pathlib.Path(temporary)
         with loop.built(config, scratch, folder, strategy) as built:

@@ -3,7 +3,7 @@
 import math
 import pathlib
 
-from tf_prompt.training import checkpoints
+from tf_prompt.runs import checkpoints
 from tf_prompt.training.callbacks import OnEachStep
 
 # Steps whose mean loss is compared, and comparisons in a row that must fail.

@@ -9,11 +9,12 @@ import matplotlib.figure
 import numpy as np
 from keras import ops
 
-from tf_prompt.config import FitConfig
-from tf_prompt.data import dataset
+from tf_prompt.data import folder as data_folder
+from tf_prompt.files import replacing
 from tf_prompt.models import presets
-from tf_prompt.training import callbacks, loop, recipes, run_folder
-from tf_prompt.whole_files import replacing
+from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.training import callbacks, loop, recipes
 
 LOWEST, HIGHEST, NUM_STEPS = 1e-6, 10.0, 300
 # Of the running mean of losses: one batch says little.
@@ -80,7 +81,7 @@ def find(
         raise ValueError(
             f"find_learning_rate goes with what is trained. Received: {config.preset}"
         )
-    folder = dataset.find_data(config.data)
+    folder = data_folder.find_data(config.data)
     with run_folder.claim(run_dir), tempfile.TemporaryDirectory() as temporary:
         scratch = pathlib.Path(temporary)
         with loop.built(config, scratch, folder, strategy) as (task, model, per_epoch):

@@ -9,27 +9,22 @@ import time
 import keras
 import tensorflow as tf
 
-from tf_prompt.config import FitConfig
-from tf_prompt.data import dataset
-from tf_prompt.data.fingerprint import fingerprint
+from tf_prompt.data import folder as data_folder
+from tf_prompt.data.folder import fingerprint
 from tf_prompt.models import presets
 from tf_prompt.models.captioner import Captioner
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.regressor import EmbeddingRegressor
-from tf_prompt.training import (
-    callbacks,
-    checkpoints,
-    interruption,
-    multi_worker,
-    recipes,
-    run_folder,
-)
+from tf_prompt.runs import checkpoints
+from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.training import callbacks, interruption, multi_worker, recipes
 from tf_prompt.training import strategy as strategies
-from tf_prompt.training.captioning import CaptioningTask
 from tf_prompt.training.guards import DivergenceGuard
 from tf_prompt.training.input_stall import InputStall
-from tf_prompt.training.interrogating import InterrogationTask
-from tf_prompt.training.regression import RegressionTask
+from tf_prompt.training.tasks.captioning import CaptioningTask
+from tf_prompt.training.tasks.contrastive import InterrogationTask
+from tf_prompt.training.tasks.regression import RegressionTask
 
 # What a kind of model is trained on, and how.
 TASKS = {
@@ -70,7 +65,7 @@ def train(config: FitConfig, run_dir: pathlib.Path, strategy=None) -> list[dict]
             "time_budget must be left out with several workers, whose clocks differ. "
             f"Received: {config.time_budget}"
         )
-    folder = dataset.find_data(config.data)
+    folder = data_folder.find_data(config.data)
     with contextlib.ExitStack() as stack:
         stack.enter_context(strategies.told_of_lost_workers(strategy, run_dir))
         own_dir = stack.enter_context(strategies.writing_folder(strategy, run_dir))

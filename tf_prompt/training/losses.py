@@ -3,6 +3,11 @@
 import keras
 from keras import ops
 
+from tf_prompt.data.text import PAD_ID
+
+# Smaller than any logit, and finite in float32.
+_NEVER = -1e9
+
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class WordLoss(keras.losses.Loss):
@@ -57,3 +62,93 @@ def build_loss(name: str) -> keras.losses.Loss:
     if name == "mse":
         return keras.losses.MeanSquaredError()
     return CosineDistance(0.01 if name == "cosine_mse" else 0.0)
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class TokenAccuracy(keras.metrics.Mean):
+    """Share of words and end tokens that have the highest score.
+
+    Keras' own accuracy would weigh words by `sample_weight`, in which a word of a
+    short batch counts more than one of a long batch.
+
+    Call arguments:
+        y_true: int tensor `(batch, tokens)`; `PAD_ID` is not a target.
+        y_pred: float tensor `(batch, tokens, 2)`, loss and hit of each word as a
+            captioner gives them with `target_ids`.
+    """
+
+    def __init__(self, name="token_accuracy", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        mask = ops.cast(ops.not_equal(y_true, PAD_ID), "float32")
+        return super().update_state(y_pred[..., 1], sample_weight=mask)
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class ContrastiveLoss(keras.losses.Loss):
+    """Pulls each picture to its text and away from the other texts of the batch.
+
+    The mean of two cross-entropies: the picture chooses among the texts, the text
+    among the pictures. A pair whose text equals the example's own is no negative:
+    it takes no part in that example's choices. On several replicas each compares
+    within its share of the batch.
+
+    Call arguments:
+        y_true: int `(batch, tokens)`, the `token_ids`; equal rows are equal texts.
+        y_pred: float `(batch, batch)`, logits, the true pairs on the diagonal.
+
+    Returns:
+        float32 `(batch,)`, or its mean.
+
+    Reference: Radford et al., 2021, https://arxiv.org/abs/2103.00020, section 2.3
+    and figure 3.
+    """
+
+    def __init__(self, name="contrastive_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        logits = hide_equals(y_true, ops.cast(y_pred, "float32"))
+        own = ops.arange(ops.shape(logits)[0])
+        of_images = keras.losses.sparse_categorical_crossentropy(
+            own, logits, from_logits=True
+        )
+        # Equality is symmetric, so the hidden pairs are those of the transpose.
+        of_texts = keras.losses.sparse_categorical_crossentropy(
+            own, ops.transpose(logits), from_logits=True
+        )
+        return (of_images + of_texts) / 2
+
+
+def hide_equals(token_ids, logits):
+    """Makes sure that no text is chosen in place of an equal one.
+
+    Args:
+        token_ids: int `(batch, tokens)`.
+        logits: float32 `(batch, batch)`.
+
+    Returns:
+        The logits, very low off the diagonal where two texts are equal.
+    """
+    same = ops.all(token_ids[:, None] == token_ids[None, :], axis=-1)
+    others = ~ops.eye(ops.shape(logits)[0], dtype="bool")
+    return ops.where(ops.logical_and(same, others), _NEVER, logits)
+
+
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class ContrastiveAccuracy(keras.metrics.Mean):
+    """Share of pictures that choose their own text among those of the batch.
+
+    It depends on the batch's size: compare only runs of one.
+    """
+
+    def __init__(self, name="accuracy", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Counts a batch, see `ContrastiveLoss`."""
+        logits = hide_equals(y_true, ops.cast(y_pred, "float32"))
+        own = ops.arange(ops.shape(logits)[0])
+        right = ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), own)
+        super().update_state(ops.cast(right, "float32"), sample_weight)

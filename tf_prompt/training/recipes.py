@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from tf_prompt.config import FitConfig, settings
 from tf_prompt.models import presets
 from tf_prompt.models.captioner import Captioner
 from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.regressor import EmbeddingRegressor
+from tf_prompt.runs.config import FitConfig, settings
 
 _CAPTIONER = {"epochs": 9, "batch_size": 64, "learning_rate": 2e-3, "flip": True}
 # Mirrored pictures harmed the competition's leaders: prompts say left and right.

@@ -7,8 +7,8 @@ import tempfile
 
 import tensorflow as tf
 
-from tf_prompt import workers
 from tf_prompt.data import epochs, records, sharding
+from tf_prompt.runs import workers
 
 # How a worker that is gone shows itself in those that are left.
 LOST = (

@@ -10,7 +10,7 @@ import zipfile
 import pandas as pd
 import PIL.Image
 
-from tf_prompt.data.toy_diffusiondb import write_toy_diffusiondb
+from tf_prompt.data.toy.diffusiondb import write_toy_diffusiondb
 
 FOLDER = pathlib.Path(__file__).parent
 # With it all three splits get an image.

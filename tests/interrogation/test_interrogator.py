@@ -1,0 +1,356 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from tests import checks
+from tf_prompt import files, interrogate
+from tf_prompt.data import images
+from tf_prompt.inference import image_files, loading
+from tf_prompt.interrogation import clip_tokens, phrase_table, phrases
+from tf_prompt.interrogation.interrogator import Chain, Interrogator, Options, chain_up
+from tf_prompt.metrics import prompt_embedder
+from tf_prompt.models.interrogator import CLIPInterrogator
+from tf_prompt.options import DONE, SOME_FAILED, WRONG_USE
+from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.config import FitConfig
+
+WORDS = ("cat", "dog", "red", "blue", "monet", "by", "photo", "a", "on", "sand")
+TABLES = {
+    "media": ["a photo"],
+    "artists": ["by monet"],
+    "subjects": ["a cat", "a dog"],
+    "settings": ["on sand"],
+    "flavours": ["red", "blue"],
+}
+
+
+class WordClip:
+    """Stands in for a CLIP: a text is the sum of its words, each an axis.
+
+    A picture's first pixels say how much of each word it shows.
+    """
+
+    image_size, embedding_dim = 4, len(WORDS)
+    clip: dict = {}
+
+    def __init__(self):
+        self.num_calls = 0
+        self.image_network = self.Network(self._encode_images)
+        self.text_network = self.Network(self._encode_texts)
+
+    class Network:
+        weights = ()
+
+        def __init__(self, function):
+            self.predict_on_batch = function
+
+    def _encode_images(self, pictures):
+        vectors = pictures.reshape(len(pictures), -1)[:, : len(WORDS)].astype("float32")
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def _encode_texts(self, token_ids):
+        self.num_calls += 1
+        return token_ids / np.maximum(
+            np.linalg.norm(token_ids, axis=1, keepdims=True), 1e-9
+        )
+
+
+class WordTokens:
+    """Gives a text its number of each word."""
+
+    def __call__(self, texts):
+        texts = [text.replace(",", " ").split() for text in texts]
+        return np.array([[t.count(w) for w in WORDS] for t in texts], "float32")
+
+    def describe(self):
+        return {}
+
+
+def draw_picture(**amounts):
+    picture = np.zeros(4 * 4 * 3, np.uint8)
+    for word, amount in amounts.items():
+        picture[WORDS.index(word)] = amount
+    return picture.reshape(4, 4, 3)
+
+
+# A red cat in a photo, with a little of "a", as any text has.
+RED_CAT = draw_picture(cat=100, red=60, photo=60, a=60)
+MONETS_DOG = draw_picture(dog=100, monet=90, by=90, a=30)
+
+
+def interrogate_both(tmp_path, captions=None, **options):
+    interrogator = Interrogator(
+        WordClip(), WordTokens(), TABLES, tmp_path, Options(**options)
+    )
+    return interrogator(np.stack([RED_CAT, MONETS_DOG]), captions)
+
+
+def cosine_of(picture, text):
+    a = np.array([text.replace(",", " ").split().count(w) for w in WORDS])
+    b = picture.reshape(-1)[: len(WORDS)].astype(float)
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+def test_phrases_are_ranked_by_cosine(tmp_path):
+    cat, dog = interrogate_both(tmp_path, mode="fast", top=2)
+    assert [phrase for phrase, _ in cat.phrases["subjects"]] == ["a cat", "a dog"]
+    assert [phrase for phrase, _ in dog.phrases["subjects"]] == ["a dog", "a cat"]
+    for result, picture in ((cat, RED_CAT), (dog, MONETS_DOG)):
+        for pairs in result.phrases.values():
+            for phrase, score in pairs:
+                assert score == pytest.approx(cosine_of(picture, phrase), abs=1e-6)
+
+
+def test_fast_takes_the_best_phrases_of_all_tables(tmp_path):
+    cat, dog = interrogate_both(tmp_path, mode="fast", top=2)
+    # Cosines by hand: a cat .78, a photo .59, red .42; by monet .77, a dog .56.
+    assert cat.prompt == "a photo of a cat"
+    assert dog.prompt == "a dog, by monet"
+    assert cat.similarity == pytest.approx(
+        cosine_of(RED_CAT, "a photo of a cat"), abs=1e-6
+    )
+
+
+def test_classic_has_one_of_each(tmp_path):
+    cat, dog = interrogate_both(tmp_path, mode="classic")
+    assert cat.prompt == "a photo of a cat on sand, by monet, red, blue"
+    assert dog.prompt.startswith("a photo of a dog on sand, by monet")
+    cat, _ = interrogate_both(tmp_path, ["my cat", "my dog"], mode="classic")
+    assert cat.prompt == "my cat, a photo, by monet, red, blue"
+
+
+def test_best_stops_where_nothing_raises_the_similarity(tmp_path):
+    cat, dog = interrogate_both(tmp_path, mode="best", min_gain=0)
+    # By hand: "a cat" .784, with red .881, with a photo too .891, with blue .833.
+    assert cat.prompt == "a photo of a cat, red"
+    assert dog.prompt == "a dog, by monet"
+    for result, picture in ((cat, RED_CAT), (dog, MONETS_DOG)):
+        assert result.similarity == pytest.approx(
+            cosine_of(picture, result.prompt), abs=1e-6
+        )
+        for more in ("blue", "on sand"):
+            assert cosine_of(picture, f"{result.prompt} {more}") < result.similarity
+
+
+def test_best_keeps_a_caption_that_cannot_be_bettered(tmp_path):
+    caption = "a cat red photo"
+    cat, dog = interrogate_both(tmp_path, [caption, "a dog"], mode="best")
+    assert cat.prompt == caption
+    assert dog.prompt == "a dog, by monet"
+
+
+def test_best_does_not_grow_beyond_its_limits(tmp_path):
+    cat, _ = interrogate_both(tmp_path, mode="best", min_gain=0, max_phrases=1)
+    assert cat.prompt == "a cat, red"
+    # By hand: red adds .096, a photo then .010.
+    cat, _ = interrogate_both(tmp_path, mode="best", min_gain=0.05)
+    assert cat.prompt == "a cat, red"
+    cat, _ = interrogate_both(tmp_path, mode="best", min_gain=0.1)
+    assert cat.prompt == "a cat"
+
+
+def test_best_scores_all_candidates_of_a_batch_at_once(tmp_path):
+    model = WordClip()
+    interrogator = Interrogator(model, WordTokens(), TABLES, tmp_path)
+    model.num_calls = 0
+    interrogator(np.stack([RED_CAT] * 5 + [MONETS_DOG] * 5))
+    # The subjects that both begin with, two steps that add, one that does not, and
+    # the prompts once more.
+    assert model.num_calls == 5
+
+
+def test_negative_is_what_is_least_like_the_picture(tmp_path):
+    cat, dog = interrogate_both(tmp_path, mode="negative", top=2)
+    # Without a word in common: 0.
+    assert cat.prompt == "by monet, blue"
+    assert all(pairs[0][1] <= pairs[-1][1] for pairs in cat.phrases.values())
+    assert dog.prompt == "blue, red"
+
+
+def test_a_captioner_sees_the_pictures(tmp_path):
+    def caption(pictures):
+        assert pictures.shape == (1, 4, 4, 3)
+        return ["a cat on sand"]
+
+    interrogator = Interrogator(
+        WordClip(),
+        WordTokens(),
+        TABLES,
+        tmp_path,
+        Options(mode="fast", top=1),
+        captioner=caption,
+    )
+    # The best phrase, a cat, is there.
+    assert interrogator(RED_CAT[None])[0].prompt == "a cat on sand"
+
+
+def test_embeddings_of_phrases_are_computed_once(tmp_path):
+    first = WordClip()
+    Interrogator(first, WordTokens(), TABLES, tmp_path)
+    assert first.num_calls == len(TABLES)
+    assert len(list(tmp_path.iterdir())) == len(TABLES)
+    again = WordClip()
+    Interrogator(again, WordTokens(), TABLES, tmp_path)
+    assert again.num_calls == 0
+    Interrogator(again, WordTokens(), {**TABLES, "media": ["blue"]}, tmp_path)
+    assert again.num_calls == 1
+
+
+def test_an_interrupted_computation_leaves_no_file(tmp_path):
+    class BadTokens(WordTokens):
+        def __call__(self, texts):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Interrogator(WordClip(), BadTokens(), TABLES, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_weights_have_another_fingerprint():
+    tokens = WordTokens()
+    model = CLIPInterrogator("tiny", vocab_size=20, image_size=32)
+    before = phrase_table.fingerprint(model, tokens)
+    assert phrase_table.fingerprint(model, tokens) == before
+    weight = model.text_network.trainable_weights[0]
+    weight.assign(weight + 1)
+    assert phrase_table.fingerprint(model, tokens) != before
+
+
+def test_many_phrases_are_ranked_in_blocks():
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((40_000, 4)).astype("float32")
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    table = phrase_table.PhraseTable(list(map(str, range(40_000))), vectors)
+    queries = vectors[[17, 39_999]]
+    products = (queries @ vectors.T).astype("float64")
+    for lowest, sign in ((False, -1), (True, 1)):
+        scores, indices = table.rank(queries, 3, lowest)
+        expected = np.argsort(sign * products, axis=1, kind="stable")[:, :3]
+        np.testing.assert_array_equal(indices, expected)
+        np.testing.assert_allclose(
+            scores, np.take_along_axis(products, expected, 1), atol=1e-6
+        )
+
+
+def test_chain_puts_phrases_in_their_places():
+    parts = [("flavours", "f"), ("settings", "in s"), ("media", "m"), ("subjects", "x")]
+    assert chain_up("", parts).text == "m of x in s, f"
+    # A second subject has no room; a caption is the scene.
+    assert chain_up("", [*parts, ("subjects", "y")]).text == "m of x in s, f"
+    assert chain_up("c", parts).text == "c in s, m, f"
+    assert Chain().add("media", "m").text == "m"
+    assert chain_up("a red cat", [("flavours", "red")]).text == "a red cat"
+
+
+def test_wrong_options_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="mode must be one of fast, classic"):
+        Options(mode="slow")
+    with pytest.raises(ValueError, match="candidates must be positive"):
+        Options(candidates=0)
+    with pytest.raises(ValueError, match="phrases must not be empty"):
+        Interrogator(WordClip(), WordTokens(), {"media": []}, tmp_path)
+
+
+def test_users_phrases_join_the_runs():
+    joined = loading.join_tables({"a": ["1", "2"]}, {"a": ["2", "3"], "b": ["4"]})
+    assert joined == {"a": ["1", "2", "3"], "b": ["4"]}
+
+
+@pytest.fixture(scope="module")
+def clip_run(tmp_path_factory):
+    """The folder of an untrained CLIP's run, and two pictures with a broken one."""
+    root = tmp_path_factory.mktemp("interrogate")
+    run_dir, counts = root / "run", dict.fromkeys(WORDS, 1)
+    tokenizer = clip_tokens.build_tokenizer(counts, 600)
+    model = CLIPInterrogator(
+        "tiny", vocab_size=tokenizer.vocabulary_size(), image_size=32
+    )
+    run_dir.mkdir()
+    files.write_json(run_dir / "config.json", dataclasses.asdict(FitConfig()))
+    model.save(run_dir / run_folder.BEST_MODEL)
+    clip_tokens.CLIPTokens(tokenizer, model.max_tokens, words_only=True).save(
+        run_dir / run_folder.TOKENIZER
+    )
+    phrases.write_tables(TABLES, run_dir / run_folder.PHRASES)
+    rng = np.random.default_rng(0)
+    for name in ("one.jpg", "two.jpg"):
+        picture = rng.integers(0, 256, (40, 50, 3), np.uint8)
+        (root / name).write_bytes(images.encode_jpeg(picture))
+    (root / "bad.png").write_text("no picture")
+    return run_dir
+
+
+def run_verb(clip_run, capsys, *arguments):
+    code = checks.exit_code(interrogate.main, list(map(str, arguments)))
+    return code, *capsys.readouterr()
+
+
+def test_verb_prints_a_line_an_image(clip_run, capsys, tmp_path):
+    own = tmp_path / "own.txt"
+    own.write_text("blue sand\n")
+    root = clip_run.parent
+    code, out, err = run_verb(
+        clip_run, capsys, root, "--run-dir", clip_run, "--json", "--no-embedding",
+        "--phrases", own, "--top", "1", "--batch-size", "2",
+    )  # fmt: skip
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == SOME_FAILED
+    assert [line["path"] for line in lines] == [
+        str(root / name) for name in ("bad.png", "one.jpg", "two.jpg")
+    ]
+    assert "not an image" in lines[0]["error"]
+    assert set(lines[1]["phrases"]) == {*TABLES, "own"}
+    assert lines[1]["phrases"]["own"][0][0] == "blue sand"
+    assert -1 <= lines[1]["similarity"] <= 1 and lines[1]["prompt"]
+    assert "embedding" not in lines[1]
+
+
+def test_verb_prints_text(clip_run, capsys):
+    picture = clip_run.parent / "one.jpg"
+    code, out, err = run_verb(
+        clip_run, capsys, picture, "--run-dir", clip_run, "--mode", "fast"
+    )
+    first, *tables = out.splitlines()
+    assert code == DONE and first.startswith(f"{picture}\t")
+    assert [line.split(":")[0].strip() for line in tables] == sorted(TABLES)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((), "one of --run-dir and --clip"),
+        (("--clip", "x"), "--clip goes with --phrases and --cache-dir"),
+        (("--run-dir", "/nowhere"), "run_dir must hold a run"),
+        (("--run-dir", "x", "--mode", "slow"), "invalid choice"),
+        (("--run-dir", "x", "--top", "0"), "top must be positive"),
+    ],
+)
+def test_verb_refuses_wrong_use(clip_run, capsys, arguments, message):
+    picture = clip_run.parent / "one.jpg"
+    code, out, err = run_verb(clip_run, capsys, picture, *arguments)
+    assert code == WRONG_USE and message in err and err.count("\n") == 1
+
+
+def test_verb_refuses_the_run_of_a_captioner(tiny_run, clip_run, capsys):
+    picture = clip_run.parent / "one.jpg"
+    code, _, err = run_verb(clip_run, capsys, picture, "--run-dir", tiny_run)
+    assert code == WRONG_USE and "must hold a CLIP interrogator" in err
+
+
+def test_results_have_the_embedding_of_their_prompt(tmp_path):
+    class Network:
+        def predict_on_batch(self, inputs):
+            return np.full((len(inputs["padding_mask"]), 384), 0.5)
+
+    embedder = prompt_embedder.PromptEmbedder(
+        lambda texts: {"padding_mask": np.ones((len(texts), 1))}, Network(), "test"
+    )
+    interrogator = Interrogator(
+        WordClip(), WordTokens(), TABLES, tmp_path, embedder=embedder
+    )
+    result = interrogator(RED_CAT[None])[0]
+    assert result.embedding.shape == (384,) and (result.embedding == 0.5).all()
+    content = image_files.to_json(result)
+    assert len(json.loads(json.dumps(content))["embedding"]) == 384

@@ -1,0 +1,148 @@
+import csv
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from tf_prompt import files
+from tf_prompt.options import WRONG_USE, command, option, parse_args, require_positive
+from tf_prompt.runs.config import FitConfig, settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Does nothing."""
+
+    paths: tuple[str, ...] = option(dataclasses.MISSING, "files", positional=True)
+    size: int = option(4, "pixels")
+    name: str | None = option(None, "of it")
+    loud: bool = option(True, "say more")
+
+    def __post_init__(self):
+        require_positive(self, "size")
+
+
+def test_flags_come_from_the_fields():
+    options = parse_args(Options, ["a", "b", "--size", "7", "--no-loud"], "prog")
+    assert options == Options(paths=("a", "b"), size=7, loud=False)
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["a", "--size", "-1"], "size must be positive. Received: -1"),
+        (["a", "--size", "big"], "invalid int value: 'big'"),
+        (["a", "--siz", "3"], "unrecognized arguments: --siz 3"),
+        ([], "required: paths"),
+    ],
+)
+def test_bad_flags_are_one_line_and_exit_2(argv, message, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        parse_args(Options, argv, "prog")
+    assert exit_info.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("prog: error: ")
+    assert message in captured.err
+
+
+def test_set_reads_python_literals():
+    pairs = ["num_heads=4", "conv_filters=(8, 16)", "encoder=conv", "rate=0.5"]
+    assert settings(pairs) == {
+        "num_heads": 4,
+        "conv_filters": (8, 16),
+        "encoder": "conv",
+        "rate": 0.5,
+    }
+    with pytest.raises(ValueError, match="set must be NAME=VALUE. Received: num_heads"):
+        settings(["num_heads"])
+
+
+def test_set_may_be_given_again_and_again():
+    options = parse_args(FitConfig, ["--set", "a=1", "--set", "b=2"], "fit")
+    assert options.set == ("a=1", "b=2")
+    assert parse_args(FitConfig, [], "fit") == FitConfig()
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        ({"batch_size": -1}, "batch_size must be positive. Received: -1"),
+        ({"epochs": -1}, "epochs must not be negative. Received: -1"),
+        ({"erasing_rate": 1.5}, "erasing_rate must be at least 0, below 1"),
+        ({"patience": -2}, "patience must not be negative. Received: -2"),
+    ],
+)
+def test_fit_config_checks_its_values(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        FitConfig(**overrides)
+
+
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "predict", "export"])
+def test_help_does_not_wait_for_tensorflow(verb):
+    code = (
+        f"import sys; from tf_prompt.{verb} import main\n"
+        "try:\n    main(['--help'])\n"
+        "finally:\n    print('tensorflow' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("usage:")
+    assert done.stderr.strip() == "False"
+
+
+def test_write_json_leaves_the_old_file_when_it_fails(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        files.write_json(path, {"a": object()})
+    assert files.read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_read_json_names_a_damaged_file(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": ')
+    with pytest.raises(
+        ValueError, match="a JSON file must be whole. Received: .*a.json"
+    ):
+        files.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["weight_decay", "rotation_degrees", "learning_rate"])
+def test_no_number_is_no_option(name, capsys):
+    with pytest.raises(SystemExit):
+        parse_args(FitConfig, [f"--{name.replace('_', '-')}", "nan"], "fit")
+    assert f"{name} must" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["{[]: 1}", "(" * 5000, "1" * 5000, "[" * 300])
+def test_set_takes_odd_values_as_text(value):
+    assert settings([f"a={value}"]) == {"a": value}
+
+
+def test_json_of_many_brackets_is_damaged(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="a.json"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_what_tensorflow_finds_in_a_file_is_one_line(capsys):
+    import tensorflow as tf
+
+    @command
+    def main(argv=None):
+        raise tf.errors.DataLossError(None, None, "corrupted record\n at 0")
+
+    assert main() == WRONG_USE
+    assert capsys.readouterr().err.endswith("error: corrupted record at 0\n")
+
+
+def test_a_csv_may_hold_prompts_of_any_length(tmp_path):
+    (tmp_path / "a.csv").write_text("word " * 50_000)
+    with files.open_csv(tmp_path / "a.csv") as file:
+        assert len(next(csv.reader(file))[0]) == 250_000
+    (tmp_path / "a.csv").write_bytes(b"a\n\xff")
+    with pytest.raises(ValueError, match="must be UTF-8 text. Received: .*a.csv"):
+        with files.open_csv(tmp_path / "a.csv") as file:
+            list(csv.reader(file))

@@ -1,0 +1,235 @@
+"""Decode, crop, resize: the one image contract of training and serving."""
+
+import pathlib
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tf_prompt.data import exif, image_headers
+
+IMAGE_SIZE = 224
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+# Image files that TensorFlow cannot read: named as failures, not passed over.
+FOREIGN_SUFFIXES = (".heic", ".heif", ".avif")
+JPEG_QUALITY = 95
+
+_DECODED_AT_ONCE = 8
+
+
+def decode_image(data, size: int):
+    """Decodes one image and makes it a square of a given size.
+
+    It is turned upright, as its EXIF says; then the largest centred square is kept
+    and resized with an antialiasing bilinear filter. A picture that already has the
+    size is left as it is. Of 16 bits a channel the higher 8 count.
+
+    Args:
+        data: scalar string tensor or bytes, an encoded PNG, JPEG, WebP or GIF, of
+            which the first frame is taken. Transparency is ignored: the colours
+            under it are kept.
+        size: int > 0, pixels a side.
+
+    Returns:
+        uint8 tensor `(size, size, 3)`, RGB, 0-255.
+
+    Raises:
+        tf.errors.InvalidArgumentError: if `data` is not an image, or has more than
+            `image_headers.MAX_PIXELS` pixels.
+    """
+    return _fit(_decode(data), size)
+
+
+def decode_stored(data, size: int):
+    """Decodes a picture of a record, which `write_records` has made upright.
+
+    It equals `decode_image` there, and costs less: an iterator over records takes a
+    tenth of the time to begin, since tf.data looks through the whole graph each time.
+
+    Args:
+        data, size: as in `decode_image`.
+
+    Returns:
+        As `decode_image`; EXIF and the alpha of a WebP are not looked at.
+
+    Raises:
+        tf.errors.InvalidArgumentError: as `decode_image`.
+    """
+    _, pixels = image_headers.read_header(data)
+    return _fit(_decode_within(data, pixels, 3), size)
+
+
+def decode_batch(image_bytes, sizes: Sequence[int]):
+    """Decodes images in a graph; one that is broken spoils no other.
+
+    Args:
+        image_bytes: string tensor `(batch,)`, each as in `decode_image`.
+        sizes: pixels a side, one or several.
+
+    Returns:
+        pictures: for each size, uint8 `(batch, size, size, 3)`; black where an
+        image is broken.
+        sound: bool `(batch,)`, whether an image could be decoded.
+    """
+    batch = tf.shape(image_bytes)[0]
+    dataset = tf.data.Dataset.from_tensor_slices((tf.range(batch), image_bytes))
+    dataset = dataset.map(
+        lambda row, data: (row, *_fit_all(_decode(data), sizes)),
+        num_parallel_calls=_DECODED_AT_ONCE,
+    )
+    # No other operation of TensorFlow goes on after one that failed. The row behind
+    # the last stands for a batch in which all did.
+    blank = [tf.zeros((size, size, 3), tf.uint8) for size in sizes]
+    dataset = dataset.ignore_errors()
+    dataset = dataset.concatenate(tf.data.Dataset.from_tensors((batch, *blank)))
+    dataset = dataset.batch(tf.cast(batch + 1, tf.int64))
+    dataset = dataset.with_options(_plain_options())
+    rows, *found = dataset.get_single_element()
+    # Where each row of the batch lies among those found; the last is blank.
+    place = tf.fill([batch + 1], tf.shape(rows)[0] - 1)
+    order = tf.range(tf.shape(rows)[0])
+    place = tf.tensor_scatter_nd_update(place, rows[:, None], order)[:batch]
+    return [tf.gather(pictures, place) for pictures in found], place < order[-1]
+
+
+def blank(sound, *values):
+    """Empties what was found in broken images.
+
+    Args:
+        sound: bool tensor `(batch, …)`.
+        *values: string or float tensors whose first axes are those of `sound`.
+
+    Returns:
+        The values; where `sound` is False, empty strings and NaN.
+    """
+    blanked = []
+    for value in values:
+        rank = value.shape.rank - sound.shape.rank
+        mask = tf.reshape(
+            sound, tf.concat([tf.shape(sound), tf.ones([rank], tf.int32)], axis=0)
+        )
+        nothing = "" if value.dtype == tf.string else float("nan")
+        blanked.append(tf.where(mask, value, tf.constant(nothing, value.dtype)))
+    return blanked
+
+
+def _plain_options():
+    """Of tf.data: rewriting and tuning cost more than so short a dataset does."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
+
+
+def _decode(data):
+    kind, pixels = image_headers.find_plain(data)
+    return tf.switch_case(
+        kind,
+        [
+            lambda: _decode_unusual(data),
+            lambda: _decode_within(data, pixels, 3),
+            lambda: _decode_within(data, image_headers.count_jpeg(data), 3),
+        ],
+    )
+
+
+# Not inlined: TensorFlow walks through every operation of a branch that is not taken,
+# and these would double the time of a small JPEG.
+@tf.function(
+    input_signature=[tf.TensorSpec((), tf.string)],
+    experimental_attributes={"_noinline": True},
+)
+def _decode_unusual(data):
+    magic, pixels = image_headers.read_header(data)
+    # TensorFlow 2.21 decodes a WebP that has alpha with its alpha only.
+    image = tf.cond(
+        magic == image_headers.RIFF,
+        lambda: _decode_within(data, pixels, 0),
+        lambda: _decode_within(data, pixels, 3),
+    )
+    return exif.orient(image, exif.find_orientation(data, magic))
+
+
+def _decode_within(data, pixels, channels):
+    """Decodes unless there are too many pixels, before memory is taken for them."""
+    limit = image_headers.MAX_PIXELS
+    # Not tf.debugging, which adds a branch.
+    small = tf.raw_ops.Assert(
+        condition=pixels <= limit, data=[f"an image has at most {limit} pixels"]
+    )
+    with tf.control_dependencies([] if small is None else [small]):
+        image = tf.io.decode_image(data, channels=channels, expand_animations=False)
+    if not channels:
+        image = tf.ensure_shape(image, (None, None, None))[..., :3]
+    return tf.ensure_shape(image, (None, None, 3))
+
+
+def _fit_all(image, sizes):
+    return [_fit(image, size) for size in sizes]
+
+
+def _fit(image, size):
+    shape = tf.shape(image)
+    resized = tf.cond(
+        tf.reduce_all(shape[:2] == size),
+        lambda: image,
+        lambda: resize_square(image, size),
+    )
+    return tf.ensure_shape(resized, (size, size, 3))
+
+
+def resize_square(image, size: int):
+    """Crops an image to its largest centred square, and resizes that.
+
+    Args:
+        image: uint8 tensor `(height, width, 3)`.
+        size: int > 0, pixels a side.
+
+    Returns:
+        uint8 tensor `(size, size, 3)`.
+    """
+    shape = tf.shape(image)
+    side = tf.minimum(shape[0], shape[1])
+    top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
+    square = image[top : top + side, left : left + side]
+    # Without antialias, bilinear resizing to less than half skips pixels.
+    resized = tf.image.resize(square, (size, size), antialias=True)
+    return tf.cast(tf.round(tf.clip_by_value(resized, 0, 255)), tf.uint8)
+
+
+def encode_jpeg(image) -> bytes:
+    """Encodes a uint8 image `(height, width, 3)`; nothing but pixels is kept."""
+    return tf.io.encode_jpeg(image, quality=JPEG_QUALITY).numpy()
+
+
+def find_images(paths, recursive: bool = False) -> list[pathlib.Path]:
+    """Lists the image files among files and in folders, in order of name.
+
+    Args:
+        paths: files, taken as they are, and folders, searched for the endings
+            in `SUFFIXES` and `FOREIGN_SUFFIXES` in either case.
+        recursive: whether folders inside folders are searched too.
+
+    Returns:
+        Paths of files.
+
+    Raises:
+        FileNotFoundError: if a path does not exist, or a folder holds no image.
+    """
+    found = []
+    for path in map(pathlib.Path, paths):
+        if path.is_dir():
+            entries = path.rglob("*") if recursive else path.iterdir()
+            endings = SUFFIXES + FOREIGN_SUFFIXES
+            images = sorted(e for e in entries if e.suffix.lower() in endings)
+            if not images:
+                raise FileNotFoundError(
+                    f"PATH must hold images ({' '.join(SUFFIXES)}). Received: {path}"
+                )
+            found.extend(images)
+        elif path.exists():
+            found.append(path)
+        else:
+            raise FileNotFoundError(
+                f"PATH must be a file or a folder. Received: {path}"
+            )
+    return found

@@ -1,0 +1,186 @@
+"""Regions that a frozen backbone saw, computed once and kept beside the shards."""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from tf_prompt.data import images, records
+from tf_prompt.files import read_entries, write_json
+
+INDEX = "features.json"
+_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """Where the regions of a split's images lie.
+
+    Args:
+        paths: a row a shard, in the order of `records.list_shards`, of a file a
+            view. A file holds the shard's images in order, float16.
+        shape: regions and depth of one image.
+    """
+
+    paths: Sequence[Sequence[str]]
+    shape: tuple[int, int]
+
+    def read(self, seed):
+        """Makes `regions` those of one view, drawn anew for each seed.
+
+        Args:
+            seed: int or int tensor; with the image's place it decides the view.
+
+        Returns:
+            A function of an example and its place, int64 `(2,)`: shard and record.
+            It drops `image` and adds `regions`, float16.
+        """
+        num_views = len(self.paths[0])
+
+        def transform(example, place):
+            # A function of seed and place alone: a resumed run sees the same views.
+            view = tf.random.stateless_uniform(
+                (),
+                tf.stack([tf.cast(seed, tf.int64), place[0] * 2**32 + place[1]]),
+                maxval=num_views,
+                dtype=tf.int64,
+            )
+            # Records are read at their offsets: all views of an image in one record
+            # would make an epoch read all of them.
+            regions = tf.numpy_function(self._load, [place, view], tf.float16)
+            kept = {k: v for k, v in example.items() if k != "image"}
+            return {**kept, "regions": tf.ensure_shape(regions, self.shape)}
+
+        return transform
+
+    def _load(self, place, view):
+        size = int(np.prod(self.shape))
+        path = self.paths[place[0]][view]
+        start = int(place[1]) * size * np.dtype(np.float16).itemsize
+        return np.fromfile(path, np.float16, size, offset=start).reshape(self.shape)
+
+
+def cached_features(
+    folder: str | pathlib.Path,
+    split: str,
+    extract: Callable,
+    *,
+    signature: dict,
+    image_size: int,
+    shape: tuple[int, int],
+    num_views: int = 1,
+) -> Features:
+    """Gives the regions of a split's images; computes those that are missing.
+
+    They lie in `FOLDER/features/KEY`, a file a shard and view; KEY depends on
+    `signature`, not on the number of views, so that more views keep those there
+    are. A file appears whole or not at all, and one whose shard has changed is
+    computed again. The bytes to be written are told on stderr first.
+
+    Args:
+        folder: shards of `pipelines.write_records`.
+        split: one of `split.SPLITS`.
+        extract: from images, uint8 `(batch, image_size, image_size, 3)`, and a pair
+            of ints that seeds their augmentation, to float `(batch, *shape)`.
+        signature: JSON content, all that the result depends on besides the images.
+        image_size: pixels a side.
+        shape: regions and depth of one image.
+        num_views: files a shard, each with seeds of its own.
+
+    Raises:
+        FileNotFoundError: if the split has no shards.
+        ValueError: if a region does not fit into float16.
+    """
+    shards = records.list_shards(folder, split)
+    digest = hashlib.blake2b(repr(sorted(signature.items())).encode(), digest_size=6)
+    output = pathlib.Path(folder) / "features" / digest.hexdigest()
+    output.mkdir(parents=True, exist_ok=True)
+    index = _read_index(output)
+    missing = [
+        (shard, view)
+        for view in range(num_views)
+        for shard in shards
+        if not _is_done(_path(output, shard, view), shard, index)
+    ]
+    sizes = {shard: records.count_records(shard) for shard, _ in missing}
+    total = sum(sizes[shard] for shard, _ in missing)
+    if missing:
+        _tell_size(output, total, shape)
+    with tqdm.tqdm(
+        total=total, desc=f"features of {split}", unit="image", disable=not missing
+    ) as bar:
+        for shard, view in missing:
+            path = _path(output, shard, view)
+            _write_file(path, extract, _decode(shard, image_size), shape, bar)
+            # Read again: another process may have written others meanwhile.
+            index = _read_index(output)
+            index[path.name] = _size(shard)
+            write_json(output / INDEX, {"signature": signature, "shards": index})
+    paths = [[str(_path(output, s, v)) for v in range(num_views)] for s in shards]
+    return Features(paths, tuple(shape))
+
+
+def bytes_of(num_images: int, shape: tuple[int, int]) -> int:
+    """Gives the disk space of so many images' regions."""
+    return num_images * int(np.prod(shape)) * np.dtype(np.float16).itemsize
+
+
+def _tell_size(output, num_images, shape):
+    size = bytes_of(num_images, shape)
+    print(
+        f"features: {num_images} views of images need {size / 1e9:.3g} GB in {output}",
+        file=sys.stderr,
+    )
+
+
+def _decode(shard, image_size):
+    pictures = tf.data.TFRecordDataset(shard).map(
+        lambda record: images.decode_stored(records.parse(record)["image"], image_size),
+        tf.data.AUTOTUNE,
+    )
+    return pictures.batch(_BATCH).prefetch(1)
+
+
+def _write_file(path, extract, batches, shape, bar):
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    # The name tells shard and view, so that no two files draw the same numbers.
+    seed = zlib.crc32(path.name.encode())
+    try:
+        with open(temporary, "wb") as file:
+            for number, pictures in enumerate(batches):
+                with np.errstate(over="ignore"):
+                    regions = np.float16(extract(pictures, (seed, number)))
+                if not np.isfinite(regions).all():
+                    raise ValueError(
+                        "cache_features stores float16, so regions must stay below "
+                        f"65504. Received: {path.name}"
+                    )
+                file.write(regions.reshape(-1, *shape).tobytes())
+                bar.update(len(regions))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _path(output, shard, view) -> pathlib.Path:
+    return output / f"{pathlib.Path(shard).stem}.view-{view}.float16"
+
+
+def _read_index(output) -> dict:
+    path = output / INDEX
+    return read_entries(path, "shards") if path.is_file() else {}
+
+
+def _is_done(path, shard, index) -> bool:
+    return index.get(path.name) == _size(shard) and path.is_file()
+
+
+def _size(shard) -> int:
+    return pathlib.Path(shard).stat().st_size

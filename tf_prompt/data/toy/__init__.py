@@ -1,0 +1,1 @@
+"""The embedded toy set: a grammar of prompts and a renderer of their pictures."""

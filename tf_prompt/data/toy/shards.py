@@ -1,0 +1,146 @@
+"""The embedded default data set: pictures drawn here, written once to a cache."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import tqdm
+
+from tf_prompt import files
+from tf_prompt.data import images, records, split, text
+from tf_prompt.data.toy import grammar, workers
+
+# Part of the cache folder's name: raise it with every change of what is drawn or
+# worded, or users keep the old set.
+TOY_VERSION = 3
+NUM_PROMPTS, IMAGE_SIZE, NUM_PARTS = 8000, 96, 8
+
+
+def toy_folder(
+    num_prompts: int = NUM_PROMPTS, image_size: int = IMAGE_SIZE, seed: int = 0
+) -> pathlib.Path:
+    """Gives the folder of the toy set, writing it the first time.
+
+    The folder appears whole or not at all, so processes may race for it. It lies
+    in `$TF_PROMPT_CACHE`, else in `tf_prompt` in the user's cache.
+
+    Args:
+        num_prompts: int > 0.
+        image_size: int > 0, pixels a side.
+        seed: seed of prompts and pictures.
+
+    Returns:
+        A folder of shards, see `write_toy`.
+    """
+    settings = _settings(num_prompts, image_size, seed)
+    digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=6).hexdigest()
+    folder = _cache_root() / f"toy-{digest}"
+    if folder.is_dir():
+        return folder
+    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
+    try:
+        write_toy(temporary, num_prompts, image_size, seed)
+        _rename_unless_there(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def write_toy(
+    folder: str | pathlib.Path,
+    num_prompts: int = NUM_PROMPTS,
+    image_size: int = IMAGE_SIZE,
+    seed: int = 0,
+) -> dict[str, int]:
+    """Writes the toy set: `NUM_PARTS` shards a split, then `stats.json`.
+
+    Args:
+        folder: made if it is missing.
+        num_prompts: int > 0; no two prompts are the same, each has one picture.
+        image_size: int > 0, pixels a side.
+        seed: seed of prompts and pictures; equal arguments give equal bytes.
+
+    Returns:
+        Number of examples of each split.
+
+    Raises:
+        ValueError: if a number is not positive.
+    """
+    for name, value in (("num_prompts", num_prompts), ("image_size", image_size)):
+        if value < 1:
+            raise ValueError(f"{name} must be positive. Received: {value}")
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    examples = dict.fromkeys(split.SPLITS, 0)
+    prompts = [prompt for _, prompt in grammar.draw_prompts(num_prompts, seed)]
+    pictures = workers.draw_pictures(num_prompts, image_size, seed)
+    bar = tqdm.tqdm(total=num_prompts, desc="toy set", unit=" images", mininterval=1)
+    with contextlib.closing(pictures), bar:
+        drawn = _make_records(prompts, pictures, image_size)
+        for part in range(NUM_PARTS):
+            start, end = (num_prompts * p // NUM_PARTS for p in (part, part + 1))
+            own = itertools.islice(drawn, end - start)
+            for name, count in _write_part(folder, part, own, bar).items():
+                examples[name] += count
+    stats = {"examples": examples, **_settings(num_prompts, image_size, seed)}
+    files.write_json(folder / "stats.json", stats)
+    return examples
+
+
+def _settings(num_prompts: int, image_size: int, seed: int) -> dict[str, int]:
+    return {
+        "toy_version": TOY_VERSION,
+        "num_prompts": num_prompts,
+        "image_size": image_size,
+        "seed": seed,
+    }
+
+
+def _cache_root() -> pathlib.Path:
+    if os.environ.get("TF_PROMPT_CACHE"):
+        return pathlib.Path(os.environ["TF_PROMPT_CACHE"]).expanduser()
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(caches).expanduser() / "tf_prompt"
+
+
+def _rename_unless_there(temporary: pathlib.Path, folder: pathlib.Path) -> None:
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        # A process that raced this one was first; its folder has the same bytes.
+        if not folder.is_dir():
+            raise
+
+
+def _make_records(prompts, pictures, image_size: int) -> Iterator[records.Record]:
+    for index, (prompt, picture) in enumerate(zip(prompts, pictures, strict=True)):
+        image = np.frombuffer(picture, np.uint8)
+        yield records.Record(
+            image_id=f"{index:06d}.jpg",
+            image=images.encode_jpeg(image.reshape(image_size, image_size, 3)),
+            prompt=prompt,
+            words=text.split_words(prompt),
+        )
+
+
+def _write_part(
+    folder: pathlib.Path, part: int, drawn: Iterable[records.Record], bar: tqdm.tqdm
+) -> dict[str, int]:
+    with contextlib.ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(
+                records.ShardWriter(records.shard_path(folder, name, part))
+            )
+            for name in split.SPLITS
+        }
+        for record in drawn:
+            writers[split.split_of(record.words)].write(record)
+            bar.update()
+    return {name: writer.num_records for name, writer in writers.items()}

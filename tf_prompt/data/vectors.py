@@ -1,0 +1,124 @@
+"""Rows of unit length: exact nearest neighbours, and weighted means."""
+
+import pathlib
+import tokenize
+import warnings
+
+import numpy as np
+
+_QUERIES_AT_ONCE, _ROWS_AT_ONCE = 256, 16384
+
+
+def combine(embeddings, weights) -> np.ndarray:
+    """Averages embeddings, each brought to unit length first.
+
+    Args:
+        embeddings: float `(examples, members, dim)`.
+        weights: float `(members,)`.
+
+    Returns:
+        float32 `(examples, dim)` of unit length.
+    """
+    mean = np.einsum(
+        "bmd,m->bd", unit_rows(embeddings), np.asarray(weights, np.float32)
+    )
+    return unit_rows(mean)
+
+
+def nearest_rows(queries, rows, k: int, lengths=None) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the rows of highest cosine, exactly, block by block.
+
+    Memory holds one block of products, 16 MB, whatever the number of rows.
+
+    Args:
+        queries: float `(queries, depth)`, any length of vector.
+        rows: float `(rows, depth)`; may be a memory map.
+        k: int in 1-`rows`.
+        lengths: float `(rows,)`, of `rows` if they are known.
+
+    Returns:
+        indices: int64 `(queries, k)`, the most similar first; equals by number. Where
+        equals stand on both sides of the last place, any of them has it.
+        cosines: float32 `(queries, k)`.
+
+    Raises:
+        ValueError: if k or the widths do not fit.
+    """
+    if not 1 <= k <= len(rows):
+        raise ValueError(
+            f"k must lie between 1 and the number of rows, {len(rows)}. Received: {k}"
+        )
+    if queries.ndim != 2 or queries.shape[1] != rows.shape[1]:
+        raise ValueError(
+            f"queries must be (queries, {rows.shape[1]}). Received: {queries.shape}"
+        )
+    lengths = _row_lengths(rows) if lengths is None else lengths
+    found = []
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        block = unit_rows(queries[start : start + _QUERIES_AT_ONCE])
+        indices = np.empty((len(block), 0), np.int64)
+        cosines = np.empty((len(block), 0), np.float32)
+        for first in range(0, len(rows), _ROWS_AT_ONCE):
+            part = slice(first, first + _ROWS_AT_ONCE)
+            products = block @ np.asarray(rows[part], np.float32).T / lengths[part]
+            best = _largest(products, k)
+            indices = np.concatenate([indices, best + first], axis=1)
+            values = np.take_along_axis(products, best, axis=1)
+            cosines = np.concatenate([cosines, values], axis=1)
+            indices, cosines = _take_best(indices, cosines, min(k, indices.shape[1]))
+        found.append((indices, cosines))
+    return _join(found, k)
+
+
+def unit_rows(rows) -> np.ndarray:
+    """Gives float32 vectors, along the last axis, unit length; zeros stay zeros."""
+    rows = np.asarray(rows, np.float32)
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+
+
+def _largest(products, k):
+    if products.shape[1] <= k:
+        return np.broadcast_to(np.arange(products.shape[1]), products.shape)
+    return np.argpartition(products, -k, axis=1)[:, -k:]
+
+
+def _take_best(indices, cosines, k):
+    order = np.lexsort((indices, -cosines), axis=1)[:, :k]
+    return (
+        np.take_along_axis(indices, order, axis=1),
+        np.take_along_axis(cosines, order, axis=1),
+    )
+
+
+def _join(found, k):
+    if not found:
+        return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
+    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+
+
+def _row_lengths(rows):
+    lengths = np.empty(len(rows), np.float32)
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        with np.errstate(over="ignore", invalid="ignore"):
+            part = np.asarray(rows[first : first + _ROWS_AT_ONCE], np.float32)
+            lengths[first : first + len(part)] = np.linalg.norm(part, axis=1)
+    if not np.isfinite(lengths).all():
+        row = int(np.flatnonzero(~np.isfinite(lengths))[0])
+        raise ValueError(f"features must be finite. Received: row {row} is not")
+    return np.maximum(lengths, 1e-12)
+
+
+def map_array(path: str | pathlib.Path) -> np.ndarray:
+    """Maps an `.npy` file into memory; objects, which would run code, are refused.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is damaged.
+    """
+    try:
+        # Of headers as Python 2 wrote them, NumPy warns.
+        with warnings.catch_warnings(action="ignore"):
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+    # The last three are of a header that is no Python.
+    except (EOFError, TypeError, SyntaxError, tokenize.TokenError) as error:
+        raise ValueError(f"an array file must be whole. Received: {path}") from error

@@ -1,0 +1,1 @@
+"""Greedy decoding, beams and sampling over the step of any captioner."""

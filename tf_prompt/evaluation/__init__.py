@@ -1,0 +1,1 @@
+"""Measures a run: prompts of a split, scores, baselines, pages."""

@@ -1,0 +1,328 @@
+"""Fills the card of a trained model from the files of its run."""
+
+import inspect
+import json
+import pathlib
+import string
+from collections.abc import Iterable
+
+from tf_prompt import files
+from tf_prompt.data import text
+from tf_prompt.evaluation.report import document, runs, scores, sections
+from tf_prompt.evaluation.report.data_card import ABSENT, describe_data
+from tf_prompt.models import presets
+from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.config import settings
+
+REPOSITORY = "https://github.com/tf-prompt/tf_prompt"
+NUM_EXAMPLES = 5
+_TEMPLATE = pathlib.Path(__file__).with_name("model_card.md")
+_TASKS = {
+    "captioner": "image-to-text",
+    "interrogator": "zero-shot-image-classification",
+}
+_OUTPUTS = {
+    "captioner": "It takes a picture, and writes a prompt and its score: the mean "
+    "log-probability of the words, 0 at best.",
+    "regressor": "It takes a picture, and predicts the all-MiniLM-L6-v2 embedding of "
+    "its prompt, 384 numbers; `predict` writes the training prompt nearest to that.",
+    "interrogator": "It takes a picture and texts, and ranks the texts by CLIP's "
+    "similarity with the picture.",
+    "ensemble": "It takes the embeddings that other runs predict of a picture, and "
+    "joins them to one of 384 numbers.",
+}
+_BASELINES = {
+    "most_common": "most common training prompt",
+    "nearest_neighbour": "prompt of the nearest training picture",
+    "random_training": "random training prompts",
+    "shuffled": "true prompts on the wrong pictures",
+    "mean_embedding": "mean embedding of the training prompts",
+}
+_OPTIONS = (
+    "batch_size",
+    "learning_rate",
+    "warmup_steps",
+    "weight_decay",
+    "clip_norm",
+    "loss",
+    "rotation_degrees",
+    "flip",
+    "erasing_rate",
+    "backbone",
+    "backbone_weights",
+    "image_size",
+    "head_epochs",
+    "layer_decay",
+    "ema",
+    "one_image_per_prompt",
+    "mixed_precision",
+    "seed",
+    "members",
+    "set",
+)
+_TOY_LIMITS = (
+    "- **It knows the toy set only**: drawn pictures, and the words of a small "
+    "grammar. It shows that\n  the machinery works; of real pictures it knows nothing."
+)
+_DIFFUSIONDB = """\
+@inproceedings{wang2023diffusiondb,
+  title = {{DiffusionDB}: A Large-scale Prompt Gallery Dataset for Text-to-Image
+           Generative Models},
+  author = {Wang, Zijie J. and Montoya, Evan and Munechika, David and Yang, Haoyang and
+            Hoover, Benjamin and Chau, Duen Horng},
+  booktitle = {Proceedings of the 61st Annual Meeting of the Association for
+               Computational Linguistics (Volume 1: Long Papers)},
+  pages = {893--911},
+  year = {2023},
+  doi = {10.18653/v1/2023.acl-long.51},
+}"""
+
+
+def write_model_card(run_dir: str | pathlib.Path, path: str | pathlib.Path) -> None:
+    """Writes a run's card in Hugging Face's form: Markdown under YAML metadata.
+
+    Only what the folder holds is stated; the rest says "not measured". Folders are
+    named without the way to them.
+
+    Args:
+        run_dir: folder of a run of `tf_prompt.fit`, best evaluated on `test`.
+        path: the file, such as `README.md` beside a SavedModel; replaced whole.
+
+    Raises:
+        FileNotFoundError: if there is no run, or no folder for the file.
+        ValueError: if a file of the run is damaged; names it.
+
+    Reference:
+        Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
+    """
+    run_dir, path = pathlib.Path(run_dir), pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"path must be a file in a folder that exists. Received: {path}"
+        )
+    runs.check_runs([run_dir], path)
+    run = runs.read_run(run_dir, run_dir.resolve().name)
+    files.write_whole(path, render_model_card(run).encode())
+
+
+def render_model_card(run: runs.Run) -> str:
+    """Writes a card as text.
+
+    Args:
+        run: what `reporting.runs.read_run` gave.
+
+    Raises:
+        ValueError: for a preset that is not known here.
+    """
+    preset = run.config["preset"]
+    kind, is_toy = presets.kind(preset), run.config.get("data") == "toy"
+    template = string.Template(_TEMPLATE.read_text(encoding="utf-8"))
+    return template.substitute(
+        metadata=_describe_metadata(run, kind),
+        name=run.name,
+        summary=inspect.getdoc(presets.PRESETS[preset][0]).partition("\n")[0],
+        repository=REPOSITORY,
+        preset=preset,
+        parts=_describe_parts(run),
+        commands="\n".join(_list_commands(run.name, kind)),
+        outputs=_OUTPUTS[kind],
+        data=_describe_data(run),
+        text_rule=_describe_text(run),
+        training=_describe_training(run),
+        options=_list_options(run),
+        versions=_list_versions(run),
+        scores=_list_scores(run),
+        examples=_show_examples(run),
+        limits=_TOY_LIMITS if is_toy else _describe_language(run),
+        licence=_describe_licence(run, is_toy),
+        citation=_cite(is_toy),
+    )
+
+
+def _describe_metadata(run, kind: str) -> str:
+    """YAML; each value is written as JSON, which YAML holds, so none can break it."""
+    metadata = {
+        "license": "apache-2.0",
+        "language": ["en"],
+        "library_name": "keras",
+        "pipeline_tag": _TASKS.get(kind, "image-feature-extraction"),
+        "tags": ["stable-diffusion", "prompts", "tf_prompt", run.config["preset"]],
+    }
+    measured = _measured(run)
+    if measured:
+        task = {"type": metadata["pipeline_tag"]}
+        data = {
+            "name": _short(run.config.get("data")),
+            "type": "image",
+            "split": "test",
+        }
+        metrics = [
+            {"type": name, "name": _title(name), "value": round(value["score"], 4)}
+            for name, value in measured.items()
+        ]
+        result = {"task": task, "dataset": data, "metrics": metrics}
+        metadata["model-index"] = [{"name": run.name, "results": [result]}]
+    return "\n".join(f"{key}: {json.dumps(value)}" for key, value in metadata.items())
+
+
+def _measured(run) -> dict:
+    found = (run.metrics or {}).get("metrics", {})
+    return {name: v for name, v in found.items() if v["score"] is not None}
+
+
+def _short(folder) -> str:
+    """A folder's name without the way to it, which is no one's business."""
+    prefix, colon, rest = str(folder or ABSENT).rpartition("knn:")
+    return prefix + colon + pathlib.PurePath(rest).name
+
+
+def _title(name: str) -> str:
+    return scores.TITLES.get(name, name.replace("_", " "))
+
+
+def _table(header, rows: Iterable, num_text_columns: int) -> str:
+    table = document.Table(tuple(header), tuple(rows), num_text_columns)
+    return document.block_to_markdown(table)
+
+
+def _describe_parts(run) -> str:
+    arguments = dict(presets.PRESETS[run.config["preset"]][1])
+    arguments |= settings(run.config.get("set") or ())
+    vocabulary = run.folder / run_folder.VOCABULARY
+    if "vocab_size" in arguments and vocabulary.is_file():
+        # The preset's is the most that it may be.
+        arguments["vocab_size"] = len(text.read_vocabulary(vocabulary))
+    listed = ", ".join(f"{name.replace('_', ' ')} {v}" for name, v in arguments.items())
+    if run.parameters is None:
+        return f"Built with: {listed}. Parameters: {ABSENT}."
+    total, trainable = run.parameters
+    return (
+        f"{total:,} parameters, {trainable:,} of them trainable. Built with: {listed}."
+    )
+
+
+def _list_commands(name: str, kind: str) -> list[str]:
+    if kind == "interrogator":
+        return [f"python -m tf_prompt.interrogate --run-dir {name} IMAGE..."]
+    commands = [f"python -m tf_prompt.predict --run-dir {name} IMAGE..."]
+    if kind == "captioner":
+        return [*commands, f"python -m tf_prompt.export --run-dir {name} --output OUT"]
+    submit = f"python -m tf_prompt.submit --run-dir {name} --images IMAGES --output CSV"
+    return [*commands, submit]
+
+
+def _describe_data(run) -> str:
+    facts = describe_data(str(run.config.get("data")))
+    facts = {"name": _short(run.config.get("data")), **facts}
+    facts.pop("folder")
+    return _table(("fact", "this data"), facts.items(), 2)
+
+
+def _describe_text(run) -> str:
+    words = run.config.get("max_words", ABSENT)
+    return (
+        "No prompt lies in two splits. Prompts are normalised: lower case, words "
+        f"without digits, at most {words}."
+    )
+
+
+def _describe_training(run) -> str:
+    best = run.best_epoch
+    if best is None:
+        return f"Epochs: {ABSENT}."
+    losses = f"validation loss {best['val_loss']:.3f}"
+    time = ""
+    if run.seconds is not None:
+        time = f" in {sections.format_seconds(run.seconds)} on its machine"
+    return (
+        f"{len(run.history)} epochs{time}, AdamW, linear warm-up, then cosine decay. "
+        f"Epoch {best['epoch']} was kept, for its {losses}."
+    )
+
+
+def _list_options(run) -> str:
+    rows = []
+    for name in _OPTIONS:
+        value = run.config.get(name)
+        if name == "members":
+            value = [_short(member) for member in value or ()]
+        if value in (None, [], ""):
+            continue
+        if isinstance(value, list):
+            value = " ".join(map(str, value))
+        if name.startswith("backbone"):
+            value = _short(value)
+        rows.append((name.replace("_", " "), str(value)))
+    return _table(("option", "value"), rows, 2)
+
+
+def _list_versions(run) -> str:
+    names = {"package_version": "tf_prompt", "git_commit": "commit"}
+    names |= {"tensorflow_version": "TensorFlow", "keras_version": "Keras"}
+    found = {key: str(run.config.get(key) or "not recorded") for key in names}
+    found["git_commit"] = found["git_commit"][:12]
+    return f"Trained with {', '.join(f'{n} {found[key]}' for key, n in names.items())}."
+
+
+def _list_scores(run) -> str:
+    measured = _measured(run)
+    if not measured:
+        return f"{ABSENT.capitalize()}: run `python -m tf_prompt.evaluate` first."
+    baselines = run.metrics["baselines"]
+    header = ("metric", "this model, with 95 % interval")
+    header += tuple(_BASELINES.get(name, name) for name in baselines)
+    rows = []
+    for name, value in measured.items():
+        cells = [_number(name, value["score"])]
+        if value["low"] is not None:
+            low, high = (_number(name, value[end]) for end in ("low", "high"))
+            cells[0] += f" [{low}, {high}]"
+        for found in baselines.values():
+            other = found.get(name, {"score": None})["score"]
+            cells.append(ABSENT if other is None else _number(name, other))
+        rows.append((_title(name), *cells))
+    notes = (f"{_title(name)}: {v['signature']}" for name, v in measured.items())
+    count = f"{run.metrics['examples']:,} examples of the test split."
+    points = document.block_to_markdown(document.Points(tuple(notes)))
+    return f"{count}\n\n{_table(header, rows, 1)}\n\n{points}"
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value:.3f}" if name == "cosine" else f"{value:.1f}"
+
+
+def _show_examples(run) -> str:
+    # A prompt often made several pictures: show it once.
+    distinct = {row["reference"]: row for row in reversed(run.predictions)}
+    chosen = list(reversed(distinct.values()))[:NUM_EXAMPLES]
+    if not chosen:
+        return f"Examples: {ABSENT}."
+    rows = [(row["reference"], row["prediction"]) for row in chosen]
+    lead = "The first test prompts, not chosen for how well they went:"
+    return f"{lead}\n\n{_table(('true', 'predicted'), rows, 2)}"
+
+
+def _describe_language(run) -> str:
+    words = run.config.get("max_words", ABSENT)
+    return (
+        "- It knows the words of its training prompts, and of each of these the first "
+        f"{words}."
+    )
+
+
+def _describe_licence(run, is_toy: bool) -> str:
+    data = "The toy set is drawn by the project and falls under the same licence."
+    if not is_toy:
+        data = (
+            "The licence of the training data goes with it: DiffusionDB is CC0-1.0. A "
+            "backbone that was pretrained has a licence of its own."
+        )
+    return f"Code and weights: Apache-2.0. {data}"
+
+
+def _cite(is_toy: bool) -> str:
+    own = (
+        "@software{tf_prompt,\n  title = {tf\\_prompt: From pictures made by Stable "
+        f"Diffusion back to their prompts}},\n  url = {{{REPOSITORY}}},\n}}"
+    )
+    return own if is_toy else f"{own}\n\n{_DIFFUSIONDB}"

@@ -1,0 +1,1 @@
+"""Pictures in, prompts and embeddings out: one model to ask, whatever its kind."""

@@ -1,0 +1,85 @@
+"""Tokens of prompts that are made of known parts: a tokenizer in a graph."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tf_prompt.metrics import prompt_embedder
+
+# Tokens of a text that MiniLM reads, start and end included, as its authors cut it.
+MAX_TOKENS = 256
+
+
+class PartTokens(tf.Module):
+    """Turns lists of parts into token ids, as a tokenizer turns their text.
+
+    No token of BERT's or CLIP's reaches over a space, so the ids of parts that are
+    joined by spaces are those of the parts. TensorFlow alone can look them up; the
+    tokenizer itself needs operations that TF Serving may not have.
+
+    Args:
+        ids: the ids of each part.
+        start_id: int, goes before all.
+        end_id: int, goes behind all.
+        max_tokens: int > 2, the longest text, both included; a longer one loses its
+            tail.
+
+    Call arguments:
+        parts: int tensor `(batch, parts)` or a ragged one, numbers of parts.
+
+    Returns:
+        ragged int32 tensor `(batch, tokens)`.
+    """
+
+    def __init__(self, ids: Sequence[Sequence[int]], start_id, end_id, max_tokens):
+        super().__init__()
+        self.start_id, self.end_id, self.max_tokens = start_id, end_id, max_tokens
+        flat = np.concatenate([np.zeros(0, np.int32), *map(np.int32, ids)])
+        self._ids = tf.RaggedTensor.from_row_lengths(
+            flat.astype(np.int32), np.array([len(row) for row in ids], np.int64)
+        )
+
+    def __call__(self, parts):
+        ids = tf.gather(self._ids, parts).merge_dims(1, 2)[:, : self.max_tokens - 2]
+        ends = tf.ones((ids.nrows(), 1), tf.int32)
+        return tf.concat([self.start_id * ends, ids, self.end_id * ends], axis=1)
+
+
+class PartEmbedder(tf.Module):
+    """MiniLM's embeddings of prompts that are made of known parts.
+
+    Args:
+        parts: their texts.
+        embedder: of `prompt_embedder.load_embedder`.
+
+    Call arguments:
+        parts: int tensor `(batch, parts)` or a ragged one, numbers of parts.
+
+    Returns:
+        float32 `(batch, 384)`, as `prompt_embedder.embed` gives for the parts with a
+        space between each two.
+    """
+
+    def __init__(self, parts: Sequence[str], embedder: prompt_embedder.PromptEmbedder):
+        super().__init__()
+        tokenizer = embedder.preprocess.tokenizer
+        self.network = embedder.network
+        self._pad_id = tokenizer.pad_token_id
+        self._tokens = PartTokens(
+            [list(map(int, row)) for row in tokenizer(list(parts))],
+            tokenizer.start_token_id,
+            tokenizer.end_token_id,
+            MAX_TOKENS,
+        )
+
+    def __call__(self, parts):
+        ids = self._tokens(parts)
+        token_ids = ids.to_tensor(self._pad_id)
+        inputs = {
+            "token_ids": token_ids,
+            "segment_ids": tf.zeros_like(token_ids),
+            "padding_mask": tf.sequence_mask(ids.row_lengths()),
+        }
+        names = [tensor.name for tensor in self.network.inputs]
+        return self.network({name: inputs[name] for name in names}, training=False)

@@ -1,0 +1,298 @@
+"""From image files to prompts, in batches; a bad file costs nobody else."""
+
+import collections
+import concurrent.futures
+import math
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from tf_prompt.data import images, vectors
+from tf_prompt.interrogation.interrogator import Interrogated, Interrogator
+from tf_prompt.metrics import prompt_embedder
+
+# A writer decides the size; this one only tells whether a file is an image.
+_CHECK_SIZE = 32
+# More than the pixels that are decoded have in any format.
+MAX_BYTES = 2**28
+
+
+def predict(
+    writer: Callable, paths: Sequence[pathlib.Path], batch_size: int
+) -> Iterator[dict]:
+    """Writes the prompts of image files.
+
+    Two batches are under way at once, where the writer allows it: while words of
+    one are written, files of the next are read and its pictures looked at. One more
+    waits, so that memory does not grow with the number of files.
+
+    Args:
+        writer: of `load_saved_model` or `build_writer`, or another such function;
+            called in two threads if its attribute `is_thread_safe` is true.
+        paths: the files.
+        batch_size: images written about at once.
+
+    Yields:
+        In the order of `paths`: `{"path", "prompt", "score"}`, score being the
+        mean log-probability of the words, or `{"path", "error"}`.
+    """
+    batches = [paths[i : i + batch_size] for i in range(0, len(paths), batch_size)]
+    num_threads = 2 if getattr(writer, "is_thread_safe", False) else 1
+    pool = concurrent.futures.ThreadPoolExecutor(num_threads)
+    under_way = collections.deque()
+    bar = tqdm.tqdm(total=len(paths), unit="image", disable=len(batches) < 2)
+    try:
+        while batches or under_way:
+            while batches and len(under_way) <= num_threads:
+                batch = batches.pop(0)
+                under_way.append(pool.submit(_predict_batch, writer, batch))
+            results = under_way.popleft().result()
+            yield from results
+            bar.update(len(results))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        bar.close()
+
+
+def _predict_batch(writer, paths) -> list[dict]:
+    errors, image_bytes = {}, {}
+    for path in paths:
+        try:
+            image_bytes[path] = read_image(path)
+        except OSError as error:
+            errors[path] = error.strerror or str(error)
+    written = _write(writer, image_bytes, errors)
+    return [
+        {"path": printable(path), "error": errors[path]}
+        if path in errors
+        else {"path": printable(path), **written[path]}
+        for path in paths
+    ]
+
+
+def read_image(path: pathlib.Path) -> bytes:
+    """Reads an image file.
+
+    Raises:
+        OSError: also for a file of more than `MAX_BYTES`, and for one whose name no
+            result can show.
+    """
+    if printable(path) != os.fspath(path):
+        raise OSError("a name that is not UTF-8: give the file another")
+    if path.stat().st_size > MAX_BYTES:
+        raise OSError(f"more than {MAX_BYTES // 2**20} MB")
+    return path.read_bytes()
+
+
+def printable(path: pathlib.Path) -> str:
+    """Gives a path as text; of bytes in it that are no UTF-8, their numbers."""
+    return os.fspath(path).encode(errors="backslashreplace").decode()
+
+
+def _write(writer, image_bytes, errors) -> dict:
+    """Prompt and score of each file; those that are no images become errors."""
+    if not image_bytes:
+        return {}
+    try:
+        written = writer(list(image_bytes.values()))
+    except tf.errors.InvalidArgumentError:
+        # A captioner gives NaN for what is no image; other writers may raise.
+        # Decoding each file twice to find a bad one beforehand would cost all.
+        images_only = {p: data for p, data in image_bytes.items() if _is_image(data)}
+        if len(images_only) == len(image_bytes):
+            raise
+        for path in image_bytes.keys() - images_only.keys():
+            errors[path] = _why_not(path)
+        return _write(writer, images_only, errors)
+    reasons = written.get("error", [None] * len(image_bytes))
+    columns = (written["prompt"], written["score"], reasons)
+    rows = {}
+    for path, prompt, score, reason in zip(image_bytes, *columns, strict=True):
+        rows[path] = {"prompt": prompt.decode(), "score": float(score)}
+        # What an export says of a file that is no image.
+        if math.isnan(score):
+            errors[path] = reason or _why_not(path)
+    return rows
+
+
+def _why_not(path) -> str:
+    if path.suffix.lower() in images.FOREIGN_SUFFIXES:
+        kind = path.suffix[1:].upper()
+        return f"{kind} cannot be read: convert it to PNG or JPEG first"
+    return f"not an image ({' '.join(images.SUFFIXES)})"
+
+
+def _is_image(data: bytes) -> bool:
+    try:
+        images.decode_image(data, _CHECK_SIZE)
+    except tf.errors.InvalidArgumentError:
+        return False
+    return True
+
+
+def embed_images(
+    members: Sequence,
+    weights: Sequence[float],
+    paths: dict[str, pathlib.Path],
+    batch_size: int,
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Predicts embeddings: the weighted mean of all members', each normalised.
+
+    Args:
+        members: what `loading.load_member` gave, at least one; an ensemble has
+            `members`, and `join` for their embeddings, `(batch, members, 384)`.
+        weights: not negative, one a member; only their ratios matter.
+        paths: the file of each image id.
+        batch_size: images at once.
+
+    Yields:
+        Image ids, and float32 `(images, 384)` of unit length.
+
+    Raises:
+        ValueError: if a file cannot be read as an image, or a member gives
+            something else than finite embeddings; names it.
+    """
+    ids = list(paths)
+    sizes = set().union(*map(_sizes_of, members))
+    hidden = len(ids) <= batch_size
+    with (
+        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm.tqdm(total=len(ids), unit="image", disable=hidden) as bar,
+    ):
+        for start in range(0, len(ids), batch_size):
+            part = ids[start : start + batch_size]
+            decoded = list(pool.map(lambda i: _decode(paths[i], sizes), part))
+            found = []
+            for member in members:
+                name = f"embeddings of {member.name}"
+                embeddings = _embed(member, decoded)
+                found.append(check_embeddings(embeddings, part, name))
+            yield part, vectors.combine(np.stack(found, axis=1), weights)
+            bar.update(len(part))
+
+
+def _sizes_of(member) -> set[int]:
+    if hasattr(member, "members"):
+        return set().union(*map(_sizes_of, member.members))
+    return {member.image_size}
+
+
+def _embed(member, decoded) -> np.ndarray:
+    # Each model of an ensemble gets the picture in the size it was trained on.
+    if hasattr(member, "members"):
+        parts = [_embed(part, decoded) for part in member.members]
+        return member.join(np.stack(parts, axis=1))
+    return member.embed(np.stack([image[member.image_size] for image in decoded]))
+
+
+def _decode(path, sizes) -> dict[int, np.ndarray]:
+    try:
+        data = path.read_bytes()
+        return {size: images.decode_image(data, size).numpy() for size in sizes}
+    except OSError as error:
+        raise ValueError(
+            f"every image must be readable. Received: {path}: {error.strerror or error}"
+        ) from error
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(
+            f"every file must be an image ({' '.join(images.SUFFIXES)}). "
+            f"Received: {path}"
+        ) from error
+
+
+def check_embeddings(embeddings, image_ids: Sequence[str], name: str) -> np.ndarray:
+    """Checks that embeddings are finite, not zero, and 384 numbers an image.
+
+    Returns:
+        float32 `(images, 384)`.
+
+    Raises:
+        ValueError: if they are not; names them and the first bad image.
+    """
+    embeddings = np.asarray(embeddings)
+    if embeddings.dtype.kind not in "fiu":
+        raise ValueError(f"{name} must be numbers. Received: {embeddings.dtype}")
+    # What float32 does not hold is told below.
+    with np.errstate(over="ignore", invalid="ignore"):
+        embeddings = embeddings.astype(np.float32, copy=False)
+    if embeddings.shape != (len(image_ids), prompt_embedder.EMBEDDING_DIM):
+        raise ValueError(
+            f"{name} must be {(len(image_ids), prompt_embedder.EMBEDDING_DIM)}. "
+            f"Received: {embeddings.shape}"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.linalg.norm(embeddings, axis=1)
+    bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
+    if len(bad):
+        raise ValueError(
+            f"{name} must be finite and not zero. Received: {image_ids[bad[0]]}, "
+            f"whose length is {lengths[bad[0]]}"
+        )
+    return embeddings
+
+
+def interrogate_files(
+    interrogator: Interrogator,
+    paths: Sequence[pathlib.Path],
+    batch_size: int,
+    captioner: Callable | None = None,
+) -> Iterator[dict]:
+    """Interrogates image files; a bad file costs nobody else.
+
+    Args:
+        interrogator: the interrogator.
+        paths: the files.
+        batch_size: images at once.
+        captioner: function of `prediction`, from a list of bytes to a dict of
+            `prompt`; it sees the files at its own size.
+
+    Yields:
+        In the order of `paths`: dicts of `path` and what `Interrogated` has, as JSON
+        content, or of `path` and `error`.
+    """
+    hidden = len(paths) <= batch_size
+    with tqdm.tqdm(total=len(paths), unit="image", disable=hidden) as bar:
+        for start in range(0, len(paths), batch_size):
+            batch = paths[start : start + batch_size]
+            yield from _interrogate_batch(interrogator, batch, captioner)
+            bar.update(len(batch))
+
+
+def _interrogate_batch(interrogator, paths, captioner):
+    found, pictures, encoded = {}, {}, []
+    for path in paths:
+        try:
+            data = read_image(path)
+            pictures[path] = images.decode_image(data, interrogator.model.image_size)
+            encoded.append(data)
+        except OSError as error:
+            found[path] = {"error": error.strerror or str(error)}
+        except tf.errors.InvalidArgumentError:
+            found[path] = {"error": f"not an image ({' '.join(images.SUFFIXES)})"}
+    if pictures:
+        captions = None
+        if captioner is not None:
+            captions = [prompt.decode() for prompt in captioner(encoded)["prompt"]]
+        results = interrogator(np.stack(list(pictures.values())), captions)
+        found.update(zip(pictures, map(to_json, results), strict=True))
+    for path in paths:
+        yield {"path": printable(path), **found[path]}
+
+
+def to_json(result: Interrogated) -> dict:
+    """Turns a result into JSON content."""
+    content = {
+        "prompt": result.prompt,
+        "similarity": round(result.similarity, 6),
+        "phrases": {
+            table: [[phrase, round(score, 6)] for phrase, score in pairs]
+            for table, pairs in result.phrases.items()
+        },
+    }
+    if result.embedding is not None:
+        content["embedding"] = result.embedding.tolist()
+    return content

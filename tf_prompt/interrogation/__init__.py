@@ -1,0 +1,1 @@
+"""Asks a CLIP which phrases a picture shows."""

@@ -1,0 +1,207 @@
+"""Texts as CLIP reads them: byte pairs between a start and an end token."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import keras_hub
+import numpy as np
+import tokenizers
+from tokenizers import models, pre_tokenizers, trainers
+
+from tf_prompt import files
+from tf_prompt.data import text
+
+VOCABULARY, MERGES, SETTINGS = "vocabulary.json", "merges.txt", "settings.json"
+# transformers' names of the first.
+_VOCABULARIES = (VOCABULARY, "vocab.json")
+_START, _END, _WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
+# How CLIP cuts text before it joins bytes: no token reaches over such a piece.
+_PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+# More uses than this are scaled down: byte pairs need the order, not the sums.
+_MAX_USES = 1_000_000
+# Lengths of batches, so that few different graphs are compiled.
+_LENGTH_STEP = 8
+
+
+def build_tokenizer(
+    counts: Mapping[str, int], vocab_size: int
+) -> keras_hub.models.CLIPTokenizer:
+    """Learns byte pairs from the words of the training prompts.
+
+    All single bytes are tokens, so that any text can be written. Frequent words
+    become one token; if there is room, every word of the training prompts.
+
+    Args:
+        counts: uses of each word.
+        vocab_size: int, entries at most; at least 515: the bytes inside a word and
+            at its end, start, end, and one pair.
+
+    Raises:
+        ValueError: if there is less room.
+
+    Reference: Sennrich et al., 2016, https://arxiv.org/abs/1508.07909.
+    """
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    singles = [*alphabet, *(letter + _WORD_END for letter in alphabet)]
+    room = vocab_size - len(singles) - 2
+    if room < 1:
+        raise ValueError(
+            f"vocab_size must exceed {len(singles) + 2}, the single bytes and two "
+            f"special tokens. Received: {vocab_size}"
+        )
+    merges = _learn_merges(counts, alphabet, room)
+    # The end token last: CLIP reads a text at its highest id.
+    tokens = [*singles, *("".join(pair) for pair in merges), _START, _END]
+    return keras_hub.models.CLIPTokenizer(
+        {token: token_id for token_id, token in enumerate(tokens)},
+        [" ".join(pair) for pair in merges],
+    )
+
+
+def _learn_merges(counts, alphabet, room):
+    learner = tokenizers.Tokenizer(models.BPE(end_of_word_suffix=_WORD_END))
+    learner.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(tokenizers.Regex(_PIECES), "removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    trainer = trainers.BpeTrainer(
+        # It counts letters at the end of words only where it meets them.
+        vocab_size=2 * len(alphabet) + room,
+        min_frequency=1,
+        initial_alphabet=alphabet,
+        end_of_word_suffix=_WORD_END,
+        show_progress=False,
+    )
+    scale = min(1.0, _MAX_USES / max(1, sum(counts.values())))
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    uses = (w for w in words for _ in range(max(1, round(counts[w] * scale))))
+    learner.train_from_iterator(uses, trainer)
+    merges = json.loads(learner.to_str())["model"]["merges"]
+    # A pair that makes a token which another pair made before adds no entry.
+    unique = {"".join(pair): tuple(pair) for pair in reversed(merges)}
+    kept = [tuple(pair) for pair in merges if unique["".join(pair)] == tuple(pair)]
+    return kept[:room]
+
+
+class CLIPTokens:
+    """Turns texts into the `token_ids` of a CLIP.
+
+    Args:
+        tokenizer: `keras_hub.models.CLIPTokenizer`.
+        max_tokens: int > 2, the longest text, start and end included; a longer one
+            loses its tail.
+        words_only: whether a text is first reduced to the words of
+            `text.split_words`, as it must be where training saw only these.
+    """
+
+    def __init__(self, tokenizer, max_tokens: int = 77, words_only: bool = False):
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.words_only = words_only
+
+    @property
+    def start_id(self) -> int:
+        """Id of the start token."""
+        return self.tokenizer.start_token_id
+
+    @property
+    def end_id(self) -> int:
+        """Id of the end token, the highest."""
+        return self.tokenizer.end_token_id
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Gives int32 `(texts, tokens)`, zeros after the end token."""
+        if self.words_only:
+            texts = [" ".join(text.split_words(t, max_words=None)) for t in texts]
+        rows = [ids[: self.max_tokens - 2] for ids in self._ids(texts)]
+        longest = max(map(len, rows), default=0) + 2
+        length = min(self.max_tokens, -(-longest // _LENGTH_STEP) * _LENGTH_STEP)
+        result = np.zeros((len(rows), length), np.int32)
+        for row, ids in zip(result, rows, strict=True):
+            row[: len(ids) + 2] = [self.start_id, *ids, self.end_id]
+        return result
+
+    def rows_of_words(self, vocabulary: Sequence[str]) -> list[list[int]]:
+        """Gives the ids of each word, for a table indexed by the word's id.
+
+        No token reaches over a space, so a prompt's ids are those of its words.
+
+        Args:
+            vocabulary: token of each id, as in `text`; the special ones get no ids.
+        """
+        words = vocabulary[len(text.SPECIAL_TOKENS) :]
+        return [[] for _ in text.SPECIAL_TOKENS] + self._ids(words)
+
+    def _ids(self, texts):
+        # The tokenizer of an empty list gives None.
+        if not len(texts):
+            return []
+        return [list(map(int, row)) for row in self.tokenizer.tokenize(list(texts))]
+
+    def describe(self) -> dict:
+        """Tells all that ids depend on, as JSON content."""
+        return {
+            "vocabulary": dict(self.tokenizer.vocabulary),
+            "merges": list(self.tokenizer.merges),
+            "max_tokens": self.max_tokens,
+            "words_only": self.words_only,
+        }
+
+    def save(self, folder: str | pathlib.Path) -> None:
+        """Writes the tokenizer's files: JSON, and one merge a line."""
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"max_tokens": self.max_tokens, "words_only": self.words_only}
+        vocabulary = dict(self.tokenizer.vocabulary)
+        merges = "".join(f"{merge}\n" for merge in self.tokenizer.merges)
+        files.write_json(folder / VOCABULARY, vocabulary)
+        files.write_whole(folder / MERGES, merges.encode())
+        # Last: with it the folder is whole.
+        files.write_json(folder / SETTINGS, content)
+
+
+def load_tokens(folder: str | pathlib.Path) -> CLIPTokens:
+    """Reads what `CLIPTokens.save` wrote.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if a file is damaged.
+    """
+    folder = pathlib.Path(folder)
+    if not (folder / SETTINGS).is_file():
+        raise FileNotFoundError(
+            f"a tokenizer's folder must hold {SETTINGS}. Received: {folder}"
+        )
+    settings = files.read_json(folder / SETTINGS)
+    return CLIPTokens(load_tokenizer(folder), **settings)
+
+
+def load_tokenizer(source: str | pathlib.Path) -> keras_hub.models.CLIPTokenizer:
+    """Loads the tokenizer that belongs to a pretrained CLIP.
+
+    Args:
+        source: KerasHub CLIP preset or its folder, or a folder with a vocabulary
+            (`vocabulary.json`, or transformers' `vocab.json`) and `merges.txt`.
+
+    Raises:
+        ValueError: if there is none within reach, or a file is damaged.
+    """
+    folder = pathlib.Path(source)
+    names = [name for name in _VOCABULARIES if (folder / name).is_file()]
+    if names and (folder / MERGES).is_file():
+        vocabulary = files.read_json(folder / names[0])
+        merges = (folder / MERGES).read_text(encoding="utf-8").split("\n")
+        merges = [m for m in merges if m.strip() and not m.startswith("#version:")]
+        return keras_hub.models.CLIPTokenizer(vocabulary, merges)
+    try:
+        return keras_hub.models.CLIPTokenizer.from_preset(str(source))
+    # Hubs raise errors of several libraries, from requests' to h5py's.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"a tokenizer must be a KerasHub preset within reach or a folder with "
+            f"{VOCABULARY} and {MERGES}. Received: {source} ({reason})"
+        ) from error

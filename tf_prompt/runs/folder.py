@@ -1,0 +1,259 @@
+"""The run folder: what training leaves and every later command reads."""
+
+from tf_prompt.data import folder as data_folder
+from tf_prompt.data import text
+from tf_prompt.files import read_json
+from tf_prompt.files import replacing
+from tf_prompt.files import write_json
+from tf_prompt.models.captioner import Captioner
+from tf_prompt.runs import checkpoints
+from tf_prompt.runs import lock
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.runs.config import from_json
+from tf_prompt.runs.model_file import load_model_file
+import dataclasses
+import importlib
+import keras
+import pathlib
+import subprocess
+import sys
+import tf_prompt
+import tf_prompt.models.presets
+
+CONFIG, VOCABULARY, BEST_MODEL = "config.json", "vocabulary.txt", "best.keras"
+HISTORY, CURVES, LEARNING_RATE = "history.csv", "curves.png", "learning_rate.png"
+# Of an interrogator: its byte pairs, and a file a table of phrases.
+TOKENIZER, PHRASES = "tokenizer", "phrases"
+FINGERPRINT = "data_fingerprint"
+# What the same run may change when it is started again.
+_MAY_CHANGE = ("run_dir", "epochs", "patience", "save_every", "time_budget")
+# On these a result depends, bit for bit; `config.json` has the version of each.
+_PACKAGES = ("tensorflow", "keras", "keras_hub", "numpy")
+# What a folder may hold and still be as good as empty.
+_NO_RUN = {lock.LOCK, LEARNING_RATE}
+
+
+# Equal to rounding, where dropout and augmentation draw nothing by replica.
+_MAY_CHANGE += ("strategy", "worker_timeout")
+
+
+def claim(run_dir: str | pathlib.Path):
+    """Keeps others out of a run's folder while the result is used in a `with`.
+
+    Raises:
+        ValueError: if the folder holds something else, and then nothing in it is
+            changed; if it is in use or cannot be written to.
+    """
+    _check_folder(pathlib.Path(run_dir))
+    return lock.hold(run_dir)
+
+
+def open_run(
+    run_dir: str | pathlib.Path, config: FitConfig, data: pathlib.Path | None = None
+) -> pathlib.Path:
+    """Creates a run folder, or finds the interrupted run that is there.
+
+    Args:
+        run_dir: the folder.
+        config: options of the run; written to `config.json`.
+        data: folder of its shards; their fingerprint is written too.
+
+    Raises:
+        ValueError: if the folder holds something else, or a run with other
+            options or data; nothing in it is changed.
+    """
+    run_dir = pathlib.Path(run_dir)
+    _check_folder(run_dir)
+    if checkpoints.list_checkpoints(run_dir):
+        _check_same_run(run_dir, config)
+        if data:
+            _check_same_data(run_dir, data)
+    elif (run_dir / CONFIG).is_file():
+        # It ended before its first epoch did: nothing is lost by other options.
+        (run_dir / VOCABULARY).unlink(missing_ok=True)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    facts = {"package_version": tf_prompt.__version__, "git_commit": _git_commit()}
+    facts.update(installed_versions())
+    if data:
+        facts[FINGERPRINT] = data_folder.fingerprint(data)
+    write_json(run_dir / CONFIG, {**dataclasses.asdict(config), **facts})
+    return run_dir
+
+
+def compare_with(saved: dict, config: FitConfig) -> None:
+    """Compares what a config.json says of its run with what is here.
+
+    Other versions are named on stderr: the numbers may differ then.
+
+    Raises:
+        ValueError: if the same data are meant and their fingerprint is another.
+        FileNotFoundError: if these are missing.
+    """
+    for key, here in installed_versions().items():
+        if saved.get(key, here) != here:
+            name = key.removesuffix("_version")
+            print(
+                f"config was written with {name} {saved[key]}, here is {here}: "
+                f"numbers may differ",
+                file=sys.stderr,
+            )
+    if FINGERPRINT in saved and config.data == saved.get("data"):
+        folder = data_folder.find_data(config.data)
+        data_folder.require_same(folder, saved[FINGERPRINT], "the run of config")
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of what computes, and of Python, by their keys in `config.json`."""
+    modules = {name: importlib.import_module(name) for name in _PACKAGES}
+    versions = {f"{name}_version": m.__version__ for name, m in modules.items()}
+    return {**versions, "python_version": sys.version.split()[0]}
+
+
+def find_data(run_dir: str | pathlib.Path, data: str | None = None) -> pathlib.Path:
+    """Gives the folder of shards that `--data` names; None takes that of the run.
+
+    Raises:
+        FileNotFoundError: if the folder holds no training shard.
+        ValueError: if the run's own data are no longer what it was trained on.
+    """
+    folder = data_folder.find_data(data or read_config(run_dir).data)
+    if data is None:
+        _check_same_data(run_dir, folder)
+    return folder
+
+
+def read_config(run_dir: str | pathlib.Path) -> FitConfig:
+    """Reads the options of a run.
+
+    Raises:
+        FileNotFoundError: if there is no run in the folder.
+        ValueError: if its options are damaged.
+    """
+    path = pathlib.Path(run_dir) / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"run_dir must hold a run of tf_prompt.fit, with {CONFIG}. "
+            f"Received: {run_dir}"
+        )
+    return from_json(FitConfig, read_json(path), path)
+
+
+def load_run(run_dir: str | pathlib.Path) -> tuple[FitConfig, list[str], keras.Model]:
+    """Loads options, vocabulary and best model of a captioner's run.
+
+    Raises:
+        FileNotFoundError: if a part is missing.
+        ValueError: if the model's file is damaged, or is no captioner, or the
+            vocabulary is not its own.
+    """
+    config, model = load_model(run_dir)
+    if not isinstance(model, Captioner):
+        raise ValueError(
+            "run_dir must hold a captioner, a model that writes prompts. "
+            f"Received: {run_dir} with preset {config.preset}"
+        )
+    return config, read_vocabulary(run_dir, model), model
+
+
+def read_vocabulary(run_dir: str | pathlib.Path, model: Captioner) -> list[str]:
+    """Reads the vocabulary of a captioner's run.
+
+    Raises:
+        FileNotFoundError: if it is missing.
+        ValueError: if it is not the model's own.
+    """
+    vocabulary = text.read_vocabulary(pathlib.Path(run_dir) / VOCABULARY)
+    if len(vocabulary) != model.vocab_size:
+        raise ValueError(
+            f"{VOCABULARY} must hold the model's {model.vocab_size} tokens. "
+            f"Received: {len(vocabulary)} in {run_dir}"
+        )
+    return vocabulary
+
+
+def load_model(run_dir: str | pathlib.Path) -> tuple[FitConfig, keras.Model]:
+    """Loads options and best model of any run.
+
+    Raises:
+        FileNotFoundError: if a part is missing.
+        ValueError: if the model's file is damaged.
+    """
+    run_dir = pathlib.Path(run_dir)
+    config = read_config(run_dir)
+    path = run_dir / BEST_MODEL
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"run_dir must hold {BEST_MODEL}, written after the first epoch. "
+            f"Received: {run_dir}"
+        )
+    return config, load_model_file(path)
+
+
+def save_for_inference(model: keras.Model, path: pathlib.Path) -> None:
+    """Writes a model without its optimiser; the file is whole or as it was.
+
+    It computes in float32 also where training mixed precisions: not every
+    processor that a model is served from is quick, or exact, in float16. Where the
+    optimiser averages weights, the averages are saved.
+    """
+    # A compiled model takes its optimiser along: three times the size.
+    bare = type(model).from_config({**model.get_config(), "dtype": "float32"})
+    bare.set_weights(model.get_weights())
+    if model.optimizer.use_ema:
+        averages = model.optimizer._model_variables_moving_average
+        for variable, average in zip(bare.trainable_variables, averages, strict=True):
+            variable.assign(average)
+    save_model(bare, path)
+
+
+def save_model(model: keras.Model, path: pathlib.Path) -> None:
+    """Writes a model; the file is whole or as it was."""
+    with replacing(path) as temporary:
+        model.save(temporary)
+
+
+def _check_folder(run_dir: pathlib.Path) -> None:
+    if run_dir.exists() and not run_dir.is_dir():
+        raise ValueError(f"run_dir must be a folder. Received the file: {run_dir}")
+    if checkpoints.list_checkpoints(run_dir) or (run_dir / CONFIG).is_file():
+        return
+    if run_dir.exists() and {path.name for path in run_dir.iterdir()} - _NO_RUN:
+        raise ValueError(
+            f"run_dir must be empty, new or a run's folder. Received: {run_dir}"
+        )
+
+
+def _check_same_run(run_dir: pathlib.Path, config: FitConfig) -> None:
+    before = read_config(run_dir)
+    for field in dataclasses.fields(config):
+        old, new = getattr(before, field.name), getattr(config, field.name)
+        if field.name not in _MAY_CHANGE and old != new:
+            raise ValueError(
+                f"{field.name} must stay {old!r} to resume the run in {run_dir}. "
+                f"Received: {new!r}; for a new run give another --run-dir"
+            )
+
+
+def _check_same_data(run_dir: str | pathlib.Path, data: pathlib.Path) -> None:
+    expected = read_json(pathlib.Path(run_dir) / CONFIG).get(FINGERPRINT, {})
+    data_folder.require_same(data, expected, f"the run in {run_dir}")
+
+
+def _git_commit() -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=pathlib.Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip()
+
+
+def output_folder(run_dir: str | pathlib.Path, split: str) -> pathlib.Path:
+    """Folder of a split's evaluation; the test split has the plain name."""
+    name = "evaluation" if split == "test" else f"evaluation_{split}"
+    return pathlib.Path(run_dir) / name

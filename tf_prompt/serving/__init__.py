@@ -1,0 +1,1 @@
+"""Exports of models, and the servers that answer with them."""

@@ -1,0 +1,159 @@
+"""Which server to ask, for which model, and how long to wait."""
+
+import dataclasses
+import pathlib
+import ssl
+import urllib.parse
+
+from tf_prompt.options import option, require_not_negative, require_positive
+from tf_prompt.runs.config import FitConfig
+
+# What `export` calls the model that `fit` trains without flags.
+DEFAULT_MODEL = FitConfig.preset
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """Where a server listens.
+
+    Attributes:
+        scheme: `grpc`, `http` or `https`.
+        host: name or number; an IPv6 number stands in brackets.
+        port: 1 to 65535.
+        prefix: REST, what a proxy puts before `/v1`.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str = ""
+
+    @property
+    def target(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """A model on a server, instead of one on this machine."""
+
+    server: str | None = option(
+        None,
+        "TF Serving: HOST:PORT of gRPC, or http://HOST:PORT or https://HOST:PORT of "
+        "REST",
+    )
+    model: str | None = option(
+        None, f"server: name of the model there; {DEFAULT_MODEL} if not given"
+    )
+    model_version: int | None = option(
+        None, "server: a version's number; the latest if not given"
+    )
+    model_label: str | None = option(
+        None, "server: a version's label, such as stable, instead of its number"
+    )
+    timeout: float = option(30.0, "server: seconds that one call may take")
+    retries: int = option(
+        3, "server: further calls where it is away, late or has too much to do"
+    )
+    tls: bool = option(False, "server: encrypt gRPC; REST does for https://")
+    ca_cert: str | None = option(
+        None, "server: PEM file of whom to trust, not this machine's list; means --tls"
+    )
+    client_cert: str | None = option(
+        None, "server: PEM file of your certificate, if it asks for one; means --tls"
+    )
+    client_key: str | None = option(None, "server: PEM file of that one's key")
+
+    def __post_init__(self):
+        require_positive(self, "timeout", "model_version")
+        require_not_negative(self, "retries")
+        if self.server is None:
+            self._require_no_server_flags()
+            return
+        address = parse_address(self.server)
+        if self.model_version is not None and self.model_label is not None:
+            raise ValueError(
+                "model_version goes without model_label. "
+                f"Received: {self.model_version} and {self.model_label}"
+            )
+        if (self.client_cert is None) != (self.client_key is None):
+            raise ValueError(
+                "client_cert goes with client_key. "
+                f"Received: {self.client_cert} and {self.client_key}"
+            )
+        if address.scheme == "http" and self.is_encrypted:
+            raise ValueError(
+                "server must begin with https:// where --tls or a certificate is "
+                f"given. Received: {self.server}"
+            )
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model to ask."""
+        return self.model or DEFAULT_MODEL
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether calls go through TLS."""
+        is_https = self.server is not None and self.server.startswith("https://")
+        return self.tls or is_https or bool(self.ca_cert or self.client_cert)
+
+    def _require_no_server_flags(self) -> None:
+        names = ("model", "model_version", "model_label", "tls")
+        for name in (*names, "ca_cert", "client_cert", "client_key"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name} goes with --server. Received: {getattr(self, name)}"
+                )
+
+
+def parse_address(server: str) -> Address:
+    """Takes a server's address apart.
+
+    Args:
+        server: `HOST:PORT`, or a URL of http or https.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    is_url = "://" in server
+    try:
+        parts = urllib.parse.urlsplit(server if is_url else f"grpc://{server}")
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        if parts.scheme not in (("http", "https") if is_url else ("grpc",)):
+            raise ValueError(parts.scheme)
+        host, prefix = parts.hostname, parts.path.rstrip("/")
+        more = parts.query or parts.fragment or parts.username is not None
+        if not host or more or (prefix and not is_url) or "/v1/" in f"{prefix}/":
+            raise ValueError(host)
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            "server must be HOST:PORT for gRPC, or http://HOST:PORT or "
+            f"https://HOST:PORT for REST, without a model. Received: {server}"
+        ) from error
+    host = f"[{host}]" if ":" in host else host
+    return Address(parts.scheme, host, port, prefix)
+
+
+def build_ssl_context(options: ServerConfig) -> ssl.SSLContext:
+    """Reads the certificates that options name.
+
+    Raises:
+        FileNotFoundError: if a file is not there.
+        ValueError: if a file does not hold what it must.
+    """
+    for name in ("ca_cert", "client_cert", "client_key"):
+        path = getattr(options, name)
+        if path is not None and not pathlib.Path(path).is_file():
+            raise FileNotFoundError(f"{name} must be a PEM file. Received: {path}")
+    names = f"{options.ca_cert}, {options.client_cert}, {options.client_key}"
+    try:
+        context = ssl.create_default_context(cafile=options.ca_cert)
+        if options.client_cert is not None:
+            context.load_cert_chain(options.client_cert, options.client_key)
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError(
+            "ca_cert, client_cert and client_key must be PEM files, the key that of "
+            f"the certificate. Received: {names}: {error}"
+        ) from error
+    return context

@@ -1,0 +1,111 @@
+"""Requests that a server answers before its first user's."""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from tf_prompt.serving.saved_model import SIGNATURE, SavedPromptWriter
+
+# The batches that a server may form; saved_models/batching.config says the same.
+BATCH_SIZES = (1, 2, 4, 8, 16)
+FILE = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
+MISSING = (
+    "no warm-up requests were written: they need tensorflow-serving-api. "
+    'Install it with: pip install "tf_prompt[serve]"'
+)
+_SIDE = 64
+
+
+def is_available() -> bool:
+    """Whether the messages that requests are made of are installed."""
+    try:
+        import tensorflow_serving.apis.prediction_log_pb2  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def write_requests(
+    path: pathlib.Path, saved: SavedPromptWriter, model_name: str
+) -> None:
+    """Writes a SavedModel's warm-up requests, and answers them as a server would.
+
+    There is one of each batch size for the default signature, and one of each other
+    signature.
+
+    Args:
+        path: a SavedModel's folder.
+        saved: the model, loaded from there.
+        model_name: the name that it is served under.
+
+    Raises:
+        ValueError: if the model does not answer one of them.
+    """
+    file = path / FILE
+    file.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for signature, spec in saved.inputs.items():
+            sizes = BATCH_SIZES if signature == SIGNATURE else BATCH_SIZES[:1]
+            for batch_size in sizes:
+                request = _build_request(model_name, signature, spec, batch_size)
+                writer.write(request.SerializeToString())
+    replay(saved, file)
+
+
+def replay(saved: SavedPromptWriter, file: pathlib.Path) -> list[tuple[str, int]]:
+    """Answers warm-up requests.
+
+    Args:
+        saved: the model.
+        file: of `write_requests`.
+
+    Returns:
+        Signature and batch size of each.
+
+    Raises:
+        ValueError: if the model does not answer one of them.
+    """
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    answered = []
+    for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        request = log.predict_log.request
+        signature = request.model_spec.signature_name
+        (value,) = map(tf.make_ndarray, request.inputs.values())
+        try:
+            found = saved.run(signature, value)
+        except (tf.errors.OpError, KeyError) as error:
+            raise ValueError(
+                "a warm-up request must be answered. Received: "
+                f"{signature} of {len(value)} with {error}"
+            ) from error
+        if any(len(output) != len(value) for output in found.values()):
+            raise ValueError(
+                f"an answer must have a row an image. Received: {signature} of "
+                f"{len(value)} with {[output.shape for output in found.values()]}"
+            )
+        answered.append((signature, len(value)))
+    return answered
+
+
+def _build_request(model_name, signature, spec, batch_size):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    log = prediction_log_pb2.PredictionLog()
+    request = log.predict_log.request
+    request.model_spec.name = model_name
+    request.model_spec.signature_name = signature
+    if spec.dtype == tf.string:
+        value = np.array([_draw()] * batch_size, object)
+    else:
+        value = np.full((batch_size, *spec.shape[1:]), 127, spec.dtype.as_numpy_dtype)
+    request.inputs[spec.name].CopyFrom(tf.make_tensor_proto(value))
+    return log
+
+
+def _draw() -> bytes:
+    rows, columns = np.mgrid[:_SIDE, :_SIDE] * 255 // (_SIDE - 1)
+    picture = np.stack([rows, columns, (rows + columns) // 2], axis=-1)
+    return tf.io.encode_png(picture.astype(np.uint8)).numpy()

@@ -1,0 +1,177 @@
+"""What single models and ensembles of them measure on the same examples."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tf_prompt.data.vectors import combine
+from tf_prompt.metrics import bootstrap, cosine
+from tf_prompt.metrics.significance import paired_bootstrap
+from tf_prompt.training.ensemble_weights import (
+    Stacking,
+    _check,
+    fit_ridge,
+    fit_simplex,
+    stack,
+)
+
+REPORT_WEIGHTS = {"clip_interrogator": 0.25, "vit_regressor": 0.75}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of the comparison.
+
+    Args:
+        name: a member, or how members are joined.
+        kind: `single` or `ensemble`.
+        weights: of the members, None where there are none.
+        score: mean cosine on the measured examples.
+        low, high: its 95 % bootstrap interval.
+        gain: score above that of the best single model.
+        gain_low, gain_high: its 95 % interval, over the same draws for both.
+    """
+
+    name: str
+    kind: str
+    weights: tuple[float, ...] | None
+    score: float
+    low: float
+    high: float
+    gain: float
+    gain_low: float
+    gain_high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Single models and ensembles on the same examples.
+
+    Args:
+        members: names, in the order of weights.
+        best_single: the member that did best on the fitted examples.
+        penalty: of the ridge.
+        num_fitted, num_measured: examples of either part.
+        rows: the table.
+        stacking: the ridge.
+    """
+
+    members: tuple[str, ...]
+    best_single: str
+    penalty: float
+    num_fitted: int
+    num_measured: int
+    rows: tuple[Row, ...]
+    stacking: Stacking = dataclasses.field(repr=False)
+
+
+def compare(
+    members: Sequence[str],
+    embeddings,
+    targets,
+    measured: tuple | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Measures single models and ensembles on examples that fitted nothing.
+
+    Args:
+        members: names, in the order of the embeddings.
+        embeddings: float `(examples, members, dim)`, to fit on.
+        targets: float `(examples, dim)`.
+        measured: embeddings and targets of other examples, to measure on. None
+            fits on a random half of the given ones and measures on the rest.
+        seed: of halves, folds and bootstrap.
+
+    Returns:
+        Rows: each member, the uniform mean, the report's weights where its two
+        models are there, weights of `fit_simplex`, the ridge.
+
+    Raises:
+        ValueError: if shapes do not fit, or examples are too few for halves.
+    """
+    if measured is None:
+        if len(embeddings) < 4:
+            raise ValueError(
+                f"comparing needs 4 examples or more. Received: {len(embeddings)}"
+            )
+        order = np.random.default_rng(seed).permutation(len(embeddings))
+        first, second = np.array_split(order, 2)
+        measured = embeddings[second], targets[second]
+        embeddings, targets = embeddings[first], targets[first]
+    for pair in ((embeddings, targets), measured):
+        _check(*pair, members)
+    simplex = fit_simplex(embeddings, targets)
+    folds = min(5, len(embeddings))
+    stacking = fit_ridge(embeddings, targets, simplex, folds=folds, seed=seed)
+    count = len(members)
+    weights = {name: np.eye(count)[i] for i, name in enumerate(members)}
+    joined = {"uniform": np.full(count, 1 / count)}
+    if (report := report_weights(members)) is not None:
+        joined["report"] = report
+    joined["simplex"] = simplex
+    fitted = {n: _score(embeddings, targets, w).mean() for n, w in weights.items()}
+    best = max(fitted, key=fitted.get)
+    scores = {n: _score(*measured, w) for n, w in {**weights, **joined}.items()}
+    scores["ridge"] = cosine.cosines(measured[1], stack(measured[0], stacking))
+    given = {name: tuple(map(float, w)) for name, w in joined.items()}
+    rows = tuple(
+        _row(name, name in weights, given.get(name), values, scores[best], seed)
+        for name, values in scores.items()
+    )
+    sizes = len(embeddings), len(measured[0])
+    return Comparison(tuple(members), best, stacking.penalty, *sizes, rows, stacking)
+
+
+def report_weights(members: Sequence[str]) -> np.ndarray | None:
+    """Gives the report's 0.25 and 0.75; None unless its two models are there.
+
+    Args:
+        members: names such as `vit_regressor_tiny`; other models weigh 0.
+    """
+    weights = np.zeros(len(members))
+    for prefix, weight in REPORT_WEIGHTS.items():
+        found = [i for i, name in enumerate(members) if name.startswith(prefix)]
+        if not found:
+            return None
+        weights[found[0]] = weight
+    return weights
+
+
+def format_table(comparison: Comparison) -> str:
+    """Lays out a comparison for people."""
+    width = max(len(row.name) for row in comparison.rows) + 2
+    lines = [
+        f"mean cosine, 95 % intervals in brackets; fitted on {comparison.num_fitted} "
+        f"examples, measured on {comparison.num_measured} others",
+        f"{'':{width}}{'cosine':<26}{'above the best single':<28}weights",
+    ]
+    for row in comparison.rows:
+        score = f"{row.score:.4f} [{row.low:.4f}, {row.high:.4f}]"
+        gain = f"{row.gain:+.4f} [{row.gain_low:+.4f}, {row.gain_high:+.4f}]"
+        weights = " ".join(f"{weight:.3f}" for weight in row.weights or ())
+        if row.name == "ridge":
+            weights = f"a matrix, penalty {comparison.penalty:.3g}"
+        lines.append(f"{row.name:{width}}{score:<26}{gain:<28}{weights}".rstrip())
+    return "\n".join(lines)
+
+
+def to_json(comparison: Comparison) -> dict:
+    """Gives a comparison as what JSON can hold, without the ridge's matrix."""
+    fields = {f.name for f in dataclasses.fields(Comparison)} - {"rows", "stacking"}
+    content = {name: getattr(comparison, name) for name in sorted(fields)}
+    rows = [dataclasses.asdict(row) for row in comparison.rows]
+    return {**content, "members": list(comparison.members), "rows": rows}
+
+
+def _score(embeddings, targets, weights):
+    return cosine.cosines(targets, combine(embeddings, weights))
+
+
+def _row(name, is_single, weights, values, best, seed) -> Row:
+    low, high = bootstrap.interval(values, seed=seed)
+    gain = paired_bootstrap(values, best, seed=seed)
+    kind = "single" if is_single else "ensemble"
+    score = float(values.mean())
+    gains = gain.difference, gain.low, gain.high
+    return Row(name, kind, weights, score, low, high, *gains)

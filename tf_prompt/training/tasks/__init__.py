@@ -1,0 +1,1 @@
+"""One task a kind of model: its data, its batches, its loss."""
