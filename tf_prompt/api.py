@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.serving import saved_model
 
 
 def load(options, decoding):
@@ -37,6 +36,9 @@ def load_saved_model(path: str, options: DecodingConfig) -> Callable:
         FileNotFoundError: if there is no such model.
         ValueError: for options that a SavedModel cannot follow.
     """
+    # Here: TensorFlow takes seconds, and `--help` needs none.
+    from tf_prompt.serving import saved_model
+
     if options != DecodingConfig():
         raise ValueError(
             "a SavedModel writes greedily; other ways of decoding need --run-dir. "

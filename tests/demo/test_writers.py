@@ -137,7 +137,7 @@ def test_a_captioner_needs_no_embedder(tiny_run, monkeypatch, capsys):
         made.append((num_prompts, neighbours))
         return writers.SavedModelWriter(name, None)
 
-    monkeypatch.setattr(describing.cosine, "load_embedder", refuse)
+    monkeypatch.setattr(describing.prompt_embedder, "load_embedder", refuse)
     monkeypatch.setattr(describing.bank, "training_bank", lambda folder: None)
     monkeypatch.setattr(describing.writers, "CaptionerWriter", make)
     options = DemoConfig(run_dir=(str(tiny_run),), num_prompts=2)
@@ -178,7 +178,7 @@ def test_other_data_gives_no_examples(tiny_run, tmp_path):
 def test_examples_are_of_different_prompts(
     tiny_run, tiny_shards, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(examples.dataset, "find_data", lambda data: tiny_shards)
+    monkeypatch.setattr(examples.data_folder, "find_data", lambda data: tiny_shards)
     (tmp_path / "config.json").write_text('{"data": "toy"}')
     paths = examples.write_examples([str(tmp_path)], tmp_path)
     assert len(paths) == examples.COUNT

@@ -82,7 +82,7 @@ def test_read_only_folder_is_one_line(tmp_path):
 
 def test_folder_in_use_names_who_uses_it(tmp_path):
     code = (
-        "import sys, time; from tf_prompt.training import run_lock\n"
+        "import sys, time; from tf_prompt.runs import lock\n"
         "with lock.hold(sys.argv[1]):\n    print('held', flush=True)\n"
         "    time.sleep(60)"
     )

@@ -183,7 +183,7 @@ def test_one_set_is_halved_and_the_other_half_measured(monkeypatch):
         seen.extend(map(tuple, targets))
         return fit(embeddings, targets)
 
-    monkeypatch.setattr(ensemble_weights, "fit_simplex", remember)
+    monkeypatch.setattr(ensemble_comparison, "fit_simplex", remember)
     found = ensemble_comparison.compare(["a", "b"], embeddings, targets)
     others = [i for i, target in enumerate(targets) if tuple(target) not in seen]
     assert (

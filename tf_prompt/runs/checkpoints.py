@@ -10,8 +10,7 @@ import h5py
 import keras
 import numpy as np
 
-from tf_prompt.files import read_json
-from tf_prompt.files import write_json
+from tf_prompt.files import read_json, write_json
 
 CHECKPOINTS = "checkpoints"
 # The last one, and one more in case that is damaged.

@@ -1,24 +1,22 @@
 """The run folder: what training leaves and every later command reads."""
 
-from tf_prompt.data import folder as data_folder
-from tf_prompt.data import text
-from tf_prompt.files import read_json
-from tf_prompt.files import replacing
-from tf_prompt.files import write_json
-from tf_prompt.models.captioner import Captioner
-from tf_prompt.runs import checkpoints
-from tf_prompt.runs import lock
-from tf_prompt.runs.config import FitConfig
-from tf_prompt.runs.config import from_json
-from tf_prompt.runs.model_file import load_model_file
 import dataclasses
 import importlib
-import keras
 import pathlib
 import subprocess
 import sys
+
+import keras
+
 import tf_prompt
 import tf_prompt.models.presets
+from tf_prompt.data import folder as data_folder
+from tf_prompt.data import text
+from tf_prompt.files import read_json, replacing, write_json
+from tf_prompt.models.captioner import Captioner
+from tf_prompt.runs import checkpoints, lock
+from tf_prompt.runs.config import FitConfig, from_json
+from tf_prompt.runs.model_file import load_model_file
 
 CONFIG, VOCABULARY, BEST_MODEL = "config.json", "vocabulary.txt", "best.keras"
 HISTORY, CURVES, LEARNING_RATE = "history.csv", "curves.png", "learning_rate.png"
@@ -27,14 +25,12 @@ TOKENIZER, PHRASES = "tokenizer", "phrases"
 FINGERPRINT = "data_fingerprint"
 # What the same run may change when it is started again.
 _MAY_CHANGE = ("run_dir", "epochs", "patience", "save_every", "time_budget")
+# Equal to rounding, where dropout and augmentation draw nothing by replica.
+_MAY_CHANGE += ("strategy", "worker_timeout")
 # On these a result depends, bit for bit; `config.json` has the version of each.
 _PACKAGES = ("tensorflow", "keras", "keras_hub", "numpy")
 # What a folder may hold and still be as good as empty.
 _NO_RUN = {lock.LOCK, LEARNING_RATE}
-
-
-# Equal to rounding, where dropout and augmentation draw nothing by replica.
-_MAY_CHANGE += ("strategy", "worker_timeout")
 
 
 def claim(run_dir: str | pathlib.Path):

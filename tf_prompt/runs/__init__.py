@@ -1,0 +1,1 @@
+"""The folder of a run: its options, model, checkpoints and lock."""
