@@ -1,47 +1,64 @@
-"""Loads a run, a SavedModel or a server as one thing that writes prompts."""
+"""From a place to what writes prompts: a run, a SavedModel or a server."""
 
 from collections.abc import Callable
 
 from tf_prompt.decoding.config import DecodingConfig
 
 
-def load(options, decoding):
-    """The function that writes prompts; of a run, also what draws its attention."""
-    # Each imports what the others do without: Keras takes seconds, gRPC is an extra.
-    if options.server is not None:
-        from tf_prompt.serving.client import writer
+def load_run(run_dir: str, decoding: DecodingConfig, bank: str | None = None):
+    """Loads a run of any kind as a `PromptModel` that writes prompts.
 
-        return writer.connect(options, decoding), None
-    if options.saved_model is not None:
-        return load_saved_model(options.saved_model, decoding), None
-    from tf_prompt.inference import loading
+    Args:
+        run_dir: folder of a run of `tf_prompt.fit`, or `knn:FOLDER`.
+        decoding: how a captioner writes; other models take the default only.
+        bank: models of embeddings: text file of prompts, one a line, of which the
+            nearest is written; None takes the training prompts.
 
-    return loading.load_with_attention(
-        options.run_dir, decoding, options.bank, options.attention
-    )
+    Raises:
+        FileNotFoundError: if a part is missing.
+        ValueError: for options that mean nothing to the model.
+    """
+    # Here, as below: Keras takes seconds, which a SavedModel does without.
+    from tf_prompt.inference.loading import Loader
+
+    return Loader().load_writer(run_dir, decoding, bank)
 
 
-def load_saved_model(path: str, options: DecodingConfig) -> Callable:
+def load_saved_model(path: str, decoding: DecodingConfig) -> Callable:
     """Loads a SavedModel as a function of encoded images.
 
     Args:
         path: folder of a version, which writes as it was exported to.
-        options: must be the default ones.
+        decoding: must be the default one.
 
     Returns:
-        A function from a list of bytes to a dict of `prompt` and `score`; of a file
-        that is no image the score is NaN.
+        `SavedPromptWriter`.
 
     Raises:
         FileNotFoundError: if there is no such model.
-        ValueError: for options that a SavedModel cannot follow.
+        ValueError: for ways of decoding, which a SavedModel cannot follow.
     """
-    # Here: TensorFlow takes seconds, and `--help` needs none.
     from tf_prompt.serving import saved_model
 
-    if options != DecodingConfig():
+    if decoding != DecodingConfig():
         raise ValueError(
             "a SavedModel writes greedily; other ways of decoding need --run-dir. "
-            f"Received: saved_model={path} and {options}"
+            f"Received: saved_model={path} and {decoding}"
         )
     return saved_model.SavedPromptWriter(path)
+
+
+def connect(options, decoding: DecodingConfig) -> Callable:
+    """Connects to a model on a server, as a function of encoded images.
+
+    Args:
+        options: `serving.client.options.ServerConfig`.
+        decoding: must be the default one.
+
+    Raises:
+        ValueError: for ways of decoding, or a server that cannot be asked.
+    """
+    # gRPC is an extra.
+    from tf_prompt.serving.client import writer
+
+    return writer.connect(options, decoding)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 
-from tf_prompt.decoding import config as decoding_config
+from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.options import (
     DONE,
     command,
@@ -18,7 +18,7 @@ from tf_prompt.runs import workers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(decoding_config.DecodingConfig):
+class EvaluateConfig(DecodingConfig):
     """Measures a run on a split; writes metrics, predictions and a gallery."""
 
     run_dir: str = option(dataclasses.MISSING, "folder of a run of tf_prompt.fit")
@@ -69,7 +69,7 @@ def main(argv=None) -> int:
     # Before TensorFlow loads: what is missing should be said at once.
     java_meteor = meteor_java.JavaMeteor() if options.meteor == "java" else None
     import_tensorflow()
-    from tf_prompt.evaluation import evaluator
+    from tf_prompt.evaluation import scoring
 
     metrics, rows = measure(options, java_meteor)
     if metrics is None:
@@ -79,7 +79,7 @@ def main(argv=None) -> int:
         *([row[name] for row in rows] for name in ("reference", "prediction", "ended"))
     ):
         print(f"evaluate: warning: the model collapses: {sign}", file=sys.stderr)
-    print(json.dumps(metrics) if options.json else evaluator.format_metrics(metrics))
+    print(json.dumps(metrics) if options.json else scoring.format_metrics(metrics))
     if options.explain:
         print(f"\n{overlap.explain(rows, options.explain)}")
     return DONE
@@ -88,36 +88,22 @@ def main(argv=None) -> int:
 def measure(
     options: EvaluateConfig, java_meteor=None
 ) -> tuple[dict | None, list[dict]]:
-    """Measures a run of any model; see the evaluations for what is returned.
-
-    Raises:
-        ValueError: for ways of decoding where no prompt is decoded.
-    """
+    """Measures a run of any model; see `evaluator.evaluate_run`."""
     from tf_prompt.evaluation import evaluator
     from tf_prompt.metrics.score import ALL_METRICS
-    from tf_prompt.models import presets
-    from tf_prompt.runs import folder as run_folder
 
-    decoding = take_options(decoding_config.DecodingConfig, options)
-    arguments = {
-        "split": options.split,
-        "data": options.data,
-        "metrics": options.metrics or ALL_METRICS,
-        "batch_size": options.batch_size,
-        "limit": options.limit,
-        "neighbours": options.neighbours,
-        "workers": workers.parse_share(options.share),
-    }
-    preset = run_folder.read_config(options.run_dir).preset
-    if presets.kind(preset) == "captioner":
-        return evaluator.evaluate_run(
-            options.run_dir, **arguments, decoding=decoding, java_meteor=java_meteor
-        )
-    if decoding != decoding_config.DecodingConfig() or java_meteor:
-        raise ValueError(
-            f"ways of decoding and --meteor java go with captioners. Received: {preset}"
-        )
-    return evaluator.evaluate_embeddings(options.run_dir, **arguments)
+    return evaluator.evaluate_run(
+        options.run_dir,
+        split=options.split,
+        data=options.data,
+        metrics=options.metrics or ALL_METRICS,
+        batch_size=options.batch_size,
+        limit=options.limit,
+        neighbours=options.neighbours,
+        decoding=take_options(DecodingConfig, options),
+        java_meteor=java_meteor,
+        workers=workers.parse_share(options.share),
+    )
 
 
 if __name__ == "__main__":

@@ -51,15 +51,16 @@ def main(argv=None) -> int:
     import_tensorflow()
     from tf_prompt.evaluation.report import model_card
     from tf_prompt.runs import folder as run_folder
+    from tf_prompt.runs.run import Run
     from tf_prompt.serving import signatures, versions, warmup
 
-    run_dir, output = pathlib.Path(options.run_dir), pathlib.Path(options.output)
-    preset = run_folder.read_config(run_dir).preset
+    run, output = Run(options.run_dir), pathlib.Path(options.output)
+    run_dir, preset = run.path, run.preset
     models = output / model_config_file.FILE
     # Before the work: a damaged file is found out now.
     labels = model_config_file.read_labels(models, preset)
-    servable = signatures.load_servable(options)
-    metrics = run_folder.output_folder(run_dir, "test") / "metrics.json"
+    servable = signatures.load_servable(run, options)
+    metrics = run.evaluation_folder("test") / "metrics.json"
     assets = [run_dir / run_folder.VOCABULARY, run_dir / run_folder.CONFIG, metrics]
     steps = [lambda path, _: model_card.write_model_card(run_dir, path / "README.md")]
     if warmup.is_available():

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 
+from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.options import (
     DONE,
     SOME_FAILED,
@@ -12,13 +13,12 @@ from tf_prompt.options import (
     import_tensorflow,
     option,
     parse_args,
-    require_not_negative,
     require_positive,
 )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InterrogateConfig:
+class InterrogateConfig(InterrogationConfig):
     """Ranks the phrases that images show by CLIP, and writes prompts of them."""
 
     paths: tuple[str, ...] = option(
@@ -28,19 +28,6 @@ class InterrogateConfig:
     clip: str | None = option(
         None,
         "instead: KerasHub CLIP preset or folder, or one of a transformers CLIPModel",
-    )
-    mode: str = option(
-        "best",
-        "fast: best phrases at once; classic: best medium, artist, movement and "
-        "flavours; best: a chain that grows while the similarity rises; negative: "
-        "what is least like the picture",
-        choices=["fast", "classic", "best", "negative"],
-    )
-    top: int = option(5, "phrases shown of each table")
-    candidates: int = option(8, "phrases of each table that the mode best tries")
-    max_phrases: int = option(12, "phrases at most in a prompt of the mode best")
-    min_gain: float = option(
-        0.01, "similarity that a phrase of the mode best must add to be kept"
     )
     phrases: tuple[str, ...] = option(
         (), "files of one phrase a line, each a table of the file's name"
@@ -57,8 +44,8 @@ class InterrogateConfig:
     )
 
     def __post_init__(self):
-        require_positive(self, "top", "candidates", "max_phrases", "batch_size")
-        require_not_negative(self, "min_gain")
+        super().__post_init__()
+        require_positive(self, "batch_size")
         if (self.run_dir is None) == (self.clip is None):
             raise ValueError(
                 "one of --run-dir and --clip must be given. "
@@ -80,7 +67,7 @@ def main(argv=None) -> int:
     from tf_prompt.inference import image_files, loading
 
     paths = images.find_images(options.paths, options.recursive)
-    interrogator, captioner = loading.load(options)
+    interrogator, captioner = loading.load_interrogation(options)
     num_failed = 0
     for result in image_files.interrogate_files(
         interrogator, paths, options.batch_size, captioner

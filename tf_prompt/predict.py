@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import sys
 
-from tf_prompt.api import load
+from tf_prompt import api
 from tf_prompt.decoding import config as decoding_config
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.options import (
@@ -40,7 +40,7 @@ def main(argv=None) -> int:
     if options.skip_existing:
         paths = [p for p in paths if not result_files.sidecar_of(p).exists()]
     decoding = take_options(decoding_config.DecodingConfig, options)
-    writer, strips = load(options, decoding)
+    writer, strips = _load(options, decoding)
     failures = []
     with contextlib.ExitStack() as stack:
         tables = result_files.open_tables(options, dataclasses.asdict(decoding), stack)
@@ -126,6 +126,20 @@ class PredictConfig(DecodingConfig, ServerConfig):
                     f"{name} needs --run-dir. Received: "
                     f"saved_model={self.saved_model}, server={self.server}"
                 )
+
+
+def _load(options: PredictConfig, decoding: DecodingConfig):
+    """What writes prompts; of a run, also what draws its attention if it is asked."""
+    if options.server is not None:
+        return api.connect(options, decoding), None
+    if options.saved_model is not None:
+        return api.load_saved_model(options.saved_model, decoding), None
+    model = api.load_run(options.run_dir, decoding, options.bank)
+    if options.attention is None:
+        return model, None
+    from tf_prompt.inference.attention import AttentionStrips
+
+    return model, AttentionStrips(model, options.attention)
 
 
 if __name__ == "__main__":

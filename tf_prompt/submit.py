@@ -67,7 +67,7 @@ def main(argv=None) -> int:
     import_tensorflow()
     from tf_prompt.evaluation import submission
     from tf_prompt.inference import image_files
-    from tf_prompt.inference.loading import load_member
+    from tf_prompt.inference.loading import Loader
     from tf_prompt.metrics import prompt_embedder
 
     sample = submission.find_sample(options.images, options.sample_submission)
@@ -76,9 +76,10 @@ def main(argv=None) -> int:
         # Before the work, so that nobody waits hours for a missing column.
         prompts = submission.read_prompts(options.score, paths)
         embedder = prompt_embedder.load_embedder()
-    members = [load_member(spec) for spec in options.run_dir]
-    weights = options.weights or (1.0,) * len(members)
-    batches = image_files.embed_images(members, weights, paths, options.batch_size)
+    loader = Loader()
+    models = [loader.load(spec) for spec in options.run_dir]
+    weights = options.weights or (1.0,) * len(models)
+    batches = image_files.embed_images(models, weights, paths, options.batch_size)
     with submission.SubmissionWriter(options.output, list(paths)) as writer:
         for image_ids, embeddings in batches:
             writer.add(image_ids, embeddings)

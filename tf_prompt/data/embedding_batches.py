@@ -10,6 +10,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import epochs as reading
+from tf_prompt.data import folder as data_folder
 from tf_prompt.data import images, records, sharding, targets
 from tf_prompt.metrics import prompt_embedder
 
@@ -87,21 +88,30 @@ def split_batches(
 
 
 class Examples:
-    """A split's records with their targets, pictures still encoded, in order.
+    """A split's records, pictures still encoded, in order.
 
     Args:
         folder: shards of `pipelines.write_records`.
         split: one of `split.SPLITS`.
         limit: examples at most; None takes all.
         skip: examples passed over, from the first.
+        with_targets: whether the embedding of each prompt is given too, which takes
+            MiniLM where nobody has computed them before.
     """
 
-    def __init__(self, folder, split: str, limit: int | None = None, skip: int = 0):
-        paths = targets.target_shards(folder, split)
-        count = targets.count_targets(paths)
-        self.num_examples = count if limit is None else min(count, limit)
-        self._skip = skip
-        self._targets = tf.data.TFRecordDataset(paths)
+    def __init__(
+        self,
+        folder,
+        split: str,
+        limit: int | None = None,
+        skip: int = 0,
+        with_targets: bool = True,
+    ):
+        self.num_examples = data_folder.count_examples(folder, split, limit)
+        self._skip, self._targets = skip, None
+        if with_targets:
+            paths = targets.target_shards(folder, split)
+            self._targets = tf.data.TFRecordDataset(paths).map(targets.parse_target)
         self._records = tf.data.TFRecordDataset(records.list_shards(folder, split))
 
     def batches(self, batch_size: int, task: str) -> Iterator[dict]:
@@ -109,18 +119,20 @@ class Examples:
 
         Yields:
             dicts of lists: `image`, encoded bytes; `image_id`, `prompt` and
-            `reference`, the normalised words, text; and `target`, float32
-            `(batch, 384)`.
+            `reference`, the normalised words, text; and with targets `target`,
+            float32 `(batch, 384)`.
         """
 
-        def parse(serialised, target):
+        def parse(serialised):
             example = records.parse(serialised)
             reference = tf.strings.reduce_join(example.pop("words"), separator=" ")
-            target = targets.parse_target(target)
-            return {**example, "reference": reference, "target": target}
+            return {**example, "reference": reference}
 
-        pairs = tf.data.Dataset.zip(self._records, self._targets)
-        wanted = pairs.take(self.num_examples).skip(self._skip).map(parse)
+        found = self._records.map(parse)
+        if self._targets is not None:
+            found = tf.data.Dataset.zip(found, self._targets)
+            found = found.map(lambda example, target: {**example, "target": target})
+        wanted = found.take(self.num_examples).skip(self._skip)
         with tqdm.tqdm(
             total=self.num_examples, initial=self._skip, desc=task, unit="image"
         ) as bar:
@@ -134,7 +146,7 @@ class Examples:
 
     def targets(self) -> np.ndarray:
         """All embeddings, float32 `(examples, 384)`."""
-        wanted = self._targets.take(self.num_examples).map(targets.parse_target)
+        wanted = self._targets.take(self.num_examples)
         return np.stack(list(wanted.as_numpy_iterator()))
 
 

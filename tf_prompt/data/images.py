@@ -8,6 +8,8 @@ import tensorflow as tf
 from tf_prompt.data import exif, image_headers
 
 IMAGE_SIZE = 224
+# Of a check whether a file is an image at all.
+_CHECK_SIZE = 32
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 # Image files that TensorFlow cannot read: named as failures, not passed over.
 FOREIGN_SUFFIXES = (".heic", ".heif", ".avif")
@@ -89,6 +91,15 @@ def decode_batch(image_bytes, sizes: Sequence[int]):
     order = tf.range(tf.shape(rows)[0])
     place = tf.tensor_scatter_nd_update(place, rows[:, None], order)[:batch]
     return [tf.gather(pictures, place) for pictures in found], place < order[-1]
+
+
+def is_image(data: bytes) -> bool:
+    """Whether content of a file can be decoded."""
+    try:
+        decode_image(data, _CHECK_SIZE)
+    except tf.errors.InvalidArgumentError:
+        return False
+    return True
 
 
 def blank(sound, *values):

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-_QUERIES_AT_ONCE, _ROWS_AT_ONCE = 256, 16384
+QUERIES_AT_ONCE, ROWS_AT_ONCE = 256, 16384
 
 
 def combine(embeddings, weights) -> np.ndarray:
@@ -52,22 +52,22 @@ def nearest_rows(queries, rows, k: int, lengths=None) -> tuple[np.ndarray, np.nd
         raise ValueError(
             f"queries must be (queries, {rows.shape[1]}). Received: {queries.shape}"
         )
-    lengths = _row_lengths(rows) if lengths is None else lengths
+    lengths = row_lengths(rows) if lengths is None else lengths
     found = []
-    for start in range(0, len(queries), _QUERIES_AT_ONCE):
-        block = unit_rows(queries[start : start + _QUERIES_AT_ONCE])
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        block = unit_rows(queries[start : start + QUERIES_AT_ONCE])
         indices = np.empty((len(block), 0), np.int64)
         cosines = np.empty((len(block), 0), np.float32)
-        for first in range(0, len(rows), _ROWS_AT_ONCE):
-            part = slice(first, first + _ROWS_AT_ONCE)
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            part = slice(first, first + ROWS_AT_ONCE)
             products = block @ np.asarray(rows[part], np.float32).T / lengths[part]
             best = _largest(products, k)
             indices = np.concatenate([indices, best + first], axis=1)
             values = np.take_along_axis(products, best, axis=1)
             cosines = np.concatenate([cosines, values], axis=1)
-            indices, cosines = _take_best(indices, cosines, min(k, indices.shape[1]))
+            indices, cosines = take_best(indices, cosines, min(k, indices.shape[1]))
         found.append((indices, cosines))
-    return _join(found, k)
+    return join_blocks(found, k)
 
 
 def unit_rows(rows) -> np.ndarray:
@@ -82,7 +82,8 @@ def _largest(products, k):
     return np.argpartition(products, -k, axis=1)[:, -k:]
 
 
-def _take_best(indices, cosines, k):
+def take_best(indices, cosines, k):
+    """Sorts candidates, `(queries, candidates)` each, and keeps the best k."""
     order = np.lexsort((indices, -cosines), axis=1)[:, :k]
     return (
         np.take_along_axis(indices, order, axis=1),
@@ -90,17 +91,23 @@ def _take_best(indices, cosines, k):
     )
 
 
-def _join(found, k):
+def join_blocks(found, k):
+    """Joins pairs of indices and cosines, each of a block of queries."""
     if not found:
         return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
 
-def _row_lengths(rows):
+def row_lengths(rows):
+    """Measures rows block by block: float32 `(rows,)`, no zeros.
+
+    Raises:
+        ValueError: if a row is not finite.
+    """
     lengths = np.empty(len(rows), np.float32)
-    for first in range(0, len(rows), _ROWS_AT_ONCE):
+    for first in range(0, len(rows), ROWS_AT_ONCE):
         with np.errstate(over="ignore", invalid="ignore"):
-            part = np.asarray(rows[first : first + _ROWS_AT_ONCE], np.float32)
+            part = np.asarray(rows[first : first + ROWS_AT_ONCE], np.float32)
             lengths[first : first + len(part)] = np.linalg.norm(part, axis=1)
     if not np.isfinite(lengths).all():
         row = int(np.flatnonzero(~np.isfinite(lengths))[0])

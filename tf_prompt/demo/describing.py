@@ -2,23 +2,20 @@
 
 import csv
 import dataclasses
-import functools
-import os
 import pathlib
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from tf_prompt.data import folder as data_folder
 from tf_prompt.data import images
 from tf_prompt.demo import uploads, writers
-from tf_prompt.inference import bank
-from tf_prompt.inference import interrogator as inference_interrogator
-from tf_prompt.inference.loading import BANK_CACHE, load_member
-from tf_prompt.interrogation.interrogator import Interrogated, Interrogator, Options
-from tf_prompt.metrics import prompt_embedder
-from tf_prompt.models import presets
-from tf_prompt.runs import folder as run_folder
+from tf_prompt.inference.embedding_models import BankedModel
+from tf_prompt.inference.interrogator import MODE
+from tf_prompt.inference.loading import Loader
+from tf_prompt.inference.model import Scored
+from tf_prompt.interrogation.config import InterrogationConfig
+from tf_prompt.interrogation.interrogator import Interrogated, Interrogator
+from tf_prompt.runs.run import Run
 from tf_prompt.serving.saved_model import SavedPromptWriter
 
 BATCH_SIZE = 8
@@ -48,7 +45,7 @@ class BatchRow:
     """
 
     name: str
-    prompts: list[writers.Scored]
+    prompts: list[Scored]
     error: str | None = None
 
 
@@ -164,94 +161,60 @@ def load_describer(options) -> Describer:
         FileNotFoundError: if a run, its data or the bank are missing.
         ValueError: if one is not what it must be.
     """
-    loader = _Loader(options)
+    loader, count = Loader(), options.num_prompts
     if options.saved_model is not None:
-        models = [loader.load_saved_model(options.saved_model)]
+        models = [_load_saved_model(options, loader)]
     else:
-        names = name_runs(options.run_dir)
+        runs = [Run(run_dir) for run_dir in options.run_dir]
         models = [
-            loader.load_run(run_dir, name)
-            for run_dir, name in zip(options.run_dir, names, strict=True)
+            _load_writer(run, name, options, loader)
+            for run, name in zip(runs, name_runs(runs), strict=True)
         ]
     interrogator = None
     if options.interrogator is not None:
-        model, tokens, tables = inference_interrogator.load_run(options.interrogator)
-        cache = pathlib.Path(options.interrogator) / inference_interrogator.CACHE
-        how = Options(mode=inference_interrogator.DEFAULT_MODE, top=options.num_prompts)
-        interrogator = Interrogator(model, tokens, tables, cache, how)
+        how = InterrogationConfig(mode=MODE, top=count)
+        interrogator = loader.load_interrogator(Run(options.interrogator), how)
     return Describer(models, interrogator)
 
 
-def name_runs(run_dirs: Sequence[str]) -> list[str]:
-    """Names runs for the visitor by preset, and by folder where these are equal.
-
-    Raises:
-        FileNotFoundError: if there is no run in a folder.
-    """
-    names = [run_folder.read_config(run_dir).preset for run_dir in run_dirs]
+def name_runs(runs: Sequence[Run]) -> list[str]:
+    """Names runs for the visitor by preset, and by folder where these are equal."""
+    names = [run.preset for run in runs]
     if len(set(names)) == len(names):
         return names
-    folders = [pathlib.Path(run_dir).resolve().name for run_dir in run_dirs]
+    folders = [run.path.resolve().name for run in runs]
     if len(set(folders)) < len(folders):
         folders = [str(number) for number in range(1, len(folders) + 1)]
     return [f"{name} ({folder})" for name, folder in zip(names, folders, strict=True)]
 
 
-class _Loader:
-    """Loads models; of what two of them share, one."""
+def _load_saved_model(options, loader) -> writers.Writer:
+    path = pathlib.Path(options.saved_model)
+    saved = SavedPromptWriter(path)
+    near = None
+    if options.bank is not None:
+        near = _neighbours(loader.read_bank(options.bank, path.parent), options, loader)
+    version = path.resolve()
+    name = f"{version.parent.name}, version {version.name}"
+    return writers.Writer(name, saved, options.num_prompts, near)
 
-    def __init__(self, options):
-        self._options = options
 
-    @functools.cached_property
-    def embedder(self):
-        return prompt_embedder.load_embedder()
+def _load_writer(run: Run, name, options, loader) -> writers.Writer:
+    model = loader.load_run(run, embeds=False)
+    if not model.writes_prompts:
+        model = BankedModel(model, loader.find_bank(run, options.bank))
+        return writers.Writer(name, model, options.num_prompts)
+    near = None
+    try:
+        near = _neighbours(loader.find_bank(run, options.bank), options, loader)
+    except (FileNotFoundError, ValueError) as error:
+        if options.bank is not None:
+            raise
+        # The model writes without; the page then says less.
+        print(f"demo: no nearest training prompts: {error}", file=sys.stderr)
+    return writers.Writer(name, model, options.num_prompts, near)
 
-    @functools.lru_cache  # noqa: B019  the loader lives as long as its banks
-    def training_bank(self, folder):
-        return bank.training_bank(folder)
 
-    def load_saved_model(self, path):
-        saved = SavedPromptWriter(path)
-        near = None
-        if self._options.bank is not None:
-            near = self._neighbours(self._read_bank(pathlib.Path(path).parent))
-        version = pathlib.Path(path).resolve()
-        name = f"{version.parent.name}, version {version.name}"
-        return writers.SavedModelWriter(name, saved, near)
-
-    def load_run(self, run_dir, name):
-        preset = run_folder.read_config(run_dir).preset
-        if presets.kind(preset) != "captioner":
-            member = load_member(run_dir)
-            near = self._neighbours(self._find_bank(run_dir))
-            return writers.EmbeddingWriter(name, member, near)
-        _, vocabulary, model = run_folder.load_run(run_dir)
-        near = None
-        try:
-            near = self._neighbours(self._find_bank(run_dir))
-        except (FileNotFoundError, ValueError) as error:
-            if self._options.bank is not None:
-                raise
-            # A captioner writes without; the page then says less.
-            print(f"demo: no nearest training prompts: {error}", file=sys.stderr)
-        count = self._options.num_prompts
-        return writers.CaptionerWriter(name, model, vocabulary, count, near)
-
-    def _neighbours(self, prompts):
-        count = self._options.num_prompts
-        name = (
-            "training prompts" if self._options.bank is None else "prompts of the bank"
-        )
-        return writers.Neighbours(prompts, self.embedder, count, name)
-
-    def _find_bank(self, run_dir):
-        if self._options.bank is not None:
-            return self._read_bank(run_dir)
-        folder = data_folder.find_data(run_folder.read_config(run_dir).data)
-        return self.training_bank(os.fspath(folder))
-
-    def _read_bank(self, folder):
-        prompts = bank.read_prompts(self._options.bank)
-        cache = pathlib.Path(folder) / BANK_CACHE
-        return bank.build_bank(prompts, self.embedder, cache)
+def _neighbours(bank, options, loader) -> writers.Neighbours:
+    name = "training prompts" if options.bank is None else "prompts of the bank"
+    return writers.Neighbours(bank, loader.embedder, options.num_prompts, name)

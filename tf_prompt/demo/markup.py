@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from tf_prompt.demo.describing import BatchRow
-from tf_prompt.demo.writers import COSINE, SIMILARITY, Scored, Written
+from tf_prompt.demo.writers import Written
+from tf_prompt.inference.model import Scored
 
+_COSINE, _SIMILARITY = "cosine", "similarity by CLIP"
 _EMPTY = "(no word)"
 
 
@@ -27,14 +29,14 @@ def written(result: Written) -> str:
         parts.append(_attention(result.words))
     if result.neighbours:
         title = f"Nearest {result.bank_name}"
-        parts.append(_scored(title, result.neighbours, COSINE))
+        parts.append(_scored(title, result.neighbours, _COSINE))
     return f'<div class="tfp">{"".join(parts)}</div>'
 
 
 def phrases(tables: Mapping[str, Sequence[Scored]]) -> str:
     """Shows an interrogator's ranked phrases, a list a table."""
     lists = "".join(
-        _scored(name.replace("_", " ").capitalize(), pairs, SIMILARITY)
+        _scored(name.replace("_", " ").capitalize(), pairs, _SIMILARITY)
         for name, pairs in tables.items()
     )
     return f'<div class="tfp tfp-tables">{lists}</div>'

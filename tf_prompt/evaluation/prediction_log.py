@@ -103,7 +103,8 @@ def _read_whole_rows(path: pathlib.Path) -> list[dict]:
             if any(row.get(column) is None for column in (*COLUMNS, *numbers)):
                 break
             row.update({name: float(row[name]) for name in numbers})
-            rows.append({**row, "ended": row["ended"] == "True"})
+            ended = None if row["ended"] == "" else row["ended"] == "True"
+            rows.append({**row, "ended": ended})
     except (ValueError, csv.Error):
         # Damaged from here on: these rows are written again.
         pass

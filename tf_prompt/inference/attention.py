@@ -11,7 +11,7 @@ import PIL.Image
 import tensorflow as tf
 
 from tf_prompt.data import images
-from tf_prompt.data.text import START_ID
+from tf_prompt.inference.model import PromptModel
 
 matplotlib.use("Agg")
 COLUMNS = 6
@@ -20,56 +20,23 @@ LOOK_SIZE = 128
 _QUALITY = 70
 
 
-class WordAttention:
-    """Reads from a captioner where it looked for each word of a prompt.
-
-    Args:
-        model: a `Captioner`.
-        vocabulary: token of each id.
-    """
-
-    def __init__(self, model, vocabulary):
-        self._model = model
-        self._id_of = {token: index for index, token in enumerate(vocabulary)}
-
-    @property
-    def image_size(self) -> int:
-        """Pixels a side of the pictures that the model takes."""
-        return self._model.image_size
-
-    def read(self, picture, prompt: str) -> tuple[list[str], np.ndarray]:
-        """Shows the model a picture and each word in turn.
-
-        Args:
-            picture: uint8 `(image_size, image_size, 3)`.
-            prompt: words of the model's vocabulary, as it wrote them.
-
-        Returns:
-            The words, and float `(words, regions)`: weights, each row summing to
-            1; the regions are a square grid, row by row.
-        """
-        words = prompt.split()
-        if not words:
-            return [], np.zeros((0, 1))
-        # Each word was written before it was read: the last is never read.
-        token_ids = [START_ID, *(self._id_of[word] for word in words[:-1])]
-        weights = self._model.attend(picture[None], tf.constant([token_ids]))
-        return words, weights[0].numpy()
-
-
 class AttentionStrips:
-    """Draws strips for a captioner, a PNG an image.
+    """Draws strips for a model that attends, a PNG an image.
 
     Args:
-        model: a `Captioner`.
-        vocabulary: token of each id.
+        model: what wrote the prompts.
         folder: where the PNGs go; created.
+
+    Raises:
+        ValueError: if the model has no attention.
     """
 
-    def __init__(self, model, vocabulary, folder: str | pathlib.Path):
+    def __init__(self, model: PromptModel, folder: str | pathlib.Path):
+        if not model.attends:
+            raise ValueError(f"attention goes with captioners. Received: {model.name}")
         self._folder = pathlib.Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._attention = WordAttention(model, vocabulary)
+        self._model = model
         self._names: set[str] = set()
 
     def write(self, path: str | pathlib.Path, prompt: str) -> pathlib.Path:
@@ -99,8 +66,8 @@ class AttentionStrips:
         Returns:
             An encoded PNG.
         """
-        picture = images.decode_image(data, self._attention.image_size)
-        return draw_strip(picture.numpy(), *self._attention.read(picture, prompt))
+        picture = images.decode_image(data, self._model.image_size)
+        return draw_strip(picture.numpy(), *self._model.look(picture, prompt))
 
 
 def draw_strip(picture: np.ndarray, words: list[str], weights: np.ndarray) -> bytes:
@@ -151,11 +118,11 @@ def light_picture(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.clip(picture * (0.2 + 0.8 * np.clip(mask, 0, 1)), 0, 255).astype(np.uint8)
 
 
-def draw_words(attention: WordAttention, picture, prompt: str) -> list[bytes]:
+def draw_words(model: PromptModel, picture, prompt: str) -> list[bytes]:
     """Draws a picture once for each word, bright where the model looked.
 
     Args:
-        attention: of the model that wrote the prompt.
+        model: what wrote the prompt.
         picture: uint8 `(image_size, image_size, 3)`.
         prompt: words of the model's vocabulary, as it wrote them.
 
@@ -163,7 +130,7 @@ def draw_words(attention: WordAttention, picture, prompt: str) -> list[bytes]:
         A WebP of `attention.LOOK_SIZE` pixels a side for each word.
     """
     pixels = np.asarray(picture)
-    _, weights = attention.read(picture, prompt)
+    _, weights = model.look(picture, prompt)
     return [_encode(light_picture(pixels, row)) for row in weights]
 
 

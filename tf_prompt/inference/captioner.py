@@ -1,73 +1,126 @@
-"""Image bytes in, prompt out: one writer for evaluation, prediction and export."""
+"""Captioners: pictures in, prompts written word by word out."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from tf_prompt.data import images
+from tf_prompt.data import images as image_codec
 from tf_prompt.data.text import END_ID, PAD_ID, SPECIAL_TOKENS, START_ID, UNK_ID
 from tf_prompt.decoding import search
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.decoding.rules import NEVER, Rules
 from tf_prompt.inference.graph_embedder import PartEmbedder
-from tf_prompt.inference.model import Prediction, _compile, _feature_function
-from tf_prompt.metrics import prompt_embedder
-from tf_prompt.serving.saved_model import SIGNATURE
+from tf_prompt.inference.model import PromptModel
+from tf_prompt.metrics.prompt_embedder import PromptEmbedder
+from tf_prompt.models.captioner import Captioner
+
+# Prompts of the signature `beam` of an export.
+NUM_BEAMS = 3
 
 
-class PromptWriter(tf.Module):
-    """A captioner with its vocabulary: writes the prompts of pictures.
+class CaptionerModel(PromptModel):
+    """A captioner with its vocabulary.
+
+    With `options.rerank` it decodes for minimum Bayes risk: it writes several
+    candidates for a picture, the beams of a beam search or independent samples, and
+    keeps the one of highest expected MiniLM cosine with all of them. Candidates of a
+    beam search count by their probabilities, samples alike: they are drawn by theirs.
 
     Args:
-        model: a `Captioner`.
+        network: a `Captioner`.
         vocabulary: token of each id.
         options: how to write.
+        embedder: of `prompt_embedder.load_embedder`; None leaves embeddings out of
+            `describe`.
+        name: see `PromptModel`.
+        num_beams: int > 0, prompts of the signature `beam` of an export.
+
+    Raises:
+        ValueError: if prompts are to be reranked without an embedder.
+
+    Reference: Kumar and Byrne, 2004, https://aclanthology.org/N04-1022; with
+    samples, Eikema and Aziz, 2020, https://arxiv.org/abs/2005.10283.
     """
 
-    def __init__(self, model, vocabulary, options=None):
-        super().__init__()
+    score_name = "mean log-probability a word"
+    attends = takes_pixels = True
+    predicts_embeddings = False
+
+    def __init__(
+        self,
+        network: Captioner,
+        vocabulary: Sequence[str],
+        options: DecodingConfig | None = None,
+        embedder: PromptEmbedder | None = None,
+        name: str = "captioner",
+        num_beams: int = NUM_BEAMS,
+    ):
         self.options = options = options or DecodingConfig()
-        self.rules = Rules(
+        if options.rerank and embedder is None:
+            raise ValueError(f"rerank needs an embedder. Received: {options}")
+        self._rules = Rules(
             (PAD_ID, UNK_ID, START_ID),
             options.min_words,
             options.repetition_penalty,
             options.no_repeat_ngram,
         )
-        self.model = model
-        self.image_size = model.image_size
+        self._network, self._num_beams = network, num_beams
         self._tokens = tf.constant(vocabulary)
+        self._id_of = {token: index for index, token in enumerate(vocabulary)}
+        self._parts = None if embedder is None else PartEmbedder(vocabulary, embedder)
         self._search = self._search_tokens
-        if options.xla:
+        if options.rerank:
+            self._search = self._search_candidates
+        elif options.xla:
             # The loop alone: XLA makes ResNet50 slower.
             self._search = tf.function(self._search_tokens, jit_compile=True)
-        size = model.image_size
-        self.write = tf.function(
-            self._write,
-            input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8)],
-        )
-        self.serve = tf.function(
-            self._serve,
-            input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")],
-        )
+        self._beams_of: dict = {}
+        super().__init__(name, [network.image_size])
+        # A function of its own, so that a SavedModel holds it once.
+        self._decode = self._compile(self._decode_tokens)
 
-    @property
-    def signatures(self) -> dict:
-        """What `versions.export` exports of the writer alone."""
-        return {SIGNATURE: self.serve}
+    def answer(self, images):
+        """See `PromptModel`; an embedding is computed where it is asked for."""
+        token_ids, scores, _ = self._decode(images[self.image_size])
+        return {"prompt": self.join_words(token_ids), "score": scores}
 
-    def _write(self, pictures):
-        """Writes the prompts of decoded pictures.
+    def endpoints(self):
+        """See `PromptModel`.
 
-        Args:
-            pictures: uint8 `(batch, image_size, image_size, 3)`.
-
-        Returns:
-            dict of `prompt`, string `(batch,)`; `score`, float32 `(batch,)`, mean
-            log-probability of the words, 0 at best; `ended`, bool `(batch,)`,
-            whether the model ended the prompt by itself.
+        `beam` gives `prompt` and `score` as `(batch, num_beams)`, best first;
+        `attention` gives `words`, string `(batch, max_tokens)`, and `weights`,
+        float32 `(batch, max_tokens, regions)`.
         """
-        token_ids, scores, ended = self.decode(pictures)
-        prompts = self.join_words(token_ids)
-        return {"prompt": prompts, "score": scores, "ended": ended}
+        found = {"beam": self._write_beams, "attention": self._attend}
+        return found if self._parts is None else {**found, **super().endpoints()}
+
+    def require_exportable(self) -> None:
+        """See `PromptModel`; TF Serving turns XLA off."""
+        if self.options.xla:
+            raise ValueError(
+                f"`xla` must be off in an export. Received: {self.options}"
+            )
+
+    def write_best(self, image_bytes, count):
+        """See `PromptModel`; the prompts are the beams of a beam search."""
+        if count not in self._beams_of:
+            self._beams_of[count] = self._compile(
+                lambda images: self.search_beams(images, count)
+            )
+        images = self.open(image_bytes)[self.image_size]
+        found = (value.numpy() for value in self._beams_of[count](images))
+        return [_first_of_each(*row) for row in zip(*found, strict=True)]
+
+    def look(self, image, prompt):
+        """See `PromptModel`."""
+        words = prompt.split()
+        if not words:
+            return [], np.zeros((0, 1))
+        # Each word was written before it was read: the last is never read.
+        token_ids = [START_ID, *(self._id_of[word] for word in words[:-1])]
+        weights = self._network.attend(image[None], tf.constant([token_ids]))
+        return words, weights[0].numpy()
 
     def join_words(self, token_ids):
         """Joins the words of prompts: ids `(…, tokens)` to string `(…)`."""
@@ -80,83 +133,131 @@ class PromptWriter(tf.Module):
         """Gives each id's word, empty for the special ones."""
         return tf.where(is_word(token_ids), tf.gather(self._tokens, token_ids), "")
 
-    def decode(self, pictures):
-        """Token ids of the prompts, `(batch, max_tokens)`, scores and ends."""
-        state, memory = self.model.encode(pictures)
-        return self._search(self._starts(pictures), state, memory)
-
-    def search_beams(self, pictures, num_beams: int):
+    def search_beams(self, images, num_beams: int):
         """Finds several prompts of each picture.
 
         Args:
-            pictures: uint8 `(batch, image_size, image_size, 3)`.
+            images: by size, uint8 `(batch, image_size, image_size, 3)`.
             num_beams: int > 0.
 
         Returns:
             prompts: string `(batch, num_beams)`, best first; empty where the
             vocabulary has no such prompt.
-            scores: float32 `(batch, num_beams)`, as in `write`; NaN there.
+            scores: float32 `(batch, num_beams)`, as in `describe`; NaN there.
         """
-        state, memory = self.model.encode(pictures)
-        begin = (self.model.step, state, memory, self._starts(pictures), END_ID)
-        max_tokens = self.model.max_tokens
+        images = images[self.image_size]
+        state, memory = self._network.encode(images)
+        begin = (self._network.step, state, memory, _starts(images), END_ID)
+        max_tokens = self._network.max_tokens
         token_ids, scores, _ = search.beam_search(
-            *begin, max_tokens, num_beams, self.rules
+            *begin, max_tokens, num_beams, self._rules
         )
         token_ids = tf.ensure_shape(token_ids, (None, num_beams, max_tokens))
         prompts = self.join_words(token_ids)
-        return images.blank(scores > NEVER / 2, prompts, scores)
+        return image_codec.blank(scores > NEVER / 2, prompts, scores)
 
-    def attend(self, pictures, token_ids):
-        """Tells where the model looked for each word that `decode` gave.
+    def attend(self, images, token_ids):
+        """Tells where the model looked for each word that it wrote.
 
         Args:
-            pictures: uint8 `(batch, image_size, image_size, 3)`.
+            images: uint8 `(batch, image_size, image_size, 3)`.
             token_ids: int `(batch, max_tokens)`.
 
         Returns:
             float32 `(batch, max_tokens, regions)`: each row sums to 1, or is zeros
             where there is no word.
         """
-        start_ids = self._starts(pictures)
         # Each word was written before it was read.
-        read = tf.concat([start_ids[:, None], token_ids[:, :-1]], axis=1)
-        weights = tf.cast(self.model.attend(pictures, read), tf.float32)
+        read = tf.concat([_starts(images)[:, None], token_ids[:, :-1]], axis=1)
+        weights = tf.cast(self._network.attend(images, read), tf.float32)
         return tf.where(is_word(token_ids)[..., None], weights, 0.0)
 
-    def _starts(self, pictures):
-        return tf.fill([tf.shape(pictures)[0]], START_ID)
+    def _describe(self, images):
+        token_ids, scores, ended = self._decode(images[self.image_size])
+        found = {"prompt": self.join_words(token_ids), "score": scores, "ended": ended}
+        if self._parts is not None:
+            found["embedding"] = self._embed_words(token_ids)
+        return found
+
+    def _features(self, images):
+        return self._network.extract_features(images[self.image_size], training=False)
+
+    def _embed(self, images):
+        token_ids, _, _ = self._decode(images[self.image_size])
+        return {"embedding": self._embed_words(token_ids)}
+
+    def _embed_words(self, token_ids):
+        return self._parts(tf.ragged.boolean_mask(token_ids, is_word(token_ids)))
+
+    def _write_beams(self, images):
+        prompts, scores = self.search_beams(images, self._num_beams)
+        return {"prompt": prompts, "score": scores}
+
+    def _attend(self, images):
+        images = images[self.image_size]
+        token_ids, _, _ = self._decode(images)
+        weights = self.attend(images, token_ids)
+        return {"words": self.list_words(token_ids), "weights": weights}
+
+    def _decode_tokens(self, images):
+        """Token ids of the prompts, `(batch, max_tokens)`, scores and ends."""
+        images = images[self.image_size]
+        state, memory = self._network.encode(images)
+        return self._search(_starts(images), state, memory)
 
     def _search_tokens(self, start_ids, state, memory):
         """Token ids, scores and ends, each with an image a row."""
         options = self.options
-        begin = (self.model.step, state, memory, start_ids, END_ID)
-        begin = (*begin, self.model.max_tokens)
+        begin = (self._network.step, state, memory, start_ids, END_ID)
+        begin = (*begin, self._network.max_tokens)
         if options.sample:
             cuts = (options.temperature, options.top_k, options.top_p)
-            return search.sample(*begin, self.draw_uniform, self.rules, *cuts)
+            return search.sample(*begin, self.draw_uniform, self._rules, *cuts)
         if options.num_beams == 1:
-            return search.greedy(*begin, self.rules)
+            return search.greedy(*begin, self._rules)
         beams = search.beam_search(
-            *begin, options.num_beams, self.rules, options.length_penalty
+            *begin, options.num_beams, self._rules, options.length_penalty
         )
         return tuple(found[:, 0] for found in beams)
+
+    def _search_candidates(self, start_ids, state, memory):
+        """As `_search_tokens`, of the candidate that the others agree with most."""
+        ids, scores, ended = self._write_candidates(start_ids, state, memory)
+        count, max_tokens = self.options.rerank, self._network.max_tokens
+        flat = tf.reshape(ids, (-1, max_tokens))
+        embeddings = tf.reshape(self._embed_words(flat), (-1, count, 384))
+        chosen = choose(embeddings, self._weigh(ids, scores))
+        return tuple(
+            tf.gather(found, chosen, batch_dims=1) for found in (ids, scores, ended)
+        )
+
+    def _write_candidates(self, start_ids, state, memory):
+        """Token ids `(batch, candidates, tokens)`, scores and ends of each."""
+        options, count = self.options, self.options.rerank
+        network = self._network
+        if not options.sample:
+            begin = (network.step, state, memory, start_ids, END_ID, network.max_tokens)
+            return search.beam_search(
+                *begin, count, self._rules, options.length_penalty
+            )
+        state = tf.nest.map_structure(lambda x: tf.repeat(x, count, axis=0), state)
+        start_ids = tf.repeat(start_ids, count)
+        begin = (network.step, state, memory, start_ids, END_ID, network.max_tokens)
+        cuts = (options.temperature, options.top_k, options.top_p)
+        found = search.sample(*begin, self.draw_uniform, self._rules, *cuts)
+        return tuple(tf.reshape(x, [-1, count, *x.shape[1:]]) for x in found)
+
+    def _weigh(self, ids, scores):
+        if self.options.sample:
+            return tf.fill(tf.shape(scores), 1 / self.options.rerank)
+        # Back from the score a token to the log-probability of the prompt.
+        lengths = tf.reduce_sum(tf.cast(ids != END_ID, tf.float32), axis=-1) + 1
+        totals = scores * lengths**self.options.length_penalty
+        return tf.nn.softmax(tf.where(scores > NEVER / 2, totals, -np.inf), axis=1)
 
     def draw_uniform(self, position, shape):
         """Numbers in [0, 1) that depend on seed and position alone."""
         return tf.random.stateless_uniform(shape, [self.options.seed, position])
-
-    def _serve(self, image_bytes):
-        """Writes the prompts of encoded images, string `(batch,)`.
-
-        Returns:
-            dict of `prompt` and `score` as `write` gives them; an image that is
-            broken has the empty prompt, and NaN for its score.
-        """
-        (pictures,), sound = images.decode_batch(image_bytes, [self.image_size])
-        written = self._write(pictures)
-        prompts, scores = images.blank(sound, written["prompt"], written["score"])
-        return {"prompt": prompts, "score": scores}
 
 
 def is_word(token_ids):
@@ -164,160 +265,30 @@ def is_word(token_ids):
     return token_ids >= len(SPECIAL_TOKENS)
 
 
-class GraphCaptioner:
-    """See `captioner.CaptionerMember`.
-
-    Args:
-        writer: of prompts.
-        parts: embeds prompts of the vocabulary's words.
-    """
-
-    def __init__(self, writer: PromptWriter, parts: PartEmbedder):
-        self.sizes = (writer.image_size,)
-        self._writer, self._parts = writer, parts
-
-    def describe(self, pictures) -> dict:
-        """See `GraphMember`."""
-        token_ids, scores, _ = self._writer.decode(pictures[self.sizes[0]])
-        words = tf.ragged.boolean_mask(token_ids, is_word(token_ids))
-        prompts = self._writer.join_words(token_ids)
-        return {"embedding": self._parts(words), "prompt": prompts, "score": scores}
-
-
-class CaptionerMember:
-    """A captioner; its prompts are embedded by MiniLM.
-
-    Args:
-        writer: of prompts.
-        embedder: from `metrics.cosine.load_embedder`.
-        name: see `Member`.
-    """
-
-    def __init__(self, writer: PromptWriter, embedder, name: str):
-        self.name, self.image_size = name, writer.image_size
-        self._writer, self._embedder = writer, embedder
-        model = writer.model
-        self._features = _compile(_feature_function(model), model.image_size)
-
-    def embed(self, images) -> np.ndarray:
-        """See `Member`."""
-        return self.write(images).embeddings
-
-    def write(self, images) -> Prediction:
-        """Writes prompts, and embeds them; scores are mean log-probabilities."""
-        written = self._writer.write(images)
-        prompts = [prompt.decode() for prompt in written["prompt"].numpy()]
-        embeddings = prompt_embedder.embed(prompts, self._embedder)
-        return Prediction(embeddings, prompts, written["score"].numpy())
-
-    def features(self, images) -> np.ndarray:
-        """See `features_of`."""
-        return self._features(images).numpy()
-
-
-class RerankingWriter:
-    """Writes prompts by minimum-Bayes-risk decoding with the MiniLM cosine.
-
-    A captioner writes several candidates for a picture: the beams of a beam search,
-    or independent samples. The candidate of highest expected cosine with all of
-    them is kept. Candidates of a beam search count by their probabilities, samples
-    alike: they are drawn by theirs.
-
-    Args:
-        model: a `Captioner`.
-        vocabulary: token of each id.
-        options: how to write; `rerank` is the number of candidates.
-        embedder: from `metrics.cosine.load_embedder`.
-
-    Reference: Kumar and Byrne, 2004, https://aclanthology.org/N04-1022; with
-    samples, Eikema and Aziz, 2020, https://arxiv.org/abs/2005.10283.
-    """
-
-    def __init__(self, model, vocabulary, options, embedder):
-        self.model, self.image_size = model, model.image_size
-        self._options, self._embedder = options, embedder
-        self._writer = PromptWriter(model, vocabulary, options)
-        size = model.image_size
-        self._candidates = tf.function(
-            self._write_candidates,
-            input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8)],
-        )
-
-    def write(self, pictures) -> dict:
-        """Writes the prompts of decoded pictures, as `PromptWriter.write`."""
-        ids, scores, ended = (x.numpy() for x in self._candidates(pictures))
-        texts = self._writer.join_words(ids).numpy()
-        flat = [text.decode() for text in texts.flat]
-        vectors = prompt_embedder.embed(flat, self._embedder).reshape(*scores.shape, -1)
-        weights = self._weigh(ids, scores)
-        chosen = choose(vectors, weights)
-        rows = np.arange(len(chosen))
-        return {
-            "prompt": tf.constant(texts[rows, chosen]),
-            "score": tf.constant(scores[rows, chosen]),
-            "ended": tf.constant(ended[rows, chosen]),
-        }
-
-    def serve(self, image_bytes) -> dict:
-        """Writes the prompts of encoded images, as `PromptWriter.serve`."""
-        size = self.image_size
-        pictures = [images.decode_image(data, size) for data in image_bytes]
-        written = self.write(tf.stack(pictures))
-        return {"prompt": written["prompt"], "score": written["score"]}
-
-    def _write_candidates(self, pictures):
-        """Token ids `(batch, candidates, tokens)`, scores and ends of each."""
-        options, count = self._options, self._options.rerank
-        model = self.model
-        state, memory = model.encode(pictures)
-        rules = self._writer.rules
-        if not options.sample:
-            start_ids = tf.fill([tf.shape(pictures)[0]], START_ID)
-            begin = (model.step, state, memory, start_ids, END_ID, model.max_tokens)
-            return search.beam_search(*begin, count, rules, options.length_penalty)
-        state = tf.nest.map_structure(lambda x: tf.repeat(x, count, axis=0), state)
-        start_ids = tf.fill([tf.shape(pictures)[0] * count], START_ID)
-        begin = (model.step, state, memory, start_ids, END_ID, model.max_tokens)
-        cuts = (options.temperature, options.top_k, options.top_p)
-        found = search.sample(*begin, self._writer.draw_uniform, rules, *cuts)
-        return tuple(tf.reshape(x, [-1, count, *x.shape[1:]]) for x in found)
-
-    def _weigh(self, ids, scores):
-        if self._options.sample:
-            return np.full(scores.shape, 1 / scores.shape[1])
-        # Back from the score a token to the log-probability of the prompt.
-        lengths = (ids != END_ID).sum(axis=-1) + 1
-        totals = scores * lengths**self._options.length_penalty
-        totals = np.where(scores > NEVER / 2, totals, -np.inf)
-        weights = np.exp(totals - totals.max(axis=1, keepdims=True))
-        return weights / weights.sum(axis=1, keepdims=True)
-
-
-def build_writer(model, vocabulary, options) -> PromptWriter | RerankingWriter:
-    """Makes what writes prompts as options say; loads MiniLM if they are reranked.
-
-    Args:
-        model: a `Captioner`.
-        vocabulary: token of each id.
-        options: `DecodingConfig`.
-    """
-    if options.rerank:
-        embedder = prompt_embedder.load_embedder()
-        return RerankingWriter(model, vocabulary, options, embedder)
-    return PromptWriter(model, vocabulary, options)
-
-
-def choose(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def choose(embeddings, weights):
     """Picks the candidate of highest expected similarity.
 
     Args:
-        vectors: float `(batch, candidates, dim)` of unit length.
-        weights: float `(batch, candidates)`, probability of each candidate; one of
+        embeddings: float32 `(batch, candidates, dim)` of unit length.
+        weights: float32 `(batch, candidates)`, probability of each candidate; one of
             weight 0 does not exist and is never picked.
 
     Returns:
-        int `(batch,)`; of equals, the first.
+        int64 `(batch,)`; of equals, the first.
     """
-    similarities = np.einsum("bid,bjd->bij", vectors, vectors)
-    expected = np.einsum("bij,bj->bi", similarities, weights)
-    return np.where(weights > 0, expected, -np.inf).argmax(axis=1)
+    similarities = tf.einsum("bid,bjd->bij", embeddings, embeddings)
+    expected = tf.einsum("bij,bj->bi", similarities, weights)
+    return tf.argmax(tf.where(weights > 0, expected, -np.inf), axis=1)
+
+
+def _starts(images):
+    return tf.fill([tf.shape(images)[0]], START_ID)
+
+
+def _first_of_each(prompts, scores) -> list[tuple[str, float]]:
+    found: dict[str, float] = {}
+    for prompt, score in zip(prompts, scores, strict=True):
+        # Fewer prompts than beams: the vocabulary is small, or all has ended.
+        if not np.isnan(score):
+            found.setdefault(prompt.decode(), float(score))
+    return list(found.items())

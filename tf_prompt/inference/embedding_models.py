@@ -1,87 +1,104 @@
-"""Regressors and ensembles: pictures in, prompt embeddings out."""
+"""Models that predict embeddings: regressors, ensembles, and what a bank adds."""
 
 from collections.abc import Sequence
 
-import numpy as np
 import tensorflow as tf
 
-from tf_prompt.data.vectors import unit_rows
-from tf_prompt.inference.model import GraphMember, Member, _compile, _feature_function
-from tf_prompt.inference.table import to_unit
+from tf_prompt.data.text import normalise
+from tf_prompt.inference.bank import PromptBank
+from tf_prompt.inference.model import PromptModel
+from tf_prompt.inference.table import Table, to_unit
 from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.regressor import EmbeddingRegressor
 
 
-class GraphRegressor:
-    """See `embedding_models.RegressorMember`."""
-
-    def __init__(self, model):
-        self.sizes, self._model = (model.image_size,), model
-
-    def describe(self, pictures) -> dict:
-        """See `GraphMember`."""
-        found = self._model(pictures[self.sizes[0]], training=False)
-        return {"embedding": to_unit(found)}
-
-
-class GraphEnsemble:
-    """See `EnsembleMember`; each model sees pictures of its own size."""
-
-    def __init__(self, model, members: Sequence[GraphMember]):
-        self._model, self._members = model, list(members)
-        self.sizes = tuple(dict.fromkeys(s for m in members for s in m.sizes))
-
-    def describe(self, pictures) -> dict:
-        """See `GraphMember`; an ensemble writes no prompts."""
-        found = [member.describe(pictures)["embedding"] for member in self._members]
-        return {"embedding": self._model(tf.stack(found, axis=1), training=False)}
-
-
-class EnsembleMember:
-    """Several models and what joins them.
-
-    Args:
-        model: an `Ensemble`.
-        members: its models, in their order.
-        name: see `Member`.
-    """
-
-    def __init__(self, model: Ensemble, members: Sequence[Member], name: str):
-        self.name, self.members = name, list(members)
-        self.image_size = max(member.image_size for member in members)
-        self._model = model
-
-    def join(self, embeddings) -> np.ndarray:
-        """Joins embeddings, `(batch, members, 384)`, into `(batch, 384)`."""
-        return np.asarray(self._model(embeddings))
-
-    def embed(self, images) -> np.ndarray:
-        """See `Member`; each model sees the pictures resized from the largest."""
-        found = []
-        for member in self.members:
-            size = (member.image_size, member.image_size)
-            resized = tf.image.resize(images, size, antialias=True)
-            found.append(member.embed(tf.cast(tf.round(resized), tf.uint8)))
-        return self.join(np.stack(found, axis=1))
-
-
-class RegressorMember:
+class RegressorModel(PromptModel):
     """A regressor; its output is brought to unit length.
 
     Args:
-        model: an `EmbeddingRegressor`.
-        name: see `Member`.
+        network: an `EmbeddingRegressor`.
+        name: see `PromptModel`.
     """
 
-    def __init__(self, model: EmbeddingRegressor, name: str):
-        self.name, self.image_size = name, model.image_size
-        self._predict = _compile(model, model.image_size)
-        self._features = _compile(_feature_function(model), model.image_size)
+    writes_prompts = False
 
-    def embed(self, images) -> np.ndarray:
-        """See `Member`."""
-        return unit_rows(self._predict(images).numpy())
+    def __init__(self, network: EmbeddingRegressor, name: str):
+        self._network = network
+        super().__init__(name, [network.image_size])
 
-    def features(self, images) -> np.ndarray:
-        """See `features_of`."""
-        return self._features(images).numpy()
+    def _describe(self, images):
+        found = self._network(images[self.image_size], training=False)
+        return {"embedding": to_unit(found)}
+
+    def _features(self, images):
+        return self._network.extract_features(images[self.image_size], training=False)
+
+
+class EnsembleModel(PromptModel):
+    """Several models and what joins them; each sees pictures of its own size.
+
+    Its features are those of its first member.
+
+    Args:
+        network: an `Ensemble`.
+        members: its models, in their order.
+        name: see `PromptModel`.
+    """
+
+    writes_prompts = False
+
+    def __init__(self, network: Ensemble, members: Sequence[PromptModel], name: str):
+        self.members, self._network = list(members), network
+        super().__init__(name, [size for m in members for size in m.sizes])
+
+    def require_exportable(self) -> None:
+        """See `PromptModel`."""
+        for member in self.members:
+            member.require_exportable()
+
+    def _describe(self, images):
+        found = [member.describe(images)["embedding"] for member in self.members]
+        return {"embedding": self._network(tf.stack(found, axis=1), training=False)}
+
+    def _features(self, images):
+        return self.members[0].features(images)
+
+
+class BankedModel(PromptModel):
+    """A model of embeddings that says which prompt of a bank is nearest.
+
+    The prompts are written in the words that a vocabulary is made of; their cosine
+    with the embedding is the score.
+
+    Args:
+        model: one that writes no prompts.
+        bank: prompts to choose among.
+    """
+
+    def __init__(self, model: PromptModel, bank: PromptBank):
+        self._model, self._count = model, len(bank.prompts)
+        self._table = Table(bank.embeddings, [normalise(p) for p in bank.prompts])
+        super().__init__(model.name, model.sizes)
+
+    def require_exportable(self) -> None:
+        """See `PromptModel`."""
+        self._model.require_exportable()
+        self._table.require_exportable()
+
+    def write_best(self, image_bytes, count):
+        """See `PromptModel`."""
+        embeddings = self._model.describe(self.open(image_bytes))["embedding"]
+        _, cosines, prompts = self._table.nearest(embeddings, min(count, self._count))
+        rows = zip(prompts.numpy(), cosines.numpy(), strict=True)
+        return [
+            [(text.decode(), float(score)) for text, score in zip(*row, strict=True)]
+            for row in rows
+        ]
+
+    def _describe(self, images):
+        found = self._model.describe(images)
+        _, cosines, prompts = self._table.nearest(found["embedding"])
+        return {**found, "prompt": prompts[:, 0], "score": cosines[:, 0]}
+
+    def _features(self, images):
+        return self._model.features(images)

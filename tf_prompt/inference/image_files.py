@@ -12,11 +12,10 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import images, vectors
+from tf_prompt.inference.model import PromptModel
 from tf_prompt.interrogation.interrogator import Interrogated, Interrogator
 from tf_prompt.metrics import prompt_embedder
 
-# A writer decides the size; this one only tells whether a file is an image.
-_CHECK_SIZE = 32
 # More than the pixels that are decoded have in any format.
 MAX_BYTES = 2**28
 
@@ -31,8 +30,9 @@ def predict(
     waits, so that memory does not grow with the number of files.
 
     Args:
-        writer: of `load_saved_model` or `build_writer`, or another such function;
-            called in two threads if its attribute `is_thread_safe` is true.
+        writer: function from encoded images to a dict of `prompt` and `score`, such
+            as a `PromptModel`; called in two threads if its attribute
+            `is_thread_safe` is true.
         paths: the files.
         batch_size: images written about at once.
 
@@ -102,7 +102,9 @@ def _write(writer, image_bytes, errors) -> dict:
     except tf.errors.InvalidArgumentError:
         # A captioner gives NaN for what is no image; other writers may raise.
         # Decoding each file twice to find a bad one beforehand would cost all.
-        images_only = {p: data for p, data in image_bytes.items() if _is_image(data)}
+        images_only = {
+            p: data for p, data in image_bytes.items() if images.is_image(data)
+        }
         if len(images_only) == len(image_bytes):
             raise
         for path in image_bytes.keys() - images_only.keys():
@@ -126,26 +128,17 @@ def _why_not(path) -> str:
     return f"not an image ({' '.join(images.SUFFIXES)})"
 
 
-def _is_image(data: bytes) -> bool:
-    try:
-        images.decode_image(data, _CHECK_SIZE)
-    except tf.errors.InvalidArgumentError:
-        return False
-    return True
-
-
 def embed_images(
-    members: Sequence,
+    models: Sequence[PromptModel],
     weights: Sequence[float],
     paths: dict[str, pathlib.Path],
     batch_size: int,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Predicts embeddings: the weighted mean of all members', each normalised.
+    """Predicts embeddings: the weighted mean of all models', each normalised.
 
     Args:
-        members: what `loading.load_member` gave, at least one; an ensemble has
-            `members`, and `join` for their embeddings, `(batch, members, 384)`.
-        weights: not negative, one a member; only their ratios matter.
+        models: at least one.
+        weights: not negative, one a model; only their ratios matter.
         paths: the file of each image id.
         batch_size: images at once.
 
@@ -153,11 +146,11 @@ def embed_images(
         Image ids, and float32 `(images, 384)` of unit length.
 
     Raises:
-        ValueError: if a file cannot be read as an image, or a member gives
+        ValueError: if a file cannot be read as an image, or a model gives
             something else than finite embeddings; names it.
     """
     ids = list(paths)
-    sizes = set().union(*map(_sizes_of, members))
+    sizes = {size for model in models for size in model.sizes}
     hidden = len(ids) <= batch_size
     with (
         concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -167,26 +160,13 @@ def embed_images(
             part = ids[start : start + batch_size]
             decoded = list(pool.map(lambda i: _decode(paths[i], sizes), part))
             found = []
-            for member in members:
-                name = f"embeddings of {member.name}"
-                embeddings = _embed(member, decoded)
+            for model in models:
+                batch = {s: np.stack([d[s] for d in decoded]) for s in model.sizes}
+                embeddings = model.describe(batch)["embedding"].numpy()
+                name = f"embeddings of {model.name}"
                 found.append(check_embeddings(embeddings, part, name))
             yield part, vectors.combine(np.stack(found, axis=1), weights)
             bar.update(len(part))
-
-
-def _sizes_of(member) -> set[int]:
-    if hasattr(member, "members"):
-        return set().union(*map(_sizes_of, member.members))
-    return {member.image_size}
-
-
-def _embed(member, decoded) -> np.ndarray:
-    # Each model of an ensemble gets the picture in the size it was trained on.
-    if hasattr(member, "members"):
-        parts = [_embed(part, decoded) for part in member.members]
-        return member.join(np.stack(parts, axis=1))
-    return member.embed(np.stack([image[member.image_size] for image in decoded]))
 
 
 def _decode(path, sizes) -> dict[int, np.ndarray]:

@@ -1,158 +1,239 @@
-"""Every model as one thing: a function from pictures to prompt embeddings."""
+"""From a place to the model that it holds: the one switch on kinds of model."""
 
+import functools
+import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
-import keras
-import numpy as np
-import tensorflow as tf
-
-from tf_prompt.data import folder as data_folder
-from tf_prompt.data import images, text
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.inference import captioner
-from tf_prompt.inference.attention import AttentionStrips
-from tf_prompt.inference.bank import PromptBank, build_bank, read_prompts, training_bank
-from tf_prompt.inference.captioner import CaptionerMember
-from tf_prompt.inference.embedding_models import EnsembleMember, RegressorMember
-from tf_prompt.inference.interrogator import (
-    CACHE,
-    InterrogatorMember,
-    load_pretrained,
-    load_run,
+from tf_prompt.inference import bank
+from tf_prompt.inference.captioner import NUM_BEAMS, CaptionerModel
+from tf_prompt.inference.embedding_models import (
+    BankedModel,
+    EnsembleModel,
+    RegressorModel,
 )
-from tf_prompt.inference.model import Member, Prediction
-from tf_prompt.inference.neighbours import NEIGHBOURS, NeighbourMember
-from tf_prompt.interrogation import phrases
-from tf_prompt.interrogation.interrogator import Interrogator, Options
+from tf_prompt.inference.interrogator import MODE, InterrogatorModel
+from tf_prompt.inference.model import PromptModel
+from tf_prompt.inference.neighbours import NEIGHBOURS, NeighbourModel, open_index
+from tf_prompt.interrogation import clip_tokens, phrases
+from tf_prompt.interrogation.config import InterrogationConfig
+from tf_prompt.interrogation.interrogator import Interrogator
 from tf_prompt.metrics import prompt_embedder
-from tf_prompt.models import presets
 from tf_prompt.models.captioner import Captioner
 from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.regressor import EmbeddingRegressor
 from tf_prompt.options import take_options
-from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.run import Run
 
-BANK_CACHE = "prompt_bank"
+# In a run's folder: embeddings of a file of prompts, and of its phrases.
+BANK_CACHE, PHRASE_CACHE = "prompt_bank", "phrase_embeddings"
 
 
-def load_member(spec: str | pathlib.Path) -> Member:
-    """Loads the model of a run folder.
+class Loader:
+    """Loads models; what several of them need is loaded once."""
 
-    Args:
-        spec: folder of a run of `tf_prompt.fit`; `knn:FOLDER` predicts from the
-            training images nearest in the features of that run's model.
+    @functools.cached_property
+    def embedder(self) -> prompt_embedder.PromptEmbedder:
+        """MiniLM.
+
+        Raises:
+            ValueError: if it is not within reach.
+        """
+        return prompt_embedder.load_embedder()
+
+    def load(self, spec: str | os.PathLike) -> PromptModel:
+        """Loads what predicts embeddings.
+
+        Args:
+            spec: folder of a run of `tf_prompt.fit`; `knn:FOLDER` predicts from the
+                training images nearest in the features of that run's model.
+
+        Raises:
+            FileNotFoundError: if there is no run, or a part of it is missing.
+            ValueError: if a part is damaged, or MiniLM is not within reach.
+        """
+        run = open_run(spec)
+        model = self.load_run(run)
+        if is_neighbours(spec):
+            return NeighbourModel(model, open_index(model, run))
+        return model
+
+    def load_run(
+        self,
+        run: Run,
+        decoding: DecodingConfig | None = None,
+        embeds: bool = True,
+        num_beams: int = NUM_BEAMS,
+    ) -> PromptModel:
+        """Loads the model of a run.
+
+        Args:
+            run: the run.
+            decoding: how a captioner writes; other models take the default only.
+            embeds: whether a captioner embeds its prompts too, which takes MiniLM.
+            num_beams: prompts of a captioner's signature `beam`.
+
+        Raises:
+            FileNotFoundError: if a part of the run is missing.
+            ValueError: for ways of decoding where no word is decoded; if a part is
+                damaged; if MiniLM is wanted and not within reach.
+        """
+        decoding = decoding or DecodingConfig()
+        network, name = run.model, run.preset
+        if isinstance(network, Captioner):
+            embedder = self.embedder if embeds or decoding.rerank else None
+            return CaptionerModel(
+                network, run.vocabulary, decoding, embedder, name, num_beams
+            )
+        if decoding != DecodingConfig():
+            raise ValueError(f"ways of decoding go with captioners. Received: {name}")
+        if isinstance(network, EmbeddingRegressor):
+            return RegressorModel(network, name)
+        if isinstance(network, Ensemble):
+            members = [self.load(member) for member in run.config.members]
+            return EnsembleModel(network, members, name)
+        if isinstance(network, CLIPInterrogator):
+            options = InterrogationConfig(mode=MODE)
+            return InterrogatorModel(self._interrogator(run, options), name)
+        raise ValueError(
+            f"run_dir must hold a model of images. Received: {run.path} with {name}"
+        )
+
+    def load_writer(
+        self,
+        spec: str | os.PathLike,
+        decoding: DecodingConfig | None = None,
+        bank_file: str | None = None,
+    ) -> PromptModel:
+        """Loads a run's model as one that writes prompts.
+
+        A model that writes none gives the nearest of a bank.
+
+        Args:
+            spec: as in `load`.
+            decoding: see `load_run`.
+            bank_file: text file of one prompt a line; None takes the prompts that
+                the run was trained on.
+
+        Raises:
+            FileNotFoundError, ValueError: as `load_run`; for a bank that the model
+                has no use for, or that is missing.
+        """
+        run = open_run(spec)
+        if is_neighbours(spec):
+            model = self.load(spec)
+        else:
+            model = self.load_run(run, decoding, embeds=False)
+        if not model.writes_prompts:
+            return BankedModel(model, self.find_bank(run, bank_file))
+        if bank_file is not None:
+            raise ValueError(
+                f"bank must be left out with preset {run.preset}. Received: {bank_file}"
+            )
+        return model
+
+    def find_bank(self, run: Run, bank_file: str | None = None) -> bank.PromptBank:
+        """Finds the prompts that a run's model chooses among, see `load_writer`."""
+        if bank_file is None:
+            return self._training_bank(os.fspath(run.find_data()))
+        return self.read_bank(bank_file, run.path)
+
+    def read_bank(self, bank_file: str, folder: pathlib.Path) -> bank.PromptBank:
+        """Reads a file of prompts; their embeddings are kept in a folder."""
+        prompts = bank.read_prompts(bank_file)
+        return bank.build_bank(prompts, self.embedder, folder / BANK_CACHE)
+
+    def load_interrogator(self, run: Run, options: InterrogationConfig) -> Interrogator:
+        """Loads a CLIP's run in any mode, without embeddings of its prompts.
+
+        Raises:
+            FileNotFoundError: if a part is missing.
+            ValueError: if it is another model's run, or a file is damaged.
+        """
+        require_clip(run)
+        return self._interrogator(run, options, embedder=None)
+
+    @functools.lru_cache  # noqa: B019  the loader lives as long as its banks
+    def _training_bank(self, folder: str):
+        return bank.training_bank(folder)
+
+    def _interrogator(self, run, options, **embedder):
+        embedder = embedder or {"embedder": self.embedder}
+        cache = run.path / PHRASE_CACHE
+        return Interrogator(
+            run.model, run.tokens, run.phrases, cache, options, **embedder
+        )
+
+
+def is_neighbours(spec: str | os.PathLike) -> bool:
+    """Whether a spec names the neighbours of a run, not its model."""
+    return os.fspath(spec).startswith(NEIGHBOURS)
+
+
+def open_run(spec: str | os.PathLike) -> Run:
+    """Opens the run that a spec of `Loader.load` is about."""
+    return Run(os.fspath(spec).removeprefix(NEIGHBOURS))
+
+
+def require_clip(run: Run) -> None:
+    """Checks that a run's model is a CLIP interrogator.
 
     Raises:
-        FileNotFoundError: if there is no run.
-        ValueError: if it cannot be used so.
+        ValueError: if it is another.
     """
-    spec = str(spec)
-    if spec.startswith(NEIGHBOURS):
-        return NeighbourMember(spec.removeprefix(NEIGHBOURS))
-    config, model = run_folder.load_model(spec)
-    if isinstance(model, EmbeddingRegressor):
-        return RegressorMember(model, config.preset)
-    if isinstance(model, Ensemble):
-        return EnsembleMember(
-            model, [load_member(member) for member in config.members], config.preset
+    if not isinstance(run.model, CLIPInterrogator):
+        raise ValueError(
+            "run_dir must hold a CLIP interrogator. "
+            f"Received: {run.path} with preset {run.preset}"
         )
-    if isinstance(model, CLIPInterrogator):
-        return InterrogatorMember(spec, config.preset)
-    if isinstance(model, Captioner):
-        vocabulary = run_folder.read_vocabulary(spec, model)
-        writer = captioner.PromptWriter(model, vocabulary)
-        return CaptionerMember(writer, prompt_embedder.load_embedder(), config.preset)
-    raise ValueError(
-        f"run_dir must hold a model of images. Received: {spec} with {config.preset}"
-    )
 
 
-def predict_encoded(member: Member, image_bytes) -> Prediction:
-    """Predicts from encoded images, decoded at each model's own size.
+def load_pretrained(source: str):
+    """Loads a pretrained CLIP and its tokens, see `models.clip.load_clip`.
 
-    Args:
-        member: of `load_member`.
-        image_bytes: encoded images, sound ones.
+    Raises:
+        ValueError: if there is none within reach, or it has no tokenizer.
     """
-    if isinstance(member, EnsembleMember):
-        parts = [predict_encoded(part, image_bytes) for part in member.members]
-        embeddings = [part.embeddings for part in parts]
-        return Prediction(member.join(np.stack(embeddings, axis=1)))
-    pictures = _decode(image_bytes, member.image_size)
-    if hasattr(member, "write"):
-        return member.write(pictures)
-    return Prediction(member.embed(pictures))
+    model = CLIPInterrogator(source)
+    tokenizer = clip_tokens.load_tokenizer(source)
+    if tokenizer.vocabulary_size() != model.vocab_size:
+        raise ValueError(
+            f"the tokenizer must have {model.vocab_size} entries, as the clip. "
+            f"Received: {tokenizer.vocabulary_size()} in {source}"
+        )
+    return model, clip_tokens.CLIPTokens(tokenizer, model.max_tokens)
 
 
-def features_of(member: Member, image_bytes) -> np.ndarray:
-    """The features of encoded images in which a member's neighbours are near.
-
-    Of an ensemble they are those of its first member.
-
-    Returns:
-        float32 `(images, depth)`.
-    """
-    while isinstance(member, EnsembleMember):
-        member = member.members[0]
-    return member.features(_decode(image_bytes, member.image_size))
-
-
-def _decode(image_bytes, size):
-    return np.stack([images.decode_image(data, size) for data in image_bytes])
-
-
-def build_writer(model, vocabulary, options: DecodingConfig) -> Callable:
-    """Makes a captioner a function of encoded images.
-
-    Args:
-        model: a `Captioner`.
-        vocabulary: token of each id.
-        options: how to write.
-
-    Returns:
-        As `load_saved_model`.
-    """
-    # Here, because a SavedModel needs no Keras, whose import takes seconds.
-    from tf_prompt.inference import captioner
-
-    writer = captioner.build_writer(model, vocabulary, options)
-
-    def serve(image_bytes):
-        written = writer.serve(tf.constant(image_bytes))
-        return {name: value.numpy() for name, value in written.items()}
-
-    # Keras, which embeds the candidates of reranking, promises nothing to threads.
-    serve.is_thread_safe = not options.rerank
-    return serve
-
-
-def load(options) -> tuple[Interrogator, Callable | None]:
-    """Loads what the command line asks for.
+def load_interrogation(options) -> tuple[Interrogator, Callable | None]:
+    """Loads what the command line of `interrogate` asks for.
 
     Args:
         options: `interrogate.InterrogateConfig`.
 
     Returns:
         The interrogator, and the captioner as a function of encoded images.
+
+    Raises:
+        FileNotFoundError, ValueError: if a part is missing, or not what it must be.
     """
+    loader = Loader()
     tables = phrases.read_tables(options.phrases)
     cache_dir = options.cache_dir
     if options.run_dir is None:
         model, tokens = load_pretrained(options.clip)
     else:
-        model, tokens, own = load_run(options.run_dir)
-        tables = join_tables(own, tables)
-        cache_dir = cache_dir or pathlib.Path(options.run_dir) / CACHE
+        run = Run(options.run_dir)
+        require_clip(run)
+        model, tokens = run.model, run.tokens
+        tables = join_tables(run.phrases, tables)
+        cache_dir = cache_dir or run.path / PHRASE_CACHE
     captioner = None
     if options.captioner is not None:
-        _, vocabulary, network = run_folder.load_run(options.captioner)
-        captioner = build_writer(network, vocabulary, DecodingConfig())
-    embedder = None
-    if options.json and options.embedding:
-        embedder = prompt_embedder.load_embedder()
-    how = take_options(Options, options)
+        captioner = loader.load_writer(options.captioner)
+    embedder = loader.embedder if options.json and options.embedding else None
+    how = take_options(InterrogationConfig, options)
     interrogator = Interrogator(
         model, tokens, tables, cache_dir, how, embedder=embedder
     )
@@ -168,114 +249,3 @@ def join_tables(
         name: list(dict.fromkeys([*tables.get(name, ()), *own.get(name, ())]))
         for name in names
     }
-
-
-def load_writer(
-    run_dir: str | pathlib.Path,
-    decoding: DecodingConfig,
-    bank_file: str | None = None,
-) -> tuple[Callable, keras.Model | None, list[str] | None]:
-    """Makes a run's model a writer of prompts.
-
-    Args:
-        run_dir: the run's folder.
-        decoding: how a captioner writes; other models take the default only.
-        bank_file: see `build_bank_writer`.
-
-    Returns:
-        A function from a list of bytes to a dict of `prompt` and `score`; and of a
-        captioner its model and vocabulary, else None.
-
-    Raises:
-        FileNotFoundError: if a part is missing.
-        ValueError: for options that mean nothing to the model.
-    """
-    preset = run_folder.read_config(run_dir).preset
-    if presets.kind(preset) == "captioner":
-        if bank_file is not None:
-            raise ValueError(
-                f"bank must be left out with preset {preset}. Received: {bank_file}"
-            )
-        _, vocabulary, model = run_folder.load_run(run_dir)
-        return build_writer(model, vocabulary, decoding), model, vocabulary
-    if decoding != DecodingConfig():
-        raise ValueError(f"ways of decoding go with captioners. Received: {preset}")
-    return build_bank_writer(run_dir, bank_file), None, None
-
-
-def load_with_attention(
-    run_dir: str | pathlib.Path,
-    decoding: DecodingConfig,
-    bank_file: str | None,
-    attention_dir: str | None,
-) -> tuple[Callable, AttentionStrips | None]:
-    """Loads a writer, and what draws where it looked.
-
-    Args:
-        run_dir, decoding, bank_file: see `load_writer`.
-        attention_dir: folder of the pictures to draw; None draws none.
-
-    Raises:
-        FileNotFoundError, ValueError: as `load_writer`; or for attention of a model
-            that has none.
-    """
-    writer, model, vocabulary = load_writer(run_dir, decoding, bank_file)
-    if attention_dir is None:
-        return writer, None
-    if model is None:
-        raise ValueError(f"attention goes with captioners. Received: {run_dir}")
-    return writer, AttentionStrips(model, vocabulary, attention_dir)
-
-
-def build_bank_writer(
-    run_dir: str | pathlib.Path, bank_file: str | None = None
-) -> Callable:
-    """Makes a run of any model a function of encoded images.
-
-    A model that writes prompts itself, such as an interrogator, keeps them; of the
-    others it is the nearest prompt of a bank.
-
-    Args:
-        run_dir: the run's folder, where the embeddings of a bank file are kept too.
-        bank_file: text file of one prompt a line; None takes the prompts that the
-            run was trained on.
-
-    Returns:
-        A function from a list of bytes to a dict of `prompt`, a list of bytes, and
-        `score`, float32 `(images,)`: the cosine of the predicted embedding with
-        that of the prompt, or the model's own of a prompt that it wrote.
-
-    Raises:
-        FileNotFoundError: if the run, its data or the bank are missing.
-    """
-    member = load_member(run_dir)
-    if bank_file is None:
-        folder = data_folder.find_data(run_folder.read_config(run_dir).data)
-        return BankWriter(member, training_bank(folder))
-    cache = pathlib.Path(run_dir) / BANK_CACHE
-    prompts = read_prompts(bank_file)
-    return BankWriter(
-        member, build_bank(prompts, prompt_embedder.load_embedder(), cache)
-    )
-
-
-class BankWriter:
-    """Says of an image which prompt of a bank is nearest to its embedding.
-
-    Args:
-        member: predicts embeddings.
-        bank: prompts to choose among.
-    """
-
-    def __init__(self, member: Member, bank: PromptBank):
-        self._member, self._bank = member, bank
-
-    def __call__(self, image_bytes) -> dict:
-        """See `build_bank_writer`."""
-        found = predict_encoded(self._member, list(image_bytes))
-        prompts, scores = found.prompts, found.scores
-        if prompts is None:
-            nearest, cosines = self._bank.nearest(found.embeddings)
-            prompts = [" ".join(text.split_words(best[0])) for best in nearest]
-            scores = cosines[:, 0]
-        return {"prompt": [prompt.encode() for prompt in prompts], "score": scores}

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from tf_prompt.data.vectors import (
-    _QUERIES_AT_ONCE,
-    _ROWS_AT_ONCE,
-    _join,
-    _row_lengths,
-    _take_best,
+    QUERIES_AT_ONCE,
+    ROWS_AT_ONCE,
+    join_blocks,
     map_array,
     nearest_rows,
+    row_lengths,
+    take_best,
     unit_rows,
 )
 from tf_prompt.files import read_json, write_json
@@ -81,7 +81,7 @@ class NeighbourIndex:
         self.embeddings = embeddings
         self.k = k
         self.sharpness = sharpness
-        self._lengths = _row_lengths(features)
+        self._lengths = row_lengths(features)
         self._faiss = _build_faiss(self) if _use_faiss(search, features) else None
 
     @property
@@ -105,10 +105,10 @@ class NeighbourIndex:
         if self._faiss is None:
             return nearest_rows(queries, self.features, k, self._lengths)
         found = [
-            self._search_faiss(unit_rows(queries[start : start + _QUERIES_AT_ONCE]), k)
-            for start in range(0, len(queries), _QUERIES_AT_ONCE)
+            self._search_faiss(unit_rows(queries[start : start + QUERIES_AT_ONCE]), k)
+            for start in range(0, len(queries), QUERIES_AT_ONCE)
         ]
-        return _join(found, k)
+        return join_blocks(found, k)
 
     def predict(self, queries) -> np.ndarray:
         """Averages the embeddings of the nearest rows.
@@ -141,7 +141,7 @@ class NeighbourIndex:
         for i, rows in enumerate(found):
             candidates = np.asarray(self.features[rows], np.float32)
             cosines[i] = candidates @ queries[i] / self._lengths[rows]
-        return _take_best(found, cosines, k)
+        return take_best(found, cosines, k)
 
     def save(self, folder: str | pathlib.Path) -> None:
         """Writes the index as a folder of `.npy` files; a former one is replaced.
@@ -279,8 +279,8 @@ def _build_faiss(index):
     # Lists in order of row: random ones would read a memory map here and there.
     step = max(1, rows // (40 * num_lists))
     built.train(unit_rows(index.features[::step]))
-    for first in range(0, rows, _ROWS_AT_ONCE):
-        built.add(unit_rows(index.features[first : first + _ROWS_AT_ONCE]))
+    for first in range(0, rows, ROWS_AT_ONCE):
+        built.add(unit_rows(index.features[first : first + ROWS_AT_ONCE]))
     return built
 
 

@@ -8,110 +8,105 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import embedding_batches, targets
-from tf_prompt.data import folder as data_folder
 from tf_prompt.data.vectors import unit_rows
-from tf_prompt.inference.model import _compile, _feature_function
+from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.neighbour_index import NeighbourIndex, choose_settings
 from tf_prompt.inference.table import Table, to_unit
-from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.run import Run
 
 NEIGHBOURS = "knn:"
 _BATCH_SIZE = 64
 
 
-class GraphNeighbours:
-    """See `neighbours.NeighbourMember`; always compares with every row.
+class NeighbourModel(PromptModel):
+    """Averages the embeddings of the nearest training images.
+
+    An index that compares with every row is part of the graph; one of faiss, which
+    is for more rows, is asked outside of it and cannot be exported.
 
     Args:
-        image_size: int, of the pictures.
-        features: function from pictures to features.
+        model: whose features are compared.
         index: features and embeddings of training images.
-
-    Raises:
-        ValueError: if the index is too large, see `Table`.
     """
 
-    def __init__(self, image_size, features, index: NeighbourIndex):
-        self.sizes = (image_size,)
-        self._features, self._k, self._sharpness = features, index.k, index.sharpness
-        self._table = Table(index.features, unit_rows(index.embeddings))
+    writes_prompts = False
 
-    def describe(self, pictures) -> dict:
-        """See `GraphMember`."""
-        features = self._features(pictures[self.sizes[0]])
-        _, cosines, found = self._table.nearest(features, self._k)
-        weights = tf.nn.softmax(self._sharpness * cosines, axis=1)
+    def __init__(self, model: PromptModel, index: NeighbourIndex):
+        self._model, self.index = model, index
+        self._table = None
+        if index.is_exact:
+            self._table = Table(index.features, unit_rows(index.embeddings))
+        super().__init__(f"{NEIGHBOURS}{model.name}", model.sizes)
+
+    def require_exportable(self) -> None:
+        """See `PromptModel`."""
+        self._model.require_exportable()
+        if self._table is None:
+            raise ValueError(
+                "neighbours are exported where every row is compared. "
+                f"Received: an index of faiss with {len(self.index.features):,} rows"
+            )
+        self._table.require_exportable()
+
+    def _describe(self, images):
+        features = self._model.features(images)
+        if self._table is None:
+            found = tf.numpy_function(self.index.predict, [features], tf.float32)
+            width = self.index.embeddings.shape[1]
+            return {"embedding": tf.ensure_shape(found, (None, width))}
+        _, cosines, found = self._table.nearest(features, self.index.k)
+        weights = tf.nn.softmax(self.index.sharpness * cosines, axis=1)
         mean = tf.einsum("bk,bkd->bd", weights, found)
         # Opposite embeddings may cancel; then the nearest one speaks alone.
         lost = tf.norm(mean, axis=1, keepdims=True) < 1e-6
         return {"embedding": to_unit(tf.where(lost, found[:, 0], mean))}
 
+    def _features(self, images):
+        return self._model.features(images)
 
-class NeighbourMember:
-    """The nearest training images in the features of a run's model.
+
+def open_index(model: PromptModel, run: Run) -> NeighbourIndex:
+    """Finds the index of a run's training images, or makes it.
 
     Features of the training split are computed once and kept in the run's folder;
     how many neighbours count, and how, is chosen on the validation split.
 
     Args:
-        run_dir: folder of a regressor's or a captioner's run.
-
-    Attributes:
-        index: `NeighbourIndex` of the training split.
-        look: `tf.function` from pictures to features.
+        model: of the run.
+        run: where its data are, and the index.
 
     Raises:
-        FileNotFoundError: if run or data are missing.
-        ValueError: if the model has no image features.
+        FileNotFoundError: if the data are missing.
     """
-
-    def __init__(self, run_dir: str | pathlib.Path):
-        config, model = run_folder.load_model(run_dir)
-        self.name = f"{NEIGHBOURS}{config.preset}"
-        self.image_size = model.image_size
-        self.look = _compile(_feature_function(model), model.image_size)
-        folder = data_folder.find_data(config.data)
-        place = pathlib.Path(run_dir) / f"neighbours-{_digest(run_dir, folder)}"
-        if place.is_dir():
-            self.index = NeighbourIndex.load(place)
-        else:
-            self.index = self._build_index(folder)
-            self.index.save(place)
-
-    def embed(self, images) -> np.ndarray:
-        """See `Member`."""
-        return self.index.predict(self.features(images))
-
-    def features(self, images) -> np.ndarray:
-        """See `features_of`."""
-        return self.look(images).numpy()
-
-    def _build_index(self, folder) -> NeighbourIndex:
-        features, embeddings = self._read_split(folder, "train")
-        # Half the memory; the order of neighbours does not need more digits.
-        index = NeighbourIndex(features.astype(np.float16), embeddings)
-        choose_settings(index, *self._read_split(folder, "validation"))
-        return index
-
-    def _read_split(self, folder, split):
-        batches = embedding_batches.split_batches(
-            folder,
-            split,
-            targets.target_shards(folder, split),
-            image_size=self.image_size,
-            batch_size=_BATCH_SIZE,
-        )
-        features, embeddings = [], []
-        for pictures, vectors in tqdm.tqdm(
-            batches, f"features of {split}", unit="batch"
-        ):
-            features.append(self.features(pictures))
-            embeddings.append(vectors.numpy())
-        return np.concatenate(features), np.concatenate(embeddings)
+    folder = run.find_data()
+    place = run.path / f"neighbours-{_digest(run, folder)}"
+    if place.is_dir():
+        return NeighbourIndex.load(place)
+    features, embeddings = _read_split(model, folder, "train")
+    # Half the memory; the order of neighbours does not need more digits.
+    index = NeighbourIndex(features.astype(np.float16), embeddings)
+    choose_settings(index, *_read_split(model, folder, "validation"))
+    index.save(place)
+    return index
 
 
-def _digest(run_dir, folder) -> str:
+def _read_split(model, folder: pathlib.Path, split: str):
+    batches = embedding_batches.split_batches(
+        folder,
+        split,
+        targets.target_shards(folder, split),
+        image_size=model.image_size,
+        batch_size=_BATCH_SIZE,
+    )
+    features, embeddings = [], []
+    for images, vectors in tqdm.tqdm(batches, f"features of {split}", unit="batch"):
+        features.append(model.features(images).numpy())
+        embeddings.append(vectors.numpy())
+    return np.concatenate(features), np.concatenate(embeddings)
+
+
+def _digest(run: Run, folder: pathlib.Path) -> str:
     """Changes with the model's file and the data: other features, other name."""
-    model = (pathlib.Path(run_dir) / run_folder.BEST_MODEL).stat()
+    model = run.model_stat
     identity = f"{model.st_mtime_ns} {model.st_size} {folder.resolve()}"
     return hashlib.blake2b(identity.encode(), digest_size=6).hexdigest()

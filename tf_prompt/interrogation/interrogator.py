@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from tf_prompt.interrogation import phrase_table
+from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.metrics import prompt_embedder
 
-MODES = ("fast", "classic", "best", "negative")
 # What `classic` takes the best one of, in this order, and how many of the flavours.
 _CLASSIC = ("media", "artists", "movements")
 _CLASSIC_FLAVOURS = 3
@@ -17,47 +17,6 @@ _CLASSIC_FLAVOURS = 3
 _SCENE = ("subjects", "settings")
 # Phrases of a table that one prompt has room for; of any other table, all.
 ROOM = {"media": 1, "subjects": 1, "settings": 3, "artists": 2, "movements": 1}
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How to interrogate.
-
-    Args:
-        mode: `fast`: the caption and the phrases that score best, whatever their
-            table. `classic`: the caption, then the best medium, artist, movement
-            and three flavours; instead of an absent caption the best subject and
-            setting. `best`: a chain that grows by the phrase that raises the
-            similarity most, as long as one does; instead of an absent caption it
-            begins with the best subject. `negative`: the phrases least
-            like the picture.
-        top: int > 0, phrases a table that are reported, and those of the prompt in
-            the modes `fast` and `negative`.
-        candidates: int > 0, phrases a table that `best` tries.
-        max_phrases: int > 0, phrases that `best` adds.
-        min_gain: float >= 0, what a phrase must raise the similarity by in `best`.
-    """
-
-    mode: str = "best"
-    top: int = 5
-    candidates: int = 8
-    max_phrases: int = 12
-    min_gain: float = 0.01
-
-    def __post_init__(self):
-        if self.mode not in MODES:
-            raise ValueError(
-                f"mode must be one of {', '.join(MODES)}. Received: {self.mode}"
-            )
-        if self.min_gain < 0:
-            raise ValueError(
-                f"min_gain must not be negative. Received: {self.min_gain}"
-            )
-        for name in ("top", "candidates", "max_phrases"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be positive. Received: {getattr(self, name)}"
-                )
 
 
 @dataclasses.dataclass
@@ -101,14 +60,14 @@ class Interrogator:
         tokens,
         tables: Mapping[str, Sequence[str]],
         cache_dir: str | pathlib.Path,
-        options: Options | None = None,
+        options: InterrogationConfig | None = None,
         captioner=None,
         embedder=None,
     ):
         if not any(tables.values()):
             raise ValueError("phrases must not be empty. Received: no phrase")
         self.model, self.tokens = model, tokens
-        self.options = options or Options()
+        self.options = options or InterrogationConfig()
         self.captioner, self.embedder = captioner, embedder
         key = phrase_table.fingerprint(model, tokens)
         self.tables = {

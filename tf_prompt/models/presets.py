@@ -6,6 +6,7 @@ DiffusionDB he reports BLEU 1.1, METEOR 8.1, BERTScore 44.1 (LSTM, 27 epochs) an
 train in minutes on two CPU cores.
 """
 
+import dataclasses
 import inspect
 
 from tf_prompt.models.captioner import Captioner
@@ -102,26 +103,62 @@ PRESETS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What a kind of model is for, in words.
+
+    Args:
+        outputs: what goes in and what comes out.
+        task: the name that hubs have for it.
+        verbs: commands that take a run of it, beside `evaluate`.
+    """
+
+    outputs: str
+    task: str
+    verbs: tuple[str, ...]
+
+
+_FACTS = {
+    Captioner: Facts(
+        "It takes a picture, and writes a prompt and its score: the mean "
+        "log-probability of the words, 0 at best.",
+        "image-to-text",
+        ("predict", "export"),
+    ),
+    EmbeddingRegressor: Facts(
+        "It takes a picture, and predicts the all-MiniLM-L6-v2 embedding of its "
+        "prompt, 384 numbers; `predict` writes the training prompt nearest to that.",
+        "image-feature-extraction",
+        ("predict", "submit", "export"),
+    ),
+    CLIPInterrogator: Facts(
+        "It takes a picture and texts, and ranks the texts by CLIP's similarity with "
+        "the picture.",
+        "zero-shot-image-classification",
+        ("interrogate", "predict", "submit", "export"),
+    ),
+    Ensemble: Facts(
+        "It takes the embeddings that other runs predict of a picture, and joins them "
+        "to one of 384 numbers.",
+        "image-feature-extraction",
+        ("predict", "submit", "export"),
+    ),
+}
+
+
 def names() -> list[str]:
     """Lists the presets."""
     return sorted(PRESETS)
 
 
-def kind(name: str) -> str:
-    """What a preset is: `captioner`, `regressor`, `interrogator` or `ensemble`.
+def facts(name: str) -> Facts:
+    """Says what a preset's model is for.
 
     Raises:
         ValueError: for an unknown name; lists the valid ones.
     """
     check(name, {})
-    kinds = {
-        Captioner: "captioner",
-        EmbeddingRegressor: "regressor",
-        CLIPInterrogator: "interrogator",
-        Ensemble: "ensemble",
-    }
-    parents = PRESETS[name][0].__mro__
-    return next(kinds[parent] for parent in parents if parent in kinds)
+    return next(_FACTS[c] for c in PRESETS[name][0].__mro__ if c in _FACTS)
 
 
 def build(name: str, **overrides):

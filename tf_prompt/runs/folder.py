@@ -11,12 +11,9 @@ import keras
 import tf_prompt
 import tf_prompt.models.presets
 from tf_prompt.data import folder as data_folder
-from tf_prompt.data import text
 from tf_prompt.files import read_json, replacing, write_json
-from tf_prompt.models.captioner import Captioner
 from tf_prompt.runs import checkpoints, lock
 from tf_prompt.runs.config import FitConfig, from_json
-from tf_prompt.runs.model_file import load_model_file
 
 CONFIG, VOCABULARY, BEST_MODEL = "config.json", "vocabulary.txt", "best.keras"
 HISTORY, CURVES, LEARNING_RATE = "history.csv", "curves.png", "learning_rate.png"
@@ -132,57 +129,6 @@ def read_config(run_dir: str | pathlib.Path) -> FitConfig:
             f"Received: {run_dir}"
         )
     return from_json(FitConfig, read_json(path), path)
-
-
-def load_run(run_dir: str | pathlib.Path) -> tuple[FitConfig, list[str], keras.Model]:
-    """Loads options, vocabulary and best model of a captioner's run.
-
-    Raises:
-        FileNotFoundError: if a part is missing.
-        ValueError: if the model's file is damaged, or is no captioner, or the
-            vocabulary is not its own.
-    """
-    config, model = load_model(run_dir)
-    if not isinstance(model, Captioner):
-        raise ValueError(
-            "run_dir must hold a captioner, a model that writes prompts. "
-            f"Received: {run_dir} with preset {config.preset}"
-        )
-    return config, read_vocabulary(run_dir, model), model
-
-
-def read_vocabulary(run_dir: str | pathlib.Path, model: Captioner) -> list[str]:
-    """Reads the vocabulary of a captioner's run.
-
-    Raises:
-        FileNotFoundError: if it is missing.
-        ValueError: if it is not the model's own.
-    """
-    vocabulary = text.read_vocabulary(pathlib.Path(run_dir) / VOCABULARY)
-    if len(vocabulary) != model.vocab_size:
-        raise ValueError(
-            f"{VOCABULARY} must hold the model's {model.vocab_size} tokens. "
-            f"Received: {len(vocabulary)} in {run_dir}"
-        )
-    return vocabulary
-
-
-def load_model(run_dir: str | pathlib.Path) -> tuple[FitConfig, keras.Model]:
-    """Loads options and best model of any run.
-
-    Raises:
-        FileNotFoundError: if a part is missing.
-        ValueError: if the model's file is damaged.
-    """
-    run_dir = pathlib.Path(run_dir)
-    config = read_config(run_dir)
-    path = run_dir / BEST_MODEL
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"run_dir must hold {BEST_MODEL}, written after the first epoch. "
-            f"Received: {run_dir}"
-        )
-    return config, load_model_file(path)
 
 
 def save_for_inference(model: keras.Model, path: pathlib.Path) -> None:

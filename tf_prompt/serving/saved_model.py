@@ -9,6 +9,8 @@ import re
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tf_prompt.inference.model import Scored, the_one_prompt
+
 SIGNATURE = "serving_default"
 # Operations that touch files or the network, or call Python: a graph has them too.
 _FORBIDDEN = re.compile(
@@ -43,6 +45,8 @@ class SavedPromptWriter:
     """
 
     is_thread_safe = True
+    attends = False
+    score_name = "mean log-probability a word"
 
     def __init__(self, path: str | pathlib.Path, needs_prompt: bool = True):
         path = pathlib.Path(path)
@@ -82,6 +86,10 @@ class SavedPromptWriter:
         name = self.inputs[signature].name
         found = self._loaded.signatures[signature](**{name: tf.constant(value)})
         return {name: value.numpy() for name, value in found.items()}
+
+    def write_best(self, image_bytes, count: int) -> list[list[Scored]]:
+        """Writes the one prompt of each image, see `PromptModel.write_best`."""
+        return the_one_prompt(self(image_bytes))
 
     def __call__(self, image_bytes) -> dict:
         return self.run(SIGNATURE, image_bytes)

@@ -30,7 +30,7 @@ def export(
     what it was made of; only then it gets its number, by one rename.
 
     Args:
-        servable: what to export: a `signatures.Servable` or a `captioner.PromptWriter`.
+        servable: what to export, a `signatures.Servable`.
         folder: the model's folder; versions are the numbers inside.
         assets: files copied into the SavedModel's `assets`.
         last_steps: functions of the written folder and of the model loaded from it,
@@ -40,12 +40,8 @@ def export(
         The version's folder.
 
     Raises:
-        ValueError: if the model needs XLA, which TF Serving turns off, or the
-            reloaded model does not give what the model gives.
+        ValueError: if the reloaded model does not give what the model gives.
     """
-    options = getattr(servable, "options", None)
-    if options is not None and options.xla:
-        raise ValueError(f"`xla` must be off in an export. Received: {options}")
     last_steps = list(last_steps)
     folder.mkdir(parents=True, exist_ok=True)
     # In the same folder, so that the last step is one rename.

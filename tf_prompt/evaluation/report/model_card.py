@@ -17,19 +17,11 @@ from tf_prompt.runs.config import settings
 REPOSITORY = "https://github.com/tf-prompt/tf_prompt"
 NUM_EXAMPLES = 5
 _TEMPLATE = pathlib.Path(__file__).with_name("model_card.md")
-_TASKS = {
-    "captioner": "image-to-text",
-    "interrogator": "zero-shot-image-classification",
-}
-_OUTPUTS = {
-    "captioner": "It takes a picture, and writes a prompt and its score: the mean "
-    "log-probability of the words, 0 at best.",
-    "regressor": "It takes a picture, and predicts the all-MiniLM-L6-v2 embedding of "
-    "its prompt, 384 numbers; `predict` writes the training prompt nearest to that.",
-    "interrogator": "It takes a picture and texts, and ranks the texts by CLIP's "
-    "similarity with the picture.",
-    "ensemble": "It takes the embeddings that other runs predict of a picture, and "
-    "joins them to one of 384 numbers.",
+_COMMANDS = {
+    "interrogate": "interrogate --run-dir {name} IMAGE...",
+    "predict": "predict --run-dir {name} IMAGE...",
+    "export": "export --run-dir {name} --output OUT",
+    "submit": "submit --run-dir {name} --images IMAGES --output CSV",
 }
 _BASELINES = {
     "most_common": "most common training prompt",
@@ -115,17 +107,17 @@ def render_model_card(run: runs.Run) -> str:
         ValueError: for a preset that is not known here.
     """
     preset = run.config["preset"]
-    kind, is_toy = presets.kind(preset), run.config.get("data") == "toy"
+    facts, is_toy = presets.facts(preset), run.config.get("data") == "toy"
     template = string.Template(_TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute(
-        metadata=_describe_metadata(run, kind),
+        metadata=_describe_metadata(run, facts.task),
         name=run.name,
         summary=inspect.getdoc(presets.PRESETS[preset][0]).partition("\n")[0],
         repository=REPOSITORY,
         preset=preset,
         parts=_describe_parts(run),
-        commands="\n".join(_list_commands(run.name, kind)),
-        outputs=_OUTPUTS[kind],
+        commands="\n".join(_list_commands(run.name, facts.verbs)),
+        outputs=facts.outputs,
         data=_describe_data(run),
         text_rule=_describe_text(run),
         training=_describe_training(run),
@@ -139,13 +131,13 @@ def render_model_card(run: runs.Run) -> str:
     )
 
 
-def _describe_metadata(run, kind: str) -> str:
+def _describe_metadata(run, task: str) -> str:
     """YAML; each value is written as JSON, which YAML holds, so none can break it."""
     metadata = {
         "license": "apache-2.0",
         "language": ["en"],
         "library_name": "keras",
-        "pipeline_tag": _TASKS.get(kind, "image-feature-extraction"),
+        "pipeline_tag": task,
         "tags": ["stable-diffusion", "prompts", "tf_prompt", run.config["preset"]],
     }
     measured = _measured(run)
@@ -201,14 +193,9 @@ def _describe_parts(run) -> str:
     )
 
 
-def _list_commands(name: str, kind: str) -> list[str]:
-    if kind == "interrogator":
-        return [f"python -m tf_prompt.interrogate --run-dir {name} IMAGE..."]
-    commands = [f"python -m tf_prompt.predict --run-dir {name} IMAGE..."]
-    if kind == "captioner":
-        return [*commands, f"python -m tf_prompt.export --run-dir {name} --output OUT"]
-    submit = f"python -m tf_prompt.submit --run-dir {name} --images IMAGES --output CSV"
-    return [*commands, submit]
+def _list_commands(name: str, verbs: Iterable[str]) -> list[str]:
+    commands = (_COMMANDS[verb].format(name=name) for verb in verbs)
+    return [f"python -m tf_prompt.{command}" for command in commands]
 
 
 def _describe_data(run) -> str:

@@ -1,0 +1,164 @@
+"""Scores of predictions beside the baselines, as numbers and as a table."""
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import tqdm
+
+from tf_prompt.data.text import normalise
+from tf_prompt.evaluation import baselines
+from tf_prompt.metrics import bertscore, cosine, health, prompt_embedder
+from tf_prompt.metrics.score import score, summarise
+
+# BLEU's interval on 384 examples of the toy set is 5 points wide; on 100, twice that.
+FEW_EXAMPLES = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Vectors:
+    """Embeddings that predicted ones are compared with.
+
+    Args:
+        targets: float32 `(examples, 384)`, of the true prompts.
+        training: float32 `(training images, 384)`, of theirs.
+    """
+
+    targets: np.ndarray
+    training: np.ndarray
+
+
+def measure(
+    rows: Sequence[dict],
+    training_prompts: Sequence[str],
+    metrics: Sequence[str],
+    java_meteor=None,
+    vectors: Vectors | None = None,
+) -> dict:
+    """Measures predictions and baselines.
+
+    Args:
+        rows: of `prediction_log.write_rows`.
+        training_prompts: of the baselines; with `vectors` as their users wrote them.
+        metrics: names of `metrics.score.ALL_METRICS`.
+        java_meteor: computes METEOR, and is closed then; None takes NLTK's.
+        vectors: compares the embedding that each row measured, not that of its text.
+
+    Returns:
+        The content of `metrics.json`.
+    """
+    references = [row["reference"] for row in rows]
+    predictions = [row["prediction"] for row in rows]
+    written = {
+        "most_common": [baselines.most_common(training_prompts)] * len(rows),
+        "nearest_neighbour": [row["nearest_neighbour"] for row in rows],
+        "random_training": baselines.random_prompts(training_prompts, len(rows)),
+    }
+    cosines: dict[str, dict] = {}
+    of_texts = list(metrics)
+    if vectors is None:
+        written["shuffled"] = baselines.shuffled_prompts(references)
+    else:
+        dealt = baselines.shuffled_prompts([str(i) for i in range(len(rows))])
+        order = [int(index) for index in dealt]
+        if "cosine" in metrics:
+            of_texts.remove("cosine")
+            own = np.array([row["cosine"] for row in rows])
+            cosines = _measure_vectors(own, written, order, vectors)
+        written = {name: list(map(normalise, texts)) for name, texts in written.items()}
+        written["shuffled"] = [references[index] for index in order]
+    scores = _score_texts(
+        references, {"model": predictions, **written}, of_texts, java_meteor
+    )
+    for name, value in cosines.items():
+        scores.setdefault(name, {})["cosine"] = value
+    ended = [row["ended"] for row in rows]
+    return {
+        "examples": len(rows),
+        "metrics": scores.pop("model"),
+        "baselines": scores,
+        "health": health.measure_health(references, predictions, ended),
+    }
+
+
+def _score_texts(references, written, metrics, java_meteor) -> dict[str, dict]:
+    if not metrics:
+        return {name: {} for name in written}
+    models = _load_models(metrics)
+    with java_meteor or contextlib.nullcontext():
+        return {
+            name: score(
+                references, texts, metrics=metrics, java_meteor=java_meteor, **models
+            )
+            for name, texts in tqdm.tqdm(written.items(), "scoring", unit="set")
+        }
+
+
+def _measure_vectors(own, written, order, vectors: Vectors) -> dict[str, dict]:
+    """Cosines with the targets: of the model and of each baseline."""
+    embedder = prompt_embedder.load_embedder()
+    found = {
+        name: prompt_embedder.embed(texts, embedder) for name, texts in written.items()
+    }
+    found["shuffled"] = vectors.targets[order]
+    found["mean_embedding"] = np.tile(vectors.training.mean(axis=0), (len(own), 1))
+    cosines = {name: cosine.cosines(vectors.targets, v) for name, v in found.items()}
+    signature = prompt_embedder.signature(embedder)
+    return {
+        name: summarise(values, signature)
+        for name, values in {"model": own, **cosines}.items()
+    }
+
+
+def _load_models(metrics) -> dict:
+    """Loads networks once for all sets of predictions: each takes seconds."""
+    with_bertscore = any(name.startswith("bertscore") for name in metrics)
+    embedder = _load(prompt_embedder.load_embedder) if "cosine" in metrics else None
+    if embedder is not None:
+        # All sets are compared with the same references, and two share prompts.
+        embedder = dataclasses.replace(embedder, vectors={})
+    scorer = _load(bertscore.load_scorer) if with_bertscore else None
+    return {"embedder": embedder, "scorer": scorer}
+
+
+def _load(loader):
+    # Without it `score` says what is missing, beside the metrics that it has.
+    try:
+        return loader()
+    except (ImportError, ValueError):
+        return None
+
+
+def format_metrics(metrics: dict) -> str:
+    """Lays out `metrics.json` for people: scores, baselines, health."""
+    examples = metrics["examples"]
+    lines = [f"{examples} examples, 95 % intervals of the model in brackets"]
+    if examples < FEW_EXAMPLES:
+        lines.append(
+            f"only {examples} examples: the intervals are wide, and a baseline that "
+            "repeats a frequent prompt may look good by luck"
+        )
+    names = [*metrics["metrics"], *metrics["health"]]
+    indent = max(len(name) for name in names) + 2
+    columns = "".join(f"{name:>{len(name) + 2}}" for name in metrics["baselines"])
+    lines.append(f"{'':{indent}}{'model':>24}{columns}")
+    for name, value in metrics["metrics"].items():
+        digits = 4 if name == "cosine" else 2
+        line = f"{name:{indent}}{_format_score(value, digits, with_interval=True):>24}"
+        for baseline, scores in metrics["baselines"].items():
+            cell = _format_score(scores.get(name), digits)
+            line += f"{cell:>{len(baseline) + 2}}"
+        lines.append(line)
+    for name, value in metrics["health"].items():
+        text = "unmeasured" if value is None else f"{value:.3f}"
+        lines.append(f"{name:{indent}}{text:>24}")
+    lines += [f"{name}: {v['signature']}" for name, v in metrics["metrics"].items()]
+    return "\n".join(lines)
+
+
+def _format_score(value, digits, with_interval=False) -> str:
+    if value is None or value["score"] is None:
+        return "unmeasured"
+    score, low, high = (f"{value[k]:.{digits}f}" for k in ("score", "low", "high"))
+    return f"{score} [{low}, {high}]" if with_interval else score
