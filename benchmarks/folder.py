@@ -18,8 +18,8 @@ import tensorflow as tf  # noqa: E402
 
 from tf_prompt.data import images  # noqa: E402
 from tf_prompt.data.text import SPECIAL_TOKENS  # noqa: E402
-from tf_prompt.decoding.config import DecodingConfig  # noqa: E402
-from tf_prompt.inference import image_files, loading  # noqa: E402
+from tf_prompt.inference import image_files  # noqa: E402
+from tf_prompt.inference.captioner import CaptionerModel  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
 from tf_prompt.predict import BATCH_SIZE  # noqa: E402
 
@@ -56,7 +56,7 @@ def compare_preset(name: str, paths, repeats: int) -> dict:
     captioner = presets.build(name)
     words = [f"word{i}" for i in range(captioner.vocab_size - len(SPECIAL_TOKENS))]
     vocabulary = [*SPECIAL_TOKENS, *words]
-    writer = loading.build_writer(captioner, vocabulary, DecodingConfig())
+    writer = CaptionerModel(captioner, vocabulary)
 
     def predict():
         return list(image_files.predict(writer, paths, BATCH_SIZE))

@@ -20,9 +20,10 @@ threads.pin()
 
 from tf_prompt.data import images  # noqa: E402
 from tf_prompt.data.text import SPECIAL_TOKENS  # noqa: E402
-from tf_prompt.inference import captioner as inference_captioner  # noqa: E402
+from tf_prompt.inference.captioner import CaptionerModel  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
 from tf_prompt.serving import versions  # noqa: E402
+from tf_prompt.serving.signatures import Servable  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
 HELP_SECONDS, TARGET = 0.3, 0.9
@@ -99,8 +100,8 @@ def export_tiny(scratch: pathlib.Path) -> pathlib.Path:
     captioner = presets.build("transformer_tiny")
     count = captioner.vocab_size - len(SPECIAL_TOKENS)
     vocabulary = [*SPECIAL_TOKENS, *(f"word{i}" for i in range(count))]
-    writer = inference_captioner.PromptWriter(captioner, vocabulary)
-    return versions.export(writer, scratch / "transformer_tiny")
+    servable = Servable(CaptionerModel(captioner, vocabulary))
+    return versions.export(servable, scratch / "transformer_tiny")
 
 
 def run(arguments) -> str:

@@ -72,6 +72,16 @@ def test_rooms_import_each_other_in_no_circle():
     assert not edges.keys() - done
 
 
+def test_only_three_places_ask_for_a_kind_of_model():
+    """All others see a `PromptModel` or a `Task`, and ask it what they want to know."""
+    kinds = r"\w*(?:Captioner|Regressor|Interrogator|Ensemble)\b"
+    asks = re.compile(rf"is(?:instance|subclass)\([^)]*\b{kinds}|\bpresets\.kind\(")
+    known = ("inference/loading.py", "training/tasks/", "models/presets.py")
+    for path in product_files():
+        if not str(path.relative_to(ROOT / "tf_prompt")).startswith(known):
+            assert not asks.search(path.read_text()), path
+
+
 def test_product_never_imports_pipelines():
     for path in product_files():
         assert not any(n.split(".")[0] == "pipelines" for n in imports_of(path)), path

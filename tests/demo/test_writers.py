@@ -12,10 +12,14 @@ from tf_prompt.data import text
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.demo import describing, examples, writers
 from tf_prompt.demo.__main__ import DemoConfig, main
-from tf_prompt.inference import captioner as inference_captioner
+from tf_prompt.inference import bank
 from tf_prompt.inference.bank import PromptBank
-from tf_prompt.inference.model import Prediction
-from tf_prompt.runs import folder as run_folder
+from tf_prompt.inference.captioner import CaptionerModel
+from tf_prompt.inference.embedding_models import BankedModel
+from tf_prompt.inference.model import PromptModel
+from tf_prompt.metrics import prompt_embedder
+from tf_prompt.runs.run import Run
+from tf_prompt.serving.saved_model import SavedPromptWriter
 
 # Rows of unit length: cosines with the first axis are 1, 0.6 and 0.
 PROMPTS = ["Alpha, one", "beta two", "gamma three"]
@@ -23,31 +27,45 @@ ROWS = np.zeros((3, 384), np.float32)
 ROWS[[0, 1, 1, 2], [0, 0, 1, 1]] = 1, 0.6, 0.8, 1
 
 
-class AxisMember:
+class AxisModel(PromptModel):
     """Predicts the first axis for every picture."""
 
-    name, image_size = "axis", 16
+    writes_prompts = False
 
-    def embed(self, images):
-        return np.tile(ROWS[:1], (len(images), 1))
+    def __init__(self):
+        super().__init__("axis", [16])
+
+    def _describe(self, images):
+        return {"embedding": tf.repeat(ROWS[:1], tf.shape(images[16])[0], axis=0)}
+
+    def _features(self, images):
+        return self._describe(images)["embedding"]
 
 
-class WritingMember(AxisMember):
-    def write(self, images):
-        count = len(images)
-        return Prediction(self.embed(images), ["etching"] * count, np.full(count, 0.25))
+class WritingModel(AxisModel):
+    writes_prompts = True
+
+    def _describe(self, images):
+        count = tf.shape(images[16])[:1]
+        written = {"prompt": tf.fill(count, "etching"), "score": tf.fill(count, 0.25)}
+        return {**super()._describe(images), **written}
 
 
 @pytest.fixture(scope="module")
 def captioner(tiny_run):
-    _, vocabulary, model = run_folder.load_run(tiny_run)
-    return model, vocabulary
+    run = Run(tiny_run)
+    return run.model, run.vocabulary
 
 
 @pytest.fixture(scope="module")
-def beams(captioner):
+def model(captioner):
     """One for all tests: most of the time goes into building its graph."""
-    return writers.CaptionerWriter("tiny", *captioner, 4)
+    return CaptionerModel(*captioner)
+
+
+@pytest.fixture(scope="module")
+def beams(model):
+    return writers.Writer("tiny", model, 4)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +80,10 @@ def near(count=2):
     return writers.Neighbours(PromptBank(PROMPTS, ROWS), None, count, "prompts")
 
 
-def test_one_beam_is_what_predict_writes(captioner, pictures):
+def test_one_beam_is_what_predict_writes(model, pictures):
     data = [picture.image for picture in pictures]
-    expected = inference_captioner.PromptWriter(*captioner).serve(tf.constant(data))
-    found = writers.CaptionerWriter("tiny", *captioner, 1).write(data)
+    expected = model.serve(tf.constant(data))
+    found = writers.Writer("tiny", model, 1).write(data)
     prompts = [prompt.decode() for prompt in expected["prompt"].numpy()]
     assert [row[0][0] for row in found] == prompts
     assert prompts[0] == " ".join(text.split_words(pictures[0].prompt))
@@ -77,9 +95,7 @@ def test_one_beam_is_what_predict_writes(captioner, pictures):
 def test_beams_come_best_first_and_once(captioner, beams, pictures):
     data = [picture.image for picture in pictures]
     options = DecodingConfig(num_beams=4)
-    best = inference_captioner.PromptWriter(*captioner, options).serve(
-        tf.constant(data)
-    )
+    best = CaptionerModel(*captioner, options).serve(tf.constant(data))
     found = beams.write(data)
     for row, prompt in zip(found, best["prompt"].numpy(), strict=True):
         prompts, scores = zip(*row, strict=True)
@@ -97,7 +113,8 @@ def test_a_captioner_shows_a_view_a_word(beams, pictures):
 
 
 def test_an_embedding_becomes_the_nearest_prompts(pictures):
-    writer = writers.EmbeddingWriter("axis", AxisMember(), near())
+    model = BankedModel(AxisModel(), PromptBank(PROMPTS, ROWS))
+    writer = writers.Writer("axis", model, 2)
     written = writer.describe(pictures[0].image)
     prompts, cosines = zip(*written.prompts, strict=True)
     assert prompts == (" ".join(text.split_words("Alpha, one")), "beta two")
@@ -108,8 +125,9 @@ def test_an_embedding_becomes_the_nearest_prompts(pictures):
     ] * 2
 
 
-def test_a_model_that_writes_keeps_its_prompt(pictures):
-    writer = writers.EmbeddingWriter("writes", WritingMember(), near())
+def test_a_model_that_writes_keeps_its_prompt(pictures, monkeypatch):
+    monkeypatch.setattr(prompt_embedder, "embed", lambda texts, _: ROWS[:1])
+    writer = writers.Writer("writes", WritingModel(), 2, near())
     written = writer.describe(pictures[0].image)
     assert written.prompts == [("etching", 0.25)]
     assert [prompt for prompt, _ in written.neighbours] == PROMPTS[:2]
@@ -120,10 +138,14 @@ def test_a_small_bank_is_shown_whole():
 
 
 def test_an_export_shows_its_one_prompt(pictures):
-    def saved(image_bytes):
-        return {"prompt": [b"a car"] * len(image_bytes), "score": np.array([-0.5])}
+    class Saved(SavedPromptWriter):
+        def __init__(self):
+            pass
 
-    writer = writers.SavedModelWriter("toy, version 1", saved)
+        def __call__(self, image_bytes):
+            return {"prompt": [b"a car"] * len(image_bytes), "score": np.array([-0.5])}
+
+    writer = writers.Writer("toy, version 1", Saved(), 1)
     assert writer.describe(pictures[0].image).prompts == [("a car", -0.5)]
 
 
@@ -133,16 +155,18 @@ def test_a_captioner_needs_no_embedder(tiny_run, monkeypatch, capsys):
 
     made = []
 
-    def make(name, model, vocabulary, num_prompts, neighbours):
-        made.append((num_prompts, neighbours))
-        return writers.SavedModelWriter(name, None)
+    make = writers.Writer
 
-    monkeypatch.setattr(describing.prompt_embedder, "load_embedder", refuse)
-    monkeypatch.setattr(describing.bank, "training_bank", lambda folder: None)
-    monkeypatch.setattr(describing.writers, "CaptionerWriter", make)
+    def remember(name, model, num_prompts, neighbours):
+        made.append((num_prompts, neighbours))
+        return make(name, model, num_prompts, neighbours)
+
+    monkeypatch.setattr(prompt_embedder, "load_embedder", refuse)
+    monkeypatch.setattr(bank, "training_bank", lambda folder: None)
+    monkeypatch.setattr(writers, "Writer", remember)
     options = DemoConfig(run_dir=(str(tiny_run),), num_prompts=2)
     describer = describing.load_describer(options)
-    assert describer.names == [run_folder.read_config(tiny_run).preset]
+    assert describer.names == [Run(tiny_run).preset]
     assert made == [(2, None)]
     assert "no nearest training prompts: no embedder" in capsys.readouterr().err
     assert not describer.has_interrogator
@@ -154,25 +178,29 @@ def test_a_bank_that_was_asked_for_is_not_left_out(tiny_run, tmp_path):
         describing.load_describer(options)
 
 
+def name_runs(*folders):
+    return describing.name_runs([Run(folder) for folder in folders])
+
+
 def test_equal_presets_are_told_apart_by_folder(tiny_run, tmp_path):
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / "config.json").write_bytes(
         (tiny_run / "config.json").read_bytes()
     )
-    preset = run_folder.read_config(tiny_run).preset
-    assert describing.name_runs([str(tiny_run)]) == [preset]
-    assert describing.name_runs([str(tiny_run), str(tmp_path / "second")]) == [
+    preset = Run(tiny_run).preset
+    assert name_runs(tiny_run) == [preset]
+    assert name_runs(tiny_run, tmp_path / "second") == [
         f"{preset} ({tiny_run.name})",
         f"{preset} (second)",
     ]
-    assert describing.name_runs([str(tiny_run)] * 2) == [
+    assert name_runs(tiny_run, tiny_run) == [
         f"{preset} (1)",
         f"{preset} (2)",
     ]
 
 
 def test_other_data_gives_no_examples(tiny_run, tmp_path):
-    assert examples.write_examples([str(tiny_run)], tmp_path) == []
+    assert examples.write_examples([Run(tiny_run)], tmp_path) == []
 
 
 def test_examples_are_of_different_prompts(
@@ -180,7 +208,7 @@ def test_examples_are_of_different_prompts(
 ):
     monkeypatch.setattr(examples.data_folder, "find_data", lambda data: tiny_shards)
     (tmp_path / "config.json").write_text('{"data": "toy"}')
-    paths = examples.write_examples([str(tmp_path)], tmp_path)
+    paths = examples.write_examples([Run(tmp_path)], tmp_path)
     assert len(paths) == examples.COUNT
     assert len({path.read_bytes() for path in paths}) == examples.COUNT
 

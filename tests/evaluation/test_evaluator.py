@@ -64,7 +64,9 @@ def test_few_examples_are_said_to_be_few(examples, noted):
         "baselines": {"shuffled": scores},
         "health": {"end_rate": 1.0},
     }
-    text = evaluator.format_metrics(metrics)
+    from tf_prompt.evaluation import scoring
+
+    text = scoring.format_metrics(metrics)
     assert ("only 99 examples" in text) == noted
     assert "100.00 [100.00, 100.00]" in text and "shuffled" in text
 

@@ -5,6 +5,7 @@ import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests import checks
 from tests.conftest import draw_record
@@ -14,25 +15,27 @@ from tf_prompt.evaluation import submission
 from tf_prompt.metrics import prompt_embedder
 
 
-class FakeMember:
+class FakeModel:
     """Gives each image the embedding that its mean colour draws."""
 
     def __init__(self, name="fake", image_size=8, change=lambda rows: rows):
-        self.name, self.image_size, self.change = name, image_size, change
+        self.name, self.sizes, self.change = name, (image_size,), change
         self.shapes = []
 
-    def embed(self, images):
-        self.shapes.append(images.shape)
-        means = images.reshape(len(images), -1, 3).mean(axis=1).round().astype(int)
+    def describe(self, images):
+        (pictures,) = (images[size] for size in self.sizes)
+        self.shapes.append(pictures.shape)
+        means = pictures.reshape(len(pictures), -1, 3).mean(axis=1).round().astype(int)
         rows = [np.random.default_rng(mean).normal(size=384) for mean in means]
-        return self.change(np.float32(rows))
+        return {"embedding": tf.constant(self.change(np.float32(rows)))}
 
 
 @pytest.fixture
 def members(monkeypatch):
     """Stands for `inference.loading`: fakes by the name of their run folder."""
-    fakes = {"runs/a": FakeMember("a"), "runs/b": FakeMember("b", 24, np.fliplr)}
-    module = types.SimpleNamespace(load_member=fakes.__getitem__)
+    fakes = {"runs/a": FakeModel("a"), "runs/b": FakeModel("b", 24, np.fliplr)}
+    loader = types.SimpleNamespace(load=fakes.__getitem__)
+    module = types.SimpleNamespace(Loader=lambda: loader)
     monkeypatch.setitem(sys.modules, "tf_prompt.inference.loading", module)
     return fakes
 
@@ -240,7 +243,7 @@ def test_submit_averages_normalised_embeddings(folder, members, capsys):
 
 
 def test_an_ensemble_gives_each_member_its_own_size(folder, members):
-    inner = [FakeMember("c", 16), FakeMember("d", 12, np.fliplr)]
+    inner = [FakeModel("c", 16), FakeModel("d", 12, np.fliplr)]
     weights = np.array([0.25, 0.75])
     members["runs/a"] = types.SimpleNamespace(
         name="ensemble", members=inner, join=lambda rows: weights @ rows

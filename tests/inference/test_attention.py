@@ -11,6 +11,7 @@ from tests.conftest import draw_record
 from tf_prompt import predict
 from tf_prompt.data.text import START_ID
 from tf_prompt.inference import attention as inference_attention
+from tf_prompt.inference.captioner import CaptionerModel
 
 
 def test_light_follows_the_weights():
@@ -25,7 +26,7 @@ def test_light_follows_the_weights():
 class Looker:
     """A model that looks at region 0 for its first word, 1 for its second, …"""
 
-    image_size = 32
+    image_size, max_tokens = 32, 4
 
     def __init__(self):
         self.seen = []
@@ -39,13 +40,13 @@ class Looker:
 def test_each_word_is_looked_for_after_those_before_it():
     model = Looker()
     vocabulary = ["", "?", "<", ">", "a", "red", "cat"]
-    attention = inference_attention.WordAttention(model, vocabulary)
+    captioner = CaptionerModel(model, vocabulary)
     picture = np.zeros((32, 32, 3), np.uint8)
-    words, weights = attention.read(picture, "red cat a")
+    words, weights = captioner.look(picture, "red cat a")
     assert model.seen == [[[START_ID, 5, 6]]]
     assert words == ["red", "cat", "a"]
     assert weights.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
-    words, weights = attention.read(picture, "")
+    words, weights = captioner.look(picture, "")
     assert (words, len(weights), len(model.seen)) == ([], 0, 1)
 
 

@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from tf_prompt.data.text import SPECIAL_TOKENS
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.inference import captioner as inference_captioner
+from tf_prompt.inference.captioner import CaptionerModel
 from tf_prompt.models import presets
-from tf_prompt.serving import versions
+from tf_prompt.serving.signatures import Servable
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
 SMALL = {
@@ -44,26 +44,22 @@ def build_model(name):
 )
 def test_xla_writes_the_same(name, options):
     model, vocabulary = build_model(name)
-    plain = inference_captioner.PromptWriter(
-        model, vocabulary, DecodingConfig(**options)
-    )
-    compiled = inference_captioner.PromptWriter(
-        model, vocabulary, DecodingConfig(**options, xla=True)
-    )
-    expected, found = plain.write(PICTURES), compiled.write(PICTURES)
+    plain = CaptionerModel(model, vocabulary, DecodingConfig(**options))
+    compiled = CaptionerModel(model, vocabulary, DecodingConfig(**options, xla=True))
+    expected, found = plain.describe(PICTURES), compiled.describe(PICTURES)
     assert len(set(expected["prompt"].numpy())) > 1
     np.testing.assert_array_equal(found["prompt"], expected["prompt"])
     np.testing.assert_allclose(found["score"], expected["score"], atol=1e-5)
-    eager = plain._write(tf.constant(PICTURES))
+    tf.config.run_functions_eagerly(True)
+    eager = plain.describe(PICTURES)
+    tf.config.run_functions_eagerly(False)
     np.testing.assert_array_equal(eager["prompt"], expected["prompt"])
 
 
 def test_xla_compiles_the_loop_alone():
     model, vocabulary = build_model("transformer_tiny")
-    writer = inference_captioner.PromptWriter(
-        model, vocabulary, DecodingConfig(xla=True)
-    )
-    graph = writer.write.get_concrete_function().graph.as_graph_def()
+    writer = CaptionerModel(model, vocabulary, DecodingConfig(xla=True))
+    graph = writer.serve.get_concrete_function().graph.as_graph_def()
     compiled = [f for f in graph.library.function if f.attr["_XlaMustCompile"].b]
     assert len(compiled) == 1
     operations = {node.op for node in compiled[0].node_def}
@@ -71,13 +67,11 @@ def test_xla_compiles_the_loop_alone():
     assert "Conv2D" not in operations
 
 
-def test_xla_is_not_exported(tmp_path):
+def test_xla_is_not_exported():
     model, vocabulary = build_model("transformer_tiny")
-    writer = inference_captioner.PromptWriter(
-        model, vocabulary, DecodingConfig(xla=True)
-    )
+    writer = CaptionerModel(model, vocabulary, DecodingConfig(xla=True))
     with pytest.raises(ValueError, match="`xla` must be off in an export"):
-        versions.export(writer, tmp_path)
+        Servable(writer)
 
 
 def test_xla_goes_without_sampling():

@@ -7,21 +7,21 @@ from tf_prompt.inference import captioner
 
 def at(*degrees):
     radians = np.radians(degrees)
-    return np.stack([np.cos(radians), np.sin(radians)], axis=-1)[None]
+    return np.stack([np.cos(radians), np.sin(radians)], axis=-1)[None].astype("f4")
 
 
 def test_the_middle_of_equals_is_chosen():
     # Cosines with all three: 1 + .87 + .5, 1 + .87 + .87, 1 + .87 + .5.
-    assert captioner.choose(at(0, 30, 60), np.full((1, 3), 1 / 3)) == [1]
+    assert captioner.choose(at(0, 30, 60), np.full((1, 3), 1 / 3, np.float32)) == [1]
 
 
 def test_a_likely_candidate_outweighs_the_middle():
     # 0.9 + 0.05 * (.87 + .5) against 0.05 + 0.9 * .87 + 0.05 * .87.
-    assert captioner.choose(at(0, 30, 60), np.array([[0.9, 0.05, 0.05]])) == [0]
+    assert captioner.choose(at(0, 30, 60), np.float32([[0.9, 0.05, 0.05]])) == [0]
 
 
 def test_absent_candidates_are_never_chosen():
-    assert captioner.choose(at(0, 30, 60), np.array([[0.5, 0.0, 0.5]])) == [0]
+    assert captioner.choose(at(0, 30, 60), np.float32([[0.5, 0.0, 0.5]])) == [0]
 
 
 def test_beams_and_reranking_are_two_ways():

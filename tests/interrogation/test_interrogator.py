@@ -9,7 +9,8 @@ from tf_prompt import files, interrogate
 from tf_prompt.data import images
 from tf_prompt.inference import image_files, loading
 from tf_prompt.interrogation import clip_tokens, phrase_table, phrases
-from tf_prompt.interrogation.interrogator import Chain, Interrogator, Options, chain_up
+from tf_prompt.interrogation.config import InterrogationConfig
+from tf_prompt.interrogation.interrogator import Chain, Interrogator, chain_up
 from tf_prompt.metrics import prompt_embedder
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.options import DONE, SOME_FAILED, WRONG_USE
@@ -82,7 +83,7 @@ MONETS_DOG = draw_picture(dog=100, monet=90, by=90, a=30)
 
 def interrogate_both(tmp_path, captions=None, **options):
     interrogator = Interrogator(
-        WordClip(), WordTokens(), TABLES, tmp_path, Options(**options)
+        WordClip(), WordTokens(), TABLES, tmp_path, InterrogationConfig(**options)
     )
     return interrogator(np.stack([RED_CAT, MONETS_DOG]), captions)
 
@@ -179,7 +180,7 @@ def test_a_captioner_sees_the_pictures(tmp_path):
         WordTokens(),
         TABLES,
         tmp_path,
-        Options(mode="fast", top=1),
+        InterrogationConfig(mode="fast", top=1),
         captioner=caption,
     )
     # The best phrase, a cat, is there.
@@ -246,9 +247,9 @@ def test_chain_puts_phrases_in_their_places():
 
 def test_wrong_options_are_refused(tmp_path):
     with pytest.raises(ValueError, match="mode must be one of fast, classic"):
-        Options(mode="slow")
+        InterrogationConfig(mode="slow")
     with pytest.raises(ValueError, match="candidates must be positive"):
-        Options(candidates=0)
+        InterrogationConfig(candidates=0)
     with pytest.raises(ValueError, match="phrases must not be empty"):
         Interrogator(WordClip(), WordTokens(), {"media": []}, tmp_path)
 

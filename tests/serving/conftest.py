@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import types
 
 import pytest
 
@@ -25,13 +26,19 @@ def stubs(tmp_path_factory):
 @pytest.fixture(scope="session")
 def saved_models(tiny_run, tmp_path_factory):
     """The export of a run that knows `tiny_shards` by heart."""
-    from tf_prompt.inference import captioner
-    from tf_prompt.runs import folder as run_folder
+    from tf_prompt.inference.loading import Loader
+    from tf_prompt.runs.run import Run
     from tf_prompt.serving import versions
+    from tf_prompt.serving.saved_model import SIGNATURE
 
     folder = tmp_path_factory.mktemp("saved_models")
-    run, vocabulary, model = run_folder.load_run(tiny_run)
-    versions.export(captioner.PromptWriter(model, vocabulary), folder / run.preset)
+    run = Run(tiny_run)
+    model = Loader().load_run(run, embeds=False)
+    # The other signatures take as long again, and no server is asked for them here.
+    default = types.SimpleNamespace(
+        signatures={SIGNATURE: model.serve}, image_size=model.image_size
+    )
+    versions.export(default, folder / run.preset)
     return folder
 
 

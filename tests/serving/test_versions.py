@@ -13,28 +13,24 @@ from tests.inference.test_captioner import PICTURES, build_model
 from tests.inference.test_graph_embedder import embedder  # noqa: F401  a fixture
 from tf_prompt.data import images
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.inference import captioner
-from tf_prompt.inference.graph_embedder import PartEmbedder
+from tf_prompt.inference.captioner import NUM_BEAMS, CaptionerModel
 from tf_prompt.metrics import prompt_embedder
-from tf_prompt.serving import saved_model, signatures, versions, warmup
+from tf_prompt.serving import saved_model, versions, warmup
+from tf_prompt.serving.signatures import Servable
 
-NUM_BEAMS = 3
 ENCODED = [tf.io.encode_png(picture).numpy() for picture in PICTURES]
 BROKEN = [b"", b"no image", ENCODED[0][:60], b"GIF89a" + bytes(20)]
 
 
 @pytest.fixture(scope="module")
-def writer():
-    return captioner.PromptWriter(*build_model("transformer_tiny"))
+def writer(embedder):  # noqa: F811
+    return CaptionerModel(*build_model("transformer_tiny"), embedder=embedder)
 
 
 @pytest.fixture(scope="module")
-def exported(writer, embedder, tmp_path_factory):  # noqa: F811
-    vocabulary = [t.decode() for t in writer._tokens.numpy()]
-    parts = PartEmbedder(vocabulary, embedder)
-    servable = signatures.CaptionerServable(writer, NUM_BEAMS, parts)
+def exported(writer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "captioner"
-    return versions.export(servable, folder)
+    return versions.export(Servable(writer), folder)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +39,7 @@ def saved(exported):
 
 
 def test_pixels_give_what_their_file_gives(saved, writer):
-    expected = writer.write(PICTURES)
+    expected = writer.describe(PICTURES)
     for found in (saved(ENCODED), saved.run("pixels", PICTURES)):
         assert set(found) == {"prompt", "score"}
         np.testing.assert_array_equal(found["prompt"], expected["prompt"])
@@ -52,7 +48,7 @@ def test_pixels_give_what_their_file_gives(saved, writer):
 
 def test_beams_come_best_first(saved, writer):
     options = DecodingConfig(num_beams=NUM_BEAMS)
-    best = captioner.PromptWriter(writer.model, writer._tokens, options).write(PICTURES)
+    best = CaptionerModel(writer.network, writer.vocabulary, options).describe(PICTURES)
     found = saved.run("beam", ENCODED)
     assert found["prompt"].shape == found["score"].shape == (3, NUM_BEAMS)
     np.testing.assert_array_equal(found["prompt"][:, 0], best["prompt"])
@@ -65,7 +61,7 @@ def test_attention_has_a_row_a_word(saved, writer):
     found = saved.run("attention", ENCODED)
     prompts = saved(ENCODED)["prompt"]
     assert found["weights"].shape[:2] == found["words"].shape
-    assert found["words"].shape == (3, writer.model.max_tokens)
+    assert found["words"].shape == (3, writer.network.max_tokens)
     rows = zip(found["words"], found["weights"], prompts, strict=True)
     for words, weights, prompt in rows:
         assert b" ".join(words[words != b""]) == prompt
@@ -198,7 +194,7 @@ def test_a_number_that_was_taken_in_between_is_passed_over(tmp_path, monkeypatch
     make_versions(tmp_path / "m", 1, 2)
     listed = iter([[1], [1, 2]])
     monkeypatch.setattr(versions, "list_versions", lambda folder: next(listed))
-    assert versions._publish(path, tmp_path / "m") == tmp_path / "m" / "3"
+    assert versions.publish(path, tmp_path / "m") == tmp_path / "m" / "3"
 
 
 def test_images_are_decoded_at_several_sizes():
@@ -211,13 +207,14 @@ def test_images_are_decoded_at_several_sizes():
 
 def test_embeddings_find_their_prompt_in_a_bank(tmp_path):
     """The stand-in's embedding is the colour of the first pixel."""
-    from tests.serving.test_signatures import Constant
+    from tests.inference.test_model import Constant
     from tf_prompt.inference.bank import PromptBank
+    from tf_prompt.inference.embedding_models import BankedModel
 
     bank = PromptBank(["Red, 3 things!", "blue"], np.eye(3, dtype=np.float32)[[0, 2]])
-    member = Constant(1, [1 / 255] * 3)
-    servable = signatures.EmbeddingServable(member, bank)
-    path = versions.export(servable, tmp_path / "m")
+    model = Constant(1, [1 / 255] * 3)
+    banked = Servable(BankedModel(model, bank))
+    path = versions.export(banked, tmp_path / "m")
     saved = saved_model.SavedPromptWriter(path)
     colours = [[255, 0, 0], [0, 0, 255]]
     encoded = [tf.io.encode_png(np.array([[c]], np.uint8)).numpy() for c in colours]
@@ -227,7 +224,7 @@ def test_embeddings_find_their_prompt_in_a_bank(tmp_path):
     np.testing.assert_allclose(
         found["embedding"], [[1, 0, 0], [0, 0, 1], [np.nan] * 3], atol=1e-6
     )
-    without = versions.export(signatures.EmbeddingServable(member), tmp_path / "m")
+    without = versions.export(Servable(model), tmp_path / "m")
     with pytest.raises(ValueError, match="must write prompts. Received"):
         saved_model.SavedPromptWriter(without)
 

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import SMALL, SMALL_TRANSFORMER
-from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
+from tf_prompt.runs.run import Run
 from tf_prompt.training import callbacks, loop
 from tf_prompt.training.strategy import build_strategy
 
@@ -31,7 +31,7 @@ def train(config, run_dir, devices=("CPU:0",)):
 
 
 def weights_of(run_dir):
-    _, _, model = run_folder.load_run(run_dir)
+    model = Run(run_dir).model
     return model.get_weights()
 
 
@@ -133,7 +133,7 @@ def test_mixed_precision_trains(tiny_shards, tmp_path):
     history = train(config, tmp_path / "run")
     assert np.isfinite(history[0]["loss"])
     assert keras.mixed_precision.dtype_policy().name == "float32"
-    _, _, model = run_folder.load_run(tmp_path / "run")
+    model = Run(tmp_path / "run").model
     assert model.compute_dtype == model.output_proj.compute_dtype == "float32"
 
 

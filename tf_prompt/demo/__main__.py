@@ -65,6 +65,7 @@ def main(argv=None) -> int:
         raise ValueError('the web page needs an extra: pip install "tf_prompt[demo]"')
     import_tensorflow()
     from tf_prompt.demo import describing, examples
+    from tf_prompt.runs.run import Run
 
     describer = describing.load_describer(options)
     with tempfile.TemporaryDirectory(prefix="tf_prompt-demo-") as folder:
@@ -73,7 +74,8 @@ def main(argv=None) -> int:
         os.environ["GRADIO_TEMP_DIR"] = folder
         from tf_prompt.demo import page
 
-        shown = examples.write_examples(options.run_dir, folder)
+        runs = [Run(run_dir) for run_dir in options.run_dir]
+        shown = examples.write_examples(runs, folder)
         blocks = page.build_page(describer, folder, shown, options)
         page.serve(blocks, options)
     return DONE

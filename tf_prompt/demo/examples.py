@@ -3,41 +3,39 @@
 import pathlib
 from collections.abc import Sequence
 
-import tensorflow as tf
-
 from tf_prompt.data import folder as data_folder
-from tf_prompt.data import records
-from tf_prompt.runs import folder as run_folder
+from tf_prompt.data.embedding_batches import Examples
+from tf_prompt.runs.run import Run
 
 COUNT = 6
 _SPLIT = "test"
 
 
 def write_examples(
-    run_dirs: Sequence[str], folder: str | pathlib.Path
+    runs: Sequence[Run], folder: str | pathlib.Path
 ) -> list[pathlib.Path]:
     """Writes pictures that no run saw in training, each of another prompt.
 
     Only those of the toy set: of other data nobody knows what they show.
 
     Args:
-        run_dirs: folders of runs.
+        runs: shown on the page.
         folder: where the files go.
 
     Returns:
         Their paths; none if no run is of the toy set.
     """
-    data = {run_folder.read_config(run_dir).data for run_dir in run_dirs}
-    if "toy" not in data:
+    if "toy" not in {run.config.data for run in runs}:
         return []
-    shards = records.list_shards(data_folder.find_data("toy"), _SPLIT)
-    chosen: dict[bytes, bytes] = {}
-    for record in tf.data.TFRecordDataset(shards).map(records.parse):
-        chosen.setdefault(record["prompt"].numpy(), record["image"].numpy())
-        if len(chosen) == COUNT:
+    examples = Examples(data_folder.find_data("toy"), _SPLIT, with_targets=False)
+    chosen: dict[str, bytes] = {}
+    for batch in examples.batches(COUNT, "examples"):
+        for prompt, image in zip(batch["prompt"], batch["image"], strict=True):
+            chosen.setdefault(prompt, image)
+        if len(chosen) >= COUNT:
             break
     paths = []
-    for number, image in enumerate(chosen.values(), start=1):
+    for number, image in enumerate(list(chosen.values())[:COUNT], start=1):
         path = pathlib.Path(folder) / f"example-{number}.jpg"
         path.write_bytes(image)
         paths.append(path)

@@ -36,6 +36,9 @@ class CaptionerModel(PromptModel):
         name: see `PromptModel`.
         num_beams: int > 0, prompts of the signature `beam` of an export.
 
+    Attributes:
+        network, vocabulary: as given.
+
     Raises:
         ValueError: if prompts are to be reranked without an embedder.
 
@@ -65,7 +68,8 @@ class CaptionerModel(PromptModel):
             options.repetition_penalty,
             options.no_repeat_ngram,
         )
-        self._network, self._num_beams = network, num_beams
+        self.network, self.vocabulary = network, list(vocabulary)
+        self._num_beams = num_beams
         self._tokens = tf.constant(vocabulary)
         self._id_of = {token: index for index, token in enumerate(vocabulary)}
         self._parts = None if embedder is None else PartEmbedder(vocabulary, embedder)
@@ -119,7 +123,7 @@ class CaptionerModel(PromptModel):
             return [], np.zeros((0, 1))
         # Each word was written before it was read: the last is never read.
         token_ids = [START_ID, *(self._id_of[word] for word in words[:-1])]
-        weights = self._network.attend(image[None], tf.constant([token_ids]))
+        weights = self.network.attend(image[None], tf.constant([token_ids]))
         return words, weights[0].numpy()
 
     def join_words(self, token_ids):
@@ -146,9 +150,9 @@ class CaptionerModel(PromptModel):
             scores: float32 `(batch, num_beams)`, as in `describe`; NaN there.
         """
         images = images[self.image_size]
-        state, memory = self._network.encode(images)
-        begin = (self._network.step, state, memory, _starts(images), END_ID)
-        max_tokens = self._network.max_tokens
+        state, memory = self.network.encode(images)
+        begin = (self.network.step, state, memory, _starts(images), END_ID)
+        max_tokens = self.network.max_tokens
         token_ids, scores, _ = search.beam_search(
             *begin, max_tokens, num_beams, self._rules
         )
@@ -169,7 +173,7 @@ class CaptionerModel(PromptModel):
         """
         # Each word was written before it was read.
         read = tf.concat([_starts(images)[:, None], token_ids[:, :-1]], axis=1)
-        weights = tf.cast(self._network.attend(images, read), tf.float32)
+        weights = tf.cast(self.network.attend(images, read), tf.float32)
         return tf.where(is_word(token_ids)[..., None], weights, 0.0)
 
     def _describe(self, images):
@@ -180,7 +184,7 @@ class CaptionerModel(PromptModel):
         return found
 
     def _features(self, images):
-        return self._network.extract_features(images[self.image_size], training=False)
+        return self.network.extract_features(images[self.image_size], training=False)
 
     def _embed(self, images):
         token_ids, _, _ = self._decode(images[self.image_size])
@@ -202,14 +206,14 @@ class CaptionerModel(PromptModel):
     def _decode_tokens(self, images):
         """Token ids of the prompts, `(batch, max_tokens)`, scores and ends."""
         images = images[self.image_size]
-        state, memory = self._network.encode(images)
+        state, memory = self.network.encode(images)
         return self._search(_starts(images), state, memory)
 
     def _search_tokens(self, start_ids, state, memory):
         """Token ids, scores and ends, each with an image a row."""
         options = self.options
-        begin = (self._network.step, state, memory, start_ids, END_ID)
-        begin = (*begin, self._network.max_tokens)
+        begin = (self.network.step, state, memory, start_ids, END_ID)
+        begin = (*begin, self.network.max_tokens)
         if options.sample:
             cuts = (options.temperature, options.top_k, options.top_p)
             return search.sample(*begin, self.draw_uniform, self._rules, *cuts)
@@ -223,7 +227,7 @@ class CaptionerModel(PromptModel):
     def _search_candidates(self, start_ids, state, memory):
         """As `_search_tokens`, of the candidate that the others agree with most."""
         ids, scores, ended = self._write_candidates(start_ids, state, memory)
-        count, max_tokens = self.options.rerank, self._network.max_tokens
+        count, max_tokens = self.options.rerank, self.network.max_tokens
         flat = tf.reshape(ids, (-1, max_tokens))
         embeddings = tf.reshape(self._embed_words(flat), (-1, count, 384))
         chosen = choose(embeddings, self._weigh(ids, scores))
@@ -234,7 +238,7 @@ class CaptionerModel(PromptModel):
     def _write_candidates(self, start_ids, state, memory):
         """Token ids `(batch, candidates, tokens)`, scores and ends of each."""
         options, count = self.options, self.options.rerank
-        network = self._network
+        network = self.network
         if not options.sample:
             begin = (network.step, state, memory, start_ids, END_ID, network.max_tokens)
             return search.beam_search(

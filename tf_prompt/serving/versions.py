@@ -61,7 +61,7 @@ def export(
         for step in last_steps:
             step(path, saved)
             bar.update()
-        return _publish(path, folder)
+        return publish(path, folder)
     finally:
         bar.close()
         shutil.rmtree(temporary, ignore_errors=True)
@@ -113,7 +113,8 @@ def _write(servable, path) -> None:
     tf.saved_model.save(module, path, signatures)
 
 
-def _publish(path, folder) -> pathlib.Path:
+def publish(path: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """Gives a written model the next free number in its folder, by one rename."""
     while True:
         version = folder / str(1 + max(list_versions(folder), default=0))
         try:

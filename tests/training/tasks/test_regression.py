@@ -9,8 +9,8 @@ from tf_prompt.files import read_json
 from tf_prompt.metrics import prompt_embedder
 from tf_prompt.models import presets
 from tf_prompt.runs import checkpoints
-from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
+from tf_prompt.runs.run import Run
 from tf_prompt.training import loop, recipes
 from tf_prompt.training.strategy import build_strategy
 
@@ -39,7 +39,7 @@ def train(config, run_dir):
 
 
 def weights_of(run_dir):
-    return run_folder.load_model(run_dir)[1].get_weights()
+    return Run(run_dir).model.get_weights()
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_history_shows_loss_and_cosine(trained):
 def test_best_model_holds_the_averaged_weights(trained, tiny_shards):
     """Validation saw the averages, and so does whoever loads the model."""
     _, run_dir, history = trained
-    _, model = run_folder.load_model(run_dir)
+    model = Run(run_dir).model
     model.compile(loss="mse", metrics=[keras.metrics.CosineSimilarity()])
     batches = embedding_batches.split_batches(
         tiny_shards,

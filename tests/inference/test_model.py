@@ -1,4 +1,4 @@
-"""Models in one graph against the same models called from Python."""
+"""Models as graphs against the same computed outside of TensorFlow."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,15 @@ import tensorflow as tf
 from tests.inference.test_graph_embedder import embedder  # noqa: F401  a fixture
 from tf_prompt.data.vectors import nearest_rows
 from tf_prompt.inference import table
-from tf_prompt.inference.embedding_models import GraphEnsemble, GraphRegressor
-from tf_prompt.inference.interrogator import GraphInterrogator
+from tf_prompt.inference.embedding_models import EnsembleModel, RegressorModel
+from tf_prompt.inference.interrogator import InterrogatorModel
+from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.neighbour_index import NeighbourIndex
-from tf_prompt.inference.neighbours import GraphNeighbours
+from tf_prompt.inference.neighbours import NeighbourModel
 from tf_prompt.inference.table import Table
 from tf_prompt.interrogation import clip_tokens
-from tf_prompt.interrogation.interrogator import Interrogator, Options
+from tf_prompt.interrogation.config import InterrogationConfig
+from tf_prompt.interrogation.interrogator import Interrogator
 from tf_prompt.models import presets
 from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
@@ -47,9 +49,23 @@ def test_a_table_finds_what_a_search_finds():
 
 def test_a_table_has_a_limit(monkeypatch):
     monkeypatch.setattr(table, "MAX_TABLE_BYTES", 4 * 50 * 6)
-    Table(random_rows(50, 6), ["x"] * 50)
+    Table(random_rows(50, 6), ["x"] * 50).require_exportable()
     with pytest.raises(ValueError, match="Received: 1,224 bytes in 51 rows"):
-        Table(random_rows(51, 6), ["x"] * 51)
+        Table(random_rows(51, 6), ["x"] * 51).require_exportable()
+
+
+def test_a_table_above_the_limit_finds_the_same(monkeypatch):
+    rows, queries = random_rows(50, 6), random_rows(4, 6)
+    texts = [str(n) for n in range(50)]
+    expected = Table(rows, texts, rows).nearest(queries, 3)
+    monkeypatch.setattr(table, "MAX_TABLE_BYTES", 10)
+    large = Table(rows, texts, rows)
+    found = tf.function(lambda x: large.nearest(x, 3))(queries)
+    for value, wanted in zip(found, expected, strict=True):
+        if wanted.dtype == tf.string:
+            np.testing.assert_array_equal(value, wanted)
+        else:
+            np.testing.assert_allclose(value, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("k, sharpness", [(1, 0.0), (4, 0.0), (5, 20.0)])
@@ -59,42 +75,69 @@ def test_neighbours_are_averaged_as_by_their_index(k, sharpness):
     )
     pictures = RANDOM.integers(0, 256, (3, 2, 2, 3)).astype(np.uint8)
 
-    def features(pictures):
-        return tf.reshape(tf.cast(pictures, tf.float32), (-1, 12)) - 128
-
-    member = GraphNeighbours(2, features, index)
-    found = tf.function(member.describe)({2: tf.constant(pictures)})["embedding"]
-    expected = index.predict(features(pictures).numpy())
+    base = Pixels(2)
+    found = NeighbourModel(base, index).describe(pictures)["embedding"]
+    expected = index.predict(base.features(pictures).numpy())
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_embeddings_that_cancel_leave_the_nearest():
     index = NeighbourIndex(
-        np.eye(2, dtype=np.float32), np.array([[1, 0], [-1, 0]], np.float32), 2, 0.0
+        np.eye(2, 3, dtype=np.float32), np.array([[1, 0], [-1, 0]], np.float32), 2, 0.0
     )
-    member = GraphNeighbours(1, lambda p: tf.constant([[2.0, 1.0]]), index)
-    np.testing.assert_allclose(member.describe({1: None})["embedding"], [[1, 0]])
+    model = NeighbourModel(Constant(1, [2.0, 1.0, 0.0]), index)
+    grey = np.ones((1, 1, 1, 3), np.uint8)
+    np.testing.assert_allclose(model.describe(grey)["embedding"], [[1, 0]])
 
 
-class Constant:
-    """A model that sees one colour and says it in its own way."""
+class Pixels(PromptModel):
+    """A model whose features are the pixels."""
+
+    def __init__(self, size):
+        super().__init__("pixels", [size])
+
+    def _describe(self, images):
+        return {"embedding": self._features(images)}
+
+    def _features(self, images):
+        size = self.image_size
+        pixels = tf.cast(images[size], tf.float32)
+        return tf.reshape(pixels, (-1, 3 * size * size)) - 128
+
+
+class Network:
+    """A network that sees one colour and says it in its own way."""
 
     def __init__(self, size, scale):
-        self.sizes, self.image_size = (size,), size
-        self._scale = tf.constant(scale)
+        self.image_size, self._scale = size, tf.constant(scale)
 
-    def __call__(self, pictures, training):
+    def __call__(self, images, training):
         assert not training
-        return tf.cast(pictures[:, 0, 0], tf.float32) * self._scale
+        return tf.cast(images[:, 0, 0], tf.float32) * self._scale
 
-    def describe(self, pictures):
-        return {"embedding": self(pictures[self.sizes[0]], training=False)}
+    extract_features = __call__
+
+
+class Constant(PromptModel):
+    """A model of such a network."""
+
+    writes_prompts = False
+
+    def __init__(self, size, scale):
+        self._network = Network(size, scale)
+        super().__init__("constant", [size])
+
+    def _describe(self, images):
+        return {"embedding": self._features(images)}
+
+    def _features(self, images):
+        return self._network(images[self.image_size], training=False)
 
 
 def test_a_regressor_has_unit_length():
     pictures = np.array([[[[3, 4, 0]]], [[[0, 0, 0]]]], np.uint8)
-    member = GraphRegressor(Constant(1, [1.0, 1.0, 9.0]))
-    found = member.describe({1: pictures})["embedding"]
+    model = RegressorModel(Network(1, [1.0, 1.0, 9.0]), "regressor")
+    found = model.describe(pictures)["embedding"]
     np.testing.assert_allclose(found, [[0.6, 0.8, 0], [0, 0, 0]], atol=1e-6)
 
 
@@ -102,7 +145,7 @@ def test_an_ensemble_gives_each_model_its_size():
     """By hand: 0.25 (1, 0, 0) + 0.75 (0, 1, 0), at unit length."""
     model = Ensemble(("a", "b"), (0.25, 0.75), embedding_dim=3)
     members = [Constant(1, [1.0, 0.0, 0.0]), Constant(2, [0.0, 1.0, 0.0])]
-    ensemble = GraphEnsemble(model, members)
+    ensemble = EnsembleModel(model, members, "ensemble")
     assert ensemble.sizes == (1, 2)
     grey = {size: np.full((1, size, size, 3), 7, np.uint8) for size in (1, 2)}
     found = ensemble.describe(grey)["embedding"]
@@ -133,12 +176,16 @@ def test_an_interrogator_writes_the_same(clip, embedder, names, words_only, tmp_
     tokens = clip_tokens.CLIPTokens(tokenizer, model.max_tokens, words_only)
     tables = {name: TABLES[name] for name in names}
     interrogator = Interrogator(
-        model, tokens, tables, tmp_path, Options(mode="classic"), embedder=embedder
+        model,
+        tokens,
+        tables,
+        tmp_path,
+        InterrogationConfig(mode="classic"),
+        embedder=embedder,
     )
     size = model.image_size
     pictures = RANDOM.integers(0, 256, (5, size, size, 3)).astype(np.uint8)
-    member = GraphInterrogator(interrogator)
-    found = tf.function(member.describe)({size: tf.constant(pictures)})
+    found = InterrogatorModel(interrogator, "clip").describe(pictures)
     expected = interrogator(pictures)
     assert [p.decode() for p in found["prompt"].numpy()] == [e.prompt for e in expected]
     np.testing.assert_allclose(
@@ -154,7 +201,12 @@ def test_another_mode_is_not_exported(clip, embedder, tmp_path):  # noqa: F811
     tokens = clip_tokens.CLIPTokens(tokenizer, model.max_tokens)
     tables = {"media": TABLES["media"]}
     interrogator = Interrogator(
-        model, tokens, tables, tmp_path, Options(mode="best"), embedder=embedder
+        model,
+        tokens,
+        tables,
+        tmp_path,
+        InterrogationConfig(mode="best"),
+        embedder=embedder,
     )
     with pytest.raises(ValueError, match="in the mode classic"):
-        GraphInterrogator(interrogator)
+        InterrogatorModel(interrogator, "clip")
