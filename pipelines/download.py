@@ -9,6 +9,7 @@ import urllib.parse
 from pipelines.diffusiondb.remote import BASE_URL, Selection, require_one_layout
 from tf_prompt.config import DONE, SOME_FAILED, command, option, parse_args
 from tf_prompt.option_ranges import require_positive
+from tf_prompt.output_folder import FORCE_HELP
 
 NUM_SHOWN = 5
 
@@ -21,6 +22,7 @@ class DownloadConfig(Selection):
     base_url: str = option(BASE_URL, "where the files are published")
     workers: int = option(4, "files fetched at once")
     retries: int = option(5, "attempts after one that brought no new bytes, per file")
+    force: bool = option(False, FORCE_HELP)
     timeout: float = option(60.0, "longest silence of the server, seconds")
 
     def __post_init__(self):
@@ -50,6 +52,7 @@ def main(argv=None) -> int:
         folder,
         Effort(config.retries, config.timeout),
         config.workers,
+        config.force,
     )
     print(
         f"{len(outcome.num_bytes)} of {len(names)} files, "

@@ -8,6 +8,7 @@ import sys
 from pipelines.options import Filters
 from tf_prompt.config import DONE, command, option, parse_args
 from tf_prompt.option_ranges import require_positive
+from tf_prompt.output_folder import FORCE_HELP
 from tf_prompt.whole_files import write_json
 
 
@@ -27,6 +28,7 @@ class InspectConfig(Filters):
     )
     images: bool = option(False, "also read the header of every image")
     processes: int = option(os.cpu_count() or 1, "processes that work at once")
+    force: bool = option(False, FORCE_HELP)
 
     def __post_init__(self):
         require_positive(self, "processes")
@@ -43,10 +45,11 @@ def main(argv=None) -> int:
 
     source = open_table(config.source)
     output = pathlib.Path(config.output)
-    prepare_folder(output)
+    prepare_folder(output, config.force)
     summary = explore(source, config)
-    plots = draw_plots(summary, output / "plots")
+    # First: by it the next run knows that the other files are ours.
     write_json(output / "summary.json", summary)
+    plots = draw_plots(summary, output / "plots")
     write_page(summary, plots, output / "index.html")
     print(describe(summary))
     print(f"page: {output / 'index.html'}")

@@ -4,6 +4,7 @@ import dataclasses
 
 from tf_prompt.config import option
 from tf_prompt.option_ranges import require_positive, require_rate
+from tf_prompt.output_folder import FORCE_HELP
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class WriteOptions(Conversion):
     near_duplicate_jaccard: float = option(
         0.7, "words in both prompts over words in either, from which they are grouped"
     )
+    force: bool = option(False, FORCE_HELP)
 
     def __post_init__(self):
         super().__post_init__()

@@ -6,7 +6,7 @@ import pathlib
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     {"option_ranges"},
-    {"config", "whole_files", "__init__"},
+    {"config", "whole_files", "output_folder", "__init__"},
     {"decoding_config", "model_config_file", "workers"},
     {"exif", "image_headers"},
     {"text", "images", "layers", "decoding", "rules", "metrics", "keywords"},
