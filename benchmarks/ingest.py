@@ -22,7 +22,7 @@ import tensorflow as tf  # noqa: E402
 
 from pipelines.convert import stats_path  # noqa: E402
 from pipelines.folder import prepare_folder  # noqa: E402
-from pipelines.options import Conversion  # noqa: E402
+from pipelines.options import Conversion, WriteOptions  # noqa: E402
 from pipelines.sources import DiffusionDBSource, open_source  # noqa: E402
 from pipelines.workers import convert_parts  # noqa: E402
 from tf_prompt.data import images, records  # noqa: E402
@@ -91,7 +91,8 @@ def rate_of_ingestion(source, output, cores: int) -> float:
     """
     shutil.rmtree(output, ignore_errors=True)
     opened = open_source(source)
-    prepare_folder(output, len(opened))
+    config = WriteOptions(source=str(source), output=str(output))
+    prepare_folder(opened, config, prog="ingest")
     stats = convert_parts(opened, output, Conversion(), cores)
     done = sorted(
         (stats_path(output, index).stat().st_mtime, part["examples"])

@@ -33,9 +33,9 @@ def main(argv=None) -> int:
 
     # Near-duplicates are found where the parts are listed.
     source = open_source(config.source)
+    prepare_folder(source, config, prog="beam")
     for note in source.notes:
         print(f"beam: {note}", file=sys.stderr)
-    prepare_folder(config.output, len(source))
     run_job(config, options)
     paths = [stats_path(config.output, index) for index in range(len(source))]
     stats = [read_json(path) for path in paths]

@@ -7,6 +7,7 @@ import sys
 import urllib.parse
 
 from pipelines.diffusiondb.remote import BASE_URL, Selection, require_one_layout
+from tf_prompt.files import FORCE_HELP
 from tf_prompt.options import (
     DONE,
     SOME_FAILED,
@@ -27,6 +28,7 @@ class DownloadConfig(Selection):
     base_url: str = option(BASE_URL, "where the files are published")
     workers: int = option(4, "files fetched at once")
     retries: int = option(5, "attempts after one that brought no new bytes, per file")
+    force: bool = option(False, FORCE_HELP)
     timeout: float = option(60.0, "longest silence of the server, seconds")
 
     def __post_init__(self):
@@ -56,6 +58,7 @@ def main(argv=None) -> int:
         folder,
         Effort(config.retries, config.timeout),
         config.workers,
+        config.force,
     )
     print(
         f"{len(outcome.num_bytes)} of {len(names)} files, "

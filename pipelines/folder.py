@@ -3,45 +3,112 @@
 import dataclasses
 import os
 import pathlib
-import re
 import sys
+from collections.abc import Collection
 
 from pipelines.options import Conversion, WriteOptions
 from pipelines.tally import Tally, sum_stats, summarise, write_rejects
-from tf_prompt.data.split import SPLITS
+from pipelines.written import (
+    COMMAND,
+    FOLDER_FILES,
+    Written,
+    find_written,
+    holds_only,
+    list_files,
+)
 from tf_prompt.data.tfds_metadata import write_tfds_metadata
-from tf_prompt.files import write_json
+from tf_prompt.files import (
+    MANIFEST,
+    belongs,
+    is_half_file,
+    name_some,
+    take_over,
+    write_json,
+)
 from tf_prompt.options import DONE, SOME_FAILED, take_options
 
-_PART_FILE = re.compile(rf"(?:part|{'|'.join(SPLITS)})-(\d{{5,}})\.(?:json|tfrecord)")
-_FOLDER_FILES = ("stats.json", "rejects.csv", "dataset_info.json", "features.json")
+# What `fit` keeps beside shards, by their names and sizes.
+_CACHES = {"embeddings", "features"}
 
 
-def prepare_folder(folder: str | pathlib.Path, num_parts: int) -> None:
+def prepare_folder(source, config: WriteOptions, prog: str) -> None:
     """Makes the output folder, without what a run must not find there.
 
-    Parts that may be done are kept. Half files of a killed run, parts that the
-    source no longer has, and the description of the whole folder are removed.
+    Parts of the same source that may be done are kept. Half files of a killed run,
+    parts that the source no longer has, and the description of the whole folder are
+    removed, of what the folder's manifest lists. Other files are removed with
+    `force` alone: shards of another source, and what has a name that is needed.
+
+    Args:
+        source: where the parts will come from.
+        config: options of the run.
+        prog: the command's name, for what it says.
 
     Raises:
         OSError: if the folder cannot be made or written.
+        ValueError: if it holds something else, which then stays as it is.
     """
-    folder = pathlib.Path(folder)
+    folder = pathlib.Path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"output must be writable. Received: {folder}")
-    for path in folder.iterdir():
-        match = _PART_FILE.fullmatch(path.name)
-        if path.name in _FOLDER_FILES or (match and int(match[1]) >= num_parts):
-            path.unlink()
-    remove_half_files(folder)
+    conversion = take_options(Conversion, config)
+    needed = list_files(len(source))
+    path, flags = os.path.realpath(config.source), dataclasses.asdict(conversion)
+    written = Written(source.name, path, flags, needed)
+    present = {entry.name for entry in folder.iterdir()}
+    before = find_written(folder, len(source))
+    listed = set(before.files) if before else set()
+    own = {*listed, MANIFEST}
+    # Where nothing is left of the other source, nothing is lost.
+    if before and not before.is_of(written) and present & listed:
+        if not holds_only(folder, before, source, conversion):
+            _require_force(config, before, written)
+            own = {MANIFEST}
+    ours = needed | listed
+    strangers = {name for name in present if not belongs(name, own)}
+    taken = {name for name in strangers if belongs(name, ours)}
+    strangers = {name for name in strangers if not _is_cache(folder / name)}
+    if strangers and not config.force:
+        _refuse(folder, strangers, taken)
+    take_over(folder, prog, taken, config.force)
+    written.note(folder, ours)
+    for name in taken | (present & (listed - needed)) | (present & set(FOLDER_FILES)):
+        (folder / name).unlink(missing_ok=True)
+    remove_half_files(folder, ours)
+    if ours != needed:
+        written.note(folder, needed)
 
 
-def remove_half_files(folder: str | pathlib.Path) -> None:
-    """Removes what processes that were killed had begun to write."""
-    for pattern in ("*.tfrecord.*.part", "*.json.*.part"):
-        for path in pathlib.Path(folder).glob(pattern):
+def remove_half_files(folder: str | pathlib.Path, names: Collection[str]) -> None:
+    """Removes what processes that were killed had begun of the files of these names."""
+    names = {*names, MANIFEST}
+    for path in pathlib.Path(folder).iterdir():
+        if is_half_file(path.name, names):
             path.unlink(missing_ok=True)
+
+
+def _is_cache(path: pathlib.Path) -> bool:
+    return path.name in _CACHES and path.is_dir()
+
+
+def _require_force(config: WriteOptions, before: Written, written: Written) -> None:
+    if not config.force:
+        raise ValueError(
+            f"output must not hold shards of another source. Received: {config.output} "
+            f"with those of {before}, not of {written}; --force replaces them"
+        )
+
+
+def _refuse(folder, strangers: set[str], taken: set[str]) -> None:
+    effect = "leaves them there"
+    if taken:
+        effect = f"replaces {name_some(taken, 4)}"
+        effect += ", leaves the others" if strangers - taken else ""
+    raise ValueError(
+        f"output must be new, empty, or what {COMMAND} made of this source. Received: "
+        f"{folder} with {name_some(strangers)}; --force {effect}"
+    )
 
 
 def finish(source, config: WriteOptions, stats: list[dict], prog: str) -> int:

@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 from pipelines.options import Filters
-from tf_prompt.files import write_json
+from tf_prompt.files import FORCE_HELP, write_json
 from tf_prompt.options import DONE, command, option, parse_args, require_positive
 
 
@@ -26,6 +26,7 @@ class InspectConfig(Filters):
     )
     images: bool = option(False, "also read the header of every image")
     processes: int = option(os.cpu_count() or 1, "processes that work at once")
+    force: bool = option(False, FORCE_HELP)
 
     def __post_init__(self):
         require_positive(self, "processes")
@@ -42,10 +43,11 @@ def main(argv=None) -> int:
 
     source = open_table(config.source)
     output = pathlib.Path(config.output)
-    prepare_folder(output)
+    prepare_folder(output, config.force)
     summary = explore(source, config)
-    plots = draw_plots(summary, output / "plots")
+    # First: by it the next run knows that the other files are ours.
     write_json(output / "summary.json", summary)
+    plots = draw_plots(summary, output / "plots")
     write_page(summary, plots, output / "index.html")
     print(describe(summary))
     print(f"page: {output / 'index.html'}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from tf_prompt.files import FORCE_HELP
 from tf_prompt.options import option, require_positive, require_rate
 
 
@@ -41,6 +42,7 @@ class WriteOptions(Conversion):
     near_duplicate_jaccard: float = option(
         0.7, "words in both prompts over words in either, from which they are grouped"
     )
+    force: bool = option(False, FORCE_HELP)
 
     def __post_init__(self):
         super().__post_init__()

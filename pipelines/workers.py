@@ -15,6 +15,7 @@ from pipelines.convert import convert_part, read_done
 from pipelines.folder import remove_half_files
 from pipelines.options import Conversion
 from pipelines.sources import DiffusionDBSource, LooseSource, Part
+from pipelines.written import list_files
 
 
 def convert_parts(
@@ -60,7 +61,7 @@ def convert_parts(
             try:
                 stats.update(pool)
             finally:
-                remove_half_files(folder)
+                remove_half_files(folder, list_files(len(source)))
     return [stats[index] for index in sorted(stats)]
 
 

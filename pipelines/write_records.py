@@ -40,9 +40,9 @@ def main(argv=None) -> int:
     from pipelines.workers import convert_parts
 
     source = open_grouped(config.source, config.jaccard)
+    prepare_folder(source, config, prog="write_records")
     for note in source.notes:
         print(f"write_records: {note}", file=sys.stderr)
-    prepare_folder(config.output, len(source))
     conversion = take_options(Conversion, config)
     stats = convert_parts(source, config.output, conversion, config.processes)
     return finish(source, config, stats, prog="write_records")

@@ -8,7 +8,9 @@ import sys
 from tf_prompt import files
 from tf_prompt.options import DONE, command, import_tensorflow, option, parse_args
 
-CURVES = "curves.png"
+CURVES, MARKDOWN, PAGE = "curves.png", "report.md", "report.html"
+# With it each report begins.
+_TITLE = "tf_prompt: "
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,7 @@ class ReportConfig:
         action="extend",
     )
     output: str = option(dataclasses.MISSING, "folder for the report")
+    force: bool = option(False, files.FORCE_HELP)
 
 
 @command
@@ -34,7 +37,7 @@ def main(argv=None) -> int:
     from tf_prompt.evaluation.report import runs
 
     folders = runs.check_runs(options.run_dir, options.output)
-    output = _prepare_folder(options.output)
+    output = _prepare_folder(options.output, options.force)
     named = list(zip(folders, runs.name_runs(folders), strict=True))
     bar = tqdm.tqdm(named, desc="reading runs", unit="run", delay=2)
     print(write_report([runs.read_run(*pair) for pair in bar], output))
@@ -62,7 +65,10 @@ def write_report(runs, output: pathlib.Path) -> str:
         picture = document.Picture(CURVES, caption, light, dark)
     parts = sections.write_sections(runs, comparisons, signatures, picture)
     count = f"{len(runs)} runs side by side" if len(runs) > 1 else "One run"
-    title = f"tf_prompt: {count}"
+    title = f"{_TITLE}{count}"
+    markdown = document.to_markdown(title, parts)
+    # First: by it the next report knows that the other files are ours.
+    files.write_whole(output / MARKDOWN, markdown.encode())
     if light:
         files.write_whole(output / CURVES, light)
     else:
@@ -74,7 +80,7 @@ def write_report(runs, output: pathlib.Path) -> str:
     return document.block_to_markdown(parts[0].blocks[0])
 
 
-def _prepare_folder(output: str) -> pathlib.Path:
+def _prepare_folder(output: str, force: bool) -> pathlib.Path:
     folder = pathlib.Path(output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +90,18 @@ def _prepare_folder(output: str) -> pathlib.Path:
         ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ValueError(f"output must be writable. Received: {output}")
+    if not _is_ours(folder):
+        found = files.find_present(folder, (MARKDOWN, PAGE, CURVES))
+        files.take_over(folder, "report", found, force)
     return folder
+
+
+def _is_ours(folder: pathlib.Path) -> bool:
+    try:
+        with open(folder / MARKDOWN, encoding="utf-8") as file:
+            return file.readline().startswith(f"# {_TITLE}")
+    except (OSError, ValueError):
+        return False
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pipelines.diffusiondb.manifest import Entry, Manifest
 from pipelines.diffusiondb.part_file import PartFile
 from pipelines.diffusiondb.transfer import Effort, GaveUp, TransferError, fetch_file
 from pipelines.diffusiondb.verify import CorruptFile, verify_file
+from tf_prompt.files import take_over
 
 # With a dead server, the back-off of 14,000 files would last for a day.
 MAX_GIVEN_UP = 20
@@ -46,6 +47,7 @@ def fetch_files(
     folder: pathlib.Path,
     effort: Effort,
     workers: int,
+    force: bool = False,
 ) -> Outcome:
     """Brings files into a folder, under the paths that they have on the server.
 
@@ -55,6 +57,7 @@ def fetch_files(
         folder: the root here; `manifest.json` is written there last.
         effort: how hard to try for each file.
         workers: how many to fetch at once.
+        force: whether a damaged file may be replaced that no run has noted.
 
     Returns:
         What was done. A file that cannot be had keeps no other from coming.
@@ -70,7 +73,12 @@ def fetch_files(
         concurrent.futures.ThreadPoolExecutor(workers) as executor,
     ):
         bring = functools.partial(
-            _bring, base_url=base_url, folder=folder, effort=effort, stop=stop
+            _bring,
+            base_url=base_url,
+            folder=folder,
+            effort=effort,
+            stop=stop,
+            force=force,
         )
 
         def give_up() -> None:
@@ -118,7 +126,7 @@ def _collect(name_of, manifest: Manifest, progress, give_up) -> Outcome:
 
 
 def _bring(
-    name, entry: Entry | None, base_url, folder, effort, report, stop
+    name, entry: Entry | None, base_url, folder, effort, report, stop, force
 ) -> tuple[Entry, bool]:
     """Gives a file's entry, and whether the file had to be fetched."""
     path = folder / name
@@ -131,11 +139,21 @@ def _bring(
             return entry, False
         try:
             return Entry(size, verify_file(path, path.suffix), url), False
-        except CorruptFile:
+        except CorruptFile as error:
+            if entry is None:
+                _take_over(name, folder, error, force)
             path.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = fetch_file(url, path, effort, report, stop)
     return Entry(path.stat().st_size, digest, url), True
+
+
+def _take_over(name: str, folder: pathlib.Path, error: CorruptFile, force) -> None:
+    """Asks for leave to replace what no run has noted: somebody's file of that name."""
+    try:
+        take_over(folder, "download", [name], force)
+    except ValueError as refusal:
+        raise TransferError(f"{error}; {refusal}") from error
 
 
 class _Progress:

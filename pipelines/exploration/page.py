@@ -6,17 +6,26 @@ import pathlib
 from collections.abc import Mapping
 
 from pipelines.exploration import markup, sections
-from tf_prompt.files import write_whole
+from pipelines.exploration.plots import NAMES
+from tf_prompt.files import find_present, read_json, take_over, write_whole
 
+_FILES = ("summary.json", "index.html", *(f"plots/{name}.png" for name in NAMES))
 _STYLE = pathlib.Path(__file__).with_name("page.css")
 
 
-def prepare_folder(output: pathlib.Path) -> None:
+def prepare_folder(output: pathlib.Path, force: bool = False) -> None:
     """Makes the output folder, and `plots/` in it.
+
+    Args:
+        output: the folder.
+        force: whether files may be replaced that `inspect` did not write.
 
     Raises:
         OSError: if it cannot be made or written.
+        ValueError: if there are such files, and they may not be replaced.
     """
+    if not _is_ours(output):
+        take_over(output, "inspect", find_present(output, _FILES), force)
     try:
         (output / "plots").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -38,6 +47,16 @@ def write_page(
         path: the page.
     """
     write_whole(path, _render(summary, plots).encode())
+
+
+def _is_ours(output: pathlib.Path) -> bool:
+    """Whether the folder holds a summary of `inspect`, which is written first."""
+    try:
+        summary = read_json(output / "summary.json")
+    except (OSError, ValueError):
+        return False
+    ours = {"source", "rows", "filters", "prompts", "lengths", "words"}
+    return isinstance(summary, dict) and ours <= summary.keys()
 
 
 def _render(summary: dict, plots: Mapping[str, pathlib.Path]) -> str:

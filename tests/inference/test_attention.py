@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import PIL.Image
+import pytest
 import tensorflow as tf
 
 from tests import checks
@@ -57,6 +58,21 @@ def test_a_strip_has_a_cell_a_word_and_the_image():
     width, height = PIL.Image.open(io.BytesIO(strip)).size
     # Nine cells: two rows of six.
     assert 2 < width / height < 4
+
+
+def test_no_other_picture_is_replaced(tmp_path):
+    vocabulary = ["", "?", "<", ">", "a", "red", "cat"]
+    photo = tmp_path / "photo.png"
+    PIL.Image.new("RGB", (40, 40), "red").save(photo)
+    before = photo.read_bytes()
+    for folder in (tmp_path, tmp_path / "strips", tmp_path / "strips"):
+        strips = inference_attention.AttentionStrips(Looker(), vocabulary, folder)
+        if folder == tmp_path:
+            with pytest.raises(ValueError, match="Received: .*photo.png"):
+                strips.write(photo, "red cat")
+        else:
+            strips.write(photo, "red cat")
+    assert photo.read_bytes() == before
 
 
 def test_predict_writes_a_strip_an_image(tiny_run, tmp_path, capsys):

@@ -63,6 +63,18 @@ def test_restart_redoes_only_what_is_missing(source_2m, tmp_path):
     assert old == {name for name in before if "-00000." in name or "-00002." in name}
 
 
+def test_files_of_others_are_replaced_by_force_alone(source_2m, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "stats.json").write_text("mine")
+    assert run(source_2m, tmp_path / "out") == 2
+    assert "with stats.json; --force replaces stats.json" in last_error(capsys)
+    assert (tmp_path / "out" / "stats.json").read_text() == "mine"
+    assert run(source_2m, tmp_path / "out", "--force") == 0
+    assert "beam: --force replaces stats.json" in capsys.readouterr().err
+    # Both commands write one thing, and each goes on with the other's.
+    assert write_reference(source_2m, tmp_path / "out") == 0
+
+
 def test_rejected_rows_are_judged_as_in_write_records(tmp_path, capsys):
     names = [f"{letter}.png" for letter in "abcdefghij"]
     members = dict.fromkeys(names, encode()) | {"j.png": b"broken"}

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import tensorflow as tf
 
 from pipelines import convert, folder, sources
 from pipelines.diffusiondb.metadata import FILTERS
-from pipelines.options import Conversion
+from pipelines.options import Conversion, WriteOptions
 from tests.pipelines.conftest import (
     encode,
     encode_pillow,
@@ -18,13 +19,17 @@ from tests.pipelines.conftest import (
 )
 from tf_prompt.data import records
 from tf_prompt.data.split import SPLITS
+from tf_prompt.files import MANIFEST
 
 SMALL = Conversion(image_size=16)
 
 
 def convert_all(source, output, conversion=SMALL):
-    folder.prepare_folder(output, len(source := sources.open_source(source)))
-    return [convert.convert_part(p, output, conversion) for p in source.parts()]
+    opened = sources.open_source(source)
+    flags = {**dataclasses.asdict(conversion), "source": str(source)}
+    config = WriteOptions(**flags, output=str(output))
+    folder.prepare_folder(opened, config, prog="test")
+    return [convert.convert_part(p, output, conversion) for p in opened.parts()]
 
 
 def read_all(output):
@@ -239,24 +244,30 @@ def test_a_part_that_was_unreadable_is_tried_again(tmp_path):
 def test_redoing_a_part_leaves_no_old_shard(tmp_path):
     rows = [make_row("a.png", "a prompt")]
     source = write_source(tmp_path / "in", rows, {"a.png": encode()})
+    convert_all(source, tmp_path / "out")
     for split in SPLITS:
-        path = records.shard_path(tmp_path / "out", split, 0)
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"old")
+        records.shard_path(tmp_path / "out", split, 0).write_bytes(b"old")
     (stats,) = convert_all(source, tmp_path / "out")
     splits = [split for split, count in stats["examples"].items() if count]
-    names = {f"{splits[0]}-00000.tfrecord", "part-00000.json"}
+    names = {f"{splits[0]}-00000.tfrecord", "part-00000.json", MANIFEST}
     assert set(contents(tmp_path / "out")) == names
 
 
-def test_prepare_folder_removes_only_what_would_mislead(tmp_path):
-    keep = ["part-00001.json", "train-00001.tfrecord", "notes.txt", "train-7.csv"]
+def test_prepare_folder_removes_only_what_would_mislead(source_2m, tmp_path):
+    out = tmp_path / "out"
+    config = WriteOptions(source=str(source_2m), output=str(out))
+    folder.prepare_folder(sources.open_source(source_2m), config, prog="test")
+    keep = ["part-00001.json", "train-00001.tfrecord"]
     remove = ["part-00002.json", "train-00002.tfrecord", "stats.json", "features.json"]
     remove += ["train-00001.tfrecord.77.part", "part-00001.json.77.part"]
+    remove += ["rejects.csv.part", f"{MANIFEST}.77.part"]
     for name in keep + remove:
-        (tmp_path / name).touch()
-    folder.prepare_folder(tmp_path, num_parts=2)
-    assert sorted(contents(tmp_path)) == sorted(keep)
+        (out / name).touch()
+    (source_2m / "images" / "part-000003.zip").unlink()
+    folder.prepare_folder(sources.open_source(source_2m), config, prog="test")
+    assert sorted(contents(out)) == sorted([*keep, MANIFEST])
+    listed = json.loads((out / MANIFEST).read_text())["write_records"]["files"]
+    assert "part-00001.json" in listed and "part-00002.json" not in listed
 
 
 def test_shards_that_cannot_be_written_are_an_error(source_2m, tmp_path):

@@ -136,12 +136,14 @@ def test_the_manifest_forgets_what_was_removed(server, tmp_path):
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
-def test_a_damaged_file_is_fetched_again(server, tmp_path, is_listed):
+def test_a_damaged_file_is_fetched_again(server, tmp_path, capsys, is_listed):
     run(server, tmp_path)
     (tmp_path / ONE).write_bytes(server.files[ONE][:-9])
     if not is_listed:
         (tmp_path / "manifest.json").unlink()
-    assert run(server, tmp_path) == 0
+        assert run(server, tmp_path) == 1 and "--force" in errors_of(capsys)[0]
+    force = "--no-force" if is_listed else "--force"
+    assert run(server, tmp_path, "--parts", "1-3", force) == 0
     assert len(server.ranges(ONE)) == 2
     assert len(server.log) == 5
     assert_whole(server, tmp_path, {METADATA, *PARTS})

@@ -65,7 +65,8 @@ def test_two_processes_give_the_same_bytes(source_2m, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_command_runs_from_a_checkout(source_2m, tmp_path):
-    argv = ["--source", str(source_2m), "--output", str(tmp_path), "--processes", "2"]
+    out = tmp_path / "out"
+    argv = ["--source", str(source_2m), "--output", str(out), "--processes", "2"]
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.write_records", *argv],
         capture_output=True,
@@ -74,7 +75,7 @@ def test_command_runs_from_a_checkout(source_2m, tmp_path):
     )
     assert done.stdout.startswith("rows")
     assert "3.0/3 parts" in done.stderr
-    assert sum(map(len, read_all(tmp_path).values())) == 18
+    assert sum(map(len, read_all(out).values())) == 18
 
 
 def test_restart_redoes_only_what_is_missing(source_2m, tmp_path):

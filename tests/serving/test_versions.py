@@ -157,8 +157,9 @@ def test_a_warmup_request_that_fails_is_named(exported, saved, tmp_path):
 
 def make_versions(folder, *numbers):
     for number in numbers:
-        (folder / str(number)).mkdir(parents=True)
+        (folder / str(number) / "assets").mkdir(parents=True)
         (folder / str(number) / "saved_model.pb").touch()
+        (folder / str(number) / "assets" / "config.json").touch()
 
 
 def test_old_versions_go_but_not_those_with_a_label(tmp_path):
@@ -168,6 +169,16 @@ def test_old_versions_go_but_not_those_with_a_label(tmp_path):
     assert versions.remove_old(tmp_path, 5) == []
     with pytest.raises(ValueError, match="keep must be positive"):
         versions.remove_old(tmp_path, 0)
+
+
+def test_what_export_did_not_write_stays(tmp_path):
+    make_versions(tmp_path, 3, 4)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").touch()
+    (tmp_path / "2").touch()
+    assert versions.remove_old(tmp_path, 1) == [3]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "4"]
+    assert (tmp_path / "1" / "saved_model.pb").is_file()
 
 
 def test_what_the_last_steps_refuse_is_not_published(writer, tmp_path, monkeypatch):

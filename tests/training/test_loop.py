@@ -175,11 +175,14 @@ def test_options_that_do_not_fit(tiny_shards, tmp_path, overrides, message):
         train(config_for(tiny_shards, **overrides), tmp_path / "run")
 
 
-def test_foreign_folder_is_left_alone(tiny_shards, tmp_path):
-    (tmp_path / "letter.txt").write_text("dear")
+# Other programs have a config.json too.
+@pytest.mark.parametrize("name", ["letter.txt", "config.json"])
+def test_foreign_folder_is_left_alone(tiny_shards, tmp_path, name):
+    (tmp_path / name).write_text('{"model_type": "clip"}')
     with pytest.raises(ValueError, match="run_dir must be empty, new or a run's"):
         train(config_for(tiny_shards), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == '{"model_type": "clip"}'
 
 
 def test_mirrored_strategy_is_the_default():

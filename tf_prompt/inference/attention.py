@@ -18,6 +18,8 @@ COLUMNS = 6
 # Shown at 5.5rem; sharp up to phones of 1.5 times the pixels.
 LOOK_SIZE = 128
 _QUALITY = 70
+# Written into each PNG, by which the next run knows that it may replace it.
+_SOFTWARE = "tf_prompt.attention_strip"
 
 
 class AttentionStrips:
@@ -44,6 +46,9 @@ class AttentionStrips:
 
         Returns:
             The PNG's path.
+
+        Raises:
+            ValueError: if another picture has that path, such as the image itself.
         """
         path = pathlib.Path(path)
         name = f"{path.stem}.png"
@@ -53,6 +58,11 @@ class AttentionStrips:
             name = f"{path.stem}-{number}.png"
         self._names.add(name)
         output = self._folder / name
+        if output.exists() and not _is_strip(output):
+            raise ValueError(
+                "attention must be a folder without other pictures of these names. "
+                f"Received: {output}, which this command did not draw"
+            )
         output.write_bytes(self.draw(path.read_bytes(), prompt))
         return output
 
@@ -68,6 +78,11 @@ class AttentionStrips:
         """
         picture = images.decode_image(data, self._model.image_size)
         return draw_strip(picture.numpy(), *self._model.look(picture, prompt))
+
+
+def _is_strip(path: pathlib.Path) -> bool:
+    with path.open("rb") as file:
+        return _SOFTWARE.encode() in file.read(1024)
 
 
 def draw_strip(picture: np.ndarray, words: list[str], weights: np.ndarray) -> bytes:
@@ -96,7 +111,7 @@ def draw_strip(picture: np.ndarray, words: list[str], weights: np.ndarray) -> by
         axis.set_title(word, fontsize=9)
     figure.tight_layout()
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": _SOFTWARE})
     plt.close(figure)
     return buffer.getvalue()
 

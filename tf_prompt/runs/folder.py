@@ -157,12 +157,21 @@ def save_model(model: keras.Model, path: pathlib.Path) -> None:
 def _check_folder(run_dir: pathlib.Path) -> None:
     if run_dir.exists() and not run_dir.is_dir():
         raise ValueError(f"run_dir must be a folder. Received the file: {run_dir}")
-    if checkpoints.list_checkpoints(run_dir) or (run_dir / CONFIG).is_file():
+    if checkpoints.list_checkpoints(run_dir) or _has_config(run_dir):
         return
     if run_dir.exists() and {path.name for path in run_dir.iterdir()} - _NO_RUN:
         raise ValueError(
             f"run_dir must be empty, new or a run's folder. Received: {run_dir}"
         )
+
+
+def _has_config(run_dir: pathlib.Path) -> bool:
+    """Whether there is a `config.json` of a run: other programs use the name too."""
+    try:
+        content = read_json(run_dir / CONFIG)
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"preset", "data"} <= content.keys()
 
 
 def _check_same_run(run_dir: pathlib.Path, config: FitConfig) -> None:

@@ -77,7 +77,8 @@ def remove_old(
 ) -> list[int]:
     """Removes a model's old versions.
 
-    Each is renamed first: a server never sees half of one.
+    Each is renamed first: a server never sees half of one. What `export` did not
+    write stays, though its name be a number.
 
     Args:
         folder: the model's folder.
@@ -93,11 +94,18 @@ def remove_old(
     if num_kept < 1:
         raise ValueError(f"keep must be positive. Received: {num_kept}")
     old = [v for v in list_versions(folder)[:-num_kept] if v not in kept]
+    old = [v for v in old if _is_export(folder / str(v))]
     for version in old:
         hidden = folder / f".removed-{version}-{uuid.uuid4().hex}"
         (folder / str(version)).rename(hidden)
         shutil.rmtree(hidden)
     return old
+
+
+def _is_export(path: pathlib.Path) -> bool:
+    # Each has the options of its run among its assets.
+    files = (path / "saved_model.pb", path / "assets" / "config.json")
+    return all(file.is_file() for file in files)
 
 
 def _write(servable, path) -> None:

@@ -108,6 +108,20 @@ def test_the_command_writes_the_layout(tmp_path, capsys):
     assert len(pd.read_parquet(tmp_path / "metadata.parquet")) == 10
 
 
+def test_files_of_others_are_replaced_by_force_alone(tmp_path, capsys):
+    archive = tmp_path / "images" / "part-000001.zip"
+    archive.parent.mkdir()
+    archive.write_text("mine")
+    arguments = f"--output {tmp_path} --parts 1 --images-per-part 10 --image-size 32"
+    assert diffusiondb.main(arguments.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"Received: {tmp_path} with images/part-000001.zip; --force" in line
+    assert archive.read_text() == "mine"
+    assert diffusiondb.main([*arguments.split(), "--force"]) == 0
+    assert "--force replaces images/part-000001.zip" in capsys.readouterr().err
+    assert diffusiondb.main(arguments.split()) == 0
+
+
 def test_too_few_images_are_refused(tmp_path, capsys):
     assert (
         diffusiondb.main(f"--output {tmp_path} --parts 1 --images-per-part 2".split())

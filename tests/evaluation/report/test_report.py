@@ -228,6 +228,7 @@ def test_without_any_history_there_is_no_picture(tmp_path):
     folder = write_run(tmp_path / "run")
     (folder / "history.csv").unlink()
     (tmp_path / "out").mkdir()
+    (tmp_path / "out/report.md").write_text("# tf_prompt: One run\n")
     (tmp_path / "out/curves.png").write_text("of an older report")
     markdown, page = write_report(tmp_path / "out", folder)
     assert "curves.png" not in markdown and "<img" not in page

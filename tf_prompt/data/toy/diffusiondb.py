@@ -21,6 +21,13 @@ import tqdm
 from PIL import ImageFilter, PngImagePlugin
 
 from tf_prompt.data.toy import grammar, render
+from tf_prompt.files import (
+    FORCE_HELP,
+    find_present,
+    note_files,
+    read_manifest,
+    take_over,
+)
 from tf_prompt.options import DONE, command, option, parse_args, require_positive
 
 GOOD, DUPLICATE = "good", "duplicate"
@@ -52,6 +59,7 @@ DTYPES = {
 }
 # `metadata.parquet` numbers the samplers, `part-*.json` names them.
 SAMPLERS = {1: "ddim", 3: "k_euler", 8: "k_lms"}
+_COMMAND = "toy_diffusiondb"
 _FIRST_DAY = datetime.datetime(2022, 8, 6, tzinfo=datetime.UTC)
 
 
@@ -64,6 +72,7 @@ class ToyDiffusionDBConfig:
     images_per_part: int = option(100, "images in each zip")
     image_size: int = option(192, "pixels a side of a square image")
     seed: int = option(0, "seed of prompts, pictures and settings")
+    force: bool = option(False, FORCE_HELP)
 
     def __post_init__(self):
         require_positive(self, "parts", "images_per_part", "image_size")
@@ -75,6 +84,7 @@ def write_toy_diffusiondb(
     images_per_part: int = 100,
     seed: int = 0,
     image_size: int = 192,
+    force: bool = False,
 ) -> dict[str, int]:
     """Writes `images/part-*.zip`, then `metadata.parquet`.
 
@@ -84,20 +94,21 @@ def write_toy_diffusiondb(
         images_per_part: int > 0, images in each.
         seed: equal arguments give equal bytes in the zips.
         image_size: int > 0, pixels a side of a square image.
+        force: whether files may be replaced that it did not write.
 
     Returns:
         Number of rows of each kind, `GOOD` and the keys of `SHARES`.
 
     Raises:
-        ValueError: if there are too few images for one of each kind, or the
-            extra for parquet is not installed.
+        ValueError: if there are too few images for one of each kind, the extra for
+            parquet is not installed, or files of others would be replaced.
     """
     _require_parquet()
     folder = pathlib.Path(folder)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
     kinds = _draw_kinds(num_parts * images_per_part, rng)
     rows = _draw_rows(kinds, images_per_part, image_size, rng)
+    _claim(folder, num_parts, force)
     with tqdm.tqdm(total=len(rows), desc="DiffusionDB layout", unit=" images") as bar:
         for start in range(0, len(rows), images_per_part):
             part = rows[start : start + images_per_part]
@@ -111,6 +122,21 @@ class _Row:
     kind: str
     scene: grammar.Scene
     metadata: dict
+
+
+def _claim(folder: pathlib.Path, num_parts: int, force: bool) -> None:
+    """Makes the folder, unless what is in it is DiffusionDB itself, or a user's."""
+    files = [f"images/{_part_name(i)}.zip" for i in range(1, num_parts + 1)]
+    files.append("metadata.parquet")
+    written = read_manifest(folder).get(_COMMAND, {}).get("files", [])
+    found = find_present(folder, set(files).difference(written))
+    take_over(folder, _COMMAND, found, force)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    note_files(folder, _COMMAND, {*files, *written})
+
+
+def _part_name(part_id: int) -> str:
+    return f"part-{part_id:06d}"
 
 
 def _require_parquet() -> None:
@@ -171,7 +197,7 @@ def _draw_metadata(kind: str, image_size: int, rng: random.Random) -> dict:
 
 
 def _write_part(folder: pathlib.Path, rows: list[_Row], image_size: int, bar) -> None:
-    name = f"part-{rows[0].metadata['part_id']:06d}"
+    name = _part_name(rows[0].metadata["part_id"])
     path = folder / f"{name}.zip"
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     # PNG does not compress further.
@@ -224,13 +250,14 @@ def _write_metadata(path: pathlib.Path, rows: Iterable[_Row]) -> None:
 @command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = parse_args(ToyDiffusionDBConfig, argv, "toy_diffusiondb")
+    options = parse_args(ToyDiffusionDBConfig, argv, _COMMAND)
     counts = write_toy_diffusiondb(
         options.output,
         options.parts,
         options.images_per_part,
         options.seed,
         options.image_size,
+        options.force,
     )
     print(f"{options.output}: {json.dumps(counts)}")
     return DONE

@@ -1,0 +1,169 @@
+"""Which files a conversion writes, and which conversion a folder already holds."""
+
+import dataclasses
+import json
+import pathlib
+import re
+from collections.abc import Iterable
+
+from pipelines.convert import fingerprint, stats_path
+from pipelines.options import Conversion
+from pipelines.tally import is_sound
+from tf_prompt.data.records import shard_path
+from tf_prompt.data.split import SPLITS
+from tf_prompt.files import note_files, read_manifest
+
+COMMAND = "write_records"
+FOLDER_FILES = ("stats.json", "rejects.csv", "dataset_info.json", "features.json")
+# By these is known what a version wrote that kept no manifest.
+_MARKS = {
+    "rejects.csv": b"cause,count,part,image_name",
+    "dataset_info.json": b"prompts that a text-to-image model made them of.",
+    "features.json": b'"image_id"',
+}
+_MOST_PARTS = 10**6
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """A conversion, as the manifest of its folder describes it.
+
+    Args:
+        kind: name of the source's layout; None if it is unknown.
+        path: the source; None if it is unknown.
+        flags: fields of `Conversion`; None if they are unknown.
+        files: names of all that it wrote or was about to write.
+    """
+
+    kind: str | None
+    path: str | None
+    flags: dict | None
+    files: Iterable[str]
+
+    def __str__(self) -> str:
+        return f"{self.kind or 'a source'} {self.path or 'of an earlier version'}"
+
+    def is_of(self, other: "Written") -> bool:
+        """Whether both are of one source, in one place."""
+        return (self.kind, self.path) == (other.kind, other.path)
+
+    def note(self, folder: str | pathlib.Path, files: Iterable[str]) -> None:
+        """Writes the manifest, with other files."""
+        facts = {"kind": self.kind, "path": self.path, "flags": self.flags}
+        note_files(folder, COMMAND, files, **facts)
+
+
+def part_files(index: int) -> list[str]:
+    """Names the files of a part."""
+    shards = [shard_path("", split, index) for split in SPLITS]
+    return [path.name for path in (stats_path("", index), *shards)]
+
+
+def list_files(num_parts: int) -> set[str]:
+    """Names all that a conversion of so many parts writes, but for the manifest."""
+    return {*FOLDER_FILES, *(n for i in range(num_parts) for n in part_files(i))}
+
+
+def find_written(folder: pathlib.Path, num_parts: int) -> Written | None:
+    """Finds the conversion that a folder holds, finished or not.
+
+    Args:
+        folder: it must be there.
+        num_parts: of the source that is to be converted.
+
+    Returns:
+        What the manifest says; if there is none, what the files of an earlier version
+        say; None if these are no conversion either.
+
+    Raises:
+        ValueError: if the manifest is not one of ours.
+    """
+    entry = read_manifest(folder).get(COMMAND)
+    if entry is None:
+        return _recognise(folder, num_parts)
+    try:
+        return Written(**entry)
+    except TypeError as error:
+        raise ValueError(
+            f"a manifest must be that of {COMMAND}. Received: {folder}"
+        ) from error
+
+
+def holds_only(
+    folder: pathlib.Path, written: Written, source, conversion: Conversion
+) -> bool:
+    """Whether each part that a folder holds is one of a source, wherever that is now.
+
+    Args:
+        folder: the shards.
+        written: their conversion.
+        source: what has parts.
+        conversion: the flags to suppose where those of the shards are unknown.
+    """
+    if written.kind not in (None, source.name):
+        return False
+    stats = _read_parts(folder)
+    try:
+        conversion = Conversion(**written.flags) if written.flags else conversion
+    except (TypeError, ValueError):
+        return False
+    for part in source.parts() if stats else ():
+        found = stats.pop(part.index, None)
+        if found and found["fingerprint"] != fingerprint(part, conversion):
+            return False
+        if not stats:
+            return True
+    return False
+
+
+def _recognise(folder, num_parts) -> Written | None:
+    stats, total = _read_parts(folder), _read_total(folder)
+    if not stats and total is None:
+        return None
+    files = {n for n, mark in _MARKS.items() if _has_mark(folder / n, mark)}
+    for index in [*stats, *range(total["parts"] if total else 0)]:
+        files.update(part_files(index))
+    if total is not None:
+        files.add("stats.json")
+        return Written(total["source"], None, total["flags"], files)
+    # Killed, it may have left shards whose stats were still to come.
+    shards = (part_files(index)[1:] for index in range(num_parts))
+    return Written(None, None, None, files.union(*shards))
+
+
+def _read_parts(folder) -> dict[int, dict]:
+    """The stats of each part; DiffusionDB's own `part-000001.json` has none."""
+    found = {}
+    for path in folder.glob("part-*.json"):
+        match = re.fullmatch(r"part-(\d{5,9})\.json", path.name)
+        if match and path.name == stats_path("", int(match[1])).name:
+            stats = _read(path)
+            try:
+                if is_sound(stats) and isinstance(stats["fingerprint"], str):
+                    found[int(match[1])] = stats
+            except (AttributeError, KeyError, TypeError):
+                continue
+    return found
+
+
+def _read_total(folder) -> dict | None:
+    total = _read(folder / "stats.json")
+    kinds = {"source": str, "parts": int, "flags": dict, "rows": int}
+    if not isinstance(total, dict):
+        return None
+    ours = all(isinstance(total.get(key), kind) for key, kind in kinds.items())
+    return total if ours and 0 < total["parts"] <= _MOST_PARTS else None
+
+
+def _read(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _has_mark(path, mark) -> bool:
+    try:
+        return mark in path.read_bytes()
+    except OSError:
+        return False
