@@ -5,9 +5,10 @@ import tensorflow as tf
 
 from tf_prompt.data import images
 from tf_prompt.data.text import END_ID, PAD_ID, SPECIAL_TOKENS, START_ID, UNK_ID
-from tf_prompt.decoding import search
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.decoding.rules import NEVER, Rules
+from tf_prompt.decoding.sampling import Sampling
+from tf_prompt.decoding.search import Search
 from tf_prompt.inference.graph_embedder import PartEmbedder
 from tf_prompt.inference.model import Prediction, _compile, _feature_function
 from tf_prompt.metrics import prompt_embedder
@@ -26,11 +27,15 @@ class PromptWriter(tf.Module):
     def __init__(self, model, vocabulary, options=None):
         super().__init__()
         self.options = options = options or DecodingConfig()
-        self.rules = Rules(
+        rules = Rules(
             (PAD_ID, UNK_ID, START_ID),
             options.min_words,
             options.repetition_penalty,
             options.no_repeat_ngram,
+        )
+        self.search = Search(model.step, END_ID, model.max_tokens, rules)
+        self.sampling = Sampling(
+            self.draw_uniform, options.temperature, options.top_k, options.top_p
         )
         self.model = model
         self.image_size = model.image_size
@@ -98,12 +103,12 @@ class PromptWriter(tf.Module):
             scores: float32 `(batch, num_beams)`, as in `write`; NaN there.
         """
         state, memory = self.model.encode(pictures)
-        begin = (self.model.step, state, memory, self._starts(pictures), END_ID)
-        max_tokens = self.model.max_tokens
-        token_ids, scores, _ = search.beam_search(
-            *begin, max_tokens, num_beams, self.rules
+        token_ids, scores, _ = self.search.beams(
+            state, memory, self._starts(pictures), num_beams
         )
-        token_ids = tf.ensure_shape(token_ids, (None, num_beams, max_tokens))
+        token_ids = tf.ensure_shape(
+            token_ids, (None, num_beams, self.search.max_tokens)
+        )
         prompts = self.join_words(token_ids)
         return images.blank(scores > NEVER / 2, prompts, scores)
 
@@ -130,15 +135,12 @@ class PromptWriter(tf.Module):
     def _search_tokens(self, start_ids, state, memory):
         """Token ids, scores and ends, each with an image a row."""
         options = self.options
-        begin = (self.model.step, state, memory, start_ids, END_ID)
-        begin = (*begin, self.model.max_tokens)
         if options.sample:
-            cuts = (options.temperature, options.top_k, options.top_p)
-            return search.sample(*begin, self.draw_uniform, self.rules, *cuts)
+            return self.search.sample(state, memory, start_ids, self.sampling)
         if options.num_beams == 1:
-            return search.greedy(*begin, self.rules)
-        beams = search.beam_search(
-            *begin, options.num_beams, self.rules, options.length_penalty
+            return self.search.greedy(state, memory, start_ids)
+        beams = self.search.beams(
+            state, memory, start_ids, options.num_beams, options.length_penalty
         )
         return tuple(found[:, 0] for found in beams)
 
@@ -268,18 +270,14 @@ class RerankingWriter:
     def _write_candidates(self, pictures):
         """Token ids `(batch, candidates, tokens)`, scores and ends of each."""
         options, count = self._options, self._options.rerank
-        model = self.model
-        state, memory = model.encode(pictures)
-        rules = self._writer.rules
+        search, sampling = self._writer.search, self._writer.sampling
+        state, memory = self.model.encode(pictures)
         if not options.sample:
             start_ids = tf.fill([tf.shape(pictures)[0]], START_ID)
-            begin = (model.step, state, memory, start_ids, END_ID, model.max_tokens)
-            return search.beam_search(*begin, count, rules, options.length_penalty)
+            return search.beams(state, memory, start_ids, count, options.length_penalty)
         state = tf.nest.map_structure(lambda x: tf.repeat(x, count, axis=0), state)
         start_ids = tf.fill([tf.shape(pictures)[0] * count], START_ID)
-        begin = (model.step, state, memory, start_ids, END_ID, model.max_tokens)
-        cuts = (options.temperature, options.top_k, options.top_p)
-        found = search.sample(*begin, self._writer.draw_uniform, rules, *cuts)
+        found = search.sample(state, memory, start_ids, sampling)
         return tuple(tf.reshape(x, [-1, count, *x.shape[1:]]) for x in found)
 
     def _weigh(self, ids, scores):

@@ -13,7 +13,7 @@ class Captioner(keras.Model):
     """A model that writes the prompt of an image.
 
     Training calls the model on images and the true words before each word.
-    Writing calls `encode` once and `step` for each word, see `decoding.py`.
+    Writing calls `encode` once and `step` for each word, see `Search`.
 
     Args:
         vocab_size: int > 0. Entries of the vocabulary, special tokens included.
