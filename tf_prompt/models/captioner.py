@@ -18,7 +18,7 @@ class Captioner(keras.Model):
     Args:
         vocab_size: int > 0. Entries of the vocabulary, special tokens included.
         image_size: int > 0. Pixels a side.
-        encoder: a name from `backbones.NAMES`.
+        encoder: a name from `backbones.ENCODERS`.
         conv_filters: channels of each convolution of the encoder `conv`.
         embedding_dim: int > 0. Width of a token's embedding.
         dropout_rate: float in [0, 1).
