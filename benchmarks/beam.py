@@ -16,9 +16,7 @@ from benchmarks.torch_beam import ImageByImage
 threads.pin()
 import tensorflow as tf  # noqa: E402
 
-from tf_prompt.data.text import END_ID, PAD_ID, START_ID, UNK_ID  # noqa: E402
-from tf_prompt.decoding import search as decoding_search  # noqa: E402
-from tf_prompt.decoding.rules import Rules  # noqa: E402
+from tf_prompt.data.text import START_ID  # noqa: E402
 
 NUM_BEAMS = 3
 TRANSFORMER_TARGET = {16: 2}
@@ -55,18 +53,18 @@ def build_search(begin):
     """Our search as a compiled function: regions to the best prompt's token ids."""
 
     def write(regions):
-        rules = Rules((PAD_ID, UNK_ID, START_ID))
-        return decoding_search.beam_search(*begin(regions), NUM_BEAMS, rules)[0][:, 0]
+        search, state, memory, start_ids = begin(regions)
+        return search.beams(state, memory, start_ids, NUM_BEAMS)[0][:, 0]
 
     signature = [tf.TensorSpec((None, *decode.REGIONS), tf.float32)]
     return tf.function(write, input_signature=signature)
 
 
 def begin_lstm(captioner, regions):
-    """Arguments of a search, from the regions of images."""
+    """A search and its arguments, from the regions of images."""
     state, memory = captioner._first_state(regions)
     start_ids = tf.fill([tf.shape(regions)[0]], START_ID)
-    return captioner.step, state, memory, start_ids, END_ID, decode.NUM_TOKENS
+    return decode.build_search(captioner), state, memory, start_ids
 
 
 def compare(name, begin, rival, batch, target, repeats, rival_batch=None) -> dict:
@@ -96,10 +94,10 @@ def compare(name, begin, rival, batch, target, repeats, rival_batch=None) -> dic
 
 def mean_log_probs(begin, regions, token_ids) -> np.ndarray:
     """How likely the model finds given prompts, float `(batch,)`."""
-    step, state, memory, last, *_ = begin(tf.constant(regions))
+    search, state, memory, last = begin(tf.constant(regions))
     total = 0.0
     for position, ids in enumerate(token_ids.T):
-        logits, state = step(last, tf.constant(position), state, memory)
+        logits, state = search.step(last, tf.constant(position), state, memory)
         last = tf.constant(ids, tf.int32)
         total += tf.gather(tf.nn.log_softmax(logits), last, batch_dims=1)
     return total.numpy() / len(token_ids.T)

@@ -19,8 +19,8 @@ import tensorflow as tf  # noqa: E402
 
 from benchmarks.hugging_face import HuggingFaceDecoder  # noqa: E402
 from tf_prompt.data.text import END_ID, PAD_ID, START_ID, UNK_ID  # noqa: E402
-from tf_prompt.decoding import search  # noqa: E402
 from tf_prompt.decoding.rules import Rules  # noqa: E402
+from tf_prompt.decoding.search import Search  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
 
 NUM_TOKENS, REGIONS = 39, (49, 2048)
@@ -84,20 +84,25 @@ def build_greedy(captioner):
     """Our loop as a function from regions to token ids `(batch, tokens)`."""
 
     def write(regions):
-        begin = begin_prompts(captioner, regions)
-        return search.greedy(*begin, Rules((PAD_ID, UNK_ID, START_ID)))[0]
+        search, state, memory, start_ids = begin_prompts(captioner, regions)
+        return search.greedy(state, memory, start_ids)[0]
 
     return write
 
 
+def build_search(captioner) -> Search:
+    """A search for as many tokens as both sides write."""
+    rules = Rules((PAD_ID, UNK_ID, START_ID))
+    return Search(captioner.step, END_ID, NUM_TOKENS, rules)
+
+
 def begin_prompts(captioner, regions):
-    """Arguments of a search; what `encode` does after its encoder's last block."""
+    """A search and its arguments; what `encode` does after its encoder's last block."""
     memory = tuple(b.project_regions(regions) for b in captioner.decoder_blocks)
     batch = tf.shape(regions)[0]
     blocks = captioner.decoder_blocks
     state = tuple(b.empty_cache(batch, NUM_TOKENS, "float32") for b in blocks)
-    start_ids = tf.fill([batch], START_ID)
-    return captioner.step, state, memory, start_ids, END_ID, NUM_TOKENS
+    return build_search(captioner), state, memory, tf.fill([batch], START_ID)
 
 
 def export(captioner):

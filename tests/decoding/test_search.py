@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from tf_prompt.decoding import search
+from tf_prompt.decoding import largest, sampling
 from tf_prompt.decoding.rules import Rules
+from tf_prompt.decoding.sampling import Sampling
+from tf_prompt.decoding.search import Search
 
 START, END, VOCAB, STATES, LENGTH, BATCH = 0, 1, 6, 7, 6, 4
 TABLE = np.random.default_rng(5).normal(0, 2, (BATCH, STATES, VOCAB)).astype("float32")
@@ -27,7 +29,11 @@ def step(token_ids, position, state, memory):
 def begin():
     state = (tf.zeros(BATCH, tf.int32),)
     memory = (tf.range(BATCH),)
-    return step, state, memory, tf.fill([BATCH], START), END, LENGTH
+    return state, memory, tf.fill([BATCH], START)
+
+
+def search(rules=Rules(), max_tokens=LENGTH):  # noqa: B008
+    return Search(step, END, max_tokens, rules)
 
 
 def log_probs_after(image, written, rules=Rules()):  # noqa: B008
@@ -90,9 +96,7 @@ MODES = {
 @pytest.mark.parametrize("rules", RULES, ids=str)
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_three_beams_equal_a_slow_search(rules, length_penalty):
-    ids, scores, ended = search.beam_search(
-        *begin(), 3, rules=rules, length_penalty=length_penalty
-    )
+    ids, scores, ended = search(rules).beams(*begin(), 3, length_penalty)
     for image in range(BATCH):
         expected = search_slowly(image, 3, length_penalty, rules)
         for rank, (score, written, end) in enumerate(expected):
@@ -104,8 +108,8 @@ def test_three_beams_equal_a_slow_search(rules, length_penalty):
 
 @pytest.mark.parametrize("rules", RULES, ids=str)
 def test_one_beam_is_greedy(rules):
-    ids, scores, ended = search.greedy(*begin(), rules=rules)
-    beam_ids, beam_scores, beam_ended = search.beam_search(*begin(), 1, rules=rules)
+    ids, scores, ended = search(rules).greedy(*begin())
+    beam_ids, beam_scores, beam_ended = search(rules).beams(*begin(), 1)
     np.testing.assert_array_equal(beam_ids[:, 0], ids)
     np.testing.assert_allclose(beam_scores[:, 0], scores, atol=1e-5)
     np.testing.assert_array_equal(beam_ended[:, 0], ended)
@@ -116,30 +120,27 @@ def test_same_tokens_in_every_mode(mode):
     rules = Rules(no_repeat_ngram=2, repetition_penalty=1.2, min_tokens=2)
 
     def write():
-        beams = search.beam_search(*begin(), 3, rules=rules)
-        return *search.greedy(*begin(), rules=rules), *beams
+        beams = search(rules).beams(*begin(), 3)
+        return *search(rules).greedy(*begin()), *beams
 
     for found, expected in zip(MODES[mode](write)(), write(), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_a_row_does_not_depend_on_its_batch():
-    together, _, _ = search.beam_search(*begin(), 2)
+    together, _, _ = search().beams(*begin(), 2)
     for image in range(BATCH):
-        alone, _, _ = search.beam_search(
-            step,
+        alone, _, _ = search().beams(
             (tf.zeros(1, tf.int32),),
             (tf.constant([image]),),
             tf.constant([START]),
-            END,
-            LENGTH,
             2,
         )
         np.testing.assert_array_equal(alone[0], together[image])
 
 
 def test_a_beam_wider_than_the_vocabulary_returns_what_there_is():
-    ids, scores, _ = search.beam_search(*begin()[:-1], 1, 8)
+    ids, scores, _ = search(max_tokens=1).beams(*begin(), 8)
     assert ids.shape == (BATCH, 8, 1)
     assert (np.array(scores)[:, : VOCAB - 1] > -1e8).all()
     assert (np.array(scores)[:, VOCAB:] <= -1e8).all()
@@ -152,15 +153,11 @@ def uniform(seed):
 def test_sampling_follows_the_probabilities():
     """The first token, drawn 4,000 times; five deviations of a binomial."""
     image, draws = 2, 4000
-    ids, _, _ = search.sample(
-        step,
+    ids, _, _ = search(max_tokens=1).sample(
         (tf.zeros(draws, tf.int32),),
         (tf.fill([draws], image),),
         tf.fill([draws], START),
-        END,
-        1,
-        uniform(0),
-        temperature=2.0,
+        Sampling(uniform(0), temperature=2.0),
     )
     logits = log_probs_after(image, ()) / 2
     expected = np.exp(logits) / np.exp(logits).sum()
@@ -181,16 +178,16 @@ def test_cuts_of_sampling():
         (0, 0.9): 3,
         (1, 0.9): 1,
     }.items():
-        cut = np.array(search._cut(log_probs, top_k, top_p))
+        cut = np.array(sampling._cut(log_probs, top_k, top_p))
         assert (cut > -1e8).sum() == kept
 
 
 def test_sampling_repeats_with_its_seed_and_one_token_is_greedy():
-    ids = [search.sample(*begin(), uniform(seed))[0] for seed in (1, 1, 2)]
+    ids = [search().sample(*begin(), Sampling(uniform(seed)))[0] for seed in (1, 1, 2)]
     np.testing.assert_array_equal(ids[0], ids[1])
     assert (np.array(ids[0]) != np.array(ids[2])).any()
-    sampled = search.sample(*begin(), uniform(3), top_k=1)
-    for ours, theirs in zip(sampled, search.greedy(*begin()), strict=True):
+    sampled = search().sample(*begin(), Sampling(uniform(3), top_k=1))
+    for ours, theirs in zip(sampled, search().greedy(*begin()), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
@@ -199,9 +196,9 @@ def test_sampling_repeats_with_its_seed_and_one_token_is_greedy():
     [
         (lambda: Rules(min_tokens=-1), "must not be negative. Received: min_tokens=-1"),
         (lambda: Rules(repetition_penalty=0.5), "must be at least 1. Received: .*0.5"),
-        (lambda: search.beam_search(*begin(), 0), "`num_beams` must be positive"),
-        (lambda: search.sample(*begin(), uniform(0), top_p=0.0), "top_p=0.0"),
-        (lambda: search.sample(*begin(), uniform(0), temperature=0), "temperature=0"),
+        (lambda: search().beams(*begin(), 0), "`num_beams` must be positive"),
+        (lambda: Sampling(uniform(0), top_p=0.0), "top_p=0.0"),
+        (lambda: Sampling(uniform(0), temperature=0), "temperature=0"),
     ],
 )
 def test_bad_values(write, message):
@@ -216,7 +213,7 @@ def test_exported_search_needs_no_xla(tmp_path):
     archive.add_endpoint(
         "serve",
         tf.function(
-            lambda x: search.beam_search(*begin(), 3, rules=RULES[-1])[0] + x,
+            lambda x: search(RULES[-1]).beams(*begin(), 3)[0] + x,
             input_signature=[tf.TensorSpec((), tf.int32)],
         ),
     )
@@ -226,7 +223,7 @@ def test_exported_search_needs_no_xla(tmp_path):
     names = {node.op for f in graph.library.function for node in f.node_def}
     names |= {node.op for node in graph.node}
     assert not any("Xla" in name for name in names)
-    expected = search.beam_search(*begin(), 3, rules=RULES[-1])[0]
+    expected = search(RULES[-1]).beams(*begin(), 3)[0]
     np.testing.assert_array_equal(loaded.serve(tf.constant(0)), expected)
 
 
@@ -235,7 +232,7 @@ def test_exported_search_needs_no_xla(tmp_path):
 def test_top_k_equals_a_stable_sort(mode, n):
     """Few distinct numbers: among equal ones the first counts."""
     x = np.random.default_rng(n).integers(0, n // 3 + 2, (3, n)).astype("float32")
-    find = MODES[mode](lambda x: search.top_k(x, 4))
+    find = MODES[mode](lambda x: largest.top_k(x, 4))
     values, indices = find(tf.constant(x))
     expected = np.argsort(-x, axis=1, kind="stable")[:, :4]
     np.testing.assert_array_equal(indices, expected)

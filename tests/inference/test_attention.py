@@ -27,7 +27,7 @@ def test_light_follows_the_weights():
 class Looker:
     """A model that looks at region 0 for its first word, 1 for its second, …"""
 
-    image_size, max_tokens = 32, 4
+    image_size, max_tokens, step = 32, 4, None
 
     def __init__(self):
         self.seen = []

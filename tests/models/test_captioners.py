@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from tests import checks
 from tf_prompt.data.text import END_ID, PAD_ID, START_ID, UNK_ID
-from tf_prompt.decoding import search
 from tf_prompt.decoding.rules import Rules
+from tf_prompt.decoding.search import Search
 from tf_prompt.models import presets
 
 NAMES = ["lstm_tiny", "transformer_tiny"]
@@ -65,8 +65,8 @@ def test_greedy_takes_the_likeliest_token_each_time(name, in_graph):
     def write(images):
         starts = tf.fill([len(images)], START_ID)
         state, memory = model.encode(images)
-        rules = Rules(BANNED)
-        return search.greedy(model.step, state, memory, starts, END_ID, 9, rules)
+        search = Search(model.step, END_ID, 9, Rules(BANNED))
+        return search.greedy(state, memory, starts)
 
     written, scores, ended = (tf.function(write) if in_graph else write)(images)
     # The slow way: the whole model again for each token.

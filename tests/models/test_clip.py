@@ -7,7 +7,8 @@ import pytest
 
 from tests import checks
 from tf_prompt.models import clip, clip_conversion
-from tf_prompt.models.interrogator import MEAN, STD, CLIPInterrogator
+from tf_prompt.models.backbones import CLIP
+from tf_prompt.models.interrogator import CLIPInterrogator
 
 VOCAB_SIZE, END = 60, 59
 TOKEN_IDS = np.array([[58, 5, 6, 59, 0], [58, 7, 59, 0, 0], [58, 9, 30, 31, 59]])
@@ -71,7 +72,7 @@ def test_converted_clip_gives_the_similarities_of_transformers(transformers_mode
 
     theirs, folder = transformers_model
     images = draw_images(4)
-    scaled = (images / 255 - np.array(MEAN)) / np.array(STD)
+    scaled = (images / 255 - np.array(CLIP.mean)) / np.array(CLIP.std)
     with torch.no_grad():
         output = theirs(
             pixel_values=torch.tensor(

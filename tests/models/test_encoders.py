@@ -27,7 +27,7 @@ def source(tmp_path_factory):
 @pytest.mark.parametrize("name", ["preset", "backbone.weights.h5"])
 def test_backbone_takes_the_weights(encoder, source, name):
     folder, backbone = source
-    backbones.load_backbone_weights(encoder, "resnet50", str(folder / name))
+    backbones.load_weights(encoder, str(folder / name))
     for ours, theirs in zip(
         encoder.get_layer("backbone").get_weights(), backbone.get_weights(), strict=True
     ):
@@ -49,4 +49,4 @@ def test_scaling_is_inside(encoder):
 @pytest.mark.parametrize("name", ["absent", "absent.weights.h5"])
 def test_absent_weights_say_what_to_do(encoder, tmp_path, name):
     with pytest.raises(ValueError, match="--backbone-weights random"):
-        backbones.load_backbone_weights(encoder, "resnet50", str(tmp_path / name))
+        backbones.load_weights(encoder, str(tmp_path / name))

@@ -7,12 +7,13 @@ import tensorflow as tf
 
 from tf_prompt.data import images as image_codec
 from tf_prompt.data.text import END_ID, PAD_ID, SPECIAL_TOKENS, START_ID, UNK_ID
-from tf_prompt.decoding import search
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.decoding.rules import NEVER, Rules
+from tf_prompt.decoding.sampling import Sampling
+from tf_prompt.decoding.search import Search
 from tf_prompt.inference.graph_embedder import PartEmbedder
 from tf_prompt.inference.model import PromptModel
-from tf_prompt.metrics.prompt_embedder import PromptEmbedder
+from tf_prompt.metrics.prompt_embedder import EMBEDDING_DIM, PromptEmbedder
 from tf_prompt.models.captioner import Captioner
 
 # Prompts of the signature `beam` of an export.
@@ -62,23 +63,27 @@ class CaptionerModel(PromptModel):
         self.options = options = options or DecodingConfig()
         if options.rerank and embedder is None:
             raise ValueError(f"rerank needs an embedder. Received: {options}")
-        self._rules = Rules(
+        rules = Rules(
             (PAD_ID, UNK_ID, START_ID),
             options.min_words,
             options.repetition_penalty,
             options.no_repeat_ngram,
+        )
+        self._search = Search(network.step, END_ID, network.max_tokens, rules)
+        self._sampling = Sampling(
+            self.draw_uniform, options.temperature, options.top_k, options.top_p
         )
         self.network, self.vocabulary = network, list(vocabulary)
         self._num_beams = num_beams
         self._tokens = tf.constant(vocabulary)
         self._id_of = {token: index for index, token in enumerate(vocabulary)}
         self._parts = None if embedder is None else PartEmbedder(vocabulary, embedder)
-        self._search = self._search_tokens
+        self._write = self._write_tokens
         if options.rerank:
-            self._search = self._search_candidates
+            self._write = self._write_agreed
         elif options.xla:
             # The loop alone: XLA makes ResNet50 slower.
-            self._search = tf.function(self._search_tokens, jit_compile=True)
+            self._write = tf.function(self._write_tokens, jit_compile=True)
         self._beams_of: dict = {}
         super().__init__(name, [network.image_size])
         # A function of its own, so that a SavedModel holds it once.
@@ -151,12 +156,11 @@ class CaptionerModel(PromptModel):
         """
         images = images[self.image_size]
         state, memory = self.network.encode(images)
-        begin = (self.network.step, state, memory, _starts(images), END_ID)
-        max_tokens = self.network.max_tokens
-        token_ids, scores, _ = search.beam_search(
-            *begin, max_tokens, num_beams, self._rules
+        token_ids, scores, _ = self._search.beams(
+            state, memory, _starts(images), num_beams
         )
-        token_ids = tf.ensure_shape(token_ids, (None, num_beams, max_tokens))
+        shape = (None, num_beams, self.network.max_tokens)
+        token_ids = tf.ensure_shape(token_ids, shape)
         prompts = self.join_words(token_ids)
         return image_codec.blank(scores > NEVER / 2, prompts, scores)
 
@@ -207,29 +211,24 @@ class CaptionerModel(PromptModel):
         """Token ids of the prompts, `(batch, max_tokens)`, scores and ends."""
         images = images[self.image_size]
         state, memory = self.network.encode(images)
-        return self._search(_starts(images), state, memory)
+        return self._write(_starts(images), state, memory)
 
-    def _search_tokens(self, start_ids, state, memory):
+    def _write_tokens(self, start_ids, state, memory):
         """Token ids, scores and ends, each with an image a row."""
-        options = self.options
-        begin = (self.network.step, state, memory, start_ids, END_ID)
-        begin = (*begin, self.network.max_tokens)
+        options, begin = self.options, (state, memory, start_ids)
         if options.sample:
-            cuts = (options.temperature, options.top_k, options.top_p)
-            return search.sample(*begin, self.draw_uniform, self._rules, *cuts)
+            return self._search.sample(*begin, self._sampling)
         if options.num_beams == 1:
-            return search.greedy(*begin, self._rules)
-        beams = search.beam_search(
-            *begin, options.num_beams, self._rules, options.length_penalty
-        )
+            return self._search.greedy(*begin)
+        beams = self._search.beams(*begin, options.num_beams, options.length_penalty)
         return tuple(found[:, 0] for found in beams)
 
-    def _search_candidates(self, start_ids, state, memory):
-        """As `_search_tokens`, of the candidate that the others agree with most."""
+    def _write_agreed(self, start_ids, state, memory):
+        """As `_write_tokens`, of the candidate that the others agree with most."""
         ids, scores, ended = self._write_candidates(start_ids, state, memory)
-        count, max_tokens = self.options.rerank, self.network.max_tokens
-        flat = tf.reshape(ids, (-1, max_tokens))
-        embeddings = tf.reshape(self._embed_words(flat), (-1, count, 384))
+        count = self.options.rerank
+        embeddings = self._embed_words(tf.reshape(ids, (-1, self.network.max_tokens)))
+        embeddings = tf.reshape(embeddings, (-1, count, EMBEDDING_DIM))
         chosen = choose(embeddings, self._weigh(ids, scores))
         return tuple(
             tf.gather(found, chosen, batch_dims=1) for found in (ids, scores, ended)
@@ -238,17 +237,13 @@ class CaptionerModel(PromptModel):
     def _write_candidates(self, start_ids, state, memory):
         """Token ids `(batch, candidates, tokens)`, scores and ends of each."""
         options, count = self.options, self.options.rerank
-        network = self.network
         if not options.sample:
-            begin = (network.step, state, memory, start_ids, END_ID, network.max_tokens)
-            return search.beam_search(
-                *begin, count, self._rules, options.length_penalty
+            return self._search.beams(
+                state, memory, start_ids, count, options.length_penalty
             )
         state = tf.nest.map_structure(lambda x: tf.repeat(x, count, axis=0), state)
         start_ids = tf.repeat(start_ids, count)
-        begin = (network.step, state, memory, start_ids, END_ID, network.max_tokens)
-        cuts = (options.temperature, options.top_k, options.top_p)
-        found = search.sample(*begin, self.draw_uniform, self._rules, *cuts)
+        found = self._search.sample(state, memory, start_ids, self._sampling)
         return tuple(tf.reshape(x, [-1, count, *x.shape[1:]]) for x in found)
 
     def _weigh(self, ids, scores):

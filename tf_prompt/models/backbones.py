@@ -1,31 +1,53 @@
-"""Image backbones: from pixels to the one vector that a regressor reads."""
+"""Image networks: to the regions a captioner reads, or a regressor's one vector."""
 
+import contextlib
 import json
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import keras_hub
 from keras import ops
 
-# ImageNet statistics, pixels 0-1, and CLIP's own.
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-_CENTRED = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-# Name: class in KerasHub, its arguments, preset of its weights. A `tiny` one has
-# none and learns from the start.
+from tf_prompt.layers.arguments import check_positive
+
+
+class PixelStatistics(NamedTuple):
+    """Mean and standard deviation of pixels 0-1, a number a channel."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+class Architecture(NamedTuple):
+    """A class in KerasHub, its arguments, and the preset of its weights.
+
+    One without a preset learns from the start.
+    """
+
+    network_class: type
+    arguments: dict
+    preset: str | None
+
+
+IMAGENET = PixelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# Of OpenAI's training images; the OpenCLIP presets have the same.
+CLIP = PixelStatistics(
+    (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+)
+# What networks of a class were trained on, those of no class here on `IMAGENET`.
+_STATISTICS = {
+    keras_hub.models.CLIPVisionEncoder: CLIP,
+    keras_hub.models.ViTBackbone: PixelStatistics((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
 ARCHITECTURES = {
-    "vit_base": (
+    "vit_base": Architecture(
         keras_hub.models.ViTBackbone,
-        {
-            "patch_size": 16,
-            "num_layers": 12,
-            "num_heads": 12,
-            "hidden_dim": 768,
-            "mlp_dim": 3072,
-        },
+        dict(patch_size=16, num_layers=12, num_heads=12, hidden_dim=768, mlp_dim=3072),
         "vit_base_patch16_224_imagenet",
     ),
-    "resnet50": (
+    "resnet50": Architecture(
         keras_hub.models.ResNetBackbone,
         {
             "input_conv_filters": [64],
@@ -37,18 +59,12 @@ ARCHITECTURES = {
         },
         "resnet_50_imagenet",
     ),
-    "vit_tiny": (
+    "vit_tiny": Architecture(
         keras_hub.models.ViTBackbone,
-        {
-            "patch_size": 12,
-            "num_layers": 4,
-            "num_heads": 4,
-            "hidden_dim": 128,
-            "mlp_dim": 256,
-        },
+        dict(patch_size=12, num_layers=4, num_heads=4, hidden_dim=128, mlp_dim=256),
         None,
     ),
-    "resnet_tiny": (
+    "resnet_tiny": Architecture(
         keras_hub.models.ResNetBackbone,
         {
             "input_conv_filters": [64],
@@ -61,11 +77,93 @@ ARCHITECTURES = {
         None,
     ),
 }
-NAMES = ("resnet50", "conv")
-PRETRAINED = {"resnet50": "resnet_50_imagenet"}
-# ImageNet statistics, pixels 0-1, that the preset was trained with.
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+# Encoders of captioners.
+ENCODERS = ("resnet50", "conv")
+
+
+def build_encoder(name, image_size, conv_filters=()):
+    """Builds a network from images to region features, scaling inside.
+
+    Args:
+        name: `resnet50`: ResNet50 v1.5 without its top, frozen; 224 pixels give
+            49 regions 2048 wide. `conv`: small and trainable; patches of 4 x 4
+            pixels, then convolutions of stride 2.
+        image_size: int > 0, pixels a side.
+        conv_filters: channels of each convolution; `conv` only.
+
+    Returns:
+        `keras.Model` from `(batch, image_size, image_size, 3)`, 0-255, to
+        `(batch, regions, depth)`. A pretrained part is its layer `backbone`.
+
+    Raises:
+        ValueError: for an unknown name, a size below 1 or absent filters.
+
+    Reference: He et al., 2015, https://arxiv.org/abs/1512.03385. Version 1.5
+    moves the stride of a bottleneck into its 3x3 convolution.
+    """
+    if name not in ENCODERS:
+        raise ValueError(
+            f"`encoder` must be one of {ENCODERS}. Received: encoder={name}"
+        )
+    check_positive(image_size=image_size)
+    images = keras.Input((image_size, image_size, 3), name="images")
+    if name == "resnet50":
+        features = _resnet50(images)
+    else:
+        x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
+        features = stack_convolutions(x, conv_filters)
+    height, width, depth = features.shape[1:]
+    # A residual stage ends in a sum whose shape Keras may leave open.
+    regions = keras.layers.Reshape((math.prod((height, width)), depth))(features)
+    return keras.Model(images, regions, name="encoder")
+
+
+def _resnet50(images):
+    x = keras.layers.Rescaling(1 / 255)(images)
+    # Not `build_scaling`: saved models hold these two layers, and its numbers
+    # differ from theirs in the last bit.
+    x = keras.layers.Normalization(
+        mean=IMAGENET.mean,
+        variance=[std**2 for std in IMAGENET.std],
+        name="imagenet_scale",
+    )(x)
+    network_class, arguments, _ = ARCHITECTURES["resnet50"]
+    backbone = network_class(**arguments, name="backbone")
+    backbone.trainable = False
+    return backbone(x, training=False)
+
+
+def stack_convolutions(x, filters, dtype=None):
+    """Convolutions for small data: patches of 4 x 4 pixels, then strides of 2.
+
+    Args:
+        x: symbolic tensor `(batch, height, width, channels)`, scaled.
+        filters: int > 0 each. Channels of each convolution.
+        dtype: of the layers; None takes Keras' policy.
+
+    Returns:
+        Symbolic tensor of feature maps, `(batch, rows, columns, filters[-1])`.
+
+    Raises:
+        ValueError: for absent filters, or one that is not positive.
+    """
+    if not filters or min(filters) < 1:
+        raise ValueError(
+            "`conv_filters` must be positive numbers, one a convolution. "
+            f"Received: conv_filters={filters}"
+        )
+    for index, channels in enumerate(filters):
+        # Patches first: on a CPU, layers at half the image's size cost most.
+        size, strides = (3, 2) if index else (4, 4)
+        x = keras.layers.Conv2D(
+            channels, size, strides=strides, padding="same", dtype=dtype
+        )(x)
+        # Not batch normalisation: a batch holds prompts of one length, and so
+        # pictures that are more alike than those of the moving average.
+        groups = math.gcd(channels, 8)
+        x = keras.layers.GroupNormalization(groups, dtype=dtype)(x)
+        x = keras.layers.Activation("relu", dtype=dtype)(x)
+    return x
 
 
 def describe_backbone(name, image_size):
@@ -86,18 +184,25 @@ def describe_backbone(name, image_size):
     """
     if name in ARCHITECTURES:
         network_class, arguments, _ = ARCHITECTURES[name]
-        mean, std = _scale_of(network_class)
+        pixels = _STATISTICS.get(network_class, IMAGENET)
     else:
-        network = _vision_part(load_preset(name, load_weights=False))
+        rule = (
+            f"backbone must be one of {', '.join(ARCHITECTURES)}, a KerasHub preset "
+            "within reach or a preset's folder"
+        )
+        with _explain(rule, name):
+            network = keras_hub.models.Backbone.from_preset(
+                str(name), load_weights=False
+            )
+        network = _vision_part(network)
         network_class, arguments = type(network), network.get_config()
-        mean, std = _preset_scale(name, network_class)
+        pixels = _preset_statistics(name, network_class)
     # The model that holds the backbone decides name and precision.
     kept = {k: v for k, v in arguments.items() if k not in ("name", "dtype")}
     description = {
         "class_name": network_class.__name__,
         "arguments": {**kept, "image_shape": (image_size, image_size, 3)},
-        "mean": mean,
-        "std": std,
+        **pixels._asdict(),
     }
     # Tuples become lists, as they will when the model is loaded from its file.
     return json.loads(json.dumps(description))
@@ -122,12 +227,8 @@ def build_backbone(description, image_size):
     """
     network = _build_network(description, image_size)
     images = keras.Input((image_size, image_size, 3), name="images")
-    mean, std = description["mean"], description["std"]
-    x = keras.layers.Rescaling(
-        [1 / (255 * s) for s in std],
-        [-m / s for m, s in zip(mean, std, strict=True)],
-        name="scale",
-    )(images)
+    pixels = PixelStatistics(description["mean"], description["std"])
+    x = build_scaling(pixels, "scale")(images)
     features = network({"images": x} if isinstance(network.input, dict) else x)
     if isinstance(features, dict):
         features = features["sequence_output"]
@@ -138,52 +239,75 @@ def build_backbone(description, image_size):
     return keras.Model(images, features, name="image_backbone")
 
 
-def load_preset(name, load_weights=True):
-    """Loads a KerasHub backbone from a preset's name or folder.
-
-    Raises:
-        ValueError: if there is none within reach; says what to do.
-    """
+def _build_network(description, image_size):
+    check_positive(image_size=image_size)
+    class_name = description["class_name"]
     try:
-        return keras_hub.models.Backbone.from_preset(
-            str(name), load_weights=load_weights
+        network_class = getattr(keras_hub.models, class_name)
+        network = network_class.from_config(
+            {**description["arguments"], "name": "backbone"}
         )
-    # Hubs raise errors of several libraries, from requests' to h5py's.
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+    except ValueError as error:
         raise ValueError(
-            f"backbone must be one of {', '.join(ARCHITECTURES)}, a KerasHub preset "
-            f"within reach or a preset's folder. Received: {name} ({reason}). Without "
-            "a network give a preset's folder or a .weights.h5 file with "
-            "--backbone-weights, or train on random ones with --backbone-weights random"
+            f"`image_size` must suit {class_name}. "
+            f"Received: image_size={image_size} ({error})"
         ) from error
+    number_positions(network)
+    return network
 
 
-def load_weights(image_backbone, source):
-    """Fills a backbone with pretrained weights.
+def build_scaling(pixels: PixelStatistics, name: str):
+    """Builds the layer from pixels 0-255 to numbers of mean 0 and deviation 1."""
+    return keras.layers.Rescaling(
+        [1 / (255 * std) for std in pixels.std],
+        [-mean / std for mean, std in zip(pixels.mean, pixels.std, strict=True)],
+        name=name,
+    )
+
+
+def load_weights(model, source):
+    """Fills the pretrained part of an encoder or a backbone.
 
     Tables of positions that differ in length, as at another resolution, are
     interpolated.
 
     Args:
-        image_backbone: of `build_backbone`.
-        source: a KerasHub preset, a preset's folder, or a `.weights.h5` file of
-            this very backbone.
+        model: of `build_encoder` or `build_backbone`.
+        source: a KerasHub preset, from its cache or the network, a preset's
+            folder, or a `.weights.h5` file of this very network.
 
     Raises:
-        ValueError: if the weights cannot be had or do not fit.
+        ValueError: if the weights cannot be had or do not fit; says what to do.
     """
-    network = image_backbone.get_layer("backbone")
-    if str(source).endswith(".h5"):
-        try:
+    network = model.get_layer("backbone")
+    rule = (
+        "backbone_weights must be a KerasHub preset within reach, a preset's folder "
+        "or a .weights.h5 file that fits the backbone"
+    )
+    with _explain(rule, source):
+        if str(source).endswith(".h5"):
             network.load_weights(source)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise ValueError(
-                f"backbone_weights must fit the backbone. Received: {source} ({reason})"
-            ) from error
-        return
-    pretrained = _vision_part(load_preset(source)).weights
+            return
+        pretrained = keras_hub.models.Backbone.from_preset(str(source))
+    _copy_weights(_vision_part(pretrained).weights, network, source)
+
+
+@contextlib.contextmanager
+def _explain(rule, source):
+    """Turns any error into one that says which rule `source` broke."""
+    try:
+        yield
+    # Hubs raise errors of several libraries, from requests' to h5py's.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"{rule}. Received: {source} ({reason}). Without a network give a preset's "
+            "folder or a .weights.h5 file with --backbone-weights, or train on random "
+            "ones with --backbone-weights random"
+        ) from error
+
+
+def _copy_weights(pretrained, network, source):
     if len(pretrained) != len(network.weights):
         raise ValueError(
             f"backbone_weights must be those of {type(network).__name__} with "
@@ -227,26 +351,6 @@ def interpolate_positions(table, length):
     )
 
 
-def _build_network(description, image_size):
-    if image_size < 1:
-        raise ValueError(
-            f"`image_size` must be positive. Received: image_size={image_size}"
-        )
-    class_name = description["class_name"]
-    try:
-        network_class = getattr(keras_hub.models, class_name)
-        network = network_class.from_config(
-            {**description["arguments"], "name": "backbone"}
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"`image_size` must suit {class_name}. "
-            f"Received: image_size={image_size} ({error})"
-        ) from error
-    number_positions(network)
-    return network
-
-
 def number_positions(network):
     """Gives each patch of a CLIP its own position.
 
@@ -268,131 +372,18 @@ def _vision_part(network):
     return network
 
 
-def _scale_of(network_class):
-    if network_class is keras_hub.models.CLIPVisionEncoder:
-        return _CLIP
-    if network_class is keras_hub.models.ViTBackbone:
-        return _CENTRED
-    return _IMAGENET
-
-
-def _preset_scale(name, network_class):
+def _preset_statistics(name, network_class):
     """What the preset's own preprocessing does: pixels * scale + offset."""
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(str(name))
     # A preset may come without one; then its family's usual statistics hold.
     except (ValueError, OSError):
-        return _scale_of(network_class)
+        return _STATISTICS.get(network_class, IMAGENET)
     scale, offset = _per_channel(converter.scale, 1), _per_channel(converter.offset, 0)
     std = [1 / (255 * s) for s in scale]
-    return [-o * s for o, s in zip(offset, std, strict=True)], std
+    return PixelStatistics([-o * s for o, s in zip(offset, std, strict=True)], std)
 
 
 def _per_channel(value, default):
     value = default if value is None else value
     return [float(v) for v in (value if hasattr(value, "__len__") else [value] * 3)]
-
-
-def build_encoder(name, image_size, conv_filters=()):
-    """Builds a network from images to region features, scaling inside.
-
-    Args:
-        name: `resnet50`: ResNet50 v1.5 without its top, frozen; 224 pixels give
-            49 regions 2048 wide. `conv`: small and trainable; patches of 4 x 4
-            pixels, then convolutions of stride 2.
-        image_size: int > 0, pixels a side.
-        conv_filters: channels of each convolution; `conv` only.
-
-    Returns:
-        `keras.Model` from `(batch, image_size, image_size, 3)`, 0-255, to
-        `(batch, regions, depth)`. A pretrained part is its layer `backbone`.
-
-    Raises:
-        ValueError: for an unknown name, a size below 1 or absent filters.
-
-    Reference: He et al., 2015, https://arxiv.org/abs/1512.03385. Version 1.5
-    moves the stride of a bottleneck into its 3x3 convolution.
-    """
-    if name not in NAMES:
-        raise ValueError(f"`encoder` must be one of {NAMES}. Received: encoder={name}")
-    if image_size < 1:
-        raise ValueError(
-            f"`image_size` must be positive. Received: image_size={image_size}"
-        )
-    images = keras.Input((image_size, image_size, 3), name="images")
-    if name == "resnet50":
-        features = _resnet50(images)
-    else:
-        features = _convolutions(images, conv_filters)
-    height, width, depth = features.shape[1:]
-    # A residual stage ends in a sum whose shape Keras may leave open.
-    regions = keras.layers.Reshape((math.prod((height, width)), depth))(features)
-    return keras.Model(images, regions, name="encoder")
-
-
-def _resnet50(images):
-    x = keras.layers.Rescaling(1 / 255)(images)
-    x = keras.layers.Normalization(
-        mean=_MEAN, variance=[std**2 for std in _STD], name="imagenet_scale"
-    )(x)
-    backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[64, 128, 256, 512],
-        stackwise_num_blocks=[3, 4, 6, 3],
-        stackwise_num_strides=[1, 2, 2, 2],
-        block_type="bottleneck_block",
-        name="backbone",
-    )
-    backbone.trainable = False
-    return backbone(x, training=False)
-
-
-def _convolutions(images, filters):
-    if not filters or min(filters) < 1:
-        raise ValueError(
-            "`conv_filters` must be positive numbers, one a convolution. "
-            f"Received: conv_filters={filters}"
-        )
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
-    for index, channels in enumerate(filters):
-        # Patches first: on a CPU, layers at half the image's size cost most.
-        size, strides = (3, 2) if index else (4, 4)
-        x = keras.layers.Conv2D(channels, size, strides=strides, padding="same")(x)
-        # Not batch normalisation: a batch holds prompts of one length, and so
-        # pictures that are more alike than those of the moving average.
-        groups = math.gcd(channels, 8)
-        x = keras.layers.GroupNormalization(groups)(x)
-        x = keras.layers.Activation("relu")(x)
-    return x
-
-
-def load_backbone_weights(encoder, name, source=None):
-    """Fills the pretrained part of an encoder.
-
-    Args:
-        encoder: what `build_encoder` returned.
-        name: the encoder's name.
-        source: None takes KerasHub's preset, from its cache or the network; else
-            a preset's folder, or a weights file (`.weights.h5`) of the backbone.
-
-    Raises:
-        ValueError: if the weights cannot be had or do not fit; says what to do.
-    """
-    backbone = encoder.get_layer("backbone")
-    source = source or PRETRAINED[name]
-    try:
-        if str(source).endswith(".h5"):
-            backbone.load_weights(source)
-        else:
-            pretrained = keras_hub.models.Backbone.from_preset(source)
-            backbone.set_weights(pretrained.get_weights())
-    # Hubs raise errors of several libraries, from requests' to h5py's.
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ValueError(
-            f"backbone_weights must be a KerasHub preset within reach, a preset's "
-            f"folder or a .weights.h5 file. Received: {source} ({reason}). Without a "
-            f"network, give a file with --backbone-weights FILE, or train on random "
-            f"ones with --backbone-weights random"
-        ) from error

@@ -13,12 +13,12 @@ class Captioner(keras.Model):
     """A model that writes the prompt of an image.
 
     Training calls the model on images and the true words before each word.
-    Writing calls `encode` once and `step` for each word, see `decoding.py`.
+    Writing calls `encode` once and `step` for each word, see `Search`.
 
     Args:
         vocab_size: int > 0. Entries of the vocabulary, special tokens included.
         image_size: int > 0. Pixels a side.
-        encoder: a name from `backbones.NAMES`.
+        encoder: a name from `backbones.ENCODERS`.
         conv_filters: channels of each convolution of the encoder `conv`.
         embedding_dim: int > 0. Width of a token's embedding.
         dropout_rate: float in [0, 1).

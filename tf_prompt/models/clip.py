@@ -1,7 +1,6 @@
 """CLIP by name: small and untrained, OpenAI's, a preset, or a transformers folder."""
 
 import json
-import math
 import pathlib
 
 import keras
@@ -9,7 +8,7 @@ import keras_hub
 
 from tf_prompt.layers.transformer import EPSILON, EncoderBlock
 from tf_prompt.models import clip_conversion
-from tf_prompt.models.backbones import number_positions
+from tf_prompt.models.backbones import number_positions, stack_convolutions
 
 NAMES = ("tiny", "base")
 
@@ -58,15 +57,7 @@ class HybridVisionEncoder(keras.Model):
     ):
         dtype = kwargs.pop("dtype", None)
         images = keras.Input(tuple(image_shape), name="images")
-        x = images
-        for index, channels in enumerate(conv_filters):
-            size, strides = (3, 2) if index else (4, 4)
-            x = keras.layers.Conv2D(
-                channels, size, strides=strides, padding="same", dtype=dtype
-            )(x)
-            groups = math.gcd(channels, 8)
-            x = keras.layers.GroupNormalization(groups, dtype=dtype)(x)
-            x = keras.layers.Activation("relu", dtype=dtype)(x)
+        x = stack_convolutions(images, conv_filters, dtype)
         depth = conv_filters[-1]
         x = keras.layers.Reshape((-1, depth), dtype=dtype)(x)
         if num_layers:

@@ -6,11 +6,9 @@ import keras
 from keras import ops
 
 from tf_prompt.layers.augmentation import Augmentation
+from tf_prompt.models.backbones import CLIP, build_scaling
 from tf_prompt.models.clip import describe, load_clip
 
-# Of OpenAI's training images, pixels 0-1; the OpenCLIP presets have the same.
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 # Hotter logits made CLIP's training unstable.
 MAX_SCALE = 100.0
 
@@ -62,11 +60,7 @@ class CLIPInterrogator(keras.Model):
         self.erasing_rate = erasing_rate
         self.augmentation = Augmentation(rotation_degrees, flip, erasing_rate)
         images = keras.Input((self.image_size, self.image_size, 3), name="images")
-        scaled = keras.layers.Rescaling(
-            [1 / (255 * std) for std in STD],
-            [-mean / std for mean, std in zip(MEAN, STD, strict=True)],
-            name="clip_scale",
-        )(images)
+        scaled = build_scaling(CLIP, "clip_scale")(images)
         token_ids = keras.Input((None,), dtype="int32", name="token_ids")
         unit = keras.layers.UnitNormalization
         # Functional, so that `predict_on_batch` of each compiles half of a CLIP.

@@ -65,11 +65,11 @@ class CaptioningTask:
             **settings(config.set),
         }
         model = presets.build(config.preset, **overrides)
-        if model.encoder in backbones.PRETRAINED:
+        if model.encoder in backbones.ARCHITECTURES:
             if config.backbone_weights != "random":
-                backbones.load_backbone_weights(
-                    model.image_encoder, model.encoder, config.backbone_weights
-                )
+                own = backbones.ARCHITECTURES[model.encoder].preset
+                source = config.backbone_weights or own
+                backbones.load_weights(model.image_encoder, source)
         elif config.backbone_weights:
             raise ValueError(
                 f"backbone_weights goes with a pretrained encoder; that of "

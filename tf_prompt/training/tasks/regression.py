@@ -66,7 +66,7 @@ class RegressionTask:
         source = self.config.backbone_weights
         own = name
         if name in backbones.ARCHITECTURES:
-            own = backbones.ARCHITECTURES[name][2]
+            own = backbones.ARCHITECTURES[name].preset
         if source == "random":
             return
         if source or own:
