@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.test_report import write_run
+from tests.evaluation.report.test_report import write_run
 from tf_prompt import files, report
 
 

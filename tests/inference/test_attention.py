@@ -66,7 +66,7 @@ def test_no_other_picture_is_replaced(tmp_path):
     PIL.Image.new("RGB", (40, 40), "red").save(photo)
     before = photo.read_bytes()
     for folder in (tmp_path, tmp_path / "strips", tmp_path / "strips"):
-        strips = inference_attention.AttentionStrips(Looker(), vocabulary, folder)
+        strips = inference_attention.AttentionStrips(captioner, folder)
         if folder == tmp_path:
             with pytest.raises(ValueError, match="Received: .*photo.png"):
                 strips.write(photo, "red cat")

@@ -52,8 +52,8 @@ def test_search_equals_scikit_learn():
 def test_blocks_change_nothing(k, monkeypatch):
     features, _ = draw()
     queries = draw(rows=30, seed=1)[0]
-    monkeypatch.setattr(vectors, "_QUERIES_AT_ONCE", 7)
-    monkeypatch.setattr(vectors, "_ROWS_AT_ONCE", 13)
+    monkeypatch.setattr(vectors, "QUERIES_AT_ONCE", 7)
+    monkeypatch.setattr(vectors, "ROWS_AT_ONCE", 13)
     rows, cosines = vectors.nearest_rows(queries, features, k)
     expected = np.argsort(-cosines_of(queries, features), axis=1)[:, :k]
     np.testing.assert_array_equal(rows, expected)
