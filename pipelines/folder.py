@@ -10,7 +10,7 @@ from pipelines.options import Conversion, WriteOptions
 from pipelines.tally import Tally, sum_stats, summarise, write_rejects
 from tf_prompt.data.split import SPLITS
 from tf_prompt.data.tfds_metadata import write_tfds_metadata
-from tf_prompt.files import write_json
+from tf_prompt.files import remove_half_files, write_json
 from tf_prompt.options import DONE, SOME_FAILED, take_options
 
 _PART_FILE = re.compile(rf"(?:part|{'|'.join(SPLITS)})-(\d{{5,}})\.(?:json|tfrecord)")
@@ -35,13 +35,6 @@ def prepare_folder(folder: str | pathlib.Path, num_parts: int) -> None:
         if path.name in _FOLDER_FILES or (match and int(match[1]) >= num_parts):
             path.unlink()
     remove_half_files(folder)
-
-
-def remove_half_files(folder: str | pathlib.Path) -> None:
-    """Removes what processes that were killed had begun to write."""
-    for pattern in ("*.tfrecord.*.part", "*.json.*.part"):
-        for path in pathlib.Path(folder).glob(pattern):
-            path.unlink(missing_ok=True)
 
 
 def finish(source, config: WriteOptions, stats: list[dict], prog: str) -> int:

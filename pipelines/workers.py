@@ -12,9 +12,9 @@ import tqdm
 
 from pipelines import worker
 from pipelines.convert import convert_part, read_done
-from pipelines.folder import remove_half_files
 from pipelines.options import Conversion
 from pipelines.sources import DiffusionDBSource, LooseSource, Part
+from tf_prompt.files import remove_half_files
 
 
 def convert_parts(

@@ -12,7 +12,13 @@ import tf_prompt
 import tf_prompt.models.presets
 from tf_prompt.data import folder as data_folder
 from tf_prompt.data import text
-from tf_prompt.files import read_json, replacing, write_json
+from tf_prompt.files import (
+    half_files,
+    read_json,
+    remove_half_files,
+    replacing,
+    write_json,
+)
 from tf_prompt.models.captioner import Captioner
 from tf_prompt.runs import checkpoints, lock
 from tf_prompt.runs.config import FitConfig, from_json
@@ -68,6 +74,7 @@ def open_run(
         # It ended before its first epoch did: nothing is lost by other options.
         (run_dir / VOCABULARY).unlink(missing_ok=True)
     run_dir.mkdir(parents=True, exist_ok=True)
+    remove_half_files(run_dir)
     facts = {"package_version": tf_prompt.__version__, "git_commit": _git_commit()}
     facts.update(installed_versions())
     if data:
@@ -204,7 +211,7 @@ def save_for_inference(model: keras.Model, path: pathlib.Path) -> None:
 
 def save_model(model: keras.Model, path: pathlib.Path) -> None:
     """Writes a model; the file is whole or as it was."""
-    with replacing(path) as temporary:
+    with replacing(path, keep_ending=True) as temporary:
         model.save(temporary)
 
 
@@ -213,7 +220,8 @@ def _check_folder(run_dir: pathlib.Path) -> None:
         raise ValueError(f"run_dir must be a folder. Received the file: {run_dir}")
     if checkpoints.list_checkpoints(run_dir) or (run_dir / CONFIG).is_file():
         return
-    if run_dir.exists() and {path.name for path in run_dir.iterdir()} - _NO_RUN:
+    names = {path.name for path in run_dir.iterdir()} if run_dir.exists() else set()
+    if names - _NO_RUN - {path.name for path in half_files(run_dir)}:
         raise ValueError(
             f"run_dir must be empty, new or a run's folder. Received: {run_dir}"
         )
