@@ -1,10 +1,13 @@
-"""Files that are whole or as they were."""
+"""Files that are whole or as they were, and tables that go on."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from tf_prompt import files
+from tf_prompt.files import ResumableTable
 
 
 @pytest.mark.parametrize("keep_ending", [False, True])
@@ -40,3 +43,68 @@ def test_half_files_of_the_killed_go_and_no_others(tmp_path):
         (tmp_path / name).touch()
     files.remove_half_files(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_import_leaves_csv_as_it_is():
+    code = "import csv; from tf_prompt import files; print(csv.field_size_limit())"
+    command = [sys.executable, "-c", code]
+    output = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(output.stdout) == 131072
+
+
+COLUMNS = ("path", "words", "error")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_table_that_fails_before_its_first_row_leaves_nothing(tmp_path, as_json):
+    with pytest.raises(KeyboardInterrupt):
+        with ResumableTable(tmp_path / "t", {}, COLUMNS, as_json=as_json):
+            raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_finished_table_stays_where_another_fails(tmp_path):
+    """Its rows must not pass for those of the other identity."""
+
+    def open_table(way):
+        return ResumableTable(
+            tmp_path / "t.csv",
+            {"way": way},
+            COLUMNS,
+            identity_path=tmp_path / "t.json",
+        )
+
+    with open_table("a") as table:
+        table.add([{"path": "x"}])
+    before = (tmp_path / "t.csv").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        with open_table("b"):
+            raise KeyboardInterrupt
+    assert (tmp_path / "t.csv").read_bytes() == before
+    with open_table("b") as table:
+        assert table.num_done == 0
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_rows_before_a_damaged_one_are_kept(tmp_path, as_json):
+    rows = [{"path": f"{i}", "words": "é", "error": ""} for i in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        with ResumableTable(tmp_path / "t", {}, COLUMNS, as_json=as_json) as table:
+            table.add(rows)
+            raise KeyboardInterrupt
+    part = tmp_path / "t.part"
+    # A byte that is no UTF-8, in the row of the middle.
+    part.write_bytes(part.read_bytes().replace(b"1", b"\xff"))
+    with ResumableTable(tmp_path / "t", {}, COLUMNS, as_json=as_json) as table:
+        assert table.num_done == 1
+        table.add(rows[1:])
+    assert files.read_rows(tmp_path / "t", as_json=as_json) == rows
+
+
+def test_a_table_of_other_columns_begins_anew(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        with ResumableTable(tmp_path / "t", {}, COLUMNS) as table:
+            table.add([{"path": "x"}])
+            raise KeyboardInterrupt
+    with ResumableTable(tmp_path / "t", {}, ("path", "score")) as table:
+        assert table.num_done == 0
