@@ -138,7 +138,7 @@ class EmbeddingServable:
         self.image_size = max(member.sizes)
         if bank is not None:
             # In the words that a vocabulary is made of, as `predict` writes them.
-            prompts = [" ".join(text.split_words(prompt)) for prompt in bank.prompts]
+            prompts = [text.normalise(prompt) for prompt in bank.prompts]
             self._table = Table(bank.embeddings, prompts)
         self._shared = _of_bytes(self._describe)
         self.signatures = {
