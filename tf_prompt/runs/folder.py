@@ -5,6 +5,7 @@ import importlib
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import keras
 
@@ -192,18 +193,23 @@ def load_model(run_dir: str | pathlib.Path) -> tuple[FitConfig, keras.Model]:
     return config, load_model_file(path)
 
 
-def save_for_inference(model: keras.Model, path: pathlib.Path) -> None:
+def save_for_inference(
+    model: keras.Model, path: pathlib.Path, averages: Sequence | None = None
+) -> None:
     """Writes a model without its optimiser; the file is whole or as it was.
 
     It computes in float32 also where training mixed precisions: not every
-    processor that a model is served from is quick, or exact, in float16. Where the
-    optimiser averages weights, the averages are saved.
+    processor that a model is served from is quick, or exact, in float16.
+
+    Args:
+        model: the model.
+        path: the file.
+        averages: what is saved in place of the trainable weights, in their order.
     """
     # A compiled model takes its optimiser along: three times the size.
     bare = type(model).from_config({**model.get_config(), "dtype": "float32"})
     bare.set_weights(model.get_weights())
-    if model.optimizer.use_ema:
-        averages = model.optimizer._model_variables_moving_average
+    if averages is not None:
         for variable, average in zip(bare.trainable_variables, averages, strict=True):
             variable.assign(average)
     save_model(bare, path)
