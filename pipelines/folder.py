@@ -4,7 +4,6 @@ import dataclasses
 import os
 import pathlib
 import sys
-from collections.abc import Collection
 
 from pipelines.options import Conversion, WriteOptions
 from pipelines.tally import Tally, sum_stats, summarise, write_rejects
@@ -20,8 +19,8 @@ from tf_prompt.data.tfds_metadata import write_tfds_metadata
 from tf_prompt.files import (
     MANIFEST,
     belongs,
-    is_half_file,
     name_some,
+    remove_half_files,
     take_over,
     write_json,
 )
@@ -75,17 +74,9 @@ def prepare_folder(source, config: WriteOptions, prog: str) -> None:
     written.note(folder, ours)
     for name in taken | (present & (listed - needed)) | (present & set(FOLDER_FILES)):
         (folder / name).unlink(missing_ok=True)
-    remove_half_files(folder, ours)
+    remove_half_files(folder, {*ours, MANIFEST})
     if ours != needed:
         written.note(folder, needed)
-
-
-def remove_half_files(folder: str | pathlib.Path, names: Collection[str]) -> None:
-    """Removes what processes that were killed had begun of the files of these names."""
-    names = {*names, MANIFEST}
-    for path in pathlib.Path(folder).iterdir():
-        if is_half_file(path.name, names):
-            path.unlink(missing_ok=True)
 
 
 def _is_cache(path: pathlib.Path) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import tqdm
 
 from pipelines.sources import DiffusionDBSource, LooseSource, Part, open_source
-from tf_prompt.data.text import split_words
+from tf_prompt.data.text import normalise
 
 try:
     import datasketch
@@ -66,8 +66,7 @@ class GroupedSource:
                 )
             prompts.update(part.rows["prompt"])
         normal = {
-            prompt: " ".join(split_words(prompt))
-            for prompt in tqdm.tqdm(prompts, "normalising")
+            prompt: normalise(prompt) for prompt in tqdm.tqdm(prompts, "normalising")
         }
         self.groups = group_near_duplicates(sorted(set(normal.values())), jaccard)
         self._group_of = {

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from pipelines.diffusiondb.metadata import FILTERS
 from tf_prompt.data.split import SPLITS
+from tf_prompt.files import replacing
 
 REJECTIONS = (
     "unreadable_part",
@@ -123,15 +124,16 @@ def write_rejects(stats: Iterable[dict], path: str | os.PathLike) -> None:
         stats: what `convert_part` returned for each part.
         path: the CSV; whole or as it was.
     """
-    temporary = f"{path}.part"
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(("cause", "count", "part", "image_name"))
         for part in stats:
             for cause, names in part["rejected_examples"].items():
                 count = part["rejected"][cause]
                 writer.writerows((cause, count, part["part"], name) for name in names)
-    os.replace(temporary, path)
 
 
 def summarise(tally: Tally) -> str:

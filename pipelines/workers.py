@@ -12,10 +12,10 @@ import tqdm
 
 from pipelines import worker
 from pipelines.convert import convert_part, read_done
-from pipelines.folder import remove_half_files
 from pipelines.options import Conversion
 from pipelines.sources import DiffusionDBSource, LooseSource, Part
 from pipelines.written import list_files
+from tf_prompt.files import MANIFEST, remove_half_files
 
 
 def convert_parts(
@@ -61,7 +61,7 @@ def convert_parts(
             try:
                 stats.update(pool)
             finally:
-                remove_half_files(folder, list_files(len(source)))
+                remove_half_files(folder, {*list_files(len(source)), MANIFEST})
     return [stats[index] for index in sorted(stats)]
 
 

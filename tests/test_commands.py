@@ -11,7 +11,7 @@ import tensorflow as tf
 from tests import checks
 from tests.conftest import draw_record
 from tf_prompt import evaluate, export, fit, predict
-from tf_prompt.evaluation import prediction_log
+from tf_prompt.files import ResumableTable
 from tf_prompt.serving import saved_model
 
 
@@ -72,7 +72,7 @@ def test_evaluate_writes_and_prints_the_contract(tiny_run, capsys):
 def test_killed_evaluation_goes_on(tiny_run, capsys, monkeypatch):
     argv = ["--run-dir", str(tiny_run), "--json", "--metrics", "bleu"]
     argv += ["--batch-size", "8", "--split", "train"]
-    add, calls = prediction_log.PredictionLog.add, []
+    add, calls = ResumableTable.add, []
 
     def add_or_stop(self, rows):
         add(self, rows)
@@ -80,7 +80,7 @@ def test_killed_evaluation_goes_on(tiny_run, capsys, monkeypatch):
         if len(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(prediction_log.PredictionLog, "add", add_or_stop)
+    monkeypatch.setattr(ResumableTable, "add", add_or_stop)
     assert evaluate.main(argv) == 130
     assert evaluate.main(argv) == 0
     # 96 pictures, 8 a batch: two before, ten after.

@@ -1,4 +1,4 @@
-"""Files that are whole or as they were, and folders where nobody's files are lost.
+"""Whole files, tables that resume, and folders where nobody's files are lost.
 
 A command refuses a folder where it would replace somebody's files, and `--force`
 names them. Which files are its own it knows from their content, or from the manifest
@@ -7,41 +7,85 @@ that it keeps in the folder.
 
 import contextlib
 import csv
+import io
 import json
 import os
 import pathlib
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TextIO
 
 # Prompts are written as they come, and one of 20,000 words passes csv's own limit.
-csv.field_size_limit(2**24)
-
+_LONGEST_FIELD = 2**24
+# What `replacing` gives: `NAME.PID.part`, `STEM.PID.part.ENDING`.
+_TEMPORARY = re.compile(r"(.+)\.\d+\.part(\.[^.]+)?")
+# The same, and `NAME.part`, which a `ResumableTable` has, and earlier versions had.
+_HALF = re.compile(r"(.+?)(?:\.\d+)?\.part(\.[^.]+)?")
 MANIFEST = "tf_prompt_files.json"
 FORCE_HELP = "replace files in output that this command did not write, and name them"
-# Files are written under these names first, see `write_whole`.
-_TEMPORARY = re.compile(r"(.+?)(?:\.\d+)?\.part")
 
 
 @contextlib.contextmanager
-def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
+def replacing(
+    path: str | pathlib.Path, keep_ending: bool = False
+) -> Iterator[pathlib.Path]:
     """Gives another name to write a file under, in a `with`; then it gets its own.
 
-    The name has the file's ending, by which some libraries choose a format.
+    The other name is this process' alone. Left by an exception, what was written
+    under it is removed.
+
+    Args:
+        path: the file's own name; what has it stays until the new file is whole.
+        keep_ending: whether the other name has the file's ending too, by which some
+            libraries choose a format.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f"{path.stem}.part{path.suffix}")
-    yield temporary
-    os.replace(temporary, path)
+    if keep_ending:
+        name = f"{path.stem}.{os.getpid()}.part{path.suffix}"
+    else:
+        # A half file of a killed process must not look like a whole one.
+        name = f"{path.name}.{os.getpid()}.part"
+    temporary = path.with_name(name)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def half_files(folder: str | pathlib.Path) -> list[pathlib.Path]:
+    """Lists what processes that were killed, or still write, have in a folder."""
+    paths = pathlib.Path(folder).glob("*.part*")
+    return [path for path in paths if _TEMPORARY.fullmatch(path.name)]
+
+
+def remove_half_files(
+    folder: str | pathlib.Path, names: Collection[str] | None = None
+) -> None:
+    """Removes what processes that were killed had begun to write.
+
+    No other process may write into the folder meanwhile.
+
+    Args:
+        folder: where they are.
+        names: only of files of these names; None takes all of a folder that is ours.
+    """
+    if names is None:
+        found = half_files(folder)
+    else:
+        paths = pathlib.Path(folder).iterdir()
+        found = [path for path in paths if is_half_file(path.name, names)]
+    for path in found:
+        path.unlink(missing_ok=True)
 
 
 def write_whole(path: str | pathlib.Path, content: bytes) -> None:
     """Writes a file so that it is either whole or as it was."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: str | pathlib.Path, content) -> None:
@@ -83,6 +127,7 @@ def open_csv(path: str | pathlib.Path) -> Iterator[TextIO]:
     Raises:
         ValueError: if it turns out not to be UTF-8 text or no CSV; names it.
     """
+    csv.field_size_limit(_LONGEST_FIELD)
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             yield file
@@ -90,6 +135,170 @@ def open_csv(path: str | pathlib.Path) -> Iterator[TextIO]:
         raise ValueError(
             f"a CSV file must be UTF-8 text. Received: {path} ({error})"
         ) from error
+
+
+class ResumableTable:
+    """A CSV file, or one of JSON lines, that a killed command goes on with.
+
+    Used as a context manager. Rows go into `NAME.part`, which takes its name at the
+    end. Left by an exception or a kill it stays, if a row is in it, and the same
+    command goes on behind its rows. Those with an `error`, and all from the first
+    damaged one on, are written again; another identity begins anew.
+
+    Args:
+        path: file to write.
+        identity: JSON content, all that the rows depend on.
+        columns: what a row, a dict, may hold; in a CSV in this order.
+        as_json: whether each row is a line of JSON; else the file is CSV.
+        parse: as in `read_rows`.
+        key: column that names a row: one that is there is not added again. None is
+            for rows that are known by their order.
+        identity_path: where the identity stays, so that of a finished table all rows
+            are done. None keeps it in `NAME.part.json`, which goes at the end, and a
+            finished table begins anew.
+
+    Attributes:
+        num_done: rows that are there already.
+        done: what these have in the column `key`.
+
+    Raises:
+        ValueError: if the path is a folder or in none.
+    """
+
+    def __init__(
+        self,
+        path: str | pathlib.Path,
+        identity: dict,
+        columns: Sequence[str],
+        *,
+        as_json: bool = False,
+        parse: Callable[[dict], dict] = dict,
+        key: str | None = None,
+        identity_path: pathlib.Path | None = None,
+    ):
+        self._path = pathlib.Path(path)
+        if self._path.is_dir() or not self._path.parent.is_dir():
+            raise ValueError(
+                f"a file of results must be in a folder that exists. Received: {path}"
+            )
+        self._columns, self._as_json, self._key = columns, as_json, key
+        self._part = self._path.with_name(f"{self._path.name}.part")
+        beside = self._part.with_name(f"{self._part.name}.json")
+        self._identity = identity_path or beside
+        self._is_kept = identity_path is not None
+        rows = self._find_rows(parse) if self._has(identity) else []
+        self.num_done = self._num_rows = len(rows)
+        self.done = {row[key] for row in rows} if key else set()
+        # Rows of another identity must be gone before the new one is there.
+        self._begin(rows)
+        write_json(self._identity, identity)
+        self._file = open(self._part, "a", newline="", encoding="utf-8")
+
+    def add(self, rows: Iterable[dict]) -> None:
+        """Writes rows to the disk, dicts of some of `columns`."""
+        new = [row for row in rows if not self._key or row[self._key] not in self.done]
+        self._write(self._file, new)
+        self._file.flush()
+        self._num_rows += len(new)
+
+    def __enter__(self) -> "ResumableTable":
+        return self
+
+    def __exit__(self, error, *details) -> None:
+        self._file.close()
+        if error is None:
+            os.replace(self._part, self._path)
+            if not self._is_kept:
+                self._identity.unlink()
+        elif not self._num_rows:
+            # First what says that the rows, also those of a finished file, are its.
+            self._identity.unlink(missing_ok=True)
+            self._part.unlink(missing_ok=True)
+
+    def _has(self, identity) -> bool:
+        try:
+            return read_json(self._identity) == identity
+        except (OSError, ValueError):
+            return False
+
+    def _find_rows(self, parse) -> list[dict]:
+        if self._is_kept and self._path.is_file() and not self._part.is_file():
+            os.replace(self._path, self._part)
+        rows = read_rows(self._part, parse, self._columns, self._as_json)
+        return [row for row in rows if not row.get("error")]
+
+    def _begin(self, rows) -> None:
+        with (
+            replacing(self._part) as temporary,
+            # Of a damaged file, JSON may hold what UTF-8 cannot.
+            open(
+                temporary, "w", newline="", encoding="utf-8", errors="replace"
+            ) as file,
+        ):
+            if not self._as_json:
+                csv.DictWriter(file, self._columns).writeheader()
+            self._write(file, rows)
+
+    def _write(self, file, rows) -> None:
+        if self._as_json:
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            file.writelines(lines)
+        else:
+            csv.DictWriter(file, self._columns).writerows(rows)
+
+
+def read_rows(
+    path: pathlib.Path,
+    parse: Callable[[dict], dict] = dict,
+    columns: Sequence[str] | None = None,
+    as_json: bool = False,
+) -> list[dict]:
+    """Reads the rows of a `ResumableTable`, up to the first that is damaged.
+
+    Args:
+        path: the table, or its part; one that is absent has no rows.
+        parse: from a row as it is in the file, in a CSV all text, to the row as it
+            was added. KeyError, TypeError or ValueError says that it is damaged.
+        columns: those that a CSV must have; None takes what it has.
+        as_json: whether each row is a line of JSON.
+    """
+    if not path.is_file():
+        return []
+    content, rows = path.read_bytes(), []
+    try:
+        # Not read_text, which makes other line breaks of those in names.
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        text = content[: error.start].decode()
+    # The last line of a killed run may be cut.
+    text = text[: text.rfind("\n") + 1]
+    try:
+        for row in _parse_json(text) if as_json else _parse_csv(text, columns):
+            rows.append(parse(row))
+    except (csv.Error, KeyError, RecursionError, TypeError, ValueError):
+        # Damaged from here on: these rows are written again.
+        pass
+    return rows
+
+
+def _parse_json(text) -> Iterator[dict]:
+    # Not splitlines: U+2028 and its like may stand inside a name.
+    for line in text.split("\n")[:-1]:
+        row = json.loads(line)
+        if not isinstance(row, dict):
+            raise ValueError(f"a row must be an object. Received: {line}")
+        yield row
+
+
+def _parse_csv(text, columns) -> Iterator[dict]:
+    csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    if columns is not None and reader.fieldnames != list(columns):
+        return
+    for row in reader:
+        if None in row or None in row.values():
+            raise ValueError(f"a row must have a value a column. Received: {row}")
+        yield row
 
 
 def find_present(folder: str | pathlib.Path, names: Iterable[str]) -> list[str]:
@@ -138,8 +347,8 @@ def belongs(name: str, names: Collection[str]) -> bool:
 
 def is_half_file(name: str, names: Collection[str]) -> bool:
     """Whether a file is what a process that was killed had begun of one of these."""
-    match = _TEMPORARY.fullmatch(name)
-    return match is not None and match[1] in names
+    match = _HALF.fullmatch(name)
+    return match is not None and match[1] + (match[2] or "") in names
 
 
 def read_manifest(folder: str | pathlib.Path) -> dict[str, dict]:

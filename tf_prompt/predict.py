@@ -53,7 +53,7 @@ def main(argv=None) -> int:
                 result_files.write_beside(result, options, strips)
             # Last: a row says that all of the image is done.
             for table in tables:
-                table.add(result)
+                table.add([result])
     result_files.report_failures(failures, len(left))
     if failures and len(failures) == len(left):
         return WRONG_USE

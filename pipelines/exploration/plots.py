@@ -1,7 +1,6 @@
 """Draws a summary as PNG files; colours of Okabe and Ito, told apart by all eyes."""
 
 import datetime
-import os
 import pathlib
 import warnings
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import matplotlib.ticker
 
 from pipelines.diffusiondb.metadata import FILTERS
 from tf_prompt.data.keywords import FUNCTION_WORDS
+from tf_prompt.files import replacing
 
 BEFORE_COLOUR, AFTER_COLOUR, MARK_COLOUR = "#56B4E9", "#0072B2", "#D55E00"
 NAMES = (
@@ -212,10 +212,7 @@ def _draw_days(days: dict | None) -> matplotlib.figure.Figure | None:
 
 
 def _save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
-    # Not ".part" at the end: savefig reads the format from the ending.
-    temporary = path.with_name(f"{path.stem}.part{path.suffix}")
-    with warnings.catch_warnings():
+    with replacing(path, keep_ending=True) as temporary, warnings.catch_warnings():
         # Prompts are written in more scripts than matplotlib's font has.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(temporary, dpi=160)
-    os.replace(temporary, path)

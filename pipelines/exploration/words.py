@@ -6,7 +6,7 @@ import itertools
 import multiprocessing
 from collections.abc import Iterator, Sequence
 
-from tf_prompt.data.text import split_words
+from tf_prompt.data.text import normalise
 
 # Prompts that a process takes at a time, a second's work.
 _CHUNK = 2000
@@ -41,4 +41,4 @@ def join_words(prompts: Sequence[str], processes: int) -> Iterator[str]:
 
 
 def _join_chunk(prompts: Sequence[str]) -> list[str]:
-    return [" ".join(split_words(prompt, max_words=None)) for prompt in prompts]
+    return [normalise(prompt, max_words=None) for prompt in prompts]

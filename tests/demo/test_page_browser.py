@@ -101,7 +101,7 @@ def files(tmp_path_factory):
     return folder
 
 
-EXPECTED = " ".join(text.split_words(conftest.draw_record("red", "left", 0).prompt))
+EXPECTED = text.normalise(conftest.draw_record("red", "left", 0).prompt)
 
 
 def choose(page, where, *paths):

@@ -12,6 +12,7 @@ from tests.faults.conftest import assert_same_run
 from tests.faults.test_corruption import names, new_model, save
 from tf_prompt.runs import checkpoints, lock
 from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import callbacks
 
 
@@ -108,3 +109,11 @@ def test_lock_is_given_back_after_an_error(tmp_path):
             raise RuntimeError
     with lock.hold(tmp_path / "run"):
         pass
+
+
+def test_half_files_of_a_killed_run_are_no_obstacle(tmp_path):
+    for name in ("config.json.77.part", "learning_rate.77.part.png"):
+        (tmp_path / name).touch()
+    with run_folder.claim(tmp_path):
+        run_folder.open_run(tmp_path, FitConfig())
+    assert [path.name for path in tmp_path.iterdir()] == [run_folder.CONFIG]

@@ -118,8 +118,8 @@ def read_results(path):
     final = path.with_name(path.name.removesuffix(".part"))
     identity = final.with_name(f"{final.name}.part.json")
     identity.write_text("{}")
-    with result_files.ResultTable(final, {}, final.suffix == ".jsonl") as results:
-        results.add({"path": "é.png", "prompt": PROMPTS[2], "score": -1.0})
+    with result_files.open_table(final, {}, final.suffix == ".jsonl") as results:
+        results.add([{"path": "é.png", "prompt": PROMPTS[2], "score": -1.0}])
 
 
 def read_shard(path):

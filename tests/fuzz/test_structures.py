@@ -137,11 +137,11 @@ def test_any_prompt_survives_predictions(effort, tmp_path):
             dict(zip(prediction_log.COLUMNS, ("x", p, p, -1.0, True, p), strict=True))
             for p in prompts
         ]
-        with prediction_log.PredictionLog(folder, {"number": len(rows)}) as log:
+        with prediction_log.open_log(folder, {"number": len(rows)}) as log:
             log.add(rows)
         assert prediction_log.read_predictions(folder) == rows
         # The same command again: all is done.
-        with prediction_log.PredictionLog(folder, {"number": len(rows)}) as log:
+        with prediction_log.open_log(folder, {"number": len(rows)}) as log:
             assert log.num_done == len(rows)
 
     try_all("predictions", st.lists(TEXT, max_size=3), check, effort)
@@ -157,11 +157,11 @@ def test_any_name_survives_an_interrupted_table(effort, as_json, tmp_path):
         for rest in tmp_path.iterdir():
             rest.unlink()
         with pytest.raises(KeyboardInterrupt):
-            with result_files.ResultTable(path, {}, as_json) as table:
+            with result_files.open_table(path, {}, as_json) as table:
                 for name in names:
-                    table.add({"path": name, "prompt": name, "score": -1.0})
+                    table.add([{"path": name, "prompt": name, "score": -1.0}])
                 raise KeyboardInterrupt
-        with result_files.ResultTable(path, {}, as_json) as table:
+        with result_files.open_table(path, {}, as_json) as table:
             assert table.done == set(names)
         if not as_json:
             with open(path, newline="", encoding="utf-8") as file:

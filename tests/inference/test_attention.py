@@ -61,7 +61,7 @@ def test_a_strip_has_a_cell_a_word_and_the_image():
 
 
 def test_no_other_picture_is_replaced(tmp_path):
-    vocabulary = ["", "?", "<", ">", "a", "red", "cat"]
+    captioner = CaptionerModel(Looker(), ["", "?", "<", ">", "a", "red", "cat"])
     photo = tmp_path / "photo.png"
     PIL.Image.new("RGB", (40, 40), "red").save(photo)
     before = photo.read_bytes()

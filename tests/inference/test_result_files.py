@@ -9,9 +9,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tf_prompt import predict
+from tf_prompt import files, predict
 from tf_prompt.inference import result_files
-from tf_prompt.inference.result_files import ResultTable
+from tf_prompt.inference.result_files import open_table
 
 
 def kill(table):
@@ -27,18 +27,18 @@ FAILED = {"path": "c.png", "error": "not an image"}
 @pytest.mark.parametrize("as_json", [False, True], ids=["csv", "json lines"])
 def test_killed_table_goes_on_and_tries_failures_again(tmp_path, as_json):
     path, identity = tmp_path / "table", {"run_dir": "r"}
-    table = ResultTable(path, identity, as_json)
+    table = open_table(path, identity, as_json)
     for row in (FIRST, FAILED):
-        table.add(row)
+        table.add([row])
     kill(table)
     # Killed in the middle of a row.
     with open(tmp_path / "table.part", "a") as file:
         file.write('"ü.pn')
     assert not path.exists()
-    with ResultTable(path, identity, as_json) as table:
+    with open_table(path, identity, as_json) as table:
         assert table.done == {"a, b.png"}
         for row in (FIRST, SECOND, FAILED):
-            table.add(row)
+            table.add([row])
     if as_json:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         assert rows == [FIRST, SECOND, FAILED]
@@ -52,17 +52,17 @@ def test_killed_table_goes_on_and_tries_failures_again(tmp_path, as_json):
 
 
 def test_other_options_begin_anew(tmp_path):
-    table = ResultTable(tmp_path / "t.csv", {"seed": 0})
-    table.add(FIRST)
+    table = open_table(tmp_path / "t.csv", {"seed": 0})
+    table.add([FIRST])
     kill(table)
-    other = ResultTable(tmp_path / "t.csv", {"seed": 1})
+    other = open_table(tmp_path / "t.csv", {"seed": 1})
     assert other.done == set()
     kill(other)
 
 
 def test_table_needs_a_folder(tmp_path):
     with pytest.raises(ValueError, match="in a folder that exists. Received: .*absent"):
-        ResultTable(tmp_path / "absent" / "t.csv", {})
+        open_table(tmp_path / "absent" / "t.csv", {})
 
 
 @pytest.mark.parametrize("name", ["ein Bild.PNG", "b.jpg", "c.webp"])
@@ -152,20 +152,41 @@ def test_results_beside_an_image_are_wanted(tmp_path):
     ids=lambda content: str(content[:12]),
 )
 def test_a_damaged_table_is_begun_anew(tmp_path, as_json, content):
-    kill(ResultTable(tmp_path / "table", {}, as_json))
+    kill(open_table(tmp_path / "table", {}, as_json))
     (tmp_path / "table.part").write_bytes(content)
-    with ResultTable(tmp_path / "table", {}, as_json) as table:
+    with open_table(tmp_path / "table", {}, as_json) as table:
         assert table.done == set()
-        table.add(FIRST)
+        table.add([FIRST])
     assert "a, b.png" in (tmp_path / "table").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["csv", "json lines"])
 def test_names_with_other_line_breaks_survive_a_kill(tmp_path, as_json):
     names = {"a\u2028b.png", "c\x85d.png", "e\rf.png"}
-    table = ResultTable(tmp_path / "table", {}, as_json)
+    table = open_table(tmp_path / "table", {}, as_json)
     for name in names:
-        table.add({**FIRST, "path": name})
+        table.add([{**FIRST, "path": name}])
     kill(table)
-    with ResultTable(tmp_path / "table", {}, as_json) as table:
+    with open_table(tmp_path / "table", {}, as_json) as table:
         assert table.done == names
+
+
+# What tf_prompt at 23feb14 had on the disk when it was killed in its third row.
+OLD_PARTS = {
+    False: b'path,prompt,score,error\r\n"a, b.png","a ""cat""",-0.5,\r\n'
+    b'c.png,,,not an image\r\n"\xc3\xbc.pn',
+    True: b'{"path": "a, b.png", "prompt": "a \\"cat\\"", "score": -0.5}\n'
+    b'{"path": "c.png", "error": "not an image"}\n{"path": "\xc3\xbc.pn',
+}
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["csv", "json lines"])
+def test_what_the_version_before_left_is_gone_on_with(tmp_path, as_json):
+    (tmp_path / "table.part").write_bytes(OLD_PARTS[as_json])
+    (tmp_path / "table.part.json").write_bytes(b'{\n  "seed": 0\n}\n')
+    with open_table(tmp_path / "table", {"seed": 0}, as_json) as table:
+        assert table.done == {"a, b.png"}
+        table.add([FIRST, FAILED, SECOND])
+    rows = files.read_rows(tmp_path / "table", as_json=as_json)
+    assert [row["path"] for row in rows] == ["a, b.png", "c.png", "ü.png"]
+    assert [p.name for p in tmp_path.iterdir()] == ["table"]

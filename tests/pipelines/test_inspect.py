@@ -23,7 +23,7 @@ from tests.pipelines.conftest import (
     write_source,
 )
 from tf_prompt.data.keywords import find_artists
-from tf_prompt.data.text import split_words
+from tf_prompt.data.text import normalise
 
 LONG = " ".join(["word"] * 31)
 SCRIPT = "<script>alert('cat')</script>"
@@ -332,7 +332,7 @@ def test_script_is_that_of_most_letters(prompt, script):
 def test_processes_give_the_words_in_order(monkeypatch):
     monkeypatch.setattr("pipelines.exploration.words._CHUNK", 2)
     prompts = ["A cat.", "", "two  dogs, 3!", "château", "x"]
-    expected = [" ".join(split_words(prompt, None)) for prompt in prompts]
+    expected = [normalise(prompt, None) for prompt in prompts]
     assert list(join_words(prompts, 1)) == expected
     assert list(join_words(prompts, 2)) == expected
 

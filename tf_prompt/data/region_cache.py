@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
 import pathlib
 import sys
 import zlib
@@ -13,7 +12,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import images, records
-from tf_prompt.files import read_entries, write_json
+from tf_prompt.files import read_entries, replacing, write_json
 
 INDEX = "features.json"
 _BATCH = 32
@@ -149,24 +148,19 @@ def _decode(shard, image_size):
 
 
 def _write_file(path, extract, batches, shape, bar):
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     # The name tells shard and view, so that no two files draw the same numbers.
     seed = zlib.crc32(path.name.encode())
-    try:
-        with open(temporary, "wb") as file:
-            for number, pictures in enumerate(batches):
-                with np.errstate(over="ignore"):
-                    regions = np.float16(extract(pictures, (seed, number)))
-                if not np.isfinite(regions).all():
-                    raise ValueError(
-                        "cache_features stores float16, so regions must stay below "
-                        f"65504. Received: {path.name}"
-                    )
-                file.write(regions.reshape(-1, *shape).tobytes())
-                bar.update(len(regions))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        for number, pictures in enumerate(batches):
+            with np.errstate(over="ignore"):
+                regions = np.float16(extract(pictures, (seed, number)))
+            if not np.isfinite(regions).all():
+                raise ValueError(
+                    "cache_features stores float16, so regions must stay below "
+                    f"65504. Received: {path.name}"
+                )
+            file.write(regions.reshape(-1, *shape).tobytes())
+            bar.update(len(regions))
 
 
 def _path(output, shard, view) -> pathlib.Path:

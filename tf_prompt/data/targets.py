@@ -10,7 +10,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import records
-from tf_prompt.files import read_entries, write_json
+from tf_prompt.files import read_entries, replacing, write_json
 from tf_prompt.metrics import prompt_embedder
 
 # What is embedded: the prompt as its user wrote it, as the competition does, or
@@ -102,15 +102,12 @@ def parse_target(serialised):
 
 def _embed_shard(shard, output, text_rule, embedder) -> int:
     vectors = prompt_embedder.embed(read_prompts(shard, text_rule), embedder)
-    path = output / _name(shard)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
-            for vector in vectors.astype(np.float32):
-                writer.write(vector.tobytes())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        replacing(output / _name(shard)) as temporary,
+        tf.io.TFRecordWriter(os.fspath(temporary)) as writer,
+    ):
+        for vector in vectors.astype(np.float32):
+            writer.write(vector.tobytes())
     return len(vectors)
 
 

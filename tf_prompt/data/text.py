@@ -39,9 +39,9 @@ def split_words(prompt: str, max_words: int | None = MAX_WORDS) -> list[str]:
     return words[:max_words]
 
 
-def normalise(prompt: str) -> str:
+def normalise(prompt: str, max_words: int | None = MAX_WORDS) -> str:
     """The words of `split_words` joined by spaces: the text a model is to write."""
-    return " ".join(split_words(prompt))
+    return " ".join(split_words(prompt, max_words))
 
 
 def _is_word(token: str) -> bool:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tf_prompt.data.vectors import unit_rows
+
 
 def most_common(prompts: Sequence[str]) -> str:
     """The most frequent prompt; of equals, the first in alphabetical order."""
@@ -53,15 +55,10 @@ def nearest_neighbours(queries, features, prompts: Sequence[str]) -> list[str]:
     Returns:
         A prompt a query: that of the highest cosine; of equals, the first.
     """
-    features = _normalise(features)
+    features = unit_rows(features)
     best = []
     # In blocks: all similarities at once would not fit for large splits.
     for start in range(0, len(queries), 256):
-        similarities = _normalise(queries[start : start + 256]) @ features.T
+        similarities = unit_rows(queries[start : start + 256]) @ features.T
         best.extend(similarities.argmax(axis=1))
     return [prompts[index] for index in best]
-
-
-def _normalise(rows):
-    rows = np.asarray(rows, np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

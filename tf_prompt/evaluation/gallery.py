@@ -7,13 +7,13 @@ import html
 import itertools
 import json
 import math
-import os
 import pathlib
 import string
 from collections.abc import Mapping, Sequence
 
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
+from tf_prompt.files import replacing
 from tf_prompt.inference.attention import LOOK_SIZE
 from tf_prompt.metrics.overlap import align_words
 
@@ -218,7 +218,6 @@ def write_gallery(
         title: heading of the page.
         note: a line under it, for the reader.
     """
-    path = pathlib.Path(path)
     keys = _score_keys(entries)
     style, script = _read_asset("gallery.css"), _read_asset("gallery.js")
     start = _PAGE_START.substitute(
@@ -232,12 +231,13 @@ def write_gallery(
         only=_ONLY if any(entry.attention for entry in entries) else "",
         count=len(entries),
     )
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "w", newline="\n", encoding="utf-8") as file:
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", newline="\n", encoding="utf-8") as file,
+    ):
         file.write(start)
         file.writelines(_format_card(entry, keys) for entry in entries)
         file.write(_PAGE_END.substitute(script=script))
-    os.replace(temporary, path)
 
 
 def _read_asset(name: str) -> str:

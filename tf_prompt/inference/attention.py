@@ -4,8 +4,7 @@ import io
 import math
 import pathlib
 
-import matplotlib
-import matplotlib.pyplot as plt
+import matplotlib.figure
 import numpy as np
 import PIL.Image
 import tensorflow as tf
@@ -13,7 +12,6 @@ import tensorflow as tf
 from tf_prompt.data import images
 from tf_prompt.inference.model import PromptModel
 
-matplotlib.use("Agg")
 COLUMNS = 6
 # Shown at 5.5rem; sharp up to phones of 1.5 times the pixels.
 LOOK_SIZE = 128
@@ -99,9 +97,8 @@ def draw_strip(picture: np.ndarray, words: list[str], weights: np.ndarray) -> by
     cells = len(words) + 1
     columns = min(COLUMNS, cells)
     rows = math.ceil(cells / columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(1.7 * columns, 1.95 * rows), squeeze=False
-    )
+    figure = matplotlib.figure.Figure(figsize=(1.7 * columns, 1.95 * rows))
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     axes.flat[0].imshow(picture)
@@ -112,7 +109,6 @@ def draw_strip(picture: np.ndarray, words: list[str], weights: np.ndarray) -> by
     figure.tight_layout()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": _SOFTWARE})
-    plt.close(figure)
     return buffer.getvalue()
 
 

@@ -1,7 +1,5 @@
 """Where the prompts of files go: screen, CSV, JSON lines, files beside the images."""
 
-import csv
-import io
 import json
 import os
 import pathlib
@@ -9,100 +7,38 @@ import sys
 from collections.abc import Sequence
 
 from tf_prompt.data import images
-from tf_prompt.files import write_json, write_whole
+from tf_prompt.files import ResumableTable, replacing, write_whole
 
 COLUMNS = ("path", "prompt", "score", "error")
 # `ImageDescription` of EXIF 2.3, and the keyword of PNG 1.2's own list.
 _EXIF_DESCRIPTION, _PNG_KEYWORD = 0x010E, "Description"
 
 
-class ResultTable:
-    """A CSV file or a file of JSON lines, written row by row; a context manager.
+def open_table(
+    path: str | pathlib.Path, identity: dict, as_json: bool = False
+) -> ResumableTable:
+    """Opens a CSV file or a file of JSON lines, to be used in a `with`.
 
-    Rows go into `NAME.part`, which takes its name at the end. The same command, run
-    again after a kill, goes on with the rows that are there; other options, or a
-    finished file, begin anew.
+    The same command, run again after a kill, goes on with the rows that are there;
+    other options, or a finished file, begin anew.
 
     Args:
         path: file to write.
         identity: JSON content, all that the rows depend on besides the image.
         as_json: whether each row is a line of JSON; else the file is CSV.
 
-    Attributes:
-        done: paths of the images whose rows are there.
-
     Raises:
         ValueError: if the path is a folder or in none.
     """
+    return ResumableTable(
+        path, identity, COLUMNS, as_json=as_json, parse=_parse, key="path"
+    )
 
-    def __init__(self, path: str | pathlib.Path, identity: dict, as_json: bool = False):
-        self._path = pathlib.Path(path)
-        if self._path.is_dir() or not self._path.parent.is_dir():
-            raise ValueError(
-                f"a file of results must be in a folder that exists. Received: {path}"
-            )
-        self._as_json = as_json
-        self._part = self._path.with_name(f"{self._path.name}.part")
-        self._identity = self._path.with_name(f"{self._path.name}.part.json")
-        # What failed is tried again.
-        rows = self._read_part() if self._same(identity) else []
-        rows = [row for row in rows if not row.get("error")]
-        self.done = {row["path"] for row in rows}
-        lines = "".join(map(self._format, [None, *rows]))
-        # Of a damaged file, JSON may hold what UTF-8 cannot.
-        write_whole(self._part, lines.encode(errors="replace"))
-        write_json(self._identity, identity)
-        self._file = open(self._part, "a", newline="", encoding="utf-8")
 
-    def add(self, result: dict) -> None:
-        """Writes a row, a dict of some of `COLUMNS`, unless it is there."""
-        if result["path"] in self.done:
-            return
-        self._file.write(self._format(result))
-        self._file.flush()
-
-    def __enter__(self) -> "ResultTable":
-        return self
-
-    def __exit__(self, error, *details) -> None:
-        self._file.close()
-        if error is None:
-            os.replace(self._part, self._path)
-            self._identity.unlink()
-
-    def _format(self, row: dict | None) -> str:
-        """A line of the file; None gives what stands above all rows."""
-        if self._as_json:
-            return json.dumps(row, ensure_ascii=False) + "\n" if row else ""
-        line = io.StringIO()
-        writer = csv.writer(line)
-        writer.writerow(COLUMNS if row is None else [row.get(c, "") for c in COLUMNS])
-        return line.getvalue()
-
-    def _same(self, identity) -> bool:
-        try:
-            return json.loads(self._identity.read_text(encoding="utf-8")) == identity
-        except (OSError, ValueError):
-            return False
-
-    def _read_part(self) -> list[dict]:
-        try:
-            # Not read_text, which makes other line breaks of those in names.
-            text = self._part.read_bytes().decode()
-        except (OSError, UnicodeDecodeError):
-            return []
-        # The last line of a killed run may be cut.
-        whole = text[: text.rfind("\n") + 1]
-        try:
-            if self._as_json:
-                # Not splitlines: U+2028 and its like may stand inside a name.
-                rows = [json.loads(line) for line in whole.split("\n")[:-1]]
-                return [row for row in rows if isinstance(row["path"], str)]
-            rows = csv.DictReader(io.StringIO(whole, newline=""))
-            return [row for row in rows if row["error"] is not None and row["path"]]
-        except (csv.Error, KeyError, RecursionError, TypeError, ValueError):
-            # Damaged: everything is done again.
-            return []
+def _parse(row: dict) -> dict:
+    if not isinstance(row["path"], str) or not row["path"]:
+        raise ValueError(f"a row must name a file. Received: {row}")
+    return row
 
 
 def show(result: dict, as_json: bool) -> None:
@@ -147,7 +83,6 @@ def write_copy(path: str | pathlib.Path, folder: str | pathlib.Path, prompt: str
             f"Received: {folder}"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{path.name}.{os.getpid()}.part"
     with PIL.Image.open(path) as image:
         form = image.format
         if form == "PNG":
@@ -160,14 +95,11 @@ def write_copy(path: str | pathlib.Path, folder: str | pathlib.Path, prompt: str
             exif[_EXIF_DESCRIPTION] = prompt.encode()
             kept = {"JPEG": {"quality": "keep"}, "WEBP": {"quality": 95}}
             arguments = {"exif": exif, **kept.get(form, {})}
-        try:
+        with replacing(copy) as temporary:
             image.save(temporary, format=form, **arguments)
-            os.replace(temporary, copy)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
-def open_tables(options, decoding: dict, stack) -> list[ResultTable]:
+def open_tables(options, decoding: dict, stack) -> list[ResumableTable]:
     """Opens the tables that `predict.PredictConfig` asks for.
 
     Args:
@@ -180,7 +112,7 @@ def open_tables(options, decoding: dict, stack) -> list[ResultTable]:
     identity = {**decoding, **{name: getattr(options, name) for name in names}}
     wanted = ((options.csv, False), (options.jsonl, True))
     return [
-        stack.enter_context(ResultTable(path, identity, as_json))
+        stack.enter_context(open_table(path, identity, as_json))
         for path, as_json in wanted
         if path is not None
     ]
@@ -213,7 +145,7 @@ def find_paths(paths: Sequence[str], recursive: bool) -> list[pathlib.Path]:
 
 
 def without_done(
-    paths: Sequence[pathlib.Path], tables: Sequence[ResultTable]
+    paths: Sequence[pathlib.Path], tables: Sequence[ResumableTable]
 ) -> list[pathlib.Path]:
     """Leaves out the images whose rows are in every table."""
     if not tables:

@@ -115,7 +115,7 @@ class CLIPTokens:
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Gives int32 `(texts, tokens)`, zeros after the end token."""
         if self.words_only:
-            texts = [" ".join(text.split_words(t, max_words=None)) for t in texts]
+            texts = [text.normalise(t, max_words=None) for t in texts]
         rows = [ids[: self.max_tokens - 2] for ids in self._ids(texts)]
         longest = max(map(len, rows), default=0) + 2
         length = min(self.max_tokens, -(-longest // _LENGTH_STEP) * _LENGTH_STEP)

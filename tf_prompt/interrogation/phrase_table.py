@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ import numpy as np
 import tqdm
 
 from tf_prompt.data import vectors as data_vectors
+from tf_prompt.files import replacing
 
 # Texts that go through the network at once.
 TEXT_BLOCK = 256
@@ -107,9 +107,8 @@ def embed_table(
 
 
 def _write_vectors(path, name, phrases, model, tokens):
-    temporary = path.with_name(f"{path.stem}.{os.getpid()}.part")
     shape = (len(phrases), model.embedding_dim)
-    try:
+    with replacing(path) as temporary:
         vectors = np.lib.format.open_memmap(
             temporary, mode="w+", dtype=np.float32, shape=shape
         )
@@ -122,6 +121,3 @@ def _write_vectors(path, name, phrases, model, tokens):
                 bar.update(len(block))
         vectors.flush()
         del vectors
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -185,7 +185,7 @@ class DecoderBlock(_Block):
             keys and values, float tensors `(batch, num_heads, regions, head_dim)`.
         """
         attention = self.cross_attention
-        projections = attention._key_dense, attention._value_dense
+        projections = attention.key_dense, attention.value_dense
         # Heads before regions: each step then multiplies without transposing.
         return tuple(ops.swapaxes(project(regions), 1, 2) for project in projections)
 
@@ -218,8 +218,8 @@ class DecoderBlock(_Block):
         """
         x = self.attention_norm(token)
         attention = self.attention
-        keys = _put(_flat_dense(attention._key_dense, x), position, cache[0])
-        values = _put(_flat_dense(attention._value_dense, x), position, cache[1])
+        keys = _put(_flat_dense(attention.key_dense, x), position, cache[0])
+        values = _put(_flat_dense(attention.value_dense, x), position, cache[1])
         seen = ops.arange(ops.shape(keys)[2]) <= position
         token = token + self._look_once(attention, x, keys, values, seen)
         x = self.cross_attention_norm(token)
@@ -232,7 +232,7 @@ class DecoderBlock(_Block):
         The layer's own einsums are made for whole prompts: for one token they
         transpose all keys and values at every step.
         """
-        query = _flat_dense(attention._query_dense, x) * self.head_dim**-0.5
+        query = _flat_dense(attention.query_dense, x) * self.head_dim**-0.5
         # Prompts of one image side by side: its keys are read once for all.
         heads = (ops.shape(keys)[0], -1, self.num_heads, self.head_dim)
         query = ops.transpose(ops.reshape(query, heads), (0, 2, 3, 1))
@@ -241,7 +241,7 @@ class DecoderBlock(_Block):
             scores = ops.where(seen, scores, float("-inf"))
         found = ops.swapaxes(ops.matmul(ops.softmax(scores), values), 1, 2)
         found = ops.reshape(found, (-1, self._inner_width))
-        output = attention._output_dense
+        output = attention.output_dense
         kernel = ops.reshape(output.kernel, (self._inner_width, self.width))
         return _affine(found, kernel, output.bias)
 
@@ -257,10 +257,7 @@ class DecoderBlock(_Block):
 
 
 def _flat_dense(projection, x):
-    """A projection to heads as one matrix product: `(batch, heads * head_dim)`.
-
-    CachedMultiHeadAttention has no public door to its projections.
-    """
+    """A projection to heads as one matrix product: `(batch, heads * head_dim)`."""
     kernel = ops.reshape(projection.kernel, (projection.kernel.shape[0], -1))
     return _affine(x, kernel, ops.reshape(projection.bias, (-1,)))
 

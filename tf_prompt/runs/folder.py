@@ -5,13 +5,20 @@ import importlib
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import keras
 
 import tf_prompt
 import tf_prompt.models.presets
 from tf_prompt.data import folder as data_folder
-from tf_prompt.files import read_json, replacing, write_json
+from tf_prompt.files import (
+    half_files,
+    read_json,
+    remove_half_files,
+    replacing,
+    write_json,
+)
 from tf_prompt.runs import checkpoints, lock
 from tf_prompt.runs.config import FitConfig, from_json
 
@@ -65,6 +72,7 @@ def open_run(
         # It ended before its first epoch did: nothing is lost by other options.
         (run_dir / VOCABULARY).unlink(missing_ok=True)
     run_dir.mkdir(parents=True, exist_ok=True)
+    remove_half_files(run_dir)
     facts = {"package_version": tf_prompt.__version__, "git_commit": _git_commit()}
     facts.update(installed_versions())
     if data:
@@ -131,18 +139,23 @@ def read_config(run_dir: str | pathlib.Path) -> FitConfig:
     return from_json(FitConfig, read_json(path), path)
 
 
-def save_for_inference(model: keras.Model, path: pathlib.Path) -> None:
+def save_for_inference(
+    model: keras.Model, path: pathlib.Path, averages: Sequence | None = None
+) -> None:
     """Writes a model without its optimiser; the file is whole or as it was.
 
     It computes in float32 also where training mixed precisions: not every
-    processor that a model is served from is quick, or exact, in float16. Where the
-    optimiser averages weights, the averages are saved.
+    processor that a model is served from is quick, or exact, in float16.
+
+    Args:
+        model: the model.
+        path: the file.
+        averages: what is saved in place of the trainable weights, in their order.
     """
     # A compiled model takes its optimiser along: three times the size.
     bare = type(model).from_config({**model.get_config(), "dtype": "float32"})
     bare.set_weights(model.get_weights())
-    if model.optimizer.use_ema:
-        averages = model.optimizer._model_variables_moving_average
+    if averages is not None:
         for variable, average in zip(bare.trainable_variables, averages, strict=True):
             variable.assign(average)
     save_model(bare, path)
@@ -150,7 +163,7 @@ def save_for_inference(model: keras.Model, path: pathlib.Path) -> None:
 
 def save_model(model: keras.Model, path: pathlib.Path) -> None:
     """Writes a model; the file is whole or as it was."""
-    with replacing(path) as temporary:
+    with replacing(path, keep_ending=True) as temporary:
         model.save(temporary)
 
 
@@ -159,7 +172,8 @@ def _check_folder(run_dir: pathlib.Path) -> None:
         raise ValueError(f"run_dir must be a folder. Received the file: {run_dir}")
     if checkpoints.list_checkpoints(run_dir) or _has_config(run_dir):
         return
-    if run_dir.exists() and {path.name for path in run_dir.iterdir()} - _NO_RUN:
+    names = {path.name for path in run_dir.iterdir()} if run_dir.exists() else set()
+    if names - _NO_RUN - {path.name for path in half_files(run_dir)}:
         raise ValueError(
             f"run_dir must be empty, new or a run's folder. Received: {run_dir}"
         )

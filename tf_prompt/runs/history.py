@@ -54,5 +54,5 @@ def plot_history(history: Sequence[dict], path: pathlib.Path) -> None:
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         axis.legend()
-    with replacing(path) as temporary:
+    with replacing(path, keep_ending=True) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -12,6 +12,7 @@ from tf_prompt.runs import checkpoints
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs import history as run_history
 from tf_prompt.runs.checkpoints import metric_variables
+from tf_prompt.training import private_names
 
 
 class Progress(keras.callbacks.Callback):
@@ -98,11 +99,8 @@ class SwapAverages(keras.callbacks.Callback):
             self._swapped = False
 
     def _swap(self):
-        optimizer = self.model.optimizer
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        averages = optimizer._model_variables_moving_average
         for variable, average in zip(
-            self.model.trainable_variables, averages, strict=True
+            self.model.trainable_variables, averages_of(self.model), strict=True
         ):
             weight = keras.ops.convert_to_numpy(variable)
             variable.assign(average)
@@ -160,7 +158,9 @@ class SaveRun(keras.callbacks.Callback):
         with self._writing():
             if run_history.best_epoch(self.history) == epoch:
                 run_folder.save_for_inference(
-                    self.model, self.run_dir / run_folder.BEST_MODEL
+                    self.model,
+                    self.run_dir / run_folder.BEST_MODEL,
+                    averages_of(self.model) if self._has_averages() else None,
                 )
             run_history.write_history(self.history, self.run_dir / run_folder.HISTORY)
             run_history.plot_history(self.history, self.run_dir / run_folder.CURVES)
@@ -191,6 +191,9 @@ class SaveRun(keras.callbacks.Callback):
             **{name: part.state for name, part in self._parts.items()},
         }
 
+    def _has_averages(self):
+        return _inner_optimizer(self.model).use_ema
+
     @contextlib.contextmanager
     def _writing(self):
         try:
@@ -204,6 +207,18 @@ class SaveRun(keras.callbacks.Callback):
                 f"{kept[-1].name if kept else 'none so far'}, is whole: the same "
                 f"command goes on from there"
             ) from error
+
+
+def averages_of(model: keras.Model) -> list:
+    """Variables that hold the averages of the trainable ones, in their order."""
+    optimizer = _inner_optimizer(model)
+    private_names.require("keras", optimizer, "_model_variables_moving_average")
+    return optimizer._model_variables_moving_average
+
+
+def _inner_optimizer(model):
+    # Mixed precision puts another one around it, which knows of no averages.
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
 def read_metrics(model: keras.Model) -> list:

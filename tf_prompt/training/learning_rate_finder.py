@@ -182,5 +182,5 @@ def _plot(rates, losses, smooth, chosen, path) -> None:
     axis.set_ylabel("loss")
     axis.grid(alpha=0.3)
     axis.legend()
-    with replacing(path) as temporary:
+    with replacing(path, keep_ending=True) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -12,8 +12,9 @@ import types
 import keras
 import tensorflow as tf
 
-# Versions in which the fault was seen; another one must be tried first.
-BROKEN = ("3.15.",)
+from tf_prompt.training import private_names
+
+_REPLACED = ("_maybe_symbolic_build", "_get_metrics_result_or_logs")
 
 
 def repair(model: keras.Model, batches: tf.data.Dataset) -> None:
@@ -28,12 +29,8 @@ def repair(model: keras.Model, batches: tf.data.Dataset) -> None:
     Raises:
         ValueError: in a version of Keras for which this was not tried.
     """
-    if not keras.__version__.startswith(BROKEN):
-        raise ValueError(
-            f"strategy multi_worker was tried with Keras {BROKEN[0]}x only: run "
-            "tests/training/test_strategies.py, then add the version to "
-            f"tf_prompt.training.multi_worker. Received: {keras.__version__}"
-        )
+    private_names.require_tried("keras", "strategy multi_worker needs a known Keras:")
+    private_names.require("keras", model, *_REPLACED, "_symbolic_build")
     with model.distribute_strategy.scope():
         model._symbolic_build(data_batch=_blank(batches.element_spec))
     model._maybe_symbolic_build = lambda iterator=None, data_batch=None: None

@@ -6,8 +6,21 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from tf_prompt.training import private_names
+
 # A repeated part of a backbone: `transformer_block_3`, `stack1_block0`.
 _BLOCK = re.compile(r"(?:stack\d+_)?(?:block|layer)_?\d+")
+
+# What Keras calls, and what ours reads of its optimiser.
+_OVERRIDDEN = (
+    "_get_current_learning_rate",
+    "_backend_apply_gradients",
+    "_all_reduce_sum_gradients",
+)
+_READ = ("_learning_rate", "_distribution_strategy", "_get_variable_index")
+_READ += ("_momentums", "_velocities")
+_READ_IN_ROUNDS = ("_iterations", "_accumulated_gradients", "_use_weight_decay")
+_MERGE_CALL = "__internal__.distribute.interim.maybe_merge_call"
 
 
 def layer_factors(backbone: keras.Model, decay: float) -> dict[str, float]:
@@ -54,7 +67,11 @@ class BatchAdamW(keras.optimizers.AdamW):
 
     def build(self, variables):
         super().build(variables)
+        private_names.require("keras", keras.optimizers.AdamW, *_OVERRIDDEN)
+        private_names.require("keras", self, *_READ)
         if self.gradient_accumulation_steps:
+            private_names.require("keras", self, *_READ_IN_ROUNDS)
+            private_names.require("tensorflow", tf, _MERGE_CALL)
             # Keras' norm of an embedding's gradient squares the part of each word by
             # itself, also where a word comes twice: rounds must add up such squares.
             self._word_squares = self.add_variable((), name="word_squares")

@@ -9,7 +9,6 @@ import dataclasses
 import datetime
 import io
 import json
-import os
 import pathlib
 import random
 import sys
@@ -26,6 +25,7 @@ from tf_prompt.files import (
     find_present,
     note_files,
     read_manifest,
+    replacing,
     take_over,
 )
 from tf_prompt.options import DONE, command, option, parse_args, require_positive
@@ -199,15 +199,16 @@ def _draw_metadata(kind: str, image_size: int, rng: random.Random) -> dict:
 def _write_part(folder: pathlib.Path, rows: list[_Row], image_size: int, bar) -> None:
     name = _part_name(rows[0].metadata["part_id"])
     path = folder / f"{name}.zip"
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    # PNG does not compress further.
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with (
+        replacing(path) as temporary,
+        # PNG does not compress further.
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+    ):
         for row in rows:
             png = _draw_png(row, image_size)
             archive.writestr(zipfile.ZipInfo(row.metadata["image_name"]), png)
             bar.update()
         archive.writestr(zipfile.ZipInfo(f"{name}.json"), _describe(rows))
-    os.replace(temporary, path)
 
 
 def _draw_png(row: _Row, image_size: int) -> bytes:
@@ -242,9 +243,8 @@ def _write_metadata(path: pathlib.Path, rows: Iterable[_Row]) -> None:
     import pandas as pd
 
     table = pd.DataFrame([row.metadata for row in rows], columns=list(DTYPES))
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    table.astype(DTYPES).to_parquet(temporary, index=False)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        table.astype(DTYPES).to_parquet(temporary, index=False)
 
 
 @command
