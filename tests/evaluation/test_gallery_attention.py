@@ -41,7 +41,9 @@ def test_worst_middle_and_best_are_chosen():
 class Attention:
     """Looks at the first quarter for the first word, at the second for the next."""
 
-    def read(self, picture, prompt):
+    name, attends = "lstm", True
+
+    def look(self, picture, prompt):
         words = prompt.split()
         return words, np.eye(len(words), 4)
 
@@ -66,7 +68,7 @@ def test_evaluation_draws_the_words_of_chosen_pictures(tmp_path, monkeypatch):
         {"image_id": tf.constant([str(i)]), "image": tf.constant(image)}
         for i, image in enumerate(images_of, start=1)
     ]
-    evaluator.write_gallery(tmp_path, rows, batches, "lstm", "test", Attention())
+    evaluator.write_gallery(tmp_path, rows, batches, Attention(), "test")
     text = (tmp_path / "gallery.html").read_text(encoding="utf-8")
     cards = re.findall("<article.*?</article>", text, re.DOTALL)
     words = [re.findall("<span.*?>(.*?)</span>", card) for card in cards]

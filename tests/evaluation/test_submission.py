@@ -19,7 +19,8 @@ class FakeModel:
     """Gives each image the embedding that its mean colour draws."""
 
     def __init__(self, name="fake", image_size=8, change=lambda rows: rows):
-        self.name, self.sizes, self.change = name, (image_size,), change
+        self.name, self.change = name, change
+        self.image_size, self.sizes = image_size, (image_size,)
         self.shapes = []
 
     def describe(self, images):
@@ -28,6 +29,9 @@ class FakeModel:
         means = pictures.reshape(len(pictures), -1, 3).mean(axis=1).round().astype(int)
         rows = [np.random.default_rng(mean).normal(size=384) for mean in means]
         return {"embedding": tf.constant(self.change(np.float32(rows)))}
+
+    def embed(self, pictures):
+        return self.describe({self.image_size: pictures})["embedding"].numpy()
 
 
 @pytest.fixture
@@ -245,8 +249,18 @@ def test_submit_averages_normalised_embeddings(folder, members, capsys):
 def test_an_ensemble_gives_each_member_its_own_size(folder, members):
     inner = [FakeModel("c", 16), FakeModel("d", 12, np.fliplr)]
     weights = np.array([0.25, 0.75])
+
+    def describe(images):
+        rows = [
+            fake.describe({fake.image_size: images[fake.image_size]})["embedding"]
+            for fake in inner
+        ]
+        return {
+            "embedding": tf.einsum("m,mbd->bd", np.float32(weights), tf.stack(rows))
+        }
+
     members["runs/a"] = types.SimpleNamespace(
-        name="ensemble", members=inner, join=lambda rows: weights @ rows
+        name="ensemble", sizes=(16, 12), describe=describe
     )
     code, output = run(folder, "--run-dir", "runs/a")
     assert code == 0

@@ -123,7 +123,15 @@ def evaluate_run(
         scoring.Vectors(examples.targets(), training.vectors) if with_targets else None,
     )
     write_json(output / "metrics.json", result)
-    _write_gallery(output, rows, model, folder, options)
+    pictures = caption_batches.evaluation_batches(
+        folder,
+        split,
+        # Attention lies on the very pixels that the model saw.
+        image_size=model.image_size if model.attends else _GALLERY_SIZE,
+        batch_size=options.batch_size,
+        limit=min(len(rows), MAX_PICTURES),
+    )
+    write_gallery(output, rows, pictures, model, split)
     return result, rows
 
 
@@ -191,19 +199,19 @@ def _predict_rows(model: PromptModel, training: _Training, batch) -> Iterator[di
         yield row if truth is None else {**row, "cosine": float(truth[i])}
 
 
-def _write_gallery(output, rows, model, folder, options: EvaluationOptions) -> None:
-    """Writes `gallery.html` of the first examples."""
-    shown = rows[:MAX_PICTURES]
-    prompts = {row["image_id"]: row["prediction"] for row in shown}
-    chosen = set(choose_examples(shown)) if model.attends else set()
-    batches = caption_batches.evaluation_batches(
-        folder,
-        options.split,
-        # Attention lies on the very pixels that the model saw.
-        image_size=model.image_size if model.attends else _GALLERY_SIZE,
-        batch_size=options.batch_size,
-        limit=len(shown),
-    )
+def write_gallery(output, rows, batches, model: PromptModel, split: str) -> None:
+    """Writes `gallery.html` of the first examples.
+
+    Args:
+        output: folder of the evaluation.
+        rows: its rows.
+        batches: of `caption_batches.evaluation_batches`, the pictures to show.
+        model: what wrote the prompts; of one that attends, some pictures show where
+            it looked.
+        split: of the data.
+    """
+    prompts = {row["image_id"]: row["prediction"] for row in rows}
+    chosen = set(choose_examples(rows[:MAX_PICTURES])) if model.attends else set()
     pictures, looks = {}, {}
     for batch in batches:
         for key, image in zip(batch["image_id"].numpy(), batch["image"], strict=True):
@@ -211,9 +219,8 @@ def _write_gallery(output, rows, model, folder, options: EvaluationOptions) -> N
             pictures[image_id] = encode_jpeg(image)
             if image_id in chosen:
                 looks[image_id] = attention.draw_words(model, image, prompts[image_id])
-    name = model.name
-    title = f"{name}: {len(pictures)} of {len(rows)} pictures of {options.split}"
-    entries = gallery.entries_of({name: rows}, pictures, {name: looks})
+    title = f"{model.name}: {len(pictures)} of {len(rows)} pictures of {split}"
+    entries = gallery.entries_of({model.name: rows}, pictures, {model.name: looks})
     note = NOTE if looks else ""
     gallery.write_gallery(output / "gallery.html", entries, title, note)
 

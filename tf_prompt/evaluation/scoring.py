@@ -85,7 +85,7 @@ def measure(
 def _score_texts(references, written, metrics, java_meteor) -> dict[str, dict]:
     if not metrics:
         return {name: {} for name in written}
-    models = _load_models(metrics)
+    models = load_models(metrics)
     with java_meteor or contextlib.nullcontext():
         return {
             name: score(
@@ -111,7 +111,7 @@ def _measure_vectors(own, written, order, vectors: Vectors) -> dict[str, dict]:
     }
 
 
-def _load_models(metrics) -> dict:
+def load_models(metrics) -> dict:
     """Loads networks once for all sets of predictions: each takes seconds."""
     with_bertscore = any(name.startswith("bertscore") for name in metrics)
     embedder = _load(prompt_embedder.load_embedder) if "cosine" in metrics else None
