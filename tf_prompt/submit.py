@@ -74,7 +74,7 @@ def main(argv=None) -> int:
     paths = submission.find_images(options.images, sample)
     if options.score is not None:
         # Before the work, so that nobody waits hours for a missing column.
-        prompts = submission.read_prompts(options.score, paths)
+        prompts = submission.read_true_prompts(options.score, paths)
         embedder = prompt_embedder.load_embedder()
     loader = Loader()
     models = [loader.load(spec) for spec in options.run_dir]

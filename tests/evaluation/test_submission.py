@@ -91,7 +91,7 @@ def test_true_prompts_reproduce_the_competition_s_sample(real_data, tmp_path):
     kaggle, output = real_data / "kaggle", tmp_path / "submission.csv"
     sample = submission.find_sample(kaggle / "images")
     paths = submission.find_images(kaggle / "images", sample)
-    prompts = submission.read_prompts(kaggle / "prompts.csv", paths)
+    prompts = submission.read_true_prompts(kaggle / "prompts.csv", paths)
     embedder = prompt_embedder.load_embedder()
     with submission.SubmissionWriter(output, list(paths)) as writer:
         writer.add(list(paths), prompt_embedder.embed(prompts, embedder))
@@ -388,4 +388,4 @@ def test_what_is_no_csv_is_named(tmp_path, content):
 
 
 def _read_one_prompt(path):
-    return submission.read_prompts(path, ["a"])
+    return submission.read_true_prompts(path, ["a"])

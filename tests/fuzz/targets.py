@@ -102,7 +102,7 @@ TARGETS = {
     "true prompts": Target(
         "x.csv",
         lambda: [csv_bytes(("imgId", "prompt"), ("a", PROMPTS[0]))],
-        lambda path: submission.read_prompts(path, ["a"]),
+        lambda path: submission.read_true_prompts(path, ["a"]),
     ),
     "shard": Target("train-00000.tfrecord", shards, read_shard, make_shard, share=0.02),
     "shard headers": Target("train-00000.tfrecord", shards, count_shard),
@@ -110,7 +110,7 @@ TARGETS = {
         "x.txt", lines(*text.SPECIAL_TOKENS, "fox", "château"), text.read_vocabulary
     ),
     "phrases": Target("x.txt", lines(*PROMPTS), phrases.read_table),
-    "bank": Target("x.txt", lines(*PROMPTS), bank.read_prompts),
+    "bank": Target("x.txt", lines(*PROMPTS), bank.read_bank),
     "config": Target(
         "config.json",
         configs,

@@ -93,19 +93,19 @@ def test_training_prompts_have_the_targets_of_their_images(tiny_shards):
 def test_file_of_prompts(tmp_path):
     path = tmp_path / "bank.txt"
     path.write_text("\ufeffa cat\r\n\n  zwei Häuser \na cat\nline\u2028inside", "utf-8")
-    assert bank.read_prompts(path) == ["a cat", "zwei Häuser", "line\u2028inside"]
+    assert bank.read_bank(path) == ["a cat", "zwei Häuser", "line\u2028inside"]
 
 
 def test_bad_banks_are_named(embedder, tmp_path):
     with pytest.raises(FileNotFoundError, match="Received: .*absent.txt"):
-        bank.read_prompts(tmp_path / "absent.txt")
+        bank.read_bank(tmp_path / "absent.txt")
     path = tmp_path / "bank.txt"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match="UTF-8 text. Received: .*bank.txt"):
-        bank.read_prompts(path)
+        bank.read_bank(path)
     path.write_text("\n \n")
     with pytest.raises(ValueError, match="a prompt a line. Received: .*bank.txt"):
-        bank.read_prompts(path)
+        bank.read_bank(path)
     with pytest.raises(ValueError, match="at least one text"):
         bank.build_bank([], embedder, tmp_path)
     with pytest.raises(ValueError, match="Received: 1 and 2"):

@@ -222,7 +222,7 @@ def _validate(path, image_ids) -> None:
         )
 
 
-def read_prompts(path: str | pathlib.Path, image_ids: Iterable[str]) -> list[str]:
+def read_true_prompts(path: str | pathlib.Path, image_ids: Iterable[str]) -> list[str]:
     """Reads the true prompts of images from a CSV file of `imgId` and `prompt`.
 
     Args:

@@ -117,7 +117,7 @@ def training_bank(folder: str | pathlib.Path) -> PromptBank:
     return PromptBank(list(rows), np.stack(list(rows.values())))
 
 
-def read_prompts(path: str | pathlib.Path) -> list[str]:
+def read_bank(path: str | pathlib.Path) -> list[str]:
     """Reads the distinct prompts of a text file of one a line; empty lines go.
 
     Raises:

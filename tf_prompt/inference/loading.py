@@ -142,7 +142,7 @@ class Loader:
 
     def read_bank(self, bank_file: str, folder: pathlib.Path) -> bank.PromptBank:
         """Reads a file of prompts; their embeddings are kept in a folder."""
-        prompts = bank.read_prompts(bank_file)
+        prompts = bank.read_bank(bank_file)
         return bank.build_bank(prompts, self.embedder, folder / BANK_CACHE)
 
     def load_interrogator(self, run: Run, options: InterrogationConfig) -> Interrogator:
