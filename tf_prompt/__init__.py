@@ -1,3 +1,35 @@
-"""tf_prompt: from pictures made by Stable Diffusion back to their prompts."""
+"""tf_prompt: from pictures made by Stable Diffusion back to their prompts.
+
+The names below are imported when they are asked for: `import tf_prompt` takes no time,
+and no `--help` waits for TensorFlow.
+"""
+
+import importlib
 
 __version__ = "0.1.0"
+
+# Where each public name lives.
+_PLACES = {
+    "FitConfig": "tf_prompt.runs.config",
+    "Interrogator": "tf_prompt.inference.asking",
+    "Prompt": "tf_prompt.api",
+    "Run": "tf_prompt.runs.run",
+    "build": "tf_prompt.models.presets",
+    "load": "tf_prompt.api",
+    "score": "tf_prompt.metrics.score",
+    "train": "tf_prompt.api",
+}
+__all__ = sorted(_PLACES)
+
+
+def __getattr__(name: str):
+    if name not in _PLACES:
+        raise AttributeError(f"module 'tf_prompt' has no attribute {name!r}")
+    from tf_prompt.options import prepare_environment
+
+    prepare_environment()
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PLACES])

@@ -43,19 +43,22 @@ class Loader:
         """
         return prompt_embedder.load_embedder()
 
-    def load(self, spec: str | os.PathLike) -> PromptModel:
+    def load(
+        self, spec: str | os.PathLike, decoding: DecodingConfig | None = None
+    ) -> PromptModel:
         """Loads what predicts embeddings.
 
         Args:
             spec: folder of a run of `tf_prompt.fit`; `knn:FOLDER` predicts from the
                 training images nearest in the features of that run's model.
+            decoding: see `load_run`.
 
         Raises:
             FileNotFoundError: if there is no run, or a part of it is missing.
             ValueError: if a part is damaged, or MiniLM is not within reach.
         """
-        run = open_run(spec)
-        model = self.load_run(run)
+        run = self.open_run(spec)
+        model = self.load_run(run, decoding)
         if is_neighbours(spec):
             return NeighbourModel(model, open_index(model, run))
         return model
@@ -121,9 +124,9 @@ class Loader:
             FileNotFoundError, ValueError: as `load_run`; for a bank that the model
                 has no use for, or that is missing.
         """
-        run = open_run(spec)
+        run = self.open_run(spec)
         if is_neighbours(spec):
-            model = self.load(spec)
+            model = self.load(spec, decoding)
         else:
             model = self.load_run(run, decoding, embeds=False)
         if not model.writes_prompts:
@@ -155,6 +158,11 @@ class Loader:
         require_clip(run)
         return self._interrogator(run, options, embedder=None)
 
+    @functools.lru_cache  # noqa: B019  the loader lives as long as its runs
+    def open_run(self, spec: str | os.PathLike) -> Run:
+        """Opens the run that a spec of `load` is about, once."""
+        return Run(os.fspath(spec).removeprefix(NEIGHBOURS))
+
     @functools.lru_cache  # noqa: B019  the loader lives as long as its banks
     def _training_bank(self, folder: str):
         return bank.training_bank(folder)
@@ -170,11 +178,6 @@ class Loader:
 def is_neighbours(spec: str | os.PathLike) -> bool:
     """Whether a spec names the neighbours of a run, not its model."""
     return os.fspath(spec).startswith(NEIGHBOURS)
-
-
-def open_run(spec: str | os.PathLike) -> Run:
-    """Opens the run that a spec of `Loader.load` is about."""
-    return Run(os.fspath(spec).removeprefix(NEIGHBOURS))
 
 
 def require_clip(run: Run) -> None:

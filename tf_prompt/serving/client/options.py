@@ -6,10 +6,10 @@ import ssl
 import urllib.parse
 
 from tf_prompt.options import option, require_not_negative, require_positive
-from tf_prompt.runs.config import FitConfig
 
 # What `export` calls the model that `fit` trains without flags.
-DEFAULT_MODEL = FitConfig.preset
+# Of a run with no flags; `FitConfig` says the same.
+DEFAULT_MODEL = "transformer_tiny"
 
 
 @dataclasses.dataclass(frozen=True)
