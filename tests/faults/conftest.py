@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import SMALL_TRANSFORMER
 from tests.faults.nursery import Nursery
 from tf_prompt.runs import checkpoints
-from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.run import Run
 
 
 @pytest.fixture(scope="session")
@@ -79,4 +79,4 @@ def assert_same_run(run_dir, other) -> None:
 
 def _best_weights(run_dir) -> list[np.ndarray]:
     # Not the file's bytes: Keras numbers layers anew in each process.
-    return run_folder.load_run(run_dir)[2].get_weights()
+    return Run(run_dir).model.get_weights()

@@ -17,9 +17,9 @@ import tensorflow as tf
 from tests.conftest import SMALL_TRANSFORMER
 from tf_prompt.data import caption_batches, sharding
 from tf_prompt.data.text import SPECIAL_TOKENS
-from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs import workers
 from tf_prompt.runs.config import FitConfig
+from tf_prompt.runs.run import Run
 from tf_prompt.training import loop, multi_worker, recipes, strategy
 from tf_prompt.training.optimizers import OnePassAdamW
 
@@ -325,7 +325,7 @@ def history_of(run_dir):
 
 
 def weights_of(run_dir):
-    return run_folder.load_run(run_dir)[2].get_weights()
+    return Run(run_dir).model.get_weights()
 
 
 def assert_same_run(ours, theirs):
