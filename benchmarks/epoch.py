@@ -94,8 +94,8 @@ def prepare(config, run_dir, shards, losses, name):
     keras.utils.set_random_seed(0)
     task = CaptioningTask(recipes.complete(config), run_dir, shards)
     model = task.build_model()
-    steps = task.num_examples // BATCH
-    task.compile_model(model, steps)
+    steps = task.steps_per_epoch
+    task.compile_model(model)
     batches = task.training_batches(model, range(1))
 
     def epoch():

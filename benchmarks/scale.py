@@ -62,8 +62,8 @@ def time_stages(folder: pathlib.Path, num_images: int, seconds) -> dict:
     )
     task = CaptioningTask(recipes.complete(config), run_dir, shards)
     model = task.build_model()
-    steps = task.num_examples // BATCH
-    task.compile_model(model, steps)
+    steps = task.steps_per_epoch
+    task.compile_model(model)
     found = []
     note(
         seconds,

@@ -16,7 +16,7 @@ import keras  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
 from tf_prompt.runs.config import FitConfig  # noqa: E402
 from tf_prompt.training import recipes  # noqa: E402
-from tf_prompt.training.tasks.captioning import compile_captioner  # noqa: E402
+from tf_prompt.training.tasks.captioning import CaptioningTask  # noqa: E402
 
 PRESETS = ("transformer_tiny", "lstm_base", "transformer_base")
 OPTIONS = {
@@ -55,7 +55,7 @@ def prepare(preset: str, policy: str = "float32", **changes):
     keras.mixed_precision.set_dtype_policy(policy)
     model = presets.build(preset, dropout_rate=0.0)
     keras.mixed_precision.set_dtype_policy("float32")
-    compile_captioner(model, recipes.complete(FitConfig(preset=preset)), 1000)
+    CaptioningTask.compile_for(model, recipes.complete(FitConfig(preset=preset)), 1000)
     for name, value in changes.items():
         setattr(model, name, value)
     batch, size = (8, model.image_size) if "base" in preset else (32, model.image_size)

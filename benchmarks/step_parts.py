@@ -20,7 +20,7 @@ import tensorflow as tf  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
 from tf_prompt.runs.config import FitConfig  # noqa: E402
 from tf_prompt.training import recipes  # noqa: E402
-from tf_prompt.training.tasks.captioning import compile_captioner  # noqa: E402
+from tf_prompt.training.tasks.captioning import CaptioningTask  # noqa: E402
 
 PRESETS = ("lstm_base", "transformer_base")
 VOCABULARY = 46664
@@ -79,7 +79,7 @@ def draw_batch(batch: int, tokens: int):
 def build_runs(preset: str, images, words) -> dict:
     """Functions that each do one part of a step, and one that does it all."""
     model = presets.build(preset)
-    compile_captioner(model, recipes.complete(FitConfig(preset=preset)), 1000)
+    CaptioningTask.compile_for(model, recipes.complete(FitConfig(preset=preset)), 1000)
     encode = tf.function(lambda: model.extract_regions(images, training=True))
     inputs = {"regions": encode(), **words}
     decode = tf.function(lambda: model(inputs, training=True))

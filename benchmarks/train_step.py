@@ -17,7 +17,7 @@ threads.pin()
 from tf_prompt.models import presets  # noqa: E402
 from tf_prompt.runs.config import FitConfig  # noqa: E402
 from tf_prompt.training import recipes  # noqa: E402
-from tf_prompt.training.tasks.captioning import compile_captioner  # noqa: E402
+from tf_prompt.training.tasks.captioning import CaptioningTask  # noqa: E402
 
 VOCABULARY = 46664
 RIVALS = {
@@ -44,7 +44,7 @@ def compare(preset: str, batch: int, tokens: int, steps: int, repeats: int) -> d
     copy_weights(model, rival)
     parity = same_loss(model, rival, *ids)
     config = recipes.complete(FitConfig(preset=preset))
-    compile_captioner(model, config, 1000)
+    CaptioningTask.compile_for(model, config, 1000)
     seconds = {}
 
     def note(name, run):

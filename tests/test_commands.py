@@ -13,6 +13,7 @@ from tests.conftest import draw_record
 from tf_prompt import evaluate, export, fit, predict
 from tf_prompt.files import ResumableTable
 from tf_prompt.serving import saved_model
+from tf_prompt.training.tasks.captioning import CaptioningTask
 
 
 def errors_of(main, argv, capsys):
@@ -216,11 +217,17 @@ def test_fit_prints_metrics_and_examples(tiny_run, capsys, monkeypatch):
     argv += ["--no-flip"]
     for pair in saved["set"]:
         argv += ["--set", pair]
-    monkeypatch.setattr(fit, "QUICK_METRICS", ("bleu",))
+    monkeypatch.setattr(CaptioningTask, "report_metrics", ("bleu",))
     assert fit.main(argv) == 0
     printed = capsys.readouterr().out
     assert printed.count("true:      a red patch") >= 1
     assert printed.count("predicted: ") == 10
+    following = printed.split("What next:\n")[1].splitlines()
+    assert following == [
+        f"  python -m tf_prompt.evaluate --run-dir {tiny_run}",
+        f"  python -m tf_prompt.predict --run-dir {tiny_run} IMAGE...",
+        f"  python -m tf_prompt.export --run-dir {tiny_run} --output saved_models",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,14 @@ from tf_prompt.options import (
 from tf_prompt.runs.config import FitConfig
 
 NUM_SHOWN = 10
-# Those that take seconds; `evaluate` computes all.
-QUICK_METRICS = ("bleu", "meteor")
 NUM_NEIGHBOURS = 1000
+# What a command takes beside the run.
+_ARGUMENTS = {
+    "interrogate": "IMAGE...",
+    "predict": "IMAGE...",
+    "submit": "--images DIR --output F",
+    "export": "--output saved_models",
+}
 
 
 @command
@@ -29,67 +34,64 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options, saved = parse(sys.argv[1:] if argv is None else argv)
     import_tensorflow()
-    from tf_prompt.models import presets
     from tf_prompt.runs import folder as run_folder
     from tf_prompt.training import (
         dry_run,
-        ensemble_comparison,
         interruption,
         learning_rate_finder,
         loop,
+        recipes,
         strategy,
     )
-    from tf_prompt.training.tasks import ensembling as tasks_ensembling
 
     run = take_options(FitConfig, options)
+    if saved:
+        run = recipes.without_meaningless(run, saved)
     run_dir = pathlib.Path(run.run_dir or f"runs/{run.preset}")
     run_folder.compare_with(saved, run)
-    kind = presets.kind(run.preset)
     if options.dry_run or options.find_learning_rate:
         attempt = dry_run.rehearse if options.dry_run else learning_rate_finder.find
         print(attempt(run, run_dir))
         return DONE
-    if kind == "ensemble":
-        comparison = tasks_ensembling.fit_ensemble(run, run_dir)
-        print(ensemble_comparison.format_table(comparison) + "\n")
-    else:
-        try:
-            loop.train(run, run_dir)
-            found = strategy.find_workers(run.strategy)
-            if found and not found.is_chief:
-                raise interruption.Stopped("trained; the first worker tests the run", 0)
-        except interruption.Stopped as stop:
-            print(f"fit: {stop}", file=sys.stderr)
-            return stop.exit_code
-    _report(run_dir, kind)
+    try:
+        loop.train(run, run_dir)
+        found = strategy.find_workers(run.strategy)
+        if found and not found.is_chief:
+            raise interruption.Stopped("trained; the first worker tests the run", 0)
+    except interruption.Stopped as stop:
+        print(f"fit: {stop}", file=sys.stderr)
+        return stop.exit_code
+    report(run_dir)
     return DONE
 
 
-def _report(run_dir, kind) -> None:
-    """Tests the run on a part of the test split, and says what may follow."""
-    from tf_prompt.evaluation import evaluator
+def report(run_dir: pathlib.Path) -> None:
+    """Tests a run on the test split, prints examples, and says what may follow.
 
-    if kind == "captioner":
-        metrics, rows = evaluator.evaluate_run(
-            run_dir, metrics=QUICK_METRICS, neighbours=NUM_NEIGHBOURS
-        )
-    else:
-        metrics, rows = evaluator.evaluate_embeddings(
-            run_dir, metrics=("cosine", *QUICK_METRICS), neighbours=NUM_NEIGHBOURS
-        )
-    print(evaluator.format_metrics(metrics))
+    Args:
+        run_dir: folder of a trained run; gets the evaluation.
+    """
+    from tf_prompt.evaluation import evaluator, scoring
+    from tf_prompt.models import presets
+    from tf_prompt.runs.run import Run
+    from tf_prompt.training import tasks
+
+    preset = Run(run_dir).preset
+    task = tasks.of(preset)
+    if summary := task.summarise(run_dir):
+        print(f"{summary}\n")
+    metrics, rows = evaluator.evaluate_run(
+        run_dir, metrics=task.report_metrics, neighbours=NUM_NEIGHBOURS
+    )
+    print(scoring.format_metrics(metrics))
     # A prompt often made several pictures: show it once.
     distinct = {row["reference"]: row for row in reversed(rows)}
     for row in list(reversed(distinct.values()))[:NUM_SHOWN]:
         print(f"\ntrue:      {row['reference']}\npredicted: {row['prediction']}")
     print(f"\nThe run is in {run_dir}. What next:")
     print(f"  python -m tf_prompt.evaluate --run-dir {run_dir}")
-    print(f"  python -m tf_prompt.predict --run-dir {run_dir} IMAGE...")
-    print(f"  python -m tf_prompt.export --run-dir {run_dir} --output saved_models")
-    if kind != "captioner":
-        print(
-            f"  python -m tf_prompt.submit --run-dir {run_dir} --images DIR --output F"
-        )
+    for verb in presets.facts(preset).verbs:
+        print(f"  python -m tf_prompt.{verb} --run-dir {run_dir} {_ARGUMENTS[verb]}")
 
 
 @dataclasses.dataclass(frozen=True)

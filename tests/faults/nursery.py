@@ -57,7 +57,7 @@ def _serve() -> None:
     from tf_prompt.training import loop  # noqa: F401  imported once, for all forks
 
     # These runs are about training.
-    fit._report = lambda run_dir, kind: None
+    fit.report = lambda run_dir: None
     for line in iter(sys.stdin.readline, ""):
         argv, stderr = json.loads(line)
         pid = os.fork()

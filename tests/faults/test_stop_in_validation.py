@@ -2,6 +2,7 @@
 
 import signal
 
+import keras
 import numpy as np
 import pytest
 
@@ -23,24 +24,21 @@ def config_of(kind, shards):
     return test_regression.config_for(shards, ema=0.9)
 
 
+class SignalInValidation(keras.callbacks.Callback):
+    """Sends the process a signal where validation begins."""
+
+    def on_test_begin(self, logs=None):
+        signal.raise_signal(signal.SIGTERM)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["captioner", "averaged regressor"])
-def test_stopped_in_validation_ends_with_the_same_weights(
-    kind, tiny_shards, tmp_path, monkeypatch
-):
+def test_stopped_in_validation_ends_with_the_same_weights(kind, tiny_shards, tmp_path):
     config = config_of(kind, tiny_shards)
     strategy = build_strategy(["CPU:0"])
     whole = loop.train(config, tmp_path / "whole", strategy)
-    begin = interruption.Interruption.on_test_begin
-
-    def signal_and_begin(self, logs=None):
-        self._signals.number = signal.SIGTERM
-        begin(self, logs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(interruption.Interruption, "on_test_begin", signal_and_begin)
-        with pytest.raises(interruption.Stopped, match="saved in epoch 1") as stop:
-            loop.train(config, tmp_path / "run", strategy)
+    with pytest.raises(interruption.Stopped, match="saved in epoch 1") as stop:
+        loop.train(config, tmp_path / "run", strategy, callbacks=[SignalInValidation()])
     assert stop.value.exit_code == 143
     assert "step" in checkpoints.list_checkpoints(tmp_path / "run")[-1].name
     resumed = loop.train(config, tmp_path / "run", strategy)
@@ -59,8 +57,6 @@ class _Optimizer:
 
 
 def test_averages_are_exchanged_without_rounding():
-    import keras
-
     class Model:
         trainable_variables = [keras.Variable([1e8, 0.1])]
         optimizer = _Optimizer([keras.Variable([1e-8, 0.3])])

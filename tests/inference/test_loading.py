@@ -17,9 +17,8 @@ from tf_prompt.inference.loading import Loader
 from tf_prompt.metrics import cosine, prompt_embedder
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.runs.run import Run
-from tf_prompt.training import loop
+from tf_prompt.training import ensemble_comparison, ensemble_weights, loop, recipes
 from tf_prompt.training.strategy import build_strategy
-from tf_prompt.training.tasks import ensembling
 
 # Together they train two models and embed every split: over a minute.
 pytestmark = [
@@ -56,7 +55,8 @@ def ensemble_run(tiny_shards, tiny_run, regressor_run, tmp_path_factory):
         data=str(tiny_shards),
         members=(str(regressor_run), str(tiny_run), f"knn:{tiny_run}"),
     )
-    return run_dir, ensembling.fit_ensemble(config, run_dir)
+    assert loop.train(config, run_dir, build_strategy(["CPU:0"])) == []
+    return run_dir, ensemble_comparison.read_comparison(run_dir / "comparison.json")
 
 
 def test_regressor_is_its_model_at_unit_length(regressor_run):
@@ -116,14 +116,20 @@ def test_stacking_is_a_setting(tiny_run, regressor_run, tiny_shards, tmp_path):
         members=(str(regressor_run), str(tiny_run)),
         set=("stacking=True",),
     )
-    comparison = ensembling.fit_ensemble(config, tmp_path / "run")
+    strategy = build_strategy(["CPU:0"])
+    loop.train(config, tmp_path / "run", strategy)
     model = Run(tmp_path / "run").model
-    np.testing.assert_allclose(model.kernel, comparison.stacking.kernel, atol=1e-6)
+    config = recipes.complete(config)
+    with loop.built(config, tmp_path / "other", tiny_shards, strategy) as (task, _):
+        fitted = task.embed_split("validation")
+    simplex = ensemble_weights.fit_simplex(*fitted)
+    expected = ensemble_weights.fit_ridge(*fitted, simplex)
+    np.testing.assert_allclose(model.kernel, expected.kernel, atol=1e-6)
 
 
 def test_ensemble_without_members_is_refused(tmp_path):
     with pytest.raises(ValueError, match="members must name the runs that ensemble"):
-        ensembling.fit_ensemble(FitConfig(preset="ensemble_tiny"), tmp_path / "run")
+        loop.train(FitConfig(preset="ensemble_tiny"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -44,17 +44,10 @@ class KillSelf(keras.callbacks.Callback):
 
 
 def train(options, kill_at=None):
-    """Runs `loop.train` with the callbacks above among its own."""
+    """Runs `loop.train` with the callbacks above after its own."""
     more = [Digest(), *([KillSelf(*kill_at)] if kill_at else [])]
-    watchers = loop._watchers
-
-    def with_more(*arguments):
-        saver, callbacks = watchers(*arguments)
-        return saver, [*callbacks, *more]
-
-    loop._watchers = with_more
     fit_config = FitConfig(**{**options, "set": tuple(options["set"])})
-    loop.train(fit_config, pathlib.Path(options["run_dir"]))
+    loop.train(fit_config, pathlib.Path(options["run_dir"]), callbacks=more)
 
 
 @command

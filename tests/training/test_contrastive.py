@@ -10,8 +10,9 @@ from tf_prompt.data import folder as data_folder
 from tf_prompt.interrogation import clip_tokens
 from tf_prompt.models import clip
 from tf_prompt.models.interrogator import CLIPInterrogator
+from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import losses
-from tf_prompt.training.tasks import contrastive
+from tf_prompt.training.tasks.contrastive import InterrogationTask
 
 DISTINCT = np.array([[8, 1, 9, 0], [8, 2, 9, 0], [8, 3, 4, 9]])
 
@@ -166,9 +167,8 @@ def train(tiny_shards, vocabulary, tokens, devices, epochs):
     )
     with mirrored.scope():
         model = CLIPInterrogator(clip.describe(small_clip(tokens)))
-        contrastive.compile_model(
-            model, learning_rate=5e-3, warmup_steps=5, total_steps=12 * epochs
-        )
+        config = FitConfig(learning_rate=5e-3, warmup_steps=5, epochs=epochs)
+        InterrogationTask.compile_for(model, config, steps_per_epoch=12)
     sizes = {"image_size": 32, "max_words": 30, "batch_size": 8}
     history = model.fit(
         read(tiny_shards, vocabulary, tokens, range(epochs)),

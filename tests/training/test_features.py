@@ -5,9 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.training.test_loop import config_for, train, weights_of
+from tests.training.test_loop import (
+    KillAtEpoch,
+    Killed,
+    config_for,
+    train,
+    weights_of,
+)
 from tf_prompt.models import backbones, captioner
-from tf_prompt.training import callbacks
 
 
 @pytest.fixture
@@ -47,20 +52,11 @@ def test_cached_regions_train_like_images(frozen, shards, tmp_path):
 
 
 @pytest.mark.slow
-def test_resumed_run_draws_the_same_views(frozen, shards, tmp_path, monkeypatch):
+def test_resumed_run_draws_the_same_views(frozen, shards, tmp_path):
     config = config_for(shards, cache_features=True, views=2, rotation_degrees=20)
     history = train(config, tmp_path / "whole")
-    on_epoch_begin = callbacks.SaveRun.on_epoch_begin
-
-    def kill(self, epoch, logs=None):
-        if epoch == 1:
-            raise KeyboardInterrupt
-        on_epoch_begin(self, epoch, logs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(callbacks.SaveRun, "on_epoch_begin", kill)
-        with pytest.raises(KeyboardInterrupt):
-            train(config, tmp_path / "part")
+    with pytest.raises(Killed):
+        train(config, tmp_path / "part", callbacks=[KillAtEpoch(1)])
     resumed = train(config, tmp_path / "part")
     assert [row["val_loss"] for row in resumed] == [r["val_loss"] for r in history]
     ours, theirs = weights_of(tmp_path / "part"), weights_of(tmp_path / "whole")

@@ -26,8 +26,24 @@ def config_for(shards, **overrides):
     return FitConfig(**{**arguments, **overrides})
 
 
-def train(config, run_dir, devices=("CPU:0",)):
-    return loop.train(config, run_dir, build_strategy(list(devices)))
+def train(config, run_dir, devices=("CPU:0",), callbacks=()):
+    return loop.train(config, run_dir, build_strategy(list(devices)), callbacks)
+
+
+class Killed(BaseException):
+    pass
+
+
+class KillAtEpoch(keras.callbacks.Callback):
+    """Ends training where an epoch, counted from 0, begins."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self._epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self._epoch:
+            raise Killed
 
 
 def weights_of(run_dir):
@@ -60,29 +76,37 @@ def test_interrupted_run_ends_with_the_same_weights(trained, tiny_shards, tmp_pa
     whole, history = trained
     run_dir = tmp_path / "interrupted"
 
-    class Killed(BaseException):
-        pass
-
-    def kill(epoch, logs=None):
-        raise Killed
-
     config = config_for(tiny_shards)
-    with pytest.MonkeyPatch.context() as patch:
-        on_epoch_begin = callbacks.SaveRun.on_epoch_begin
-        patch.setattr(
-            callbacks.SaveRun,
-            "on_epoch_begin",
-            lambda self, epoch, logs=None: (
-                kill(epoch) if epoch == 1 else on_epoch_begin(self, epoch, logs)
-            ),
-        )
-        with pytest.raises(Killed):
-            train(config, run_dir)
+    with pytest.raises(Killed):
+        train(config, run_dir, callbacks=[KillAtEpoch(1)])
     resumed = train(config, run_dir)
     for ours, theirs in zip(resumed, history, strict=True):
         assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
     for ours, theirs in zip(weights_of(run_dir), weights_of(whole), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+class Listener(keras.callbacks.Callback):
+    """Notes what it sees of a run."""
+
+    def __init__(self, run_dir):
+        super().__init__()
+        self._run_dir, self.seen = run_dir, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        saved = (self._run_dir / "checkpoints" / f"epoch-{epoch + 1:05d}").is_dir()
+        self.seen.append((epoch, logs["val_loss"], saved, type(self.model).__name__))
+
+
+def test_callers_callbacks_come_after_those_of_the_run(trained, tiny_shards, tmp_path):
+    listener = Listener(tmp_path / "run")
+    history = train(config_for(tiny_shards), tmp_path / "run", callbacks=[listener])
+    losses = [row["val_loss"] for row in history]
+    assert listener.seen == [
+        (epoch, loss, True, "TransformerCaptioner") for epoch, loss in enumerate(losses)
+    ]
+    # They change nothing.
+    assert losses == [row["val_loss"] for row in trained[1]]
 
 
 def test_finished_run_is_left_alone(trained, tiny_shards):

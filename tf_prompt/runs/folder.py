@@ -5,7 +5,7 @@ import importlib
 import pathlib
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import keras
 
@@ -49,7 +49,11 @@ def claim(run_dir: str | pathlib.Path):
 
 
 def open_run(
-    run_dir: str | pathlib.Path, config: FitConfig, data: pathlib.Path | None = None
+    run_dir: str | pathlib.Path,
+    config: FitConfig,
+    data: pathlib.Path | None = None,
+    has_result: bool | None = None,
+    ignored: Collection[str] = (),
 ) -> pathlib.Path:
     """Creates a run folder, or finds the interrupted run that is there.
 
@@ -57,6 +61,9 @@ def open_run(
         run_dir: the folder.
         config: options of the run; written to `config.json`.
         data: folder of its shards; their fingerprint is written too.
+        has_result: whether there is what a run with other options must not replace;
+            None looks for checkpoints.
+        ignored: names of options that mean nothing to the run.
 
     Raises:
         ValueError: if the folder holds something else, or a run with other
@@ -64,8 +71,10 @@ def open_run(
     """
     run_dir = pathlib.Path(run_dir)
     _check_folder(run_dir)
-    if checkpoints.list_checkpoints(run_dir):
-        _check_same_run(run_dir, config)
+    if has_result is None:
+        has_result = bool(checkpoints.list_checkpoints(run_dir))
+    if has_result:
+        _check_same_run(run_dir, config, ignored)
         if data:
             _check_same_data(run_dir, data)
     elif (run_dir / CONFIG).is_file():
@@ -188,11 +197,11 @@ def _has_config(run_dir: pathlib.Path) -> bool:
     return isinstance(content, dict) and {"preset", "data"} <= content.keys()
 
 
-def _check_same_run(run_dir: pathlib.Path, config: FitConfig) -> None:
+def _check_same_run(run_dir: pathlib.Path, config: FitConfig, ignored) -> None:
     before = read_config(run_dir)
     for field in dataclasses.fields(config):
         old, new = getattr(before, field.name), getattr(config, field.name)
-        if field.name not in _MAY_CHANGE and old != new:
+        if field.name not in {*_MAY_CHANGE, *ignored} and old != new:
             raise ValueError(
                 f"{field.name} must stay {old!r} to resume the run in {run_dir}. "
                 f"Received: {new!r}; for a new run give another --run-dir"

@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from tf_prompt.data import folder as data_folder
-from tf_prompt.models import presets
 from tf_prompt.runs import checkpoints
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
@@ -74,11 +73,8 @@ def rehearse(config: FitConfig, run_dir: pathlib.Path, strategy=None) -> str:
         ValueError: for options that do not fit.
         FileNotFoundError: if the data is missing.
     """
+    recipes.require_meaning(config.preset, "dry_run", True)
     config = recipes.complete(config)
-    if presets.kind(config.preset) == "ensemble":
-        raise ValueError(
-            f"dry_run goes with what is trained. Received: {config.preset}"
-        )
     if config.cache_features:
         print("dry_run: measured without cache_features", file=sys.stderr)
         config = dataclasses.replace(config, cache_features=False, views=None)
@@ -128,8 +124,8 @@ class _StepTimes(callbacks.OnEachStep):
         self.seconds.append(self._passed)
 
 
-def _measure(task, model, steps_per_epoch, scratch, run_dir) -> Needs:
-    times = _StepTimes()
+def _measure(task, model, scratch, run_dir) -> Needs:
+    times, steps_per_epoch = _StepTimes(), task.steps_per_epoch
     num_steps = min(_WARM_UP + _TIMED, steps_per_epoch)
     if num_steps <= _WARM_UP:
         raise ValueError(

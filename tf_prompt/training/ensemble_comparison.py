@@ -1,16 +1,19 @@
 """What single models and ensembles of them measure on the same examples."""
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from tf_prompt.data.vectors import combine
+from tf_prompt.files import read_json
 from tf_prompt.metrics import bootstrap, cosine
 from tf_prompt.metrics.significance import paired_bootstrap
+from tf_prompt.runs.config import from_json
 from tf_prompt.training.ensemble_weights import (
     Stacking,
-    _check,
+    check_examples,
     fit_ridge,
     fit_simplex,
     stack,
@@ -54,7 +57,7 @@ class Comparison:
         penalty: of the ridge.
         num_fitted, num_measured: examples of either part.
         rows: the table.
-        stacking: the ridge.
+        stacking: the ridge; None where the comparison was read from a file.
     """
 
     members: tuple[str, ...]
@@ -63,7 +66,7 @@ class Comparison:
     num_fitted: int
     num_measured: int
     rows: tuple[Row, ...]
-    stacking: Stacking = dataclasses.field(repr=False)
+    stacking: Stacking | None = dataclasses.field(default=None, repr=False)
 
 
 def compare(
@@ -100,7 +103,7 @@ def compare(
         measured = embeddings[second], targets[second]
         embeddings, targets = embeddings[first], targets[first]
     for pair in ((embeddings, targets), measured):
-        _check(*pair, members)
+        check_examples(*pair, members)
     simplex = fit_simplex(embeddings, targets)
     folds = min(5, len(embeddings))
     stacking = fit_ridge(embeddings, targets, simplex, folds=folds, seed=seed)
@@ -162,6 +165,21 @@ def to_json(comparison: Comparison) -> dict:
     content = {name: getattr(comparison, name) for name in sorted(fields)}
     rows = [dataclasses.asdict(row) for row in comparison.rows]
     return {**content, "members": list(comparison.members), "rows": rows}
+
+
+def read_comparison(path: pathlib.Path) -> Comparison:
+    """Reads what `to_json` gave from a file.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is damaged.
+    """
+    content = read_json(path)
+    rows = content.get("rows") if isinstance(content, dict) else None
+    if not isinstance(rows, list) or not rows:
+        raise ValueError(f"a comparison must have rows. Received: {path}")
+    rows = [from_json(Row, row, path) for row in rows]
+    return from_json(Comparison, {**content, "rows": rows}, path)
 
 
 def _score(embeddings, targets, weights):

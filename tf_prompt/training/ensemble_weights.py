@@ -41,6 +41,34 @@ def stack(embeddings, stacking: Stacking) -> np.ndarray:
     return unit_rows(joined @ stacking.kernel + stacking.bias)
 
 
+def check_examples(embeddings, targets, members: Sequence[str] | None = None) -> None:
+    """Checks what weights are fitted to.
+
+    Args:
+        embeddings: float `(examples, members, dim)` of 1-8 members.
+        targets: float `(examples, dim)`.
+        members: names of the members; None does not look at them.
+
+    Raises:
+        ValueError: for other shapes or numbers, or names that are not distinct.
+    """
+    shape = np.shape(embeddings)
+    sound = len(shape) == 3 and min(shape) > 0 and shape[1] <= MAX_MEMBERS
+    if not sound or np.shape(targets) != (shape[0], shape[2]):
+        raise ValueError(
+            "embeddings and targets must be (examples, members, dim), 1-8 members, and "
+            f"(examples, dim). Received: {shape} and {np.shape(targets)}"
+        )
+    names = shape[1] if members is None else len(set(members) - set(JOINED))
+    if names != shape[1]:
+        raise ValueError(
+            f"members must be {shape[1]} distinct names, other than "
+            f"{', '.join(JOINED)}. Received: {list(members)}"
+        )
+    if not (np.isfinite(embeddings).all() and np.isfinite(targets).all()):
+        raise ValueError("embeddings and targets must be finite. Received: others")
+
+
 def fit_simplex(embeddings, targets) -> np.ndarray:
     """Finds the weights of highest mean cosine.
 
@@ -61,7 +89,7 @@ def fit_simplex(embeddings, targets) -> np.ndarray:
     Raises:
         ValueError: if the shapes do not fit.
     """
-    _check(embeddings, targets)
+    check_examples(embeddings, targets)
     num_members = embeddings.shape[1]
     products = _Products(embeddings, targets)
     grid = np.array(list(_grid(num_members)))
@@ -157,7 +185,7 @@ def fit_ridge(
     Reference: Hoerl and Kennard, 1970, ridge regression, in closed form by the
     eigenvectors of X'X; Breiman, 1996, stacked regressions.
     """
-    _check(embeddings, targets)
+    check_examples(embeddings, targets)
     if not 2 <= folds <= len(embeddings):
         raise ValueError(
             f"folds must lie between 2 and the number of examples, {len(embeddings)}. "
@@ -201,21 +229,3 @@ def _solver(x, residuals):
         return vectors @ shrunk
 
     return solve
-
-
-def _check(embeddings, targets, members=None):
-    shape = np.shape(embeddings)
-    sound = len(shape) == 3 and min(shape) > 0 and shape[1] <= MAX_MEMBERS
-    if not sound or np.shape(targets) != (shape[0], shape[2]):
-        raise ValueError(
-            "embeddings and targets must be (examples, members, dim), 1-8 members, and "
-            f"(examples, dim). Received: {shape} and {np.shape(targets)}"
-        )
-    names = shape[1] if members is None else len(set(members) - set(JOINED))
-    if names != shape[1]:
-        raise ValueError(
-            f"members must be {shape[1]} distinct names, other than "
-            f"{', '.join(JOINED)}. Received: {list(members)}"
-        )
-    if not (np.isfinite(embeddings).all() and np.isfinite(targets).all()):
-        raise ValueError("embeddings and targets must be finite. Received: others")

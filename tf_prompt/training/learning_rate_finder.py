@@ -11,7 +11,6 @@ from keras import ops
 
 from tf_prompt.data import folder as data_folder
 from tf_prompt.files import replacing
-from tf_prompt.models import presets
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import callbacks, loop, recipes
@@ -76,16 +75,13 @@ def find(
 
     Reference: Smith, 2015, https://arxiv.org/abs/1506.01186, section 3.3.
     """
+    recipes.require_meaning(config.preset, "find_learning_rate", True)
     config = recipes.complete(config)
-    if presets.kind(config.preset) == "ensemble":
-        raise ValueError(
-            f"find_learning_rate goes with what is trained. Received: {config.preset}"
-        )
     folder = data_folder.find_data(config.data)
     with run_folder.claim(run_dir), tempfile.TemporaryDirectory() as temporary:
         scratch = pathlib.Path(temporary)
-        with loop.built(config, scratch, folder, strategy) as (task, model, per_epoch):
-            losses = _sweep(task, model, per_epoch, num_steps)
+        with loop.built(config, scratch, folder, strategy) as (task, model):
+            losses = _sweep(task, model, num_steps)
         growth = (HIGHEST / LOWEST) ** (1 / (num_steps - 1))
         rates = LOWEST * growth ** np.arange(len(losses))
         smooth = smooth_losses(losses)
@@ -144,11 +140,11 @@ class _Sweep(callbacks.OnEachStep):
             self.model.stop_training = True
 
 
-def _sweep(task, model, steps_per_epoch, num_steps) -> list[float]:
+def _sweep(task, model, num_steps) -> list[float]:
     model.optimizer.learning_rate = ExponentialRise(LOWEST, HIGHEST, num_steps)
     sweep = _Sweep()
     model.fit(
-        task.training_batches(model, range(-(-num_steps // steps_per_epoch))),
+        task.training_batches(model, range(-(-num_steps // task.steps_per_epoch))),
         epochs=1,
         steps_per_epoch=num_steps,
         shuffle=False,

@@ -3,57 +3,17 @@
 import dataclasses
 
 from tf_prompt.models import presets
-from tf_prompt.models.captioner import Captioner
-from tf_prompt.models.ensemble import Ensemble
-from tf_prompt.models.interrogator import CLIPInterrogator
-from tf_prompt.models.regressor import EmbeddingRegressor
 from tf_prompt.runs.config import FitConfig, settings
+from tf_prompt.training import tasks
 
-_CAPTIONER = {"epochs": 9, "batch_size": 64, "learning_rate": 2e-3, "flip": True}
-# Mirrored pictures harmed the competition's leaders: prompts say left and right.
-_REGRESSOR = {
-    "epochs": 8,
-    "batch_size": 64,
-    "learning_rate": 1e-3,
-    "flip": False,
-    "loss": "cosine_mse",
-}
-# More pairs in a batch, more to tell apart.
-_INTERROGATOR = {"epochs": 8, "batch_size": 128, "learning_rate": 2e-3, "flip": True}
-# Its few weights are fitted at once, not in epochs.
-_ENSEMBLE = {"epochs": 1, "batch_size": 64, "learning_rate": 1.0, "flip": False}
-RECIPES = {
-    "lstm_base": _CAPTIONER,
-    "transformer_base": _CAPTIONER,
-    "lstm_tiny": _CAPTIONER,
-    "transformer_tiny": _CAPTIONER,
+# What a preset has instead of its task's recipe.
+_OWN: dict[str, dict] = {
     # A pretrained backbone loses what it knows at the rate of a new one.
-    "vit_regressor_base": {**_REGRESSOR, "epochs": 5, "learning_rate": 1e-4},
-    "resnet_regressor_base": {**_REGRESSOR, "epochs": 5, "learning_rate": 1e-4},
-    "vit_regressor_tiny": _REGRESSOR,
-    "resnet_regressor_tiny": {**_REGRESSOR, "epochs": 4},
+    "vit_regressor_base": {"epochs": 5, "learning_rate": 1e-4},
+    "resnet_regressor_base": {"epochs": 5, "learning_rate": 1e-4},
+    "resnet_regressor_tiny": {"epochs": 4},
     # OpenAI's weights are used as they are; --epochs 3 goes on from them.
-    "clip_interrogator_base": {**_INTERROGATOR, "epochs": 0, "learning_rate": 1e-5},
-    "clip_interrogator_tiny": _INTERROGATOR,
-    "ensemble_base": _ENSEMBLE,
-    "ensemble_tiny": _ENSEMBLE,
-}
-# Options that mean something to some models only.
-_OWNERS = {
-    "vocab_size": (Captioner, CLIPInterrogator),
-    "max_words": (Captioner, CLIPInterrogator),
-    "cache_features": (Captioner,),
-    "views": (Captioner,),
-    "backbone": (EmbeddingRegressor, CLIPInterrogator),
-    "image_size": (EmbeddingRegressor,),
-    "loss": (EmbeddingRegressor,),
-    "head_epochs": (EmbeddingRegressor,),
-    "layer_decay": (EmbeddingRegressor,),
-    "ema": (EmbeddingRegressor,),
-    "one_image_per_prompt": (EmbeddingRegressor,),
-    "members": (Ensemble,),
-    # Of a CLIP, a picture would have fewer texts to choose among.
-    "accumulate_steps": (Captioner, EmbeddingRegressor),
+    "clip_interrogator_base": {"epochs": 0, "learning_rate": 1e-5},
 }
 
 
@@ -65,20 +25,50 @@ def complete(config: FitConfig) -> FitConfig:
             nothing to the preset.
     """
     presets.check(config.preset, settings(config.set))
-    model_class = presets.PRESETS[config.preset][0]
-    for field in dataclasses.fields(config):
-        owners = _OWNERS.get(field.name)
+    for field in dataclasses.fields(FitConfig):
         value = getattr(config, field.name)
-        if owners and value != field.default and not issubclass(model_class, owners):
-            raise ValueError(
-                f"{field.name} must be left out with preset {config.preset}. "
-                f"Received: {value}"
-            )
-    recipe = RECIPES[config.preset]
+        if value != field.default:
+            require_meaning(config.preset, field.name, value)
+    task = tasks.of(config.preset)
+    recipe = {**task.recipe, **_OWN.get(config.preset, {})}
     absent = {k: v for k, v in recipe.items() if getattr(config, k) is None}
     config = dataclasses.replace(config, **absent)
-    if config.epochs == 0 and not issubclass(model_class, CLIPInterrogator):
-        raise ValueError(
-            f"epochs must be positive with preset {config.preset}. Received: 0"
-        )
+    task.check(config)
     return config
+
+
+def require_meaning(preset: str, option: str, value) -> None:
+    """Checks that an option of `fit` means something to a preset.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if option not in tasks.of(preset).options:
+        raise ValueError(
+            f"{option} must be left out with preset {preset}. Received: {value}"
+        )
+
+
+def meaningless(preset: str) -> set[str]:
+    """Names of a run's options that mean nothing to a preset."""
+    return {f.name for f in dataclasses.fields(FitConfig)} - tasks.of(preset).options
+
+
+def without_meaningless(config: FitConfig, saved: dict) -> FitConfig:
+    """Leaves out options that a preset's own config.json has, and that mean nothing.
+
+    Ensembles once had a learning rate there.
+
+    Args:
+        config: options, partly from that file.
+        saved: content of the file.
+    """
+    if saved.get("preset") != config.preset:
+        return config
+    absent = {
+        field.name: field.default
+        for field in dataclasses.fields(FitConfig)
+        if field.name in meaningless(config.preset)
+        and getattr(config, field.name) == saved.get(field.name)
+    }
+    return dataclasses.replace(config, **absent)

@@ -7,11 +7,10 @@ import pytest
 from tf_prompt.data import embedding_batches, targets
 from tf_prompt.files import read_json
 from tf_prompt.metrics import prompt_embedder
-from tf_prompt.models import presets
 from tf_prompt.runs import checkpoints
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.runs.run import Run
-from tf_prompt.training import loop, recipes
+from tf_prompt.training import loop
 from tf_prompt.training.strategy import build_strategy
 
 pytestmark = pytest.mark.skipif(
@@ -111,21 +110,6 @@ def test_memorises_a_few_prompts(tiny_shards, tmp_path):
     assert history[-1]["val_cosine"] > 0.95
 
 
-def test_options_of_other_models_are_refused():
-    with pytest.raises(ValueError, match="loss must be left out with preset lstm_tiny"):
-        recipes.complete(FitConfig(preset="lstm_tiny", loss="mse"))
-    with pytest.raises(ValueError, match="max_words must be left out with preset vit"):
-        recipes.complete(FitConfig(preset="vit_regressor_tiny", max_words=3))
-
-
-def test_every_preset_has_a_recipe():
-    assert set(recipes.RECIPES) == set(presets.names())
-    for name in presets.names():
-        config = recipes.complete(FitConfig(preset=name))
-        assert config.epochs is not None and config.batch_size
-        assert config.learning_rate and config.flip is not None
-
-
 @pytest.mark.slow
 def test_one_image_per_prompt_shortens_the_epoch(tiny_shards, tmp_path):
     config = config_for(tiny_shards, one_image_per_prompt=True, batch_size=12, epochs=1)
@@ -133,9 +117,3 @@ def test_one_image_per_prompt_shortens_the_epoch(tiny_shards, tmp_path):
     state = read_json(tmp_path / "run" / "checkpoints" / "epoch-00001" / "state.json")
     # Twelve prompts, though there are 96 images.
     assert state["steps_per_epoch"] == 1
-
-
-def test_only_a_pretrained_clip_goes_without_training():
-    assert recipes.complete(FitConfig(preset="clip_interrogator_base")).epochs == 0
-    with pytest.raises(ValueError, match="epochs must be positive with preset lstm"):
-        recipes.complete(FitConfig(preset="lstm_tiny", epochs=0))

@@ -1,1 +1,29 @@
-"""One task a kind of model: its data, its batches, its loss."""
+"""One task a kind of model: its options, its data, its batches, its loss."""
+
+from tf_prompt.models import presets
+from tf_prompt.models.captioner import Captioner
+from tf_prompt.models.ensemble import Ensemble
+from tf_prompt.models.interrogator import CLIPInterrogator
+from tf_prompt.models.regressor import EmbeddingRegressor
+from tf_prompt.training.tasks.captioning import CaptioningTask
+from tf_prompt.training.tasks.contrastive import InterrogationTask
+from tf_prompt.training.tasks.ensembling import EnsemblingTask
+from tf_prompt.training.tasks.regression import RegressionTask
+from tf_prompt.training.tasks.task import Task
+
+_TASKS: dict[type, type[Task]] = {
+    Captioner: CaptioningTask,
+    EmbeddingRegressor: RegressionTask,
+    CLIPInterrogator: InterrogationTask,
+    Ensemble: EnsemblingTask,
+}
+
+
+def of(preset: str) -> type[Task]:
+    """Gives the task that trains a preset.
+
+    Raises:
+        ValueError: for an unknown name; lists the valid ones.
+    """
+    presets.check(preset, {})
+    return next(_TASKS[c] for c in presets.PRESETS[preset][0].__mro__ if c in _TASKS)

@@ -10,38 +10,39 @@ import tensorflow as tf
 from tf_prompt.data import caption_batches, region_cache, text
 from tf_prompt.data import folder as data_folder
 from tf_prompt.layers.augmentation import Augmentation
-from tf_prompt.models import backbones, presets
+from tf_prompt.models import backbones
 from tf_prompt.runs import folder as run_folder
-from tf_prompt.runs.config import FitConfig, settings
+from tf_prompt.runs.config import FitConfig
 from tf_prompt.training.losses import TokenAccuracy, WordLoss
 from tf_prompt.training.optimizers import OnePassAdamW, accumulation
-from tf_prompt.training.schedules import WarmUpCosine
+from tf_prompt.training.tasks.task import Task
 
 # A view is a draw of all augmentation, the flip that is on by default among it.
 DEFAULT_VIEWS = 4
 
 
-class CaptioningTask:
+class CaptioningTask(Task):
     """Data, model and loss of a run that writes prompts.
 
     The vocabulary is made from the training split the first time, and read from
     the run's folder after that.
 
     Args:
-        config: the run's options, completed.
-        run_dir: folder of the run.
-        folder: shards.
-
-    Attributes:
-        num_examples: images of an epoch.
+        config, run_dir, folder: see `Task`.
 
     Raises:
         FileNotFoundError: if a split is missing.
         ValueError: if the vocabulary would be too small.
     """
 
+    options = Task.options | {
+        *("vocab_size", "max_words", "cache_features", "views", "accumulate_steps")
+    }
+    recipe = {"epochs": 9, "batch_size": 64, "learning_rate": 2e-3, "flip": True}
+    report_metrics = ("bleu", "meteor")
+
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
-        self.config, self.folder = config, folder
+        super().__init__(config, run_dir, folder)
         counts, self.num_examples = data_folder.count_words(folder)
         path = run_dir / run_folder.VOCABULARY
         if not path.is_file():
@@ -49,22 +50,21 @@ class CaptioningTask:
             text.write_vocabulary(vocabulary, path)
         self.vocabulary = text.read_vocabulary(path)
 
+    def overrides(self) -> dict:
+        """See `Task`."""
+        return {
+            "vocab_size": len(self.vocabulary),
+            "max_tokens": self.config.max_words + 1,
+            **super().overrides(),
+        }
+
     def build_model(self) -> keras.Model:
-        """Builds the model, the pretrained weights of its backbone in place.
+        """See `Task`.
 
         Raises:
-            ValueError: if these weights are not at hand, or not wanted.
+            ValueError: if pretrained weights are not at hand, or not wanted.
         """
-        config = self.config
-        overrides = {
-            "vocab_size": len(self.vocabulary),
-            "max_tokens": config.max_words + 1,
-            "rotation_degrees": config.rotation_degrees,
-            "flip": config.flip,
-            "erasing_rate": config.erasing_rate,
-            **settings(config.set),
-        }
-        model = presets.build(config.preset, **overrides)
+        config, model = self.config, super().build_model()
         if model.encoder in backbones.ARCHITECTURES:
             if config.backbone_weights != "random":
                 own = backbones.ARCHITECTURES[model.encoder].preset
@@ -83,17 +83,24 @@ class CaptioningTask:
             )
         return model
 
-    def compile_model(self, model: keras.Model, steps_per_epoch: int) -> None:
-        """Gives the model AdamW, warm-up and cosine decay, loss and accuracy."""
-        compile_captioner(model, self.config, steps_per_epoch)
+    @classmethod
+    def _learning(cls, model, config, schedule, steps_per_epoch):
+        return {
+            "optimizer": OnePassAdamW(
+                schedule,
+                weight_decay=config.weight_decay,
+                global_clipnorm=config.clip_norm,
+                gradient_accumulation_steps=accumulation(config),
+            ),
+            # Padding and the mean over words are in the weights of `weigh_words`.
+            "loss": WordLoss(),
+            "metrics": [TokenAccuracy()],
+        }
 
     def training_batches(
         self, model: keras.Model, epochs: range, skip: int = 0, share=None
     ):
-        """Batches of several epochs, one after the other, the first `skip` left out.
-
-        `share` is a `sharding.Share`; None gives whole batches.
-        """
+        """See `Task`."""
         return caption_batches.TrainingEpochs(
             folder=self.folder,
             vocabulary=self.vocabulary,
@@ -109,7 +116,7 @@ class CaptioningTask:
         ).batches()
 
     def validation_batches(self, model: keras.Model, share=None):
-        """The validation split, once."""
+        """See `Task`."""
         return caption_batches.validation_batches(
             self.folder,
             self.vocabulary,
@@ -148,26 +155,6 @@ class CaptioningTask:
             shape=model.image_encoder.output_shape[1:],
             num_views=(self.config.views or DEFAULT_VIEWS) if augments else 1,
         )
-
-
-def compile_captioner(model: keras.Model, config: FitConfig, steps_per_epoch: int):
-    """Does the work of `CaptioningTask.compile_model`, for any completed config."""
-    schedule = WarmUpCosine(
-        config.learning_rate, config.warmup_steps, config.epochs * steps_per_epoch
-    )
-    model.compile(
-        OnePassAdamW(
-            schedule,
-            weight_decay=config.weight_decay,
-            global_clipnorm=config.clip_norm,
-            gradient_accumulation_steps=accumulation(config),
-        ),
-        # Padding and the mean over words are in the weights of `weigh_words`.
-        loss=WordLoss(),
-        metrics=[TokenAccuracy()],
-        # Batches differ in length: XLA would compile again for each.
-        jit_compile=False,
-    )
 
 
 def _fingerprint(encoder) -> str:

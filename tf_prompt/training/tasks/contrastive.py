@@ -7,12 +7,11 @@ import keras
 from tf_prompt.data import contrastive_batches, records, targets, text
 from tf_prompt.data import folder as data_folder
 from tf_prompt.interrogation import clip_tokens, phrases
-from tf_prompt.models import presets
 from tf_prompt.runs import folder as run_folder
-from tf_prompt.runs.config import FitConfig, settings
+from tf_prompt.runs.config import FitConfig
 from tf_prompt.training.losses import ContrastiveAccuracy, ContrastiveLoss
 from tf_prompt.training.optimizers import BatchAdamW
-from tf_prompt.training.schedules import WarmUpCosine
+from tf_prompt.training.tasks.task import Task
 
 # Weights of the architecture `base`.
 PRETRAINED = "clip_vit_base_patch16"
@@ -23,7 +22,7 @@ _VOCAB_SIZE = 2048
 _SPAN_RATE = 0.5
 
 
-class InterrogationTask:
+class InterrogationTask(Task):
     """Data, model and loss of a run that scores phrases; makes the phrases too.
 
     A CLIP without pretrained weights is trained from the start, on byte pairs of
@@ -31,20 +30,20 @@ class InterrogationTask:
     `epochs=0` its weights. The run's folder gets `tokenizer/` and `phrases/`.
 
     Args:
-        config: the run's options, completed.
-        run_dir: folder of the run.
-        folder: shards.
-
-    Attributes:
-        num_examples: images of an epoch.
+        config, run_dir, folder: see `Task`.
 
     Raises:
         FileNotFoundError: if a split is missing.
         ValueError: if a pretrained CLIP is not within reach, or no phrase is found.
     """
 
+    # Not accumulate_steps: a picture would have fewer texts to choose among.
+    options = Task.options | {"vocab_size", "max_words", "backbone"}
+    # More pairs in a batch, more to tell apart.
+    recipe = {"epochs": 8, "batch_size": 128, "learning_rate": 2e-3, "flip": True}
+
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
-        self.config, self.folder, self._run_dir = config, folder, run_dir
+        super().__init__(config, run_dir, folder)
         counts, self.num_examples = data_folder.count_words(folder)
         self._vocabulary = text.build_vocabulary(counts, config.vocab_size)
         self._source = self._find_source()
@@ -65,6 +64,10 @@ class InterrogationTask:
             )
         phrases.write_tables(tables, run_dir / run_folder.PHRASES)
 
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
+        """See `Task`; with `epochs=0` a pretrained CLIP is used as it is."""
+
     def _find_source(self) -> str | None:
         """Preset or folder of pretrained weights; None trains from the start."""
         config = self.config
@@ -73,46 +76,44 @@ class InterrogationTask:
         own = PRETRAINED if config.preset == "clip_interrogator_base" else None
         return config.backbone_weights or config.backbone or own
 
-    def build_model(self) -> keras.Model:
-        """Builds the model, pretrained weights in place, and saves its tokenizer."""
-        config = self.config
-        overrides = {
-            "rotation_degrees": config.rotation_degrees,
-            "flip": config.flip,
-            "erasing_rate": config.erasing_rate,
-            **settings(config.set),
-        }
+    def overrides(self) -> dict:
+        """See `Task`."""
+        own = {"clip": self._source, "image_size": None}
         if self._source is None:
-            overrides["vocab_size"] = self._tokenizer.vocabulary_size()
-        else:
-            overrides.update(clip=self._source, image_size=None)
-        model = presets.build(config.preset, **overrides)
+            own = {"vocab_size": self._tokenizer.vocabulary_size()}
+        return {**super().overrides(), **own}
+
+    def build_model(self) -> keras.Model:
+        """See `Task`; saves the model's tokenizer too."""
+        model = super().build_model()
         # A CLIP that has seen words only must be asked in words only.
         self._tokens = clip_tokens.CLIPTokens(
             self._tokenizer, model.max_tokens, words_only=self._source is None
         )
-        self._tokens.save(self._run_dir / run_folder.TOKENIZER)
+        self._tokens.save(self.run_dir / run_folder.TOKENIZER)
         return model
 
-    def compile_model(self, model: keras.Model, steps_per_epoch: int) -> None:
-        """Gives the model AdamW, the contrastive loss and its accuracy."""
-        config = self.config
-        compile_model(
-            model,
-            learning_rate=config.learning_rate,
-            warmup_steps=config.warmup_steps,
-            total_steps=max(1, config.epochs * steps_per_epoch),
+    @classmethod
+    def _learning(cls, model, config, schedule, steps_per_epoch):
+        optimizer = BatchAdamW(
+            schedule,
             weight_decay=config.weight_decay,
-            clip_norm=config.clip_norm,
+            global_clipnorm=config.clip_norm,
         )
+        # The temperature among them.
+        optimizer.exclude_from_weight_decay(
+            var_names=["logit_scale", "gamma", "beta", "bias"]
+        )
+        return {
+            "optimizer": optimizer,
+            "loss": ContrastiveLoss(),
+            "metrics": [ContrastiveAccuracy()],
+        }
 
     def training_batches(
         self, model: keras.Model, epochs: range, skip: int = 0, share=None
     ):
-        """Batches of several epochs, one after the other, the first `skip` left out.
-
-        `share` is a `sharding.Share`; None gives whole batches.
-        """
+        """See `Task`."""
         return contrastive_batches.training_batches(
             self.folder,
             self._vocabulary,
@@ -129,7 +130,7 @@ class InterrogationTask:
         )
 
     def validation_batches(self, model: keras.Model, share=None):
-        """The validation split, once."""
+        """See `Task`."""
         return contrastive_batches.validation_batches(
             self.folder,
             self._vocabulary,
@@ -139,38 +140,3 @@ class InterrogationTask:
             batch_size=self.config.batch_size,
             share=share,
         )
-
-
-def compile_model(
-    model: keras.Model,
-    *,
-    learning_rate: float,
-    warmup_steps: int,
-    total_steps: int,
-    weight_decay: float = 0.01,
-    clip_norm: float = 1.0,
-) -> None:
-    """Gives a `CLIPInterrogator` AdamW, warm-up and cosine decay, loss and accuracy.
-
-    Args:
-        model: the model.
-        learning_rate: float > 0, the peak.
-        warmup_steps: int >= 0.
-        total_steps: int > 0, of the whole run.
-        weight_decay: float >= 0, decoupled; the temperature is left out of it.
-        clip_norm: float > 0, largest norm of the gradients together.
-    """
-    schedule = WarmUpCosine(learning_rate, warmup_steps, total_steps)
-    optimizer = BatchAdamW(
-        schedule, weight_decay=weight_decay, global_clipnorm=clip_norm
-    )
-    optimizer.exclude_from_weight_decay(
-        var_names=["logit_scale", "gamma", "beta", "bias"]
-    )
-    # Batches differ in length: XLA would compile again for each.
-    model.compile(
-        optimizer,
-        loss=ContrastiveLoss(),
-        metrics=[ContrastiveAccuracy()],
-        jit_compile=False,
-    )

@@ -1,72 +1,124 @@
-"""Fits what joins the models of an ensemble, on the validation split."""
+"""The task of an ensemble: what joins the embeddings that other runs predict."""
 
 import pathlib
+import sys
+from collections.abc import Sequence
 
+import keras
 import numpy as np
 
-from tf_prompt.data import folder as data_folder
 from tf_prompt.data.embedding_batches import Examples
 from tf_prompt.files import write_json
 from tf_prompt.inference import loading
-from tf_prompt.models import presets
 from tf_prompt.runs import folder as run_folder
-from tf_prompt.runs.config import FitConfig, settings
-from tf_prompt.training import ensemble_comparison, ensemble_weights, recipes
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.training import ensemble_comparison, ensemble_weights
+from tf_prompt.training.tasks.task import SHARED_OPTIONS, Task
 
 COMPARISON = "comparison.json"
 
 
-def fit_ensemble(
-    config: FitConfig, run_dir: pathlib.Path
-) -> ensemble_comparison.Comparison:
-    """Fits the weights of several runs, and compares with each run alone.
+class EnsemblingTask(Task):
+    """Fits the weights of several runs at once, and compares with each run alone.
 
     Weights come from a simplex search, or, with `--set stacking=True`, a matrix from
     ridge regression; both are fitted on the validation split and measured on the
     test split. The run's folder gets `best.keras` and `comparison.json`.
 
     Args:
-        config: the run's options; `members` names the runs.
-        run_dir: folder of the ensemble's run; created.
+        config, run_dir, folder: see `Task`; `config.members` names the runs.
+
+    Attributes:
+        members: their models.
 
     Raises:
-        FileNotFoundError: if a run or the data is missing.
-        ValueError: if there is no member, or the folder holds another run.
+        FileNotFoundError: if a run, or a part of it, is missing.
+        ValueError: if a part is damaged, or MiniLM is wanted and not within reach.
     """
-    config = recipes.complete(config)
-    overrides = settings(config.set)
-    presets.check(config.preset, overrides)
-    if not config.members:
-        raise ValueError(
-            f"members must name the runs that {config.preset} joins. Received: none"
+
+    options = SHARED_OPTIONS | {"members"}
+    recipe = {"batch_size": 64}
+    _arguments = ()
+
+    def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
+        super().__init__(config, run_dir, folder)
+        loader = loading.Loader()
+        self.members = [loader.load(spec) for spec in config.members]
+        self._names = [member.name for member in self.members]
+
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
+        """See `Task`."""
+        if not config.members:
+            raise ValueError(
+                f"members must name the runs that {config.preset} joins. Received: none"
+            )
+
+    @classmethod
+    def has_result(cls, run_dir: pathlib.Path) -> bool:
+        """See `Task`."""
+        names = run_folder.BEST_MODEL, COMPARISON
+        return all((run_dir / name).is_file() for name in names)
+
+    @classmethod
+    def summarise(cls, run_dir: pathlib.Path) -> str:
+        """See `Task`."""
+        comparison = ensemble_comparison.read_comparison(run_dir / COMPARISON)
+        return ensemble_comparison.format_table(comparison)
+
+    def overrides(self) -> dict:
+        """See `Task`."""
+        return {"members": self._names, "member_weights": None, **super().overrides()}
+
+    def compile_model(self, model: keras.Model) -> None:
+        """Does nothing: no gradient is followed."""
+
+    def load_state(self, model: keras.Model, run_dir: pathlib.Path) -> dict:
+        """Gives whether the run is done, and its members are still what they were."""
+        if not self.has_result(run_dir):
+            return {}
+        written = (run_dir / COMPARISON).stat().st_mtime_ns
+        runs = map(loading.open_run, self.config.members)
+        return {"done": all(run.model_stat.st_mtime_ns <= written for run in runs)}
+
+    def fit(
+        self,
+        model: keras.Model,
+        state: dict,
+        deadline: float | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ) -> list[dict]:
+        """See `Task`; there are no epochs, and no callback is called."""
+        if state.get("done"):
+            print(f"{self.run_dir} is trained", file=sys.stderr)
+            return []
+        fitted, measured = self.embed_split("validation"), self.embed_split("test")
+        comparison = ensemble_comparison.compare(
+            self._names, *fitted, measured, self.config.seed
         )
-    joined = [loading.load_member(spec) for spec in config.members]
-    folder = data_folder.find_data(config.data)
-    run_folder.open_run(run_dir, config)
-    fitted = _embed_split(joined, folder, "validation", config.batch_size)
-    measured = _embed_split(joined, folder, "test", config.batch_size)
-    names = [member.name for member in joined]
-    comparison = ensemble_comparison.compare(names, *fitted, measured)
-    model = presets.build(
-        config.preset, **{"members": names, "member_weights": None, **overrides}
-    )
-    if model.stacking:
-        stacking = comparison.stacking
-        model.set_stacking(stacking.kernel, stacking.bias)
-    else:
-        model.set_mixing(ensemble_weights.fit_simplex(*fitted))
-    run_folder.save_model(model, run_dir / run_folder.BEST_MODEL)
-    write_json(run_dir / COMPARISON, ensemble_comparison.to_json(comparison))
-    return comparison
+        if model.stacking:
+            stacking = comparison.stacking
+            model.set_stacking(stacking.kernel, stacking.bias)
+        else:
+            model.set_mixing(ensemble_weights.fit_simplex(*fitted))
+        run_folder.save_model(model, self.run_dir / run_folder.BEST_MODEL)
+        content = ensemble_comparison.to_json(comparison)
+        write_json(self.run_dir / COMPARISON, content)
+        return []
 
+    def embed_split(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Embeds a split: `(examples, members, 384)`, and targets `(examples, 384)`.
 
-def _embed_split(joined, folder, split, batch_size) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings `(examples, members, 384)` and targets `(examples, 384)`."""
-    examples = Examples(folder, split)
-    embeddings = []
-    for number, member in enumerate(joined, start=1):
-        task = f"{member.name} on {split} ({number}/{len(joined)})"
-        batches = examples.batches(batch_size, task)
-        found = [loading.predict_encoded(member, batch["image"]) for batch in batches]
-        embeddings.append(np.concatenate([part.embeddings for part in found]))
-    return np.stack(embeddings, axis=1), examples.targets()
+        Raises:
+            FileNotFoundError: if there is no such split.
+        """
+        examples = Examples(self.folder, split)
+        embeddings = []
+        for number, member in enumerate(self.members, start=1):
+            task = f"{member.name} on {split} ({number}/{len(self.members)})"
+            parts = [
+                member.describe_encoded(batch["image"])["embedding"]
+                for batch in examples.batches(self.config.batch_size, task)
+            ]
+            embeddings.append(np.concatenate(parts))
+        return np.stack(embeddings, axis=1), examples.targets()

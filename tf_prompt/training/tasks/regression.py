@@ -7,30 +7,39 @@ import keras
 
 from tf_prompt.data import embedding_batches, targets
 from tf_prompt.models import backbones, presets
-from tf_prompt.runs.config import FitConfig, settings
+from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import losses, optimizers
-from tf_prompt.training.optimizers import accumulation
-from tf_prompt.training.schedules import WarmUpCosine
+from tf_prompt.training.tasks.task import Task
 
 
-class RegressionTask:
+class RegressionTask(Task):
     """Data, model and loss of a run that predicts prompt embeddings.
 
     Args:
-        config: the run's options, completed.
-        run_dir: folder of the run.
-        folder: shards.
-
-    Attributes:
-        num_examples: images of an epoch.
+        config, run_dir, folder: see `Task`.
 
     Raises:
         FileNotFoundError: if a split is missing.
         ValueError: if MiniLM cannot be loaded.
     """
 
+    options = Task.options | {
+        *("backbone", "image_size", "loss", "head_epochs", "layer_decay", "ema"),
+        *("one_image_per_prompt", "accumulate_steps"),
+    }
+    recipe = {
+        "epochs": 8,
+        "batch_size": 64,
+        "learning_rate": 1e-3,
+        # Mirrored pictures harmed the competition's leaders: prompts say left and
+        # right.
+        "flip": False,
+        "loss": "cosine_mse",
+    }
+    _arguments = (*Task._arguments, "backbone", "image_size")
+
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
-        self.config, self.folder = config, folder
+        super().__init__(config, run_dir, folder)
         self._targets = targets.target_shards(folder, "train")
         self._validation_targets = targets.target_shards(folder, "validation")
         self._prompt_ids = None
@@ -40,25 +49,13 @@ class RegressionTask:
             self.num_examples = int(self._prompt_ids.max()) + 1
 
     def build_model(self) -> keras.Model:
-        """Builds the model, the pretrained weights of its backbone in place.
+        """See `Task`.
 
         Raises:
-            ValueError: if these weights are not at hand, or there are none.
+            ValueError: if pretrained weights are not at hand, or there are none.
         """
-        config = self.config
-        overrides = {
-            "rotation_degrees": config.rotation_degrees,
-            "flip": config.flip,
-            "erasing_rate": config.erasing_rate,
-            **{
-                name: getattr(config, name)
-                for name in ("backbone", "image_size")
-                if getattr(config, name) is not None
-            },
-            **settings(config.set),
-        }
-        model = presets.build(config.preset, **overrides)
-        arguments = {**presets.PRESETS[config.preset][1], **overrides}
+        model = super().build_model()
+        arguments = {**presets.PRESETS[self.config.preset][1], **self.overrides()}
         self._load_backbone(model, arguments["backbone"])
         return model
 
@@ -77,13 +74,9 @@ class RegressionTask:
                 file=sys.stderr,
             )
 
-    def compile_model(self, model: keras.Model, steps_per_epoch: int) -> None:
-        """Gives the model its optimiser, its loss and the cosine."""
-        config = self.config
+    @classmethod
+    def _learning(cls, model, config, schedule, steps_per_epoch):
         backbone = model.image_backbone
-        schedule = WarmUpCosine(
-            config.learning_rate, config.warmup_steps, config.epochs * steps_per_epoch
-        )
         optimizer = optimizers.LayerwiseAdamW(
             schedule,
             optimizers.layer_factors(backbone, config.layer_decay),
@@ -91,24 +84,20 @@ class RegressionTask:
             [variable.path for variable in backbone.trainable_variables],
             weight_decay=config.weight_decay,
             global_clipnorm=config.clip_norm,
-            gradient_accumulation_steps=accumulation(config),
+            gradient_accumulation_steps=optimizers.accumulation(config),
             use_ema=config.ema > 0,
             ema_momentum=config.ema or 0.99,
         )
-        model.compile(
-            optimizer,
-            loss=losses.build_loss(config.loss),
-            metrics=[keras.metrics.CosineSimilarity(name="cosine")],
-            jit_compile=False,
-        )
+        return {
+            "optimizer": optimizer,
+            "loss": losses.build_loss(config.loss),
+            "metrics": [keras.metrics.CosineSimilarity(name="cosine")],
+        }
 
     def training_batches(
         self, model: keras.Model, epochs: range, skip: int = 0, share=None
     ):
-        """Batches of several epochs, one after the other, the first `skip` left out.
-
-        `share` is a `sharding.Share`; None gives whole batches.
-        """
+        """See `Task`."""
         return embedding_batches.training_batches(
             self.folder,
             self._targets,
@@ -123,7 +112,7 @@ class RegressionTask:
         )
 
     def validation_batches(self, model: keras.Model, share=None):
-        """The validation split, once."""
+        """See `Task`."""
         return embedding_batches.split_batches(
             self.folder,
             "validation",

@@ -1,0 +1,111 @@
+"""The epochs of a run: `model.fit`, and all that stands around it."""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+
+import keras
+
+from tf_prompt.runs import folder as run_folder
+from tf_prompt.training import interruption, multi_worker
+from tf_prompt.training import strategy as strategies
+from tf_prompt.training.callbacks import Progress, SaveRun, SwapAverages, should_stop
+from tf_prompt.training.guards import DivergenceGuard
+from tf_prompt.training.input_stall import InputStall
+
+
+def fit_epochs(
+    task,
+    model: keras.Model,
+    state: dict,
+    deadline: float | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> list[dict]:
+    """Trains a model until its run has all epochs; writes each into the run's folder.
+
+    Args:
+        task: a `Task`: options, folders and batches.
+        model: compiled; where the run goes on, restored.
+        state: of the checkpoint that the run goes on from; `{}` begins.
+        deadline: `time.monotonic()` at which training stops; None never does.
+        callbacks: the caller's own, called after those of the run.
+
+    Returns:
+        A row an epoch, those before among them.
+
+    Raises:
+        ValueError, interruption.Stopped: see `loop.train`.
+    """
+    config, run_dir = task.config, task.run_dir
+    history, step = state.get("history", []), state.get("step", 0)
+    done = len(history)
+    if not config.epochs:
+        run_folder.save_for_inference(model, run_dir / run_folder.BEST_MODEL)
+        return history
+    if done >= config.epochs or should_stop(history, config.patience):
+        print(f"{run_dir} is trained: {done} epochs", file=sys.stderr)
+        return history
+    if done or step:
+        within = f", step {step} of the next" if step else ""
+        print(f"{run_dir}: going on after epoch {done}{within}", file=sys.stderr)
+    return _fit_from(task, model, state, deadline, callbacks)
+
+
+def _fit_from(task, model, state, deadline, callbacks):
+    config, strategy = task.config, model.distribute_strategy
+    done, step = len(state.get("history", [])), state.get("step", 0)
+    steps_per_epoch = task.steps_per_epoch
+    share = strategies.make_share(strategy, config, task.folder, steps_per_epoch)
+    batches = task.training_batches(
+        model, range(done, config.epochs), skip=step, share=share
+    )
+    if strategies.is_multi_worker(strategy):
+        multi_worker.repair(model, batches)
+    steps_per_epoch *= config.accumulate_steps
+    progress = Progress()
+    with (
+        contextlib.closing(progress),
+        interruption.CaughtSignals(not strategies.is_multi_worker(strategy)) as signals,
+    ):
+        saver, watchers = _watchers(
+            task, model, steps_per_epoch, state, signals, deadline
+        )
+        if step:
+            interruption.skip_steps(model, step)
+        model.fit(
+            strategies.distribute(strategy, batches),
+            validation_data=strategies.distribute(
+                strategy,
+                task.validation_batches(model, share and share.for_validation()),
+            ),
+            epochs=config.epochs,
+            initial_epoch=done,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=False,
+            verbose=0,
+            callbacks=[progress, *watchers, *callbacks],
+        )
+    interruption.require_no_signal(signals, task.run_dir)
+    return saver.history
+
+
+def _watchers(task, model, steps_per_epoch, state, signals, deadline):
+    """Makes the callbacks of a run, in the order that they must be called in."""
+    config, run_dir, skipped = task.config, task.run_dir, state.get("step", 0)
+    guard = DivergenceGuard(run_dir, skipped)
+    # The clock is an operation that `deterministic` forbids.
+    stall = None if config.deterministic else InputStall(skipped)
+    if stall:
+        stall.watch(model)
+    saver = SaveRun(run_dir, state, steps_per_epoch, config.patience, {"guard": guard})
+    averages = SwapAverages() if config.ema else None
+    # Workers' clocks differ, and one that saves alone waits for the others forever:
+    # several go on after the last whole epoch.
+    alone = not strategies.is_multi_worker(model.distribute_strategy)
+    stops = alone and interruption.Interruption(
+        saver, averages, signals, config.save_every, deadline, skipped
+    )
+    # The guard comes before what saves; the stall between history and TensorBoard.
+    order = [guard, averages, saver, stall]
+    board = keras.callbacks.TensorBoard(run_dir / "logs", write_graph=False)
+    return saver, [callback for callback in (*order, board, stops) if callback]

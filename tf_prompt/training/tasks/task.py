@@ -1,0 +1,181 @@
+"""What all tasks share: from a run's options to a model, its batches and its fit."""
+
+import pathlib
+from collections.abc import Sequence
+
+import keras
+
+from tf_prompt.models import presets
+from tf_prompt.runs import checkpoints
+from tf_prompt.runs.config import FitConfig, settings
+from tf_prompt.training import fitting
+from tf_prompt.training.schedules import WarmUpCosine
+
+# Options of every run.
+SHARED_OPTIONS = frozenset(
+    {
+        *("preset", "set", "data", "run_dir", "batch_size", "seed"),
+        *("strategy", "worker_timeout", "deterministic"),
+    }
+)
+# Options of what learns from gradients, epoch by epoch.
+LEARNING_OPTIONS = SHARED_OPTIONS | {
+    *("epochs", "learning_rate", "warmup_steps", "weight_decay", "clip_norm"),
+    *("rotation_degrees", "flip", "erasing_rate", "backbone_weights"),
+    *("shuffle_buffer", "shard_by", "mixed_precision"),
+    *("patience", "save_every", "time_budget"),
+    *("dry_run", "find_learning_rate"),
+}
+
+
+class Task:
+    """Data, model and loss of a run; a subclass a kind of model.
+
+    One that learns in epochs sets `num_examples`, and defines `training_batches`,
+    `validation_batches` and `_learning`. One that does not overrides `compile_model`,
+    `has_result`, `load_state` and `fit`.
+
+    Args:
+        config: the run's options, completed.
+        run_dir: folder of the run.
+        folder: shards.
+
+    Attributes:
+        options: names of the options of `fit` that mean something to it.
+        recipe: values of options that are not given, where presets do not differ.
+        report_metrics: what `fit` measures at the end, those that take seconds.
+        num_examples: images of an epoch.
+    """
+
+    options = LEARNING_OPTIONS
+    recipe: dict = {}
+    report_metrics: tuple[str, ...] = ("cosine", "bleu", "meteor")
+    # Options that are arguments of the model's constructor; None leaves the preset's.
+    _arguments: tuple[str, ...] = ("rotation_degrees", "flip", "erasing_rate")
+    num_examples: int
+
+    def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
+        self.config, self.run_dir, self.folder = config, run_dir, folder
+
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
+        """Checks completed options together, before anything is read or written.
+
+        Raises:
+            ValueError: if they do not fit.
+        """
+        if config.epochs == 0:
+            raise ValueError(
+                f"epochs must be positive with preset {config.preset}. Received: 0"
+            )
+
+    @classmethod
+    def has_result(cls, run_dir: pathlib.Path) -> bool:
+        """Whether a folder holds what a run of other options must not replace."""
+        return bool(checkpoints.list_checkpoints(run_dir))
+
+    @classmethod
+    def summarise(cls, run_dir: pathlib.Path) -> str:
+        """Says what else the training of a run has found; "" says nothing.
+
+        Raises:
+            ValueError: if a file of the run is damaged.
+        """
+        return ""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch, all of them full.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if self.num_examples < self.config.batch_size:
+            raise ValueError(
+                f"batch_size must be at most the number of training examples, "
+                f"{self.num_examples}. Received: {self.config.batch_size}"
+            )
+        return self.num_examples // self.config.batch_size
+
+    def overrides(self) -> dict:
+        """Arguments of the model's constructor that replace the preset's."""
+        given = {name: getattr(self.config, name) for name in self._arguments}
+        given = {name: value for name, value in given.items() if value is not None}
+        return {**given, **settings(self.config.set)}
+
+    def build_model(self) -> keras.Model:
+        """Builds the model, the pretrained weights of its backbone in place.
+
+        Raises:
+            ValueError: if these weights are not at hand, or not wanted.
+        """
+        return presets.build(self.config.preset, **self.overrides())
+
+    def compile_model(self, model: keras.Model) -> None:
+        """Gives the model optimiser, warm-up and cosine decay, loss and metrics."""
+        self.compile_for(model, self.config, self.steps_per_epoch)
+
+    @classmethod
+    def compile_for(
+        cls, model: keras.Model, config: FitConfig, steps_per_epoch: int
+    ) -> None:
+        """Does the work of `compile_model`, for any completed config."""
+        total_steps = max(1, config.epochs * steps_per_epoch)
+        schedule = WarmUpCosine(config.learning_rate, config.warmup_steps, total_steps)
+        model.compile(
+            **cls._learning(model, config, schedule, steps_per_epoch),
+            # Batches differ in length: XLA would compile again for each.
+            jit_compile=False,
+        )
+
+    @classmethod
+    def _learning(cls, model, config, schedule, steps_per_epoch) -> dict:
+        """Gives `optimizer`, `loss` and `metrics`."""
+        raise NotImplementedError
+
+    def training_batches(
+        self, model: keras.Model, epochs: range, skip: int = 0, share=None
+    ):
+        """Batches of several epochs, one after the other, the first `skip` left out.
+
+        `share` is a `sharding.Share`; None gives whole batches.
+        """
+        raise NotImplementedError
+
+    def validation_batches(self, model: keras.Model, share=None):
+        """The validation split, once."""
+        raise NotImplementedError
+
+    def load_state(self, model: keras.Model, run_dir: pathlib.Path) -> dict:
+        """Restores the model as the run left it; gives what `fit` goes on from.
+
+        Args:
+            model: compiled.
+            run_dir: folder of the run; of several workers, that of the chief.
+
+        Returns:
+            JSON content; `{}` begins.
+
+        Raises:
+            ValueError: if what is there is damaged.
+        """
+        return checkpoints.load_checkpoint(model, run_dir) or {}
+
+    def fit(
+        self,
+        model: keras.Model,
+        state: dict,
+        deadline: float | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ) -> list[dict]:
+        """Trains the model, and writes the best into the run's folder.
+
+        Args:
+            model: compiled, restored by `load_state`.
+            state: what that gave.
+            deadline, callbacks: see `fitting.fit_epochs`.
+
+        Returns:
+            A row an epoch; none of what is not trained in epochs.
+        """
+        return fitting.fit_epochs(self, model, state, deadline, callbacks)
