@@ -9,6 +9,7 @@ import tqdm
 
 from tf_prompt.data import embedding_batches, targets
 from tf_prompt.data import folder as data_folder
+from tf_prompt.data.reading import Reading
 from tf_prompt.data.vectors import unit_rows
 from tf_prompt.inference.model import _compile, _feature_function
 from tf_prompt.inference.neighbour_index import NeighbourIndex, choose_settings
@@ -95,11 +96,9 @@ class NeighbourMember:
 
     def _read_split(self, folder, split):
         batches = embedding_batches.split_batches(
-            folder,
+            Reading(folder=folder, image_size=self.image_size, batch_size=_BATCH_SIZE),
             split,
             targets.target_shards(folder, split),
-            image_size=self.image_size,
-            batch_size=_BATCH_SIZE,
         )
         features, embeddings = [], []
         for pictures, vectors in tqdm.tqdm(

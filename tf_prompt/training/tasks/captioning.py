@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_prompt.data import caption_batches, region_cache, text
 from tf_prompt.data import folder as data_folder
+from tf_prompt.data.reading import Reading
 from tf_prompt.layers.augmentation import Augmentation
 from tf_prompt.models import backbones, presets
 from tf_prompt.runs import folder as run_folder
@@ -94,30 +95,32 @@ class CaptioningTask:
 
         `share` is a `sharding.Share`; None gives whole batches.
         """
-        return caption_batches.TrainingEpochs(
+        reading = Reading(
             folder=self.folder,
-            vocabulary=self.vocabulary,
             image_size=model.image_size,
-            max_words=self.config.max_words,
             batch_size=self.config.batch_size,
-            seed=self.config.seed,
-            epochs=epochs,
-            shuffle_buffer=self.config.shuffle_buffer,
-            features=self._features(model, "train"),
-            skip=skip,
             share=share,
-        ).batches()
+            seed=self.config.seed,
+            shuffle_buffer=self.config.shuffle_buffer,
+            epochs=epochs,
+            skip=skip,
+        )
+        features = self._features(model, "train")
+        return caption_batches.training_batches(
+            reading, self.vocabulary, self.config.max_words, features
+        )
 
     def validation_batches(self, model: keras.Model, share=None):
         """The validation split, once."""
-        return caption_batches.validation_batches(
-            self.folder,
-            self.vocabulary,
+        reading = Reading(
+            folder=self.folder,
             image_size=model.image_size,
-            max_words=self.config.max_words,
             batch_size=self.config.batch_size,
             share=share,
-            features=self._features(model, "validation"),
+        )
+        features = self._features(model, "validation")
+        return caption_batches.validation_batches(
+            reading, self.vocabulary, self.config.max_words, features
         )
 
     def _features(self, model, split):

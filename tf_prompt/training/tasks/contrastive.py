@@ -6,6 +6,7 @@ import keras
 
 from tf_prompt.data import contrastive_batches, records, targets, text
 from tf_prompt.data import folder as data_folder
+from tf_prompt.data.reading import Reading
 from tf_prompt.interrogation import clip_tokens, phrases
 from tf_prompt.models import presets
 from tf_prompt.runs import folder as run_folder
@@ -113,31 +114,34 @@ class InterrogationTask:
 
         `share` is a `sharding.Share`; None gives whole batches.
         """
+        reading = Reading(
+            folder=self.folder,
+            image_size=model.image_size,
+            batch_size=self.config.batch_size,
+            share=share,
+            seed=self.config.seed,
+            shuffle_buffer=self.config.shuffle_buffer,
+            epochs=epochs,
+            skip=skip,
+        )
         return contrastive_batches.training_batches(
-            self.folder,
+            reading,
             self._vocabulary,
             self._tokens,
-            image_size=model.image_size,
-            max_words=self.config.max_words,
-            batch_size=self.config.batch_size,
-            seed=self.config.seed,
-            epochs=epochs,
-            shuffle_buffer=self.config.shuffle_buffer,
-            span_rate=_SPAN_RATE,
-            skip=skip,
-            share=share,
+            self.config.max_words,
+            _SPAN_RATE,
         )
 
     def validation_batches(self, model: keras.Model, share=None):
         """The validation split, once."""
-        return contrastive_batches.validation_batches(
-            self.folder,
-            self._vocabulary,
-            self._tokens,
+        reading = Reading(
+            folder=self.folder,
             image_size=model.image_size,
-            max_words=self.config.max_words,
             batch_size=self.config.batch_size,
             share=share,
+        )
+        return contrastive_batches.validation_batches(
+            reading, self._vocabulary, self._tokens, self.config.max_words
         )
 
 

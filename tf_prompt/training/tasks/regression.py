@@ -6,6 +6,7 @@ import sys
 import keras
 
 from tf_prompt.data import embedding_batches, targets
+from tf_prompt.data.reading import Reading
 from tf_prompt.models import backbones, presets
 from tf_prompt.runs.config import FitConfig, settings
 from tf_prompt.training import losses, optimizers
@@ -109,26 +110,28 @@ class RegressionTask:
 
         `share` is a `sharding.Share`; None gives whole batches.
         """
-        return embedding_batches.training_batches(
-            self.folder,
-            self._targets,
+        reading = Reading(
+            folder=self.folder,
             image_size=model.image_size,
             batch_size=self.config.batch_size,
-            seed=self.config.seed,
-            epochs=epochs,
-            shuffle_buffer=self.config.shuffle_buffer,
-            prompt_ids=self._prompt_ids,
-            skip=skip,
             share=share,
+            seed=self.config.seed,
+            shuffle_buffer=self.config.shuffle_buffer,
+            epochs=epochs,
+            skip=skip,
+        )
+        return embedding_batches.training_batches(
+            reading, self._targets, self._prompt_ids
         )
 
     def validation_batches(self, model: keras.Model, share=None):
         """The validation split, once."""
-        return embedding_batches.split_batches(
-            self.folder,
-            "validation",
-            self._validation_targets,
+        reading = Reading(
+            folder=self.folder,
             image_size=model.image_size,
             batch_size=self.config.batch_size,
             share=share,
+        )
+        return embedding_batches.split_batches(
+            reading, "validation", self._validation_targets
         )
