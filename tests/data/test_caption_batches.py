@@ -6,6 +6,7 @@ import pytest
 from tests.conftest import PLACES, SIZE
 from tf_prompt.data import caption_batches, text
 from tf_prompt.data import folder as data_folder
+from tf_prompt.data.reading import Reading
 from tf_prompt.data.text import END_ID, PAD_ID, START_ID
 
 WORDS = collections.Counter({"a": 96, "patch": 96, "bright": 24, "white": 24})
@@ -16,15 +17,13 @@ VOCABULARY = text.build_vocabulary(WORDS, 100)
 def training_batches(folder, **overrides):
     arguments = {
         "image_size": SIZE,
-        "max_words": 30,
         "batch_size": 5,
         "seed": 3,
         "epochs": range(2),
         "shuffle_buffer": 100,
     }
-    return caption_batches.TrainingEpochs(
-        folder=folder, vocabulary=VOCABULARY, **{**arguments, **overrides}
-    ).batches()
+    reading = Reading(folder=folder, **{**arguments, **overrides})
+    return caption_batches.training_batches(reading, VOCABULARY, 30)
 
 
 def targets_of(batches):
@@ -70,9 +69,8 @@ def test_order_depends_on_seed_and_epoch_alone(tiny_shards):
 
 
 def test_validation_covers_the_whole_split(tiny_shards):
-    batches = caption_batches.validation_batches(
-        tiny_shards, VOCABULARY, image_size=SIZE, max_words=30, batch_size=5
-    )
+    reading = Reading(folder=tiny_shards, image_size=SIZE, batch_size=5)
+    batches = caption_batches.validation_batches(reading, VOCABULARY, 30)
     assert [len(targets) for _, targets, _ in batches] == [5, 5, 5, 5, 4]
 
 

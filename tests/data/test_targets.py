@@ -5,6 +5,7 @@ import pytest
 
 from tests.conftest import draw_record
 from tf_prompt.data import embedding_batches, records, targets
+from tf_prompt.data.reading import Reading
 from tf_prompt.metrics import prompt_embedder
 
 
@@ -43,7 +44,7 @@ def shards(tmp_path):
     return tmp_path
 
 
-def read(paths, folder, **overrides):
+def read(paths, folder, prompt_ids=None, **overrides):
     arguments = {
         "image_size": 32,
         "batch_size": 2,
@@ -52,15 +53,15 @@ def read(paths, folder, **overrides):
         "shuffle_buffer": 10,
         **overrides,
     }
-    return embedding_batches.training_batches(folder, paths, **arguments)
+    reading = Reading(folder=folder, **arguments)
+    return embedding_batches.training_batches(reading, paths, prompt_ids)
 
 
 def test_targets_stand_in_the_order_of_the_shard(shards, embedder):
     paths = targets.target_shards(shards, "train", embedder=embedder)
     assert targets.count_targets(paths) == 6
-    (batch,) = embedding_batches.split_batches(
-        shards, "train", paths, image_size=32, batch_size=6
-    )
+    reading = Reading(folder=shards, image_size=32, batch_size=6)
+    (batch,) = embedding_batches.split_batches(reading, "train", paths)
     prompts = [f"A {c} patch, left!" for c in "red red blue green blue red".split()]
     np.testing.assert_array_equal(batch[1], prompt_embedder.embed(prompts, embedder))
     # The picture of a red patch is red.

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tests import checks
 from tf_prompt.data import contrastive_batches, text
 from tf_prompt.data import folder as data_folder
+from tf_prompt.data.reading import Reading
 from tf_prompt.interrogation import clip_tokens
 from tf_prompt.models import clip
 from tf_prompt.models.interrogator import CLIPInterrogator
@@ -33,15 +34,13 @@ def tokens(tiny_shards):
 def read(folder, vocabulary, tokens, epochs=range(1), **changes):
     options = {
         "image_size": 32,
-        "max_words": 30,
         "batch_size": 8,
         "seed": 0,
         "shuffle_buffer": 64,
         **changes,
     }
-    return contrastive_batches.training_batches(
-        folder, vocabulary, tokens, epochs=epochs, **options
-    )
+    reading = Reading(folder=folder, epochs=epochs, **options)
+    return contrastive_batches.training_batches(reading, vocabulary, tokens, 30)
 
 
 def test_loss_by_hand():
@@ -169,11 +168,11 @@ def train(tiny_shards, vocabulary, tokens, devices, epochs):
         model = CLIPInterrogator(clip.describe(small_clip(tokens)))
         config = FitConfig(learning_rate=5e-3, warmup_steps=5, epochs=epochs)
         InterrogationTask.compile_for(model, config, steps_per_epoch=12)
-    sizes = {"image_size": 32, "max_words": 30, "batch_size": 8}
+    reading = Reading(folder=tiny_shards, image_size=32, batch_size=8)
     history = model.fit(
         read(tiny_shards, vocabulary, tokens, range(epochs)),
         validation_data=contrastive_batches.validation_batches(
-            tiny_shards, vocabulary, tokens, **sizes
+            reading, vocabulary, tokens, max_words=30
         ),
         epochs=epochs,
         steps_per_epoch=12,

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tests.conftest import SMALL_TRANSFORMER
 from tf_prompt.data import caption_batches, sharding
+from tf_prompt.data.reading import Reading
 from tf_prompt.data.text import SPECIAL_TOKENS
 from tf_prompt.runs import workers
 from tf_prompt.runs.config import FitConfig
@@ -136,7 +137,6 @@ def test_last_batch_is_cut_unevenly():
 def batches_of(shards, share=None, **overrides):
     arguments = {
         "image_size": 8,
-        "max_words": 5,
         "batch_size": 16,
         "seed": 3,
         "epochs": range(1),
@@ -144,13 +144,9 @@ def batches_of(shards, share=None, **overrides):
         **overrides,
     }
     vocabulary = [*SPECIAL_TOKENS, "patch", "red", "green", "blue", "white"]
-    return list(
-        caption_batches.TrainingEpochs(
-            folder=shards, vocabulary=vocabulary, share=share, **arguments
-        )
-        .batches()
-        .as_numpy_iterator()
-    )
+    reading = Reading(folder=shards, share=share, **arguments)
+    batches = caption_batches.training_batches(reading, vocabulary, max_words=5)
+    return list(batches.as_numpy_iterator())
 
 
 def test_workers_by_element_have_the_batches_of_one(tiny_shards):

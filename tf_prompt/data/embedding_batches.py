@@ -1,6 +1,5 @@
 """Batches of images and the embeddings of their prompts."""
 
-import functools
 import hashlib
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -9,82 +8,60 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tf_prompt.data import epochs as reading
 from tf_prompt.data import folder as data_folder
-from tf_prompt.data import images, records, sharding, targets
-from tf_prompt.metrics import prompt_embedder
+from tf_prompt.data import records, targets
+from tf_prompt.data.reading import Pictures, Reading
 
 
 def training_batches(
-    folder: str | pathlib.Path,
+    reading: Reading,
     target_paths: Sequence[str],
-    *,
-    image_size: int,
-    batch_size: int,
-    seed: int,
-    epochs: range,
-    shuffle_buffer: int,
     prompt_ids: np.ndarray | None = None,
-    skip: int = 0,
-    share: sharding.Share | None = None,
 ) -> tf.data.Dataset:
     """Gives the batches of several epochs, one after the other.
 
-    The order of an epoch depends on `seed` and the epoch's number alone. A last
-    batch that is not full is dropped.
-
     Args:
-        folder: shards of `pipelines.write_records`.
-        target_paths: of `targets.target_shards` for the training split.
-        image_size: pixels a side.
-        batch_size: examples a batch, summed over replicas.
-        seed: of the order.
-        epochs: numbers of the epochs to give.
-        shuffle_buffer: records that shuffling draws from.
+        reading: of the training split.
+        target_paths: of `targets.target_shards` for the split.
         prompt_ids: of `number_prompts`; then an epoch has one image of each
             prompt, drawn anew each time.
-        skip, share: see `caption_batches.TrainingEpochs`.
 
     Returns:
         Dataset of `(images, embeddings)`: uint8 `(batch, size, size, 3)` and
         float32 `(batch, 384)`.
     """
-    shards = _numbered_shards(folder, target_paths)
+    shards = records.list_shards(reading.folder, "train")
+    # The number of each shard's first image.
+    counts = [targets.count_targets([path]) for path in target_paths]
+    starts = np.cumsum([0, *counts[:-1]], dtype=np.int64)
+    files = shards, list(target_paths), starts
 
-    def read_epoch(order, skip_first):
-        size = share.drawn_size(batch_size) if share else batch_size
-        pairs = _shuffle(shards, prompt_ids, shuffle_buffer, order, share)
-        if share:
-            batch = functools.partial(_batch, size)
-            parts = reading.cut_batches(pairs, share, skip, size, skip_first, batch)
-            return _decode_own(parts, image_size)
-        if skip:
-            pairs = skip_first(pairs, skip * size)
-        return _batch(size, pairs.map(_decode(image_size), tf.data.AUTOTUNE))
+    def read_epoch(epoch):
+        numbered = epoch.interleave(files, _read_shard)
+        if prompt_ids is not None:
+            chosen = _choose_images(prompt_ids, epoch.order)
+            numbered = numbered.filter(lambda index, pair: chosen[index])
+        pairs = epoch.shuffle(numbered.map(lambda index, pair: pair))
+        pairs = epoch.skip_batches(pairs).map(_parse_target)
+        return epoch.read(pairs, tf.data.Dataset.batch, _pictures(reading))
 
-    return reading.read_epochs(epochs, seed, read_epoch)
+    return reading.read_epochs(read_epoch)
 
 
 def split_batches(
-    folder: str | pathlib.Path,
-    split: str,
-    target_paths: Sequence[str],
-    *,
-    image_size: int,
-    batch_size: int,
-    share: sharding.Share | None = None,
+    reading: Reading, split: str, target_paths: Sequence[str]
 ) -> tf.data.Dataset:
     """Gives a split once, in order, in the form of `training_batches`."""
     pairs = tf.data.Dataset.zip(
-        tf.data.TFRecordDataset(records.list_shards(folder, split)),
+        tf.data.TFRecordDataset(records.list_shards(reading.folder, split)),
         tf.data.TFRecordDataset(list(target_paths)),
     )
-    if share:
-        parts = _decode_own(share.cut(pairs.batch(batch_size)), image_size)
-        return parts.prefetch(tf.data.AUTOTUNE)
-    decoded = pairs.map(_decode(image_size), tf.data.AUTOTUNE)
-    count = targets.count_targets(target_paths)
-    return reading.with_length(decoded.batch(batch_size), count, batch_size)
+    return reading.read_once(
+        pairs.map(_parse_target),
+        targets.count_targets(target_paths),
+        tf.data.Dataset.batch,
+        _pictures(reading),
+    )
 
 
 class Examples:
@@ -168,32 +145,6 @@ def number_prompts(folder: str | pathlib.Path) -> np.ndarray:
     return np.unique(keys, return_inverse=True)[1].astype(np.int32)
 
 
-def _numbered_shards(folder, target_paths) -> tf.data.Dataset:
-    """Path of each shard and of its targets, and the number of its first image."""
-    counts = [targets.count_targets([path]) for path in target_paths]
-    starts = np.cumsum([0, *counts[:-1]], dtype=np.int64)
-    shards = records.list_shards(folder, "train")
-    return tf.data.Dataset.from_tensor_slices((shards, list(target_paths), starts))
-
-
-def _shuffle(shards, prompt_ids, buffer, order, share):
-    """Gives an epoch's pairs of record and target, as a worker draws them."""
-    files = share.choose_files(shards) if share else shards
-    numbered = files.shuffle(len(shards), seed=order).interleave(
-        _read_shard, cycle_length=reading.OPEN_SHARDS
-    )
-    if prompt_ids is not None:
-        chosen = _choose_images(prompt_ids, order)
-        numbered = numbered.filter(lambda index, pair: chosen[index])
-    pairs = numbered.map(lambda index, pair: pair)
-    pairs = pairs.shuffle(buffer, seed=order)
-    return share.fill_epoch(pairs) if share else pairs
-
-
-def _batch(size, pairs):
-    return pairs.batch(size, drop_remainder=True)
-
-
 def _read_shard(shard, target, start):
     pairs = tf.data.Dataset.zip(
         tf.data.TFRecordDataset(shard), tf.data.TFRecordDataset(target)
@@ -209,24 +160,10 @@ def _choose_images(prompt_ids, seed):
     return numbers >= tf.gather(largest, ids)
 
 
-def _decode_own(parts, image_size):
-    decode = sharding.decode_rows(
-        lambda record: images.decode_stored(records.parse(record)["image"], image_size),
-        tf.TensorSpec((image_size, image_size, 3), tf.uint8),
-    )
-    read = sharding.decode_rows(
-        targets.parse_target,
-        tf.TensorSpec((prompt_embedder.EMBEDDING_DIM,), tf.float32),
-    )
-    return parts.map(
-        lambda record, target: (decode(record), read(target)), tf.data.AUTOTUNE
-    )
+def _parse_target(record, target):
+    return record, targets.parse_target(target)
 
 
-def _decode(image_size):
-    def transform(serialised, target):
-        example = records.parse(serialised)
-        picture = images.decode_stored(example["image"], image_size)
-        return picture, targets.parse_target(target)
-
-    return transform
+def _pictures(reading) -> Pictures:
+    # Records are parsed where images are decoded, several at a time.
+    return reading.pixels(lambda record: records.parse(record)["image"], key=None)

@@ -141,8 +141,3 @@ def reads_files(way: str, shards: Sequence[str], num_workers: int) -> bool:
     if way == "auto":
         return enough and sum(map(os.path.getsize, shards)) > SMALL_SPLIT
     return way == "file"
-
-
-def decode_rows(decode, spec: tf.TensorSpec):
-    """Makes a function of one row a function of a batch, which may have no row."""
-    return lambda rows: tf.map_fn(decode, rows, fn_output_signature=spec)

@@ -92,16 +92,41 @@ def evaluate_run(
         ValueError: if the split is empty, or for ways of decoding where no word is
             decoded.
     """
-    options = EvaluationOptions(**options)
-    run, split = Run(run_dir), options.split
+    options, run = EvaluationOptions(**options), Run(run_dir)
     model = Loader().load_run(run, options.decoding, embeds=False)
     folder = run.find_data(options.data)
     training = _read_training(model, folder, options)
     if not model.writes_prompts:
         model = BankedModel(model, training.bank)
-    output = run.evaluation_folder(split)
+    examples = Examples(
+        folder, options.split, options.limit, with_targets=model.predicts_embeddings
+    )
+    output = run.evaluation_folder(options.split)
     output.mkdir(exist_ok=True)
-    with_targets = model.predicts_embeddings
+    rows = _write_rows(run, model, folder, training, examples.num_examples, options)
+    if rows is None:
+        return None, []
+    vectors = None
+    if model.predicts_embeddings:
+        vectors = scoring.Vectors(examples.targets(), training.vectors)
+    metrics, java_meteor = options.metrics, options.java_meteor
+    result = scoring.measure(rows, training.prompts, metrics, java_meteor, vectors)
+    write_json(output / "metrics.json", result)
+    pictures = caption_batches.evaluation_batches(
+        folder,
+        options.split,
+        # Attention lies on the very pixels that the model saw.
+        image_size=model.image_size if model.attends else _GALLERY_SIZE,
+        batch_size=options.batch_size,
+        limit=min(len(rows), MAX_PICTURES),
+    )
+    write_gallery(output, rows, pictures, model, options.split)
+    return result, rows
+
+
+def _write_rows(run: Run, model, folder, training, count: int, options):
+    """Writes `predictions.csv`; gives its rows, or None where another process does."""
+    split, with_targets = options.split, model.predicts_embeddings
 
     def write(log, start, stop):
         examples = Examples(folder, split, stop, start, with_targets)
@@ -109,30 +134,10 @@ def evaluate_run(
         for batch in examples.batches(options.batch_size, task):
             log.add(_predict_rows(model, training, batch))
 
-    examples = Examples(folder, split, options.limit, with_targets=with_targets)
     columns = (*COLUMNS, "cosine") if with_targets else COLUMNS
-    count, identity = examples.num_examples, _identify(run, folder, options, model)
-    rows = write_rows(output, identity, count, write, options.workers, columns)
-    if rows is None:
-        return None, []
-    result = scoring.measure(
-        rows,
-        training.prompts,
-        options.metrics,
-        options.java_meteor,
-        scoring.Vectors(examples.targets(), training.vectors) if with_targets else None,
-    )
-    write_json(output / "metrics.json", result)
-    pictures = caption_batches.evaluation_batches(
-        folder,
-        split,
-        # Attention lies on the very pixels that the model saw.
-        image_size=model.image_size if model.attends else _GALLERY_SIZE,
-        batch_size=options.batch_size,
-        limit=min(len(rows), MAX_PICTURES),
-    )
-    write_gallery(output, rows, pictures, model, split)
-    return result, rows
+    output = run.evaluation_folder(split)
+    identity = _identify(run, folder, options, model)
+    return write_rows(output, identity, count, write, options.workers, columns)
 
 
 def _identify(run: Run, folder, options: EvaluationOptions, model) -> dict:

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import embedding_batches, targets
+from tf_prompt.data.reading import Reading
 from tf_prompt.data.vectors import unit_rows
 from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.neighbour_index import NeighbourIndex, choose_settings
@@ -91,13 +92,11 @@ def open_index(model: PromptModel, run: Run) -> NeighbourIndex:
 
 
 def _read_split(model, folder: pathlib.Path, split: str):
-    batches = embedding_batches.split_batches(
-        folder,
-        split,
-        targets.target_shards(folder, split),
-        image_size=model.image_size,
-        batch_size=_BATCH_SIZE,
+    reading = Reading(
+        folder=folder, image_size=model.image_size, batch_size=_BATCH_SIZE
     )
+    paths = targets.target_shards(folder, split)
+    batches = embedding_batches.split_batches(reading, split, paths)
     features, embeddings = [], []
     for images, vectors in tqdm.tqdm(batches, f"features of {split}", unit="batch"):
         features.append(model.features(images).numpy())

@@ -7,7 +7,7 @@ import tempfile
 
 import tensorflow as tf
 
-from tf_prompt.data import epochs, records, sharding
+from tf_prompt.data import reading, records, sharding
 from tf_prompt.runs import workers
 
 # How a worker that is gone shows itself in those that are left.
@@ -123,7 +123,7 @@ def distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
     Under several workers they are cut already: TensorFlow's own sharding would read
     whole batches in each.
     """
-    batches = epochs.without_tuning(batches)
+    batches = reading.without_tuning(batches)
     if not is_multi_worker(strategy):
         return batches
     return strategy.distribute_datasets_from_function(lambda _: batches)

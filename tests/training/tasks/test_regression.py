@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tf_prompt.data import embedding_batches, targets
+from tf_prompt.data.reading import Reading
 from tf_prompt.files import read_json
 from tf_prompt.metrics import prompt_embedder
 from tf_prompt.runs import checkpoints
@@ -69,11 +70,9 @@ def test_best_model_holds_the_averaged_weights(trained, tiny_shards):
     model = Run(run_dir).model
     model.compile(loss="mse", metrics=[keras.metrics.CosineSimilarity()])
     batches = embedding_batches.split_batches(
-        tiny_shards,
+        Reading(folder=tiny_shards, image_size=32, batch_size=16),
         "validation",
         targets.target_shards(tiny_shards, "validation"),
-        image_size=32,
-        batch_size=16,
     )
     found = model.evaluate(batches, verbose=0)[1]
     best = max(row["val_cosine"] for row in history)

@@ -97,34 +97,22 @@ class CaptioningTask(Task):
             "metrics": [TokenAccuracy()],
         }
 
-    def training_batches(
-        self, model: keras.Model, epochs: range, skip: int = 0, share=None
-    ):
+    def training_batches(self, model, epochs, skip=0, share=None):
         """See `Task`."""
-        return caption_batches.TrainingEpochs(
-            folder=self.folder,
-            vocabulary=self.vocabulary,
-            image_size=model.image_size,
-            max_words=self.config.max_words,
-            batch_size=self.config.batch_size,
-            seed=self.config.seed,
-            epochs=epochs,
-            shuffle_buffer=self.config.shuffle_buffer,
-            features=self._features(model, "train"),
-            skip=skip,
-            share=share,
-        ).batches()
+        reading = self.read_training(model, epochs, skip, share)
+        features = self._features(model, "train")
+        return caption_batches.training_batches(
+            reading, self.vocabulary, self.config.max_words, features
+        )
 
-    def validation_batches(self, model: keras.Model, share=None):
+    def validation_batches(self, model, share=None):
         """See `Task`."""
+        features = self._features(model, "validation")
         return caption_batches.validation_batches(
-            self.folder,
+            self.read_validation(model, share),
             self.vocabulary,
-            image_size=model.image_size,
-            max_words=self.config.max_words,
-            batch_size=self.config.batch_size,
-            share=share,
-            features=self._features(model, "validation"),
+            self.config.max_words,
+            features,
         )
 
     def _features(self, model, split):

@@ -110,33 +110,21 @@ class InterrogationTask(Task):
             "metrics": [ContrastiveAccuracy()],
         }
 
-    def training_batches(
-        self, model: keras.Model, epochs: range, skip: int = 0, share=None
-    ):
+    def training_batches(self, model, epochs, skip=0, share=None):
         """See `Task`."""
         return contrastive_batches.training_batches(
-            self.folder,
+            self.read_training(model, epochs, skip, share),
             self._vocabulary,
             self._tokens,
-            image_size=model.image_size,
-            max_words=self.config.max_words,
-            batch_size=self.config.batch_size,
-            seed=self.config.seed,
-            epochs=epochs,
-            shuffle_buffer=self.config.shuffle_buffer,
-            span_rate=_SPAN_RATE,
-            skip=skip,
-            share=share,
+            self.config.max_words,
+            _SPAN_RATE,
         )
 
-    def validation_batches(self, model: keras.Model, share=None):
+    def validation_batches(self, model, share=None):
         """See `Task`."""
         return contrastive_batches.validation_batches(
-            self.folder,
+            self.read_validation(model, share),
             self._vocabulary,
             self._tokens,
-            image_size=model.image_size,
-            max_words=self.config.max_words,
-            batch_size=self.config.batch_size,
-            share=share,
+            self.config.max_words,
         )

@@ -94,30 +94,15 @@ class RegressionTask(Task):
             "metrics": [keras.metrics.CosineSimilarity(name="cosine")],
         }
 
-    def training_batches(
-        self, model: keras.Model, epochs: range, skip: int = 0, share=None
-    ):
+    def training_batches(self, model, epochs, skip=0, share=None):
         """See `Task`."""
+        reading = self.read_training(model, epochs, skip, share)
         return embedding_batches.training_batches(
-            self.folder,
-            self._targets,
-            image_size=model.image_size,
-            batch_size=self.config.batch_size,
-            seed=self.config.seed,
-            epochs=epochs,
-            shuffle_buffer=self.config.shuffle_buffer,
-            prompt_ids=self._prompt_ids,
-            skip=skip,
-            share=share,
+            reading, self._targets, self._prompt_ids
         )
 
-    def validation_batches(self, model: keras.Model, share=None):
+    def validation_batches(self, model, share=None):
         """See `Task`."""
         return embedding_batches.split_batches(
-            self.folder,
-            "validation",
-            self._validation_targets,
-            image_size=model.image_size,
-            batch_size=self.config.batch_size,
-            share=share,
+            self.read_validation(model, share), "validation", self._validation_targets
         )

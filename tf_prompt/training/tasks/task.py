@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
+from tf_prompt.data.reading import Reading
 from tf_prompt.models import presets
 from tf_prompt.runs import checkpoints
 from tf_prompt.runs.config import FitConfig, settings
@@ -145,6 +146,31 @@ class Task:
     def validation_batches(self, model: keras.Model, share=None):
         """The validation split, once."""
         raise NotImplementedError
+
+    def read_training(
+        self, model: keras.Model, epochs: range, skip: int, share
+    ) -> Reading:
+        """What all kinds of training batches have in common."""
+        config = self.config
+        return Reading(
+            folder=self.folder,
+            image_size=model.image_size,
+            batch_size=config.batch_size,
+            share=share,
+            seed=config.seed,
+            shuffle_buffer=config.shuffle_buffer,
+            epochs=epochs,
+            skip=skip,
+        )
+
+    def read_validation(self, model: keras.Model, share) -> Reading:
+        """What all kinds of validation batches have in common."""
+        return Reading(
+            folder=self.folder,
+            image_size=model.image_size,
+            batch_size=self.config.batch_size,
+            share=share,
+        )
 
     def load_state(self, model: keras.Model, run_dir: pathlib.Path) -> dict:
         """Restores the model as the run left it; gives what `fit` goes on from.
