@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import typing
 
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.options import (
@@ -16,36 +17,76 @@ from tf_prompt.options import (
 )
 from tf_prompt.runs import workers
 
+EXAMPLES = (
+    "python -m tf_prompt.evaluate --run-dir runs/transformer_tiny",
+    "python -m tf_prompt.evaluate --run-dir RUN --split validation --num-beams 3 --json",
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(DecodingConfig):
     """Measures a run on a split; writes metrics, predictions and a gallery."""
 
-    run_dir: str = option(dataclasses.MISSING, "folder of a run of tf_prompt.fit")
+    first_groups: typing.ClassVar = ("run", "output")
+
+    run_dir: str = option(
+        dataclasses.MISSING,
+        "folder of a run of tf_prompt.fit",
+        group="run",
+    )
     split: str = option(
-        "test", "split to measure", choices=["train", "validation", "test"]
+        "test",
+        "split to measure",
+        choices=["train", "validation", "test"],
+        group="run",
     )
     data: str | None = option(
-        None, "`toy` or a folder of shards; that of the run if not given"
+        None,
+        "`toy` or a folder of shards; that of the run if not given",
+        group="run",
     )
-    metrics: tuple[str, ...] = option((), "what to compute; all if not given")
+    metrics: tuple[str, ...] = option(
+        (),
+        "what to compute; all if not given",
+        group="output",
+    )
     meteor: str = option(
-        "nltk", "program that computes METEOR", choices=["nltk", "java"]
+        "nltk",
+        "program that computes METEOR",
+        choices=["nltk", "java"],
+        group="output",
     )
-    batch_size: int = option(64, "images written about at once")
-    limit: int | None = option(None, "examples at most; all if not given")
+    batch_size: int = option(
+        64,
+        "images written about at once",
+        group="speed",
+    )
+    limit: int | None = option(
+        None,
+        "examples at most; all if not given",
+        group="speed",
+    )
     neighbours: int = option(
-        10000, "training images that the nearest-neighbour baseline searches"
+        10000,
+        "training images that the nearest-neighbour baseline searches",
+        group="speed",
     )
     explain: int | None = option(
-        None, "examples to show word by word, from the best to the worst"
+        None,
+        "examples to show word by word, from the best to the worst",
+        group="output",
     )
     share: str | None = option(
         None,
         "INDEX/COUNT: write only this share of the prompts, as 0/4; 0 waits for the "
         "others and measures all; that of TF_CONFIG if not given",
+        group="speed",
     )
-    json: bool = option(False, "print the content of metrics.json and nothing else")
+    json: bool = option(
+        False,
+        "print the content of metrics.json and nothing else",
+        group="output",
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -63,7 +104,7 @@ class EvaluateConfig(DecodingConfig):
 @command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = parse_args(EvaluateConfig, argv, "evaluate")
+    options = parse_args(EvaluateConfig, argv, "evaluate", EXAMPLES)
     from tf_prompt.metrics import health, meteor_java, overlap
 
     # Before TensorFlow loads: what is missing should be said at once.

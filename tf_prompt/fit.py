@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import pathlib
 import sys
+import typing
 from collections.abc import Sequence
 
 from tf_prompt.files import read_json
@@ -18,6 +19,10 @@ from tf_prompt.options import (
 )
 from tf_prompt.runs.config import FitConfig
 
+EXAMPLES = (
+    "python -m tf_prompt.fit",
+    "python -m tf_prompt.fit --preset lstm_base --data SHARDS --run-dir runs/lstm",
+)
 NUM_SHOWN = 10
 NUM_NEIGHBOURS = 1000
 # What a command takes beside the run.
@@ -98,14 +103,22 @@ def report(run_dir: pathlib.Path) -> None:
 class FitOptions(FitConfig):
     """Trains a model, then tests it; run again, the same command resumes."""
 
+    first_groups: typing.ClassVar = ("run", "learning")
+
     config: str | None = option(
-        None, "config.json of a run: its values stand for flags that are not given"
+        None,
+        "config.json of a run: its values stand for flags that are not given",
+        group="run",
     )
     dry_run: bool = option(
-        False, "a few steps, then the memory, time and disk that the run needs; no run"
+        False,
+        "a few steps, then the memory, time and disk that the run needs; no run",
+        group="instead of a run",
     )
     find_learning_rate: bool = option(
-        False, "a few hundred steps at rising rates, then a suggestion; no run"
+        False,
+        "a few hundred steps at rising rates, then a suggestion; no run",
+        group="instead of a run",
     )
 
     def __post_init__(self):
@@ -138,7 +151,7 @@ def parse(argv: Sequence[str]) -> tuple[FitOptions, dict]:
             )
         # Another folder, or the command would go on with the run that it repeats.
         flags = flags_of(FitConfig, {**saved, "run_dir": None})
-    return parse_args(FitOptions, [*flags, *argv], "fit"), saved
+    return parse_args(FitOptions, [*flags, *argv], "fit", EXAMPLES), saved
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import typing
 
 from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.options import (
@@ -16,31 +17,69 @@ from tf_prompt.options import (
     require_positive,
 )
 
+EXAMPLES = (
+    "python -m tf_prompt.interrogate --run-dir runs/clip_interrogator_tiny FOLDER",
+    "python -m tf_prompt.interrogate --run-dir RUN --mode classic --json a.png b.png",
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InterrogateConfig(InterrogationConfig):
     """Ranks the phrases that images show by CLIP, and writes prompts of them."""
 
+    first_groups: typing.ClassVar = ("input", "model", "output")
+
     paths: tuple[str, ...] = option(
-        dataclasses.MISSING, "image files and folders", positional=True, metavar="IMAGE"
+        dataclasses.MISSING,
+        "image files and folders",
+        positional=True,
+        metavar="IMAGE",
+        group="input",
     )
-    run_dir: str | None = option(None, "folder of a CLIP's run of tf_prompt.fit")
+    run_dir: str | None = option(
+        None,
+        "folder of a CLIP's run of tf_prompt.fit",
+        group="model",
+    )
     clip: str | None = option(
         None,
         "instead: KerasHub CLIP preset or folder, or one of a transformers CLIPModel",
+        group="model",
     )
     phrases: tuple[str, ...] = option(
-        (), "files of one phrase a line, each a table of the file's name"
+        (),
+        "files of one phrase a line, each a table of the file's name",
+        group="model",
     )
     captioner: str | None = option(
-        None, "folder of a captioner's run, whose prompts the modes begin with"
+        None,
+        "folder of a captioner's run, whose prompts the modes begin with",
+        group="model",
     )
-    recursive: bool = option(False, "search folders inside folders too")
-    batch_size: int = option(16, "images at once")
-    json: bool = option(False, "print one JSON object an image, with the phrases")
-    embedding: bool = option(True, "with --json: add MiniLM's embedding of the prompt")
+    recursive: bool = option(
+        False,
+        "search folders inside folders too",
+        group="input",
+    )
+    batch_size: int = option(
+        16,
+        "images at once",
+        group="speed",
+    )
+    json: bool = option(
+        False,
+        "print one JSON object an image, with the phrases",
+        group="output",
+    )
+    embedding: bool = option(
+        True,
+        "with --json: add MiniLM's embedding of the prompt",
+        group="output",
+    )
     cache_dir: str | None = option(
-        None, "folder for embeddings of phrases; phrase_embeddings in the run's folder"
+        None,
+        "folder for embeddings of phrases; phrase_embeddings in the run's folder",
+        group="model",
     )
 
     def __post_init__(self):
@@ -61,7 +100,7 @@ class InterrogateConfig(InterrogationConfig):
 @command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = parse_args(InterrogateConfig, argv, "interrogate")
+    options = parse_args(InterrogateConfig, argv, "interrogate", EXAMPLES)
     import_tensorflow()
     from tf_prompt.data import images
     from tf_prompt.inference import image_files, loading

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import re
 import sys
 import types
 import typing
@@ -20,12 +21,19 @@ def option(default, help_text: str, **argument):
         default: the value without the flag; `dataclasses.MISSING` requires it.
         help_text: what the flag is for, with its unit.
         **argument: more for `ArgumentParser.add_argument`, such as `choices`;
-            `positional=True` makes it an argument without dashes.
+            `positional=True` makes it an argument without dashes, `group="input"`
+            puts it under that title in the help, as `TITLE: what the flag is for`
+            does in the help text itself.
     """
     return dataclasses.field(default=default, metadata={"help": help_text, **argument})
 
 
-def parse_args(config_class, argv: Sequence[str] | None, prog: str):
+def parse_args(
+    config_class,
+    argv: Sequence[str] | None,
+    prog: str,
+    examples: Sequence[str] = (),
+):
     """Fills a dataclass of options from the command line.
 
     Args:
@@ -33,19 +41,32 @@ def parse_args(config_class, argv: Sequence[str] | None, prog: str):
             takes several values; the class's docstring describes the command.
         argv: arguments; None reads those of the process.
         prog: the command's name in help and errors.
+        examples: commands that the help ends with.
 
     Returns:
         An instance. A bad flag, or a `ValueError` of the class, ends the process
         with exit code 2 and one line.
     """
+    places = [
+        field.metadata.get("metavar", field.name)
+        for field in dataclasses.fields(config_class)
+        if field.metadata.get("positional")
+    ]
     parser = _OneLineParser(
         prog=prog,
+        usage=" ".join([prog, "[FLAGS]", *(f"{place}..." for place in places)]),
         description=(config_class.__doc__ or "").strip().split("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog="\n".join(["examples:", *(f"  {line}" for line in examples)])
+        if examples
+        else None,
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
-    for field in dataclasses.fields(config_class):
-        _add_argument(parser, field, typing.get_type_hints(config_class)[field.name])
+    hints = typing.get_type_hints(config_class)
+    for title, fields in group_options(config_class).items():
+        group = parser.add_argument_group(title)
+        for field in fields:
+            _add_argument(group, field, hints[field.name])
     values = vars(parser.parse_args(argv))
     tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
     try:
@@ -81,6 +102,36 @@ def take_options(config_class, config):
     return config_class(**{name: getattr(config, name) for name in names})
 
 
+def group_options(config_class) -> dict[str, list[dataclasses.Field]]:
+    """Sorts the options of a dataclass under the titles that its help has.
+
+    The groups that its `first_groups` names, if it has that attribute, come first, the
+    others in the order of their first option.
+    """
+    first = getattr(config_class, "first_groups", ())
+    groups: dict[str, list[dataclasses.Field]] = {title: [] for title in first}
+    for field in dataclasses.fields(config_class):
+        groups.setdefault(_split_help(field)[0], []).append(field)
+    return groups
+
+
+def _split_help(field) -> tuple[str, str]:
+    """Title and text of an option's help."""
+    text = field.metadata["help"]
+    title, colon, rest = text.partition(": ")
+    if "group" in field.metadata:
+        return field.metadata["group"], text
+    if colon and re.fullmatch(r"\w+( \w+)?", title):
+        return title, rest
+    return "other options", text
+
+
+class _HelpFormatter(
+    argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
+):
+    """Shows defaults, and leaves the lines of examples as they are."""
+
+
 class _OneLineParser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(WRONG_USE, f"{self.prog}: error: {message}\n")
@@ -89,6 +140,8 @@ class _OneLineParser(argparse.ArgumentParser):
 def _add_argument(parser, field, hint) -> None:
     argument = dict(field.metadata)
     positional = argument.pop("positional", False)
+    argument.pop("group", None)
+    argument["help"] = _split_help(field)[1]
     name = field.name if positional else f"--{field.name.replace('_', '-')}"
     argument["default"] = field.default
     if field.default is dataclasses.MISSING:

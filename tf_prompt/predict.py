@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import sys
+import typing
 
 from tf_prompt import api
 from tf_prompt.decoding import config as decoding_config
@@ -21,6 +22,10 @@ from tf_prompt.options import (
 from tf_prompt.runs import workers
 from tf_prompt.serving.client.options import ServerConfig
 
+EXAMPLES = (
+    "python -m tf_prompt.predict --run-dir runs/transformer_tiny picture.png",
+    "python -m tf_prompt.predict --saved-model saved_models/m/1 FOLDER --csv out.csv",
+)
 BATCH_SIZE = 32
 # The largest that saved_models/batching.config lets through.
 SERVER_BATCH_SIZE = 16
@@ -29,7 +34,7 @@ SERVER_BATCH_SIZE = 16
 @command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = parse_args(PredictConfig, argv, "predict")
+    options = parse_args(PredictConfig, argv, "predict", EXAMPLES)
     import_tensorflow()
     from tf_prompt.inference import image_files, result_files
 
@@ -64,43 +69,82 @@ def main(argv=None) -> int:
 class PredictConfig(DecodingConfig, ServerConfig):
     """Writes the prompts of image files and of the images in folders."""
 
+    first_groups: typing.ClassVar = ("input", "model", "output")
+
     paths: tuple[str, ...] = option(
         dataclasses.MISSING,
         "image files and folders; - reads paths from standard input, one a line",
         positional=True,
         metavar="PATH",
+        group="input",
     )
-    run_dir: str | None = option(None, "folder of a run of tf_prompt.fit")
-    saved_model: str | None = option(None, "folder of one version of an export")
-    recursive: bool = option(False, "search folders inside folders too")
+    run_dir: str | None = option(
+        None,
+        "folder of a run of tf_prompt.fit",
+        group="model",
+    )
+    saved_model: str | None = option(
+        None,
+        "folder of one version of an export",
+        group="model",
+    )
+    recursive: bool = option(
+        False,
+        "search folders inside folders too",
+        group="input",
+    )
     batch_size: int | None = option(
         None,
         f"images written about at once; {BATCH_SIZE}, or of a server "
         f"{SERVER_BATCH_SIZE}, if not given",
+        group="speed",
     )
-    json: bool = option(False, "print one JSON object an image")
+    json: bool = option(
+        False,
+        "print one JSON object an image",
+        group="output",
+    )
     csv: str | None = option(
-        None, "also write a CSV file of path, prompt, score, error; resumes"
+        None,
+        "also write a CSV file of path, prompt, score, error; resumes",
+        group="output",
     )
-    jsonl: str | None = option(None, "also write a file of JSON lines; resumes")
-    sidecar: bool = option(False, "also write each prompt into a .txt beside its image")
-    skip_existing: bool = option(False, "pass over images that have a .txt beside them")
+    jsonl: str | None = option(
+        None,
+        "also write a file of JSON lines; resumes",
+        group="output",
+    )
+    sidecar: bool = option(
+        False,
+        "also write each prompt into a .txt beside its image",
+        group="output",
+    )
+    skip_existing: bool = option(
+        False,
+        "pass over images that have a .txt beside them",
+        group="input",
+    )
     write_metadata: str | None = option(
-        None, "folder for copies of the images with the prompt in PNG text or EXIF"
+        None,
+        "folder for copies of the images with the prompt in PNG text or EXIF",
+        group="output",
     )
     share: str | None = option(
         None,
         "INDEX/COUNT: every COUNT-th image from the INDEX-th on, as 0/4; each share "
         "wants a --csv of its own; that of TF_CONFIG if not given",
+        group="input",
     )
     bank: str | None = option(
         None,
         "models of embeddings: text file of prompts, one a line, of which the nearest "
         "is written; the training prompts if not given",
+        group="model",
     )
     attention: str | None = option(
         None,
         "folder for a PNG an image that shows where the model looked for each word",
+        group="output",
     )
 
     @property

@@ -9,7 +9,11 @@ from tf_prompt.options import option, require_not_negative, require_positive
 class DecodingConfig:
     """How prompts are written; by default the likeliest token at each step."""
 
-    num_beams: int = option(1, "prompts kept at each step of beam search; 1 is greedy")
+    num_beams: int = option(
+        1,
+        "prompts kept at each step of beam search; 1 is greedy",
+        group="writing",
+    )
     length_penalty: float = option(
         1.0, "beam search: power of the length that a score is divided by"
     )
@@ -18,22 +22,36 @@ class DecodingConfig:
     top_k: int = option(0, "sampling: draw among so many tokens; 0 among all")
     top_p: float = option(1.0, "sampling: draw among the likeliest that sum to this")
     repetition_penalty: float = option(
-        1.0, "divides the logits of words written before"
+        1.0,
+        "divides the logits of words written before",
+        group="writing",
     )
     no_repeat_ngram: int = option(
-        0, "words in a row that never come twice; 0 lets them"
+        0,
+        "words in a row that never come twice; 0 lets them",
+        group="writing",
     )
-    min_words: int = option(0, "words before a prompt may end")
+    min_words: int = option(
+        0,
+        "words before a prompt may end",
+        group="writing",
+    )
     rerank: int = option(
         0,
         "prompts written for a picture, beams or samples, of which the one most like "
         "all others is kept (minimum Bayes risk, MiniLM cosine); 0 for none",
+        group="writing",
     )
-    seed: int = option(0, "of sampling")
+    seed: int = option(
+        0,
+        "of sampling",
+        group="sampling",
+    )
     xla: bool = option(
         False,
         "compile the writing of words with XLA, once for each number of images "
         "written about at once; of use with one image at a time and many images",
+        group="speed",
     )
 
     def __post_init__(self):

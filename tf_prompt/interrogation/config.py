@@ -26,12 +26,27 @@ class InterrogationConfig:
         "flavours; best: a chain that grows while the similarity rises; negative: "
         "what is least like the picture",
         choices=list(MODES),
+        group="prompt",
     )
-    top: int = option(5, "phrases shown of each table")
-    candidates: int = option(8, "phrases of each table that the mode best tries")
-    max_phrases: int = option(12, "phrases at most in a prompt of the mode best")
+    top: int = option(
+        5,
+        "phrases shown of each table",
+        group="prompt",
+    )
+    candidates: int = option(
+        8,
+        "phrases of each table that the mode best tries",
+        group="prompt",
+    )
+    max_phrases: int = option(
+        12,
+        "phrases at most in a prompt of the mode best",
+        group="prompt",
+    )
     min_gain: float = option(
-        0.01, "similarity that a phrase of the mode best must add to be kept"
+        0.01,
+        "similarity that a phrase of the mode best must add to be kept",
+        group="prompt",
     )
 
     def __post_init__(self):

@@ -21,23 +21,61 @@ class FitConfig:
     A field that is None takes its value from `training.recipes`.
     """
 
-    preset: str = option("transformer_tiny", "model preset")
-    data: str = option("toy", "`toy`, or a folder of shards from write_records")
-    run_dir: str | None = option(None, "folder of the run; runs/PRESET if not given")
+    preset: str = option(
+        "transformer_tiny",
+        "model preset",
+        group="run",
+    )
+    data: str = option(
+        "toy",
+        "`toy`, or a folder of shards from write_records",
+        group="run",
+    )
+    run_dir: str | None = option(
+        None,
+        "folder of the run; runs/PRESET if not given",
+        group="run",
+    )
     epochs: int | None = option(
-        None, "passes over the training split; the preset's own if not given"
+        None,
+        "passes over the training split; the preset's own if not given",
+        group="learning",
     )
     batch_size: int | None = option(
-        None, "examples a step, summed over replicas; the preset's own if not given"
+        None,
+        "examples a step, summed over replicas; the preset's own if not given",
+        group="learning",
     )
     learning_rate: float | None = option(
-        None, "peak rate, reached after warm-up; the preset's own if not given"
+        None,
+        "peak rate, reached after warm-up; the preset's own if not given",
+        group="learning",
     )
-    warmup_steps: int = option(100, "steps of linear warm-up before cosine decay")
-    weight_decay: float = option(0.01, "decoupled weight decay of AdamW")
-    clip_norm: float = option(1.0, "largest norm of a batch's gradients together")
-    vocab_size: int = option(46664, "entries at most, special tokens included")
-    max_words: int = option(30, "words of a prompt that are learned, the rest is cut")
+    warmup_steps: int = option(
+        100,
+        "steps of linear warm-up before cosine decay",
+        group="learning",
+    )
+    weight_decay: float = option(
+        0.01,
+        "decoupled weight decay of AdamW",
+        group="learning",
+    )
+    clip_norm: float = option(
+        1.0,
+        "largest norm of a batch's gradients together",
+        group="learning",
+    )
+    vocab_size: int = option(
+        46664,
+        "entries at most, special tokens included",
+        group="captioners",
+    )
+    max_words: int = option(
+        30,
+        "words of a prompt that are learned, the rest is cut",
+        group="captioners",
+    )
     rotation_degrees: float = option(0.0, "augmentation: largest turn, degrees")
     flip: bool | None = option(
         None,
@@ -54,6 +92,7 @@ class FitConfig:
         None,
         "weights of a pretrained backbone: a KerasHub preset or its folder, a "
         ".weights.h5 file, or `random`; the encoder's own preset if not given",
+        group="model",
     )
     image_size: int | None = option(
         None, "regressors: pixels a side; positions of a ViT are interpolated"
@@ -85,6 +124,7 @@ class FitConfig:
         None,
         "cache_features: augmented views of an image, of which an epoch draws one; 4 "
         "if not given",
+        group="captioners",
     )
     strategy: str = option(
         "auto",
@@ -94,31 +134,61 @@ class FitConfig:
     )
     shard_by: str = option(
         "auto",
-        "multi_worker: how records are shared; by element is like one process, by file "
+        "several machines: how records are shared; by element is like one process, by file "
         "reads less; auto reads files above 4 GB, if there are enough",
         choices=["auto", "element", "file"],
+        group="devices",
     )
     worker_timeout: float = option(
-        600.0, "multi_worker: seconds that one waits for another before it stops"
+        600.0,
+        "several machines: seconds that one waits for another before it stops",
+        group="devices",
     )
     accumulate_steps: int = option(
-        1, "rounds of batch_size / accumulate_steps examples that make one step"
+        1,
+        "rounds of batch_size / accumulate_steps examples that make one step",
+        group="learning",
     )
-    mixed_precision: bool = option(False, "compute in float16, keep float32 weights")
-    patience: int = option(0, "stop after so many epochs without gain; 0 never stops")
+    mixed_precision: bool = option(
+        False,
+        "compute in float16, keep float32 weights",
+        group="learning",
+    )
+    patience: int = option(
+        0,
+        "stop after so many epochs without gain; 0 never stops",
+        group="stopping and saving",
+    )
     save_every: float = option(
-        30.0, "minutes between checkpoints within an epoch; 0 for none"
+        30.0,
+        "minutes between checkpoints within an epoch; 0 for none",
+        group="stopping and saving",
     )
     time_budget: float | None = option(
-        None, "minutes after which training saves and stops; the same command resumes"
+        None,
+        "minutes after which training saves and stops; the same command resumes",
+        group="stopping and saving",
     )
     deterministic: bool = option(
-        False, "the same numbers from run to run also where that is slower"
+        False,
+        "the same numbers from run to run also where that is slower",
+        group="learning",
     )
-    shuffle_buffer: int = option(8192, "records that shuffling draws from")
-    seed: int = option(0, "of weights, data order, dropout and augmentation")
+    shuffle_buffer: int = option(
+        8192,
+        "records that shuffling draws from",
+        group="learning",
+    )
+    seed: int = option(
+        0,
+        "of weights, data order, dropout and augmentation",
+        group="run",
+    )
     set: tuple[str, ...] = option(
-        (), "NAME=VALUE, a constructor argument of the model", action="append"
+        (),
+        "NAME=VALUE, a constructor argument of the model",
+        action="append",
+        group="run",
     )
 
     def __post_init__(self):

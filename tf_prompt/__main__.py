@@ -1,0 +1,54 @@
+"""Lists the commands, and runs the one that is named: `tf-prompt VERB …`."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from tf_prompt.options import DONE, WRONG_USE
+
+VERBS = {
+    "fit": "train a model, then test it; with no flags on the embedded toy set",
+    "predict": "write the prompts of image files, with a run, an export or a server",
+    "interrogate": "rank the phrases that images show by CLIP",
+    "evaluate": "measure a run on a split, with intervals and baselines",
+    "report": "show runs side by side with the thesis's table",
+    "export": "write a run as a SavedModel for TF Serving",
+    "submit": "write the Kaggle competition's submission for a folder of images",
+    "demo": "open a web page that writes the prompts of pictures",
+}
+_MODULES = {"demo": "tf_prompt.demo.__main__"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `VERB` with the arguments behind it; without one, lists the verbs."""
+    verb, *rest = [*(sys.argv[1:] if argv is None else argv), ""]
+    if verb in ("", "-h", "--help"):
+        print(_list_verbs())
+        return DONE
+    if verb not in VERBS:
+        known = ", ".join(VERBS)
+        print(
+            f"tf-prompt: error: VERB must be one of {known}. Received: {verb}",
+            file=sys.stderr,
+        )
+        return WRONG_USE
+    module = importlib.import_module(_MODULES.get(verb, f"tf_prompt.{verb}"))
+    return module.main(rest[:-1])
+
+
+def _list_verbs() -> str:
+    lines = [f"  {verb:<12} {purpose}" for verb, purpose in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: tf-prompt VERB [FLAGS], or python -m tf_prompt.VERB [FLAGS]",
+            "",
+            *lines,
+            "",
+            "tf-prompt VERB --help lists the flags of a verb. Data are prepared from a",
+            "checkout: python -m pipelines.download, inspect, write_records, beam.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
