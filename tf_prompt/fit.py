@@ -103,7 +103,7 @@ def report(run_dir: pathlib.Path) -> None:
 class FitOptions(FitConfig):
     """Trains a model, then tests it; run again, the same command resumes."""
 
-    first_groups: typing.ClassVar = ("run", "learning")
+    first_groups: typing.ClassVar = ("run", "learning", "model")
 
     config: str | None = option(
         None,
