@@ -1,5 +1,6 @@
 """The list of commands, and the flags of each under their titles."""
 
+import dataclasses
 import importlib
 import subprocess
 import sys
@@ -50,7 +51,8 @@ def test_every_flag_stands_in_one_group():
         groups = group_options(config_class)
         assert "other options" not in groups
         names = [field.name for fields in groups.values() for field in fields]
-        assert sorted(names) == sorted(config_class.__dataclass_fields__)
+        expected = [field.name for field in dataclasses.fields(config_class)]
+        assert sorted(names) == sorted(expected)
         assert all(groups.values())
 
 
