@@ -5,7 +5,6 @@ import contextlib
 import functools
 import pathlib
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 
 import PIL.Image
@@ -98,15 +97,8 @@ def _open_members(
 ) -> dict[str, Callable | None]:
     """Maps the images of an archive to what opens them; None for an unsafe one."""
     images = stack.enter_context(ZipImages(archive))
-    opened = stack.enter_context(zipfile.ZipFile(archive))
-    members = {
-        pathlib.PurePosixPath(member.replace("\\", "/")).name: member
-        for member in opened.namelist()
-    }
     return {
-        name: functools.partial(opened.open, members[name])
-        if images.is_safe(name)
-        else None
+        name: functools.partial(images.open, name) if images.is_safe(name) else None
         for name in images.names
     }
 
