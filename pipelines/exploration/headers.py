@@ -13,6 +13,7 @@ import tqdm
 from pipelines.containers import ZipImages
 from pipelines.damage import READ_ERRORS
 from pipelines.exploration.counts import TOP
+from pipelines.names import match_names
 from pipelines.sources import DiffusionDBSource, LooseSource, Part
 
 MAX_EXAMPLES = 5
@@ -79,6 +80,7 @@ def _read_part(
         if rows is None:
             with part.open_images() as images:
                 rows = images.read_rows()
+        rows = rows.assign(image_name=match_names(rows["image_name"], files))
         listed = set(rows["image_name"])
         counts["rows_without_image"] += len(listed.difference(files))
         counts["images_without_row"] += len(set(files).difference(listed))
