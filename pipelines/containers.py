@@ -6,6 +6,7 @@ import pathlib
 import stat
 import zipfile
 from collections.abc import Collection, Mapping
+from typing import IO
 
 import pandas as pd
 
@@ -34,12 +35,14 @@ class ZipImages:
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._json_member = None
         for member in self._archive.infolist():
-            name = _path_of(member).name
-            if name.endswith(".json"):
-                self._json_member = member
+            path = _path_of(member)
             # An empty name, of which zipfile cannot tell whether it is a folder's.
-            elif name and not member.is_dir() and not name.startswith("."):
-                self._members[name] = member
+            if not path.name or member.is_dir() or _is_hidden(path):
+                continue
+            if path.name.endswith(".json"):
+                self._json_member = member
+            else:
+                self._members[path.name] = member
 
     def __enter__(self) -> "ZipImages":
         return self
@@ -55,6 +58,10 @@ class ZipImages:
     def is_safe(self, name: str) -> bool:
         """Whether an image may be read: a plain file inside, of a sane size."""
         return _is_safe(self._members[name])
+
+    def open(self, name: str) -> IO[bytes]:
+        """Opens one encoded image, to read no more of it than is needed."""
+        return self._archive.open(self._members[name])
 
     def read(self, name: str) -> bytes:
         """Reads one encoded image."""
@@ -104,6 +111,14 @@ def _to_number(value) -> float:
 
 def _path_of(member: zipfile.ZipInfo) -> pathlib.PurePosixPath:
     return pathlib.PurePosixPath(member.filename.replace("\\", "/"))
+
+
+def _is_hidden(path: pathlib.PurePosixPath) -> bool:
+    # A Mac keeps a `__MACOSX/._NAME` beside each NAME, with a JSON's ending too.
+    return any(
+        part == "__MACOSX" or (part.startswith(".") and part != "..")
+        for part in path.parts
+    )
 
 
 def _is_safe(member: zipfile.ZipInfo) -> bool:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from pipelines.containers import FileImages, ZipImages
 from pipelines.damage import READ_ERRORS
 from pipelines.diffusiondb.metadata import dropped_by
+from pipelines.names import match_names
 from pipelines.options import Conversion
 from pipelines.sources import Part
 from pipelines.tally import Tally, is_sound
@@ -140,6 +141,8 @@ def read_records(
         advance(1.0)
         return
     with images_in:
+        names = match_names(rows["image_name"], images_in.names)
+        rows = rows.assign(image_name=names)
         for name in sorted(set(images_in.names).difference(rows["image_name"])):
             tally.lose("no_metadata_row", name)
         drops = dropped_by(rows, conversion)

@@ -1,14 +1,18 @@
 """What kind of source a folder is, and the parts it is cut into."""
 
 import dataclasses
+import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from pipelines.containers import FileImages, ZipImages
 from pipelines.diffusiondb.metadata import read_metadata
+from pipelines.groups import group_by_picture
+from pipelines.names import FileFinder, match_names
+from pipelines.prompt_table import read_prompt_table
 
 LOOSE_PART_SIZE = 1000
 # Rows of so many parts are in memory at a time: 200,000 of DiffusionDB's.
@@ -109,16 +113,16 @@ class LooseSource:
     Args:
         name: `kaggle` or `csv`.
         table: file name of the table.
-        rows: `image_name` and `prompt`.
+        rows: `image_name` and `prompt`, and `group` where pictures have several.
         files: the images that exist, by name.
+        notes: what a user should know before the work begins.
     """
 
     name: str
     table: str
     rows: pd.DataFrame
     files: Mapping[str, pathlib.Path]
-
-    notes = ()
+    notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return -(-len(self.rows) // LOOSE_PART_SIZE)
@@ -197,40 +201,29 @@ def _open_kaggle(root: pathlib.Path) -> LooseSource:
         for file in sorted((root / "images").iterdir())
         if file.is_file() and not file.name.startswith(".")
     }
-    rows = _read_table(root / "prompts.csv", "imgId")
     name_of = {file.stem: name for name, file in files.items()}
-    rows["image_name"] = [name_of.get(stem, stem) for stem in rows["image_name"]]
-    return LooseSource("kaggle", "prompts.csv", rows, files)
+    known = {**{name: name for name in files}, **name_of}
+    rows = read_prompt_table(root / "prompts.csv", "imgId", known.__contains__)
+    ids = match_names(rows["image_name"], known)
+    rows["image_name"] = [known.get(image_id, image_id) for image_id in ids]
+    return _group_pictures("kaggle", "prompts.csv", rows, files)
 
 
 def _open_csv(path: pathlib.Path) -> LooseSource:
-    rows = _read_table(path, "file")
-    files = {name: path.parent / name for name in rows["image_name"]}
-    files = {name: file for name, file in files.items() if file.is_file()}
-    return LooseSource("csv", path.name, rows, files)
+    find = FileFinder(path.parent).find
+    rows = read_prompt_table(path, "file", lambda name: find(name) is not None)
+    found = {name: find(name) for name in set(rows["image_name"])}
+    rows["image_name"] = [found[name] or name for name in rows["image_name"]]
+    files = {name: path.parent / name for name in found.values() if name}
+    return _group_pictures("csv", path.name, rows, files)
 
 
-def _read_table(path: pathlib.Path, name_column: str) -> pd.DataFrame:
-    try:
-        # keep_default_na would read the prompt "None" as an absent value.
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:
-        raise ValueError(f"a CSV must be UTF-8 text. Received: {path}: {error}") from (
-            error
-        )
-    for column in (name_column, "prompt"):
-        if column not in rows:
-            raise ValueError(
-                f"a CSV must have the columns {name_column},prompt. Received: {path} "
-                f"with {','.join(map(str, rows.columns))}"
-            )
-    if rows.empty:
-        raise ValueError(f"a CSV must have rows. Received: {path}")
-    # Of rows with more fields than the header pandas makes an index of the first.
-    if not isinstance(rows.index, pd.RangeIndex) or rows.isna().any(axis=None):
-        raise ValueError(
-            "a CSV must have as many fields in each row as in its header; a prompt "
-            f"with commas stands in quotation marks. Received: {path}"
-        )
-    rows = rows[[name_column, "prompt"]]
-    return rows.rename(columns={name_column: "image_name"})
+def _group_pictures(name, table, rows, files) -> LooseSource:
+    """Makes the source; prompts of one picture become a group, as in `split.py`."""
+    paths = {name: os.path.realpath(file) for name, file in files.items()}
+    pictures = [paths.get(name, name) for name in rows["image_name"]]
+    groups, num_pictures = group_by_picture(pictures, rows["prompt"])
+    if not num_pictures:
+        return LooseSource(name, table, rows, files)
+    note = f"pictures with several prompts, each kept in one split: {num_pictures}"
+    return LooseSource(name, table, rows.assign(group=groups), files, (note,))

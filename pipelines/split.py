@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tqdm
 
+from pipelines.groups import find_root, join_pairs
 from pipelines.sources import DiffusionDBSource, LooseSource, Part, open_source
 from tf_prompt.data.text import normalise
 
@@ -57,7 +58,7 @@ class GroupedSource:
 
     def __init__(self, source: DiffusionDBSource | LooseSource, jaccard: float):
         self.source, self.name = source, source.name
-        prompts = set()
+        prompts, linked = set(), set()
         for part in tqdm.tqdm(source.parts(), "reading prompts", len(source)):
             if part.rows is None:
                 raise ValueError(
@@ -65,16 +66,20 @@ class GroupedSource:
                     f"Received a source without: {part.name}"
                 )
             prompts.update(part.rows["prompt"])
+            if "group" in part.rows:
+                linked.update(zip(part.rows["prompt"], part.rows["group"], strict=True))
         normal = {
             prompt: normalise(prompt) for prompt in tqdm.tqdm(prompts, "normalising")
         }
-        self.groups = group_near_duplicates(sorted(set(normal.values())), jaccard)
+        near = group_near_duplicates(sorted(set(normal.values())), jaccard)
+        of_pictures = [(normal[prompt], group) for prompt, group in linked if group]
+        self.groups = join_pairs([*near.items(), *of_pictures])
         self._group_of = {
             prompt: self.groups[words]
             for prompt, words in normal.items()
             if words in self.groups
         }
-        self.notes = [*source.notes, f"{len(self.groups)} prompts have near-duplicates"]
+        self.notes = [*source.notes, f"{len(near)} prompts have near-duplicates"]
 
     def __len__(self) -> int:
         return len(self.source)
@@ -112,12 +117,12 @@ def group_near_duplicates(prompts: Iterable[str], jaccard: float) -> dict[str, s
     word_sets = [frozenset(prompt.split()) for prompt in prompts]
     parent = list(range(len(prompts)))
     for i, j in _find_candidates(word_sets):
-        first, second = sorted((_root(parent, i), _root(parent, j)))
+        first, second = sorted((find_root(parent, i), find_root(parent, j)))
         if first != second and _similarity(word_sets[i], word_sets[j]) >= jaccard:
             parent[second] = first
     members = collections.defaultdict(list)
     for index in range(len(prompts)):
-        members[_root(parent, index)].append(prompts[index])
+        members[find_root(parent, index)].append(prompts[index])
     return {
         prompt: min(group)
         for group in members.values()
@@ -159,10 +164,3 @@ def _sign(word_sets) -> np.ndarray:
 
 def _similarity(first: frozenset, second: frozenset) -> float:
     return len(first & second) / len(first | second)
-
-
-def _root(parent: list[int], index: int) -> int:
-    while parent[index] != index:
-        parent[index] = parent[parent[index]]
-        index = parent[index]
-    return index

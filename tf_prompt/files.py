@@ -125,15 +125,19 @@ def open_csv(path: str | pathlib.Path) -> Iterator[TextIO]:
     """Opens a CSV file to be read by `csv`, in a `with`.
 
     Raises:
-        ValueError: if it turns out not to be UTF-8 text or no CSV; names it.
+        ValueError: if it turns out not to be UTF-8 text, or no CSV; names it.
     """
     csv.field_size_limit(_LONGEST_FIELD)
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             yield file
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise ValueError(
             f"a CSV file must be UTF-8 text. Received: {path} ({error})"
+        ) from error
+    except csv.Error as error:
+        raise ValueError(
+            f"a CSV file must have quotation marks in pairs. Received: {path} ({error})"
         ) from error
 
 

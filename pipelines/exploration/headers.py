@@ -5,7 +5,6 @@ import contextlib
 import functools
 import pathlib
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 
 import PIL.Image
@@ -14,6 +13,7 @@ import tqdm
 from pipelines.containers import ZipImages
 from pipelines.damage import READ_ERRORS
 from pipelines.exploration.counts import TOP
+from pipelines.names import match_names
 from pipelines.sources import DiffusionDBSource, LooseSource, Part
 
 MAX_EXAMPLES = 5
@@ -80,6 +80,7 @@ def _read_part(
         if rows is None:
             with part.open_images() as images:
                 rows = images.read_rows()
+        rows = rows.assign(image_name=match_names(rows["image_name"], files))
         listed = set(rows["image_name"])
         counts["rows_without_image"] += len(listed.difference(files))
         counts["images_without_row"] += len(set(files).difference(listed))
@@ -98,15 +99,8 @@ def _open_members(
 ) -> dict[str, Callable | None]:
     """Maps the images of an archive to what opens them; None for an unsafe one."""
     images = stack.enter_context(ZipImages(archive))
-    opened = stack.enter_context(zipfile.ZipFile(archive))
-    members = {
-        pathlib.PurePosixPath(member.replace("\\", "/")).name: member
-        for member in opened.namelist()
-    }
     return {
-        name: functools.partial(opened.open, members[name])
-        if images.is_safe(name)
-        else None
+        name: functools.partial(images.open, name) if images.is_safe(name) else None
         for name in images.names
     }
 

@@ -341,6 +341,7 @@ def test_missing_and_double_images_are_named(folder, members, capsys):
         ("name,prompt\na,x\n", "columns imgId and prompt"),
         ("imgId,prompt\na,x\n", "without 2 of 3, first a-1"),
         ("imgId,prompt\na,x\na,y\n", "one prompt an image"),
+        ("imgId,prompt\na,x, y\n", "prompts.csv, line 2: a"),
         ("", "columns imgId and prompt"),
     ],
 )

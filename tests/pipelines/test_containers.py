@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from pipelines import containers
-from tests.pipelines.conftest import encode
+from pipelines.exploration.headers import read_headers
+from pipelines.sources import open_source
+from tests.pipelines.conftest import encode, write_zip
 
 
 def write_member(path, name, data, attributes=0o100644, compress=zipfile.ZIP_STORED):
@@ -108,3 +110,19 @@ def test_a_member_without_a_name_is_none(tmp_path):
     write_member(tmp_path / "a.zip", "", b"x")
     with containers.ZipImages(tmp_path / "a.zip") as images:
         assert list(images.names) == []
+
+
+def test_hidden_members_are_no_members(tmp_path):
+    """A Mac keeps `__MACOSX/._NAME` beside each NAME, the last ones of an archive."""
+    entries = {"a.png": {"p": "a red cat", "c": 7.0, "st": 50}}
+    part = {"part-1/a.png": encode(), "part-1/.DS_Store": b"Bud1"}
+    part["part-1/part-000001.json"] = json.dumps(entries).encode()
+    shadows = ["__MACOSX/part-1/._a.png", "__MACOSX/part-1/._part-000001.json"]
+    shadows += ["__MACOSX/part-1/a.png", "part-1/._b.json", ".trash/c.png"]
+    write_zip(tmp_path / "part-000001.zip", {**part, **dict.fromkeys(shadows, b"x")})
+    with containers.ZipImages(tmp_path / "part-000001.zip") as images:
+        assert list(images.names) == ["a.png"] and images.is_safe("a.png")
+        assert images.read("a.png") == images.open("a.png").read() == encode()
+        assert list(images.read_rows()["prompt"]) == ["a red cat"]
+    headers = read_headers(open_source(tmp_path))
+    assert headers["files"] == 1 and not headers["unreadable"]

@@ -136,7 +136,7 @@ def test_two_layouts_are_refused(source_2m):
 @pytest.mark.parametrize(
     "content, message",
     [
-        (b"", "UTF-8"),
+        (b"", "columns file,prompt. Received: .*, which is empty"),
         (b"file,text\na,b\n", "columns file,prompt. Received: .* with file,text"),
         (b"file,prompt\n", "must have rows"),
         (b"file,prompt\na,\xff\n", "UTF-8"),

@@ -243,7 +243,8 @@ def read_true_prompts(path: str | pathlib.Path, image_ids: Iterable[str]) -> lis
                 f"score must have the columns imgId and prompt. Received: {path}"
             )
         for row in rows:
-            if row["imgId"] in prompts or row["prompt"] is None:
+            # None: the key of what lies behind the last column.
+            if row["imgId"] in prompts or None in row or row["prompt"] is None:
                 raise ValueError(
                     "score must hold one prompt an image. "
                     f"Received: {path}, line {rows.line_num}: {row['imgId']}"

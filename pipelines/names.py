@@ -1,0 +1,68 @@
+"""Names of files that another system wrote in another form."""
+
+import os
+import pathlib
+import unicodedata
+from collections.abc import Collection, Sequence
+
+
+def match_names(names: Sequence[str], present: Collection[str]) -> list[str]:
+    """Writes names as those that are there, where only their Unicode form differs.
+
+    A Mac takes `é` apart into a letter and an accent; other systems do not.
+
+    Args:
+        names: as a table has them.
+        present: as files have them.
+
+    Returns:
+        The names in their order; one that is there, or is there in no form, as it is.
+    """
+    present = set(present)
+    if present.issuperset(names):
+        return list(names)
+    known = {_compose(name): name for name in sorted(present)}
+    return [n if n in present else known.get(_compose(n), n) for n in names]
+
+
+class FileFinder:
+    """Finds files by names that may come from Windows or from a Mac.
+
+    Args:
+        root: folder that relative names start from.
+    """
+
+    def __init__(self, root: str | pathlib.Path):
+        self._root = root
+        self._known: dict[str, dict[str, str]] = {}
+
+    def find(self, name: str) -> str | None:
+        """Gives a file's name as it is on the disk; None if there is no such file.
+
+        Args:
+            name: a path; `\\` counts as `/`, and one Unicode form as another, where
+                there is no file of exactly this name.
+        """
+        # Not pathlib's: it raises where a name is too long.
+        if os.path.isfile(os.path.join(self._root, name)):
+            return name
+        found = ""
+        for part in name.replace("\\", "/").split("/"):
+            folder = os.path.join(self._root, found or ".")
+            # An empty part: of a name that starts from the root of the disk.
+            found += f"{self._list(folder).get(_compose(part), part)}/"
+        found = found[:-1]
+        return found if os.path.isfile(os.path.join(self._root, found)) else None
+
+    def _list(self, folder: str) -> dict[str, str]:
+        if folder not in self._known:
+            try:
+                entries = sorted(os.listdir(folder))
+            except (OSError, ValueError):
+                entries = []
+            self._known[folder] = {_compose(entry): entry for entry in entries}
+        return self._known[folder]
+
+
+def _compose(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
