@@ -1,7 +1,6 @@
 """Ranks the phrases that image files show, and makes them prompts."""
 
 import dataclasses
-import json
 import sys
 
 from tf_prompt.interrogation.config import InterrogationConfig
@@ -13,6 +12,7 @@ from tf_prompt.options import (
     import_tensorflow,
     option,
     parse_args,
+    print_json,
     require_positive,
 )
 
@@ -82,7 +82,7 @@ def main(argv=None) -> int:
 def show(result: dict, as_json: bool) -> None:
     """Prints a result; in plain text an error goes to stderr."""
     if as_json:
-        print(json.dumps(result, ensure_ascii=False), flush=True)
+        print_json(result)
     elif "error" in result:
         message = f"interrogate: error: {result['path']}: {result['error']}"
         print(message, file=sys.stderr)

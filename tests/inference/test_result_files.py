@@ -107,6 +107,15 @@ def test_paths_come_from_standard_input_too(tmp_path, monkeypatch):
         result_files.find_paths(["-"], False)
 
 
+def test_names_on_standard_input_are_those_of_the_disk(tmp_path, monkeypatch):
+    """Whatever the console's own encoding is."""
+    path = tmp_path / "森 é.png"
+    path.touch()
+    given = io.TextIOWrapper(io.BytesIO(f"{path}\n".encode()), "ascii")
+    monkeypatch.setattr("sys.stdin", given)
+    assert result_files.find_paths(["-"], False) == [path]
+
+
 def test_failures_are_said_at_the_end(capsys):
     result_files.report_failures([FAILED] * 12, 13)
     lines = capsys.readouterr().err.splitlines()
