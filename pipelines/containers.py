@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping
 
 import pandas as pd
 
+from tf_prompt.data import listing
+
 # A 1024 pixel PNG has 2 MB. `zipfile` never reads past the size that it is told.
 MAX_MEMBER_SIZE = 64 * 2**20
 # The JSON of a part has half a megabyte; read, it takes twenty times its size.
@@ -38,7 +40,7 @@ class ZipImages:
             if name.endswith(".json"):
                 self._json_member = member
             # An empty name, of which zipfile cannot tell whether it is a folder's.
-            elif name and not member.is_dir() and not name.startswith("."):
+            elif name and not member.is_dir() and not _is_hidden(member):
                 self._members[name] = member
 
     def __enter__(self) -> "ZipImages":
@@ -104,6 +106,10 @@ def _to_number(value) -> float:
 
 def _path_of(member: zipfile.ZipInfo) -> pathlib.PurePosixPath:
     return pathlib.PurePosixPath(member.filename.replace("\\", "/"))
+
+
+def _is_hidden(member: zipfile.ZipInfo) -> bool:
+    return any(map(listing.is_hidden, _path_of(member).parts))
 
 
 def _is_safe(member: zipfile.ZipInfo) -> bool:

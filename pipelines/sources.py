@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipelines.containers import FileImages, ZipImages
 from pipelines.diffusiondb.metadata import read_metadata
+from tf_prompt.data import listing
 
 LOOSE_PART_SIZE = 1000
 # Rows of so many parts are in memory at a time: 200,000 of DiffusionDB's.
@@ -191,13 +192,14 @@ def _first_file(root: pathlib.Path, *names: str) -> pathlib.Path | None:
 
 
 def _open_kaggle(root: pathlib.Path) -> LooseSource:
+    rows = _read_table(root / "prompts.csv", "imgId")
+    listed = set(rows["image_name"])
     files = {
         # A name that is not UTF-8 matches no row; its bytes become readable.
         file.name.encode(errors="backslashreplace").decode(): file
-        for file in sorted((root / "images").iterdir())
-        if file.is_file() and not file.name.startswith(".")
+        for file in listing.list_files(root / "images")
+        if listing.has_image_ending(file) or file.stem in listed
     }
-    rows = _read_table(root / "prompts.csv", "imgId")
     name_of = {file.stem: name for name, file in files.items()}
     rows["image_name"] = [name_of.get(stem, stem) for stem in rows["image_name"]]
     return LooseSource("kaggle", "prompts.csv", rows, files)

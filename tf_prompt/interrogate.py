@@ -63,10 +63,10 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(InterrogateConfig, argv, "interrogate")
     import_tensorflow()
-    from tf_prompt.data import images
+    from tf_prompt.data import listing
     from tf_prompt.inference import image_files, loading
 
-    paths = images.find_images(options.paths, options.recursive)
+    paths = listing.find_images(options.paths, options.recursive)
     interrogator, captioner = loading.load_interrogation(options)
     num_failed = 0
     for result in image_files.interrogate_files(

@@ -5,7 +5,7 @@ import pathlib
 import sys
 from collections.abc import Iterable, Sequence
 
-from tf_prompt.data import images
+from tf_prompt.data import listing
 from tf_prompt.files import ResumableTable, replacing, write_whole
 from tf_prompt.options import print_json
 
@@ -130,7 +130,7 @@ def write_beside(result: dict, options, strips=None) -> None:
 
 
 def find_paths(paths: Sequence[str], recursive: bool) -> list[pathlib.Path]:
-    """Lists image files as `images.find_images`; `-` stands for standard input.
+    """Lists image files as `listing.find_images`; `-` stands for standard input.
 
     Raises:
         FileNotFoundError: if a path does not exist, or a folder holds no image.
@@ -141,7 +141,7 @@ def find_paths(paths: Sequence[str], recursive: bool) -> list[pathlib.Path]:
         named.extend(line.rstrip("\r\n") for line in lines if line.strip())
     if not named:
         raise FileNotFoundError("PATH must name an image. Received: no line on stdin")
-    return images.find_images(named, recursive)
+    return listing.find_images(named, recursive)
 
 
 def _open_stdin() -> Iterable[str]:
