@@ -7,7 +7,6 @@ from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.options import (
     DONE,
     SOME_FAILED,
-    WRONG_USE,
     command,
     import_tensorflow,
     option,
@@ -74,8 +73,6 @@ def main(argv=None) -> int:
     ):
         num_failed += "error" in result
         show(result, options.json)
-    if num_failed == len(paths):
-        return WRONG_USE
     return SOME_FAILED if num_failed else DONE
 
 
