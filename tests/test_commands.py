@@ -255,9 +255,9 @@ def test_wrong_use_is_one_line_and_exit_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unreadable_image_alone_exits_2(tiny_run, tmp_path, capsys):
+def test_an_unreadable_image_alone_exits_1(tiny_run, tmp_path, capsys):
     (tmp_path / "broken.png").write_text("no image")
     argv = ["--run-dir", str(tiny_run), str(tmp_path / "broken.png")]
     code, line = errors_of(predict.main, argv, capsys)
-    assert code == 2
+    assert code == 1
     assert "broken.png: not an image" in line

@@ -3,15 +3,19 @@
 import argparse
 import dataclasses
 import functools
+import json
 import os
 import pathlib
 import re
+import select
 import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
 
 DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
+# What a shell says of a program that wrote to a closed pipe, as `| head` leaves it.
+PIPE_CLOSED = 141
 
 
 def option(default, help_text: str, **argument):
@@ -211,15 +215,23 @@ def command(main: Callable) -> Callable:
     """Makes `main(argv=None) -> int` a verb: what its user did wrong is one line.
 
     An error of `errors_of_users` becomes `name: error: …` on stderr and exit code 2.
-    `TF_PROMPT_DEBUG=1` shows the traceback instead.
+    `TF_PROMPT_DEBUG=1` shows the traceback instead. What the console cannot show is
+    printed as its code, and where nobody reads on the command ends without a word.
     """
 
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
         prepare_environment()
+        _print_anything()
         try:
-            return main(argv)
+            try:
+                return main(argv)
+            finally:
+                # Here, since Python's own flush at the end only complains.
+                _flush(sys.stdout)
         except errors_of_users() as error:
+            if _silence_closed() and isinstance(error, BrokenPipeError):
+                return PIPE_CLOSED
             if os.environ.get("TF_PROMPT_DEBUG"):
                 raise
             name = main.__module__.rpartition(".")[2]
@@ -234,6 +246,54 @@ def command(main: Callable) -> Callable:
             return 130
 
     return run
+
+
+def print_json(content) -> None:
+    """Prints one line of JSON; letters that stdout cannot show as their codes."""
+    line = json.dumps(content, ensure_ascii=False)
+    try:
+        line.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        # Not left to `_print_anything`: of its codes JSON knows only some.
+        line = json.dumps(content)
+    print(line, flush=True)
+
+
+def _print_anything() -> None:
+    """Lets names of files be printed that the console's encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush(stream) -> None:
+    # Python has none where a process was started without.
+    if stream is not None:
+        stream.flush()
+
+
+def _silence_closed() -> bool:
+    """Turns away streams that cannot be written to any more; says if there are any."""
+    closed = [s for s in (sys.stdout, sys.stderr) if s is not None and _is_closed(s)]
+    for stream in closed:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+    return bool(closed)
+
+
+def _is_closed(stream) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    try:
+        descriptor = stream.fileno()
+    except OSError:
+        # A stream of Python's own, as in a notebook.
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def require_positive(config, *names: str) -> None:

@@ -11,7 +11,6 @@ from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.options import (
     DONE,
     SOME_FAILED,
-    WRONG_USE,
     command,
     import_tensorflow,
     option,
@@ -60,8 +59,6 @@ def main(argv=None) -> int:
             for table in tables:
                 table.add([result])
     result_files.report_failures(failures, len(left))
-    if failures and len(failures) == len(left):
-        return WRONG_USE
     return SOME_FAILED if failures else DONE
 
 

@@ -29,8 +29,9 @@ def gradient(height, width):
         ("JPEG", {"quality": 95}),
         ("WEBP", {"lossless": True}),
         ("WEBP", {}),
+        ("BMP", {}),
     ],
-    ids=["png", "jpeg", "webp-lossless", "webp-lossy"],
+    ids=["png", "jpeg", "webp-lossless", "webp-lossy", "bmp"],
 )
 def test_every_format_decodes_alike(image_format, options):
     data = encode(gradient(40, 40), image_format, **options)
@@ -122,23 +123,6 @@ def test_encoding_drops_the_prompt_in_the_text_chunks():
     data = encode(gradient(16, 16), "PNG", pnginfo=info)
     assert b"secret" in data
     assert b"secret" not in images.encode_jpeg(images.decode_image(data, 16))
-
-
-def test_find_images(tmp_path):
-    (tmp_path / "sub").mkdir()
-    for name in ["b.PNG", "a.webp", "notes.txt", "sub/c.jpg"]:
-        (tmp_path / name).touch()
-    found = images.find_images([tmp_path])
-    assert [path.name for path in found] == ["a.webp", "b.PNG"]
-    assert len(images.find_images([tmp_path], recursive=True)) == 3
-    assert images.find_images([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]
-
-
-def test_find_images_says_what_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match="must hold images"):
-        images.find_images([tmp_path])
-    with pytest.raises(FileNotFoundError, match="must be a file or a folder"):
-        images.find_images([tmp_path / "absent"])
 
 
 @pytest.mark.parametrize("size", [32, 48])

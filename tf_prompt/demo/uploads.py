@@ -5,7 +5,7 @@ import warnings
 
 import PIL.Image
 
-from tf_prompt.data import images
+from tf_prompt.data import images, listing
 
 # 50 megapixels are 150 MB once decoded; a small file can claim far more.
 MAX_PIXELS = 50_000_000
@@ -42,5 +42,5 @@ def check_picture(data: bytes, name: str) -> None:
 
 
 def _refusal(name):
-    endings = ", ".join(suffix.removeprefix(".") for suffix in images.SUFFIXES)
+    endings = ", ".join(suffix.removeprefix(".") for suffix in listing.SUFFIXES)
     return f"{name} is not a picture that can be read ({endings})."

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tf_prompt.data import images, vectors
+from tf_prompt.data import images, listing, vectors
 from tf_prompt.inference.model import PromptModel
 from tf_prompt.interrogation.interrogator import Interrogated, Interrogator
 from tf_prompt.metrics import prompt_embedder
@@ -122,10 +122,10 @@ def _write(writer, image_bytes, errors) -> dict:
 
 
 def _why_not(path) -> str:
-    if path.suffix.lower() in images.FOREIGN_SUFFIXES:
+    if path.suffix.lower() in listing.FOREIGN_SUFFIXES:
         kind = path.suffix[1:].upper()
         return f"{kind} cannot be read: convert it to PNG or JPEG first"
-    return f"not an image ({' '.join(images.SUFFIXES)})"
+    return f"not an image ({' '.join(listing.SUFFIXES)})"
 
 
 def embed_images(
@@ -179,7 +179,7 @@ def _decode(path, sizes) -> dict[int, np.ndarray]:
         ) from error
     except tf.errors.InvalidArgumentError as error:
         raise ValueError(
-            f"every file must be an image ({' '.join(images.SUFFIXES)}). "
+            f"every file must be an image ({' '.join(listing.SUFFIXES)}). "
             f"Received: {path}"
         ) from error
 
@@ -252,7 +252,7 @@ def _interrogate_batch(interrogator, paths, captioner):
         except OSError as error:
             found[path] = {"error": error.strerror or str(error)}
         except tf.errors.InvalidArgumentError:
-            found[path] = {"error": f"not an image ({' '.join(images.SUFFIXES)})"}
+            found[path] = {"error": f"not an image ({' '.join(listing.SUFFIXES)})"}
     if pictures:
         captions = None
         if captioner is not None:

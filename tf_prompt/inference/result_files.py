@@ -1,13 +1,13 @@
 """Where the prompts of files go: screen, CSV, JSON lines, files beside the images."""
 
-import json
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from tf_prompt.data import images
+from tf_prompt.data import listing
 from tf_prompt.files import ResumableTable, replacing, write_whole
+from tf_prompt.options import print_json
 
 COLUMNS = ("path", "prompt", "score", "error")
 # `ImageDescription` of EXIF 2.3, and the keyword of PNG 1.2's own list.
@@ -44,7 +44,7 @@ def _parse(row: dict) -> dict:
 def show(result: dict, as_json: bool) -> None:
     """Prints a result; in plain text an error goes to stderr."""
     if as_json:
-        print(json.dumps(result, ensure_ascii=False), flush=True)
+        print_json(result)
     elif "error" in result:
         message = f"predict: error: {result['path']}: {result['error']}"
         print(message, file=sys.stderr)
@@ -130,18 +130,26 @@ def write_beside(result: dict, options, strips=None) -> None:
 
 
 def find_paths(paths: Sequence[str], recursive: bool) -> list[pathlib.Path]:
-    """Lists image files as `images.find_images`; `-` stands for standard input.
+    """Lists image files as `listing.find_images`; `-` stands for standard input.
 
     Raises:
         FileNotFoundError: if a path does not exist, or a folder holds no image.
     """
     named: list[str] = []
     for path in paths:
-        lines = sys.stdin if path == "-" else [path]
+        lines = _open_stdin() if path == "-" else [path]
         named.extend(line.rstrip("\r\n") for line in lines if line.strip())
     if not named:
         raise FileNotFoundError("PATH must name an image. Received: no line on stdin")
-    return images.find_images(named, recursive)
+    return listing.find_images(named, recursive)
+
+
+def _open_stdin() -> Iterable[str]:
+    if hasattr(sys.stdin, "reconfigure"):
+        # Names are in the file system's encoding, whatever the console's is.
+        encoding = sys.getfilesystemencoding()
+        sys.stdin.reconfigure(encoding=encoding, errors="surrogateescape")
+    return sys.stdin
 
 
 def without_done(
