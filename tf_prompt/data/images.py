@@ -150,7 +150,7 @@ def _decode_unusual(data):
     # TensorFlow 2.21 decodes a WebP that has alpha with its alpha only.
     image = tf.cond(
         magic == image_headers.RIFF,
-        lambda: _decode_within(data, pixels, 0),
+        lambda: _decode_within(image_headers.announce_alpha(data), pixels, 0),
         lambda: _decode_within(data, pixels, 3),
     )
     return exif.orient(image, exif.find_orientation(data, magic))
