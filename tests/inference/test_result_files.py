@@ -109,6 +109,13 @@ def test_paths_come_from_standard_input_too(tmp_path, monkeypatch):
         result_files.find_paths(["-"], False)
 
 
+def test_home_is_written_out_on_standard_input(tmp_path, monkeypatch):
+    (tmp_path / "a.png").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.StringIO("~/a.png\n"))
+    assert result_files.find_paths(["-"], False) == [tmp_path / "a.png"]
+
+
 def test_names_on_standard_input_are_those_of_the_disk(tmp_path, monkeypatch):
     """Whatever the console's own encoding is."""
     path = tmp_path / "森 é.png"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from tf_prompt.data import listing
 from tf_prompt.files import ResumableTable, replacing, write_whole
-from tf_prompt.options import print_json
+from tf_prompt.options import expand_home, print_json
 from tf_prompt.runs import lock
 
 COLUMNS = ("path", "prompt", "score", "error")
@@ -143,7 +143,7 @@ def find_paths(paths: Sequence[str], recursive: bool) -> list[pathlib.Path]:
     named: list[str] = []
     for path in paths:
         lines = _open_stdin() if path == "-" else [path]
-        named.extend(line.rstrip("\r\n") for line in lines if line.strip())
+        named.extend(expand_home(line.rstrip("\r\n")) for line in lines if line.strip())
     if not named:
         raise FileNotFoundError("PATH must name an image. Received: no line on stdin")
     return listing.find_images(named, recursive)
