@@ -8,7 +8,7 @@ import sys
 import pytest
 import tqdm
 
-from tf_prompt import files
+from tf_prompt import files, fit
 from tf_prompt.options import (
     WRONG_USE,
     command,
@@ -36,6 +36,42 @@ class Options:
 def test_flags_come_from_the_fields():
     options = parse_args(Options, ["a", "b", "--size", "7", "--no-loud"], "prog")
     assert options == Options(paths=("a", "b"), size=7, loud=False)
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ("~/x", "/home/ann/x"),
+        ("~", "/home/ann"),
+        ("knn:~/run", "knn:/home/ann/run"),
+        ("encoder=~/weights", "encoder=/home/ann/weights"),
+        ("~nobody-here/x", "~nobody-here/x"),
+        ("./~/x", "./~/x"),
+        ("a~b", "a~b"),
+        ("http://host/~ann", "http://host/~ann"),
+        ("", ""),
+    ],
+)
+def test_home_is_written_out_in_every_text(given, expected, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    options = parse_args(Options, [given, given, f"--name={given}"], "prog")
+    assert options == Options(paths=(expected, expected), name=expected)
+    assert parse_args(Options, ["a", "--name", given], "prog").name == expected
+
+
+def test_home_is_written_out_in_repeated_flags(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    argv = ["--run-dir=~/r", "--set=a=~/x", "--members", "knn:~/m", "~/n"]
+    options = parse_args(FitConfig, argv, "fit")
+    assert options.run_dir == "/home/ann/r" and options.set == ("a=/home/ann/x",)
+    assert options.members == ("knn:/home/ann/m", "/home/ann/n")
+
+
+def test_home_is_written_out_where_a_config_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    files.write_json(tmp_path / "c.json", {"preset": "lstm_tiny", "data": "~/shards"})
+    options, _ = fit.parse(["--config=~/c.json"])
+    assert options.preset == "lstm_tiny" and options.data == str(tmp_path / "shards")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tf_prompt.files import read_json
 from tf_prompt.options import (
     DONE,
     command,
+    expand_home,
     flags_of,
     import_tensorflow,
     option,
@@ -140,7 +141,7 @@ def parse(argv: Sequence[str]) -> tuple[FitOptions, dict]:
         ValueError: if it is no config.json.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config")
+    parser.add_argument("--config", type=expand_home)
     path = parser.parse_known_args(argv)[0].config
     saved, flags = {}, []
     if path is not None:

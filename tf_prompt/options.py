@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
 # What a shell says of a program that wrote to a closed pipe, as `| head` leaves it.
 PIPE_CLOSED = 141
+# What stands before a path in one word.
+_BEFORE_PATH = re.compile(r"(?:[\w.-]+[=:](?=~))?")
 
 
 def option(default, help_text: str, **argument):
@@ -39,6 +41,8 @@ def parse_args(
     examples: Sequence[str] = (),
 ):
     """Fills a dataclass of options from the command line.
+
+    In text a `~` is written out as by `expand_home`.
 
     Args:
         config_class: dataclass whose fields come from `option`. A `tuple` field
@@ -155,14 +159,27 @@ def _add_argument(parser, field, hint) -> None:
     if _without_none(hint) is bool:
         argument["action"] = argparse.BooleanOptionalAction
     elif typing.get_origin(hint) is tuple:
-        argument["type"] = typing.get_args(hint)[0]
+        argument["type"] = _reader_of(typing.get_args(hint)[0])
         argument.setdefault("nargs", "+" if positional else "*")
     else:
-        argument["type"] = _without_none(hint)
+        argument["type"] = _reader_of(_without_none(hint))
     if argument.get("action") == "append":
         argument.pop("nargs")
         argument["default"] = list(field.default)
     parser.add_argument(name, **argument)
+
+
+def expand_home(text: str) -> str:
+    """Writes out the `~` or `~user` that a path begins with, as a shell does.
+
+    A shell leaves it in `--output=~/x`, and behind `knn:` or the `name=` of `--set`.
+    """
+    before = _BEFORE_PATH.match(text)[0]
+    return before + os.path.expanduser(text[len(before) :])
+
+
+def _reader_of(hint):
+    return expand_home if hint is str else hint
 
 
 def _without_none(hint):

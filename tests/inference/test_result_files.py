@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -107,6 +109,13 @@ def test_paths_come_from_standard_input_too(tmp_path, monkeypatch):
         result_files.find_paths(["-"], False)
 
 
+def test_home_is_written_out_on_standard_input(tmp_path, monkeypatch):
+    (tmp_path / "a.png").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.StringIO("~/a.png\n"))
+    assert result_files.find_paths(["-"], False) == [tmp_path / "a.png"]
+
+
 def test_names_on_standard_input_are_those_of_the_disk(tmp_path, monkeypatch):
     """Whatever the console's own encoding is."""
     path = tmp_path / "森 é.png"
@@ -145,6 +154,50 @@ def test_folder_is_gone_through_to_the_end(tiny_run, tmp_path, capsys):
     assert written == {"a.png", "b ü.JPG", "d.webp"}
     # Only those without a text file beside them are left: both fail again.
     assert predict.main([*argv, "--skip-existing"]) == 1
+
+
+def test_two_processes_write_no_table_together(tiny_run, tmp_path, capsys):
+    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    table = tmp_path / "t.csv"
+    argv = ["--run-dir", str(tiny_run), str(tmp_path / "a.png"), "--csv", str(table)]
+    code = (
+        "import sys, time; from tf_prompt.runs import lock\n"
+        "with lock.hold_file(sys.argv[1]):\n    print('held', flush=True)\n"
+        "    time.sleep(60)"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(table)], stdout=subprocess.PIPE, text=True
+    )
+    with other:
+        assert other.stdout.readline() == "held\n"
+        assert predict.main(argv) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"Received: {table}, which process {other.pid} on " in line
+        other.kill()
+    assert (tmp_path / "t.csv.lock").exists() and not table.exists()
+    # That of a killed process is no obstacle.
+    assert predict.main(argv) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "t.csv"}
+
+
+def test_one_file_is_no_csv_and_json_lines_at_once(tiny_run, tmp_path, capsys):
+    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    argv = ["--run-dir", str(tiny_run), str(tmp_path / "a.png")]
+    both = str(tmp_path / "t")
+    assert predict.main([*argv, "--csv", both, "--jsonl", both]) == 2
+    assert "must not be in use. Received: " in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("name", ["absent/t.csv", "folder"])
+def test_a_table_that_cannot_be_is_one_line(tiny_run, tmp_path, capsys, name):
+    (tmp_path / "folder").mkdir()
+    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    argv = ["--run-dir", str(tiny_run), str(tmp_path / "a.png")]
+    assert predict.main([*argv, "--csv", str(tmp_path / name)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "must be in a folder that exists. Received: " in line
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "folder"}
 
 
 def test_results_beside_an_image_are_wanted(tmp_path):

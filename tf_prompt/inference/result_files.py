@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from tf_prompt.data import listing
 from tf_prompt.files import ResumableTable, replacing, write_whole
-from tf_prompt.options import print_json
+from tf_prompt.options import expand_home, print_json
+from tf_prompt.runs import lock
 
 COLUMNS = ("path", "prompt", "score", "error")
 # `ImageDescription` of EXIF 2.3, and the keyword of PNG 1.2's own list.
@@ -106,16 +107,20 @@ def open_tables(options, decoding: dict, stack) -> list[ResumableTable]:
         options: of the command.
         decoding: its ways of writing, JSON content.
         stack: `contextlib.ExitStack` that closes the tables.
+
+    Raises:
+        ValueError: if a path is a folder or in none, or another process writes it.
     """
     names = ("run_dir", "saved_model", "bank")
     names += ("server", "model", "model_version", "model_label")
     identity = {**decoding, **{name: getattr(options, name) for name in names}}
     wanted = ((options.csv, False), (options.jsonl, True))
-    return [
-        stack.enter_context(open_table(path, identity, as_json))
-        for path, as_json in wanted
-        if path is not None
-    ]
+    tables = []
+    for path, as_json in wanted:
+        if path is not None:
+            stack.enter_context(lock.hold_file(path))
+            tables.append(stack.enter_context(open_table(path, identity, as_json)))
+    return tables
 
 
 def write_beside(result: dict, options, strips=None) -> None:
@@ -138,7 +143,7 @@ def find_paths(paths: Sequence[str], recursive: bool) -> list[pathlib.Path]:
     named: list[str] = []
     for path in paths:
         lines = _open_stdin() if path == "-" else [path]
-        named.extend(line.rstrip("\r\n") for line in lines if line.strip())
+        named.extend(expand_home(line.rstrip("\r\n")) for line in lines if line.strip())
     if not named:
         raise FileNotFoundError("PATH must name an image. Received: no line on stdin")
     return listing.find_images(named, recursive)
