@@ -1,7 +1,6 @@
 """Turns one part of a source into one shard a split, and its stats."""
 
 import contextlib
-import dataclasses
 import functools
 import hashlib
 import io
@@ -40,7 +39,7 @@ def stats_path(folder: str | pathlib.Path, index: int) -> pathlib.Path:
 def fingerprint(part: Part, conversion: Conversion) -> str:
     """Digests all that a part's shards depend on, so that a restart can tell."""
     settings = {
-        **dataclasses.asdict(conversion),
+        **conversion.as_json(),
         "jpeg_quality": images.JPEG_QUALITY,
         "max_words": MAX_WORDS,
         "part": [part.name, part.size],
@@ -90,7 +89,7 @@ def convert_part(
     Args:
         part: what to convert.
         folder: where the shards go.
-        conversion: filters and image size.
+        conversion: filters, image size and shares of the splits.
         advance: called with the share of the part that was done since the last
             call, 0-1.
 
@@ -125,7 +124,7 @@ def read_records(
 
     Args:
         part: what to convert.
-        conversion: filters and image size.
+        conversion: filters, image size and shares of the splits.
         tally: counts every row, here.
         advance: as in `convert_part`.
 
@@ -156,7 +155,8 @@ def read_records(
                 tally.lose(str(loss), row.image_name)
                 continue
             # Near-duplicates share a group, and so a split.
-            split = split_of(getattr(row, "group", "").split() or record.words)
+            key = getattr(row, "group", "").split() or record.words
+            split = split_of(key, conversion.validation, conversion.test)
             tally.examples[split] += 1
             yield split, record
 

@@ -1,10 +1,10 @@
 """The folder of shards: what a run must not find in it, and what describes it."""
 
-import dataclasses
 import os
 import pathlib
 import sys
 
+from pipelines.advice import advise_empty
 from pipelines.options import Conversion, WriteOptions
 from pipelines.tally import Tally, sum_stats, summarise, write_rejects
 from pipelines.written import (
@@ -53,7 +53,7 @@ def prepare_folder(source, config: WriteOptions, prog: str) -> None:
         raise PermissionError(f"output must be writable. Received: {folder}")
     conversion = take_options(Conversion, config)
     needed = list_files(len(source))
-    path, flags = os.path.realpath(config.source), dataclasses.asdict(conversion)
+    path, flags = os.path.realpath(config.source), conversion.as_json()
     written = Written(source.name, path, flags, needed)
     present = {entry.name for entry in folder.iterdir()}
     before = find_written(folder, len(source))
@@ -117,7 +117,7 @@ def finish(source, config: WriteOptions, stats: list[dict], prog: str) -> int:
     Raises:
         ValueError: if there is no record at all.
     """
-    tally = sum_stats(stats)
+    tally, conversion = sum_stats(stats), take_options(Conversion, config)
     write_rejects(stats, os.path.join(config.output, "rejects.csv"))
     if not tally.examples.total():
         raise ValueError(
@@ -129,13 +129,17 @@ def finish(source, config: WriteOptions, stats: list[dict], prog: str) -> int:
     total = {
         "source": source.name,
         "parts": len(stats),
-        "flags": dataclasses.asdict(take_options(Conversion, config)),
+        "flags": conversion.as_json(),
         "near_duplicate_jaccard": config.jaccard,
         **tally.as_json(),
     }
     write_json(os.path.join(config.output, "stats.json"), total)
     print(summarise(tally))
-    return _judge(tally, config.max_reject_rate, prog)
+    exit_code = _judge(tally, config.max_reject_rate, prog)
+    # What was rejected comes first: it may be what a split lacks.
+    if exit_code == DONE and (line := advise_empty(config.output, tally, conversion)):
+        print(f"warning: {line}", file=sys.stderr)
+    return exit_code
 
 
 def _judge(tally: Tally, max_reject_rate: float, prog: str) -> int:

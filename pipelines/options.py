@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from tf_prompt.data.split import TEST_RATE, VALIDATION_RATE
 from tf_prompt.files import FORCE_HELP
 from tf_prompt.options import option, require_positive, require_rate
 
@@ -22,9 +23,28 @@ class Conversion(Filters):
 
     image_size: int = option(224, "side of the stored image, pixels")
     max_pixels: int = option(2**26, "pixels above which an image is refused unread")
+    validation: float = option(VALIDATION_RATE, "share of prompts for validation, 0-1")
+    test: float = option(TEST_RATE, "share of prompts for the test, 0-1")
 
     def __post_init__(self):
         require_positive(self, "image_size", "max_pixels")
+        require_rate(self, "validation", "test")
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                "validation and test must leave a share for train. "
+                f"Received: {self.validation} and {self.test}"
+            )
+
+    def as_json(self) -> dict:
+        """The fields; shares of splits only where they are not those by default.
+
+        Earlier versions had no such flags, and what they wrote must stay known.
+        """
+        fields = dataclasses.asdict(self)
+        for name in ("validation", "test"):
+            if fields[name] == getattr(Conversion, name):
+                del fields[name]
+        return fields
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -77,15 +77,30 @@ def report(run_dir: pathlib.Path) -> None:
     Args:
         run_dir: folder of a trained run; gets the evaluation.
     """
-    from tf_prompt.evaluation import evaluator, scoring
+    from tf_prompt.data.records import list_splits
     from tf_prompt.models import presets
     from tf_prompt.runs.run import Run
     from tf_prompt.training import tasks
 
-    preset = Run(run_dir).preset
-    task = tasks.of(preset)
+    run = Run(run_dir)
+    task = tasks.of(run.preset)
     if summary := task.summarise(run_dir):
         print(f"{summary}\n")
+    folder, split = run.find_data(), ""
+    if "test" in list_splits(folder):
+        _test(run_dir, task)
+    else:
+        split = " --split validation"
+        print(f"fit: not tested: the test split of {folder} is empty", file=sys.stderr)
+    print(f"\nThe run is in {run_dir}. What next:")
+    print(f"  python -m tf_prompt.evaluate --run-dir {run_dir}{split}")
+    for verb in presets.facts(run.preset).verbs:
+        print(f"  python -m tf_prompt.{verb} --run-dir {run_dir} {_ARGUMENTS[verb]}")
+
+
+def _test(run_dir, task) -> None:
+    from tf_prompt.evaluation import evaluator, scoring
+
     metrics, rows = evaluator.evaluate_run(
         run_dir, metrics=task.report_metrics, neighbours=NUM_NEIGHBOURS
     )
@@ -94,10 +109,6 @@ def report(run_dir: pathlib.Path) -> None:
     distinct = {row["reference"]: row for row in reversed(rows)}
     for row in list(reversed(distinct.values()))[:NUM_SHOWN]:
         print(f"\ntrue:      {row['reference']}\npredicted: {row['prediction']}")
-    print(f"\nThe run is in {run_dir}. What next:")
-    print(f"  python -m tf_prompt.evaluate --run-dir {run_dir}")
-    for verb in presets.facts(preset).verbs:
-        print(f"  python -m tf_prompt.{verb} --run-dir {run_dir} {_ARGUMENTS[verb]}")
 
 
 @dataclasses.dataclass(frozen=True)

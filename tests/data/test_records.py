@@ -101,6 +101,26 @@ def test_absent_shards_say_how_to_write_them(tmp_path):
         records.list_shards(tmp_path / "missing", "train")
 
 
+@pytest.mark.parametrize(
+    "present, asked, help_text",
+    [
+        (["train", "test"], "validation", "train and test only.*--validation 0.2$"),
+        (["train", "validation"], "test", "train and validation only.*--test 0.2$"),
+        (["validation"], "train", "validation only.*--validation 0.05 --test 0.05$"),
+    ],
+)
+def test_an_empty_split_is_named_with_the_flag_that_helps(
+    tmp_path, present, asked, help_text
+):
+    for split in present:
+        records.shard_path(tmp_path, split, 3).touch()
+    assert records.list_splits(tmp_path) == present
+    message = f"examples of {asked}: that split is empty. Received: .*{help_text}"
+    with pytest.raises(FileNotFoundError, match=message) as error:
+        records.list_shards(tmp_path, asked)
+    assert "\n" not in str(error.value)
+
+
 def test_headers_that_lead_past_the_end_are_refused(tmp_path):
     path = tmp_path / "train-00000.tfrecord"
     write(path)

@@ -1,4 +1,7 @@
 import collections
+import hashlib
+
+import pytest
 
 from tf_prompt.data.split import SPLITS, split_of
 
@@ -26,3 +29,34 @@ def test_splits_have_their_shares():
     assert abs(counts["train"] - 18_000) < 130
     assert abs(counts["validation"] - 1_000) < 95
     assert abs(counts["test"] - 1_000) < 95
+
+
+def test_shares_move_the_borders():
+    # Places by coreutils, as above.
+    places = {"a red fox": 0.2195, "château": 0.6837, "sea": 0.9427}
+    for validation, test in ((0.5, 0.2), (0.2, 0.5), (0.05, 0.0), (0.0, 0.4)):
+        for prompt, place in places.items():
+            split = split_of(prompt.split(), validation, test)
+            if place < 1 - validation - test:
+                assert split == "train"
+            else:
+                assert split == ("test" if place >= 1 - test else "validation")
+
+
+@pytest.mark.parametrize(
+    "validation, test, splits",
+    [(0.0, 0.0, {"train"}), (0.7, 0.0, {"train", "validation"})],
+)
+def test_a_share_of_0_takes_nothing(validation, test, splits):
+    assert {split_of([str(n)], validation, test) for n in range(2000)} == splits
+
+
+def test_shares_by_default_are_those_of_earlier_versions():
+    """Their borders were 0.90 and 0.90 + 0.05."""
+    for number in range(5000):
+        digest = hashlib.blake2b(str(number).encode(), digest_size=8).digest()
+        place = int.from_bytes(digest, "big") / 2**64
+        expected = SPLITS[(place >= 0.90) + (place >= 0.90 + 0.05)]
+        assert (
+            split_of([str(number)]) == split_of([str(number)], 0.05, 0.05) == expected
+        )

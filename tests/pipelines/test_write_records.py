@@ -182,6 +182,12 @@ def test_nothing_kept_names_the_cause(tmp_path, capsys):
         (["--source", "empty", "--image-size", "-1"], "image_size must be positive"),
         (["--source", "empty", "--processes", "0"], "processes must be positive"),
         (["--source", "empty", "--max-reject-rate", "2"], "max_reject_rate"),
+        (["--source", "empty", "--validation", "1"], "validation must be at least 0"),
+        (["--source", "empty", "--test", "nan"], "test must be at least 0, below 1"),
+        (
+            ["--source", "empty", "--validation", "0.6", "--test", "0.4"],
+            "validation and test must leave a share for train. Received: 0.6 and 0.4",
+        ),
         (["--source", "my.csv", "--output", "file"], "file"),
         (["--source", "my.csv", "--output", "file/below"], "file"),
         (["--source", "bad"], "metadata must be DiffusionDB's parquet"),

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from tf_prompt.data.split import SPLITS
+
 SHARD_NAME = "{split}-{index:05d}.tfrecord"
 
 
@@ -101,16 +103,32 @@ def shard_path(folder: str | pathlib.Path, split: str, index: int) -> pathlib.Pa
     return pathlib.Path(folder) / SHARD_NAME.format(split=split, index=index)
 
 
+def list_splits(folder: str | pathlib.Path) -> list[str]:
+    """Lists the splits of which a folder has shards."""
+    folder = pathlib.Path(folder)
+    return [split for split in SPLITS if next(folder.glob(f"{split}-*.tfrecord"), None)]
+
+
 def list_shards(folder: str | pathlib.Path, split: str) -> list[str]:
     """Lists the shards of a split in order.
 
     Raises:
-        FileNotFoundError: if the folder or the split's shards are missing.
+        FileNotFoundError: if the folder or the split's shards are missing; of an
+            empty split, unlike a folder without shards, it says what helps.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"data must be `toy` or a folder. Received: {folder}")
     shards = sorted(os.fspath(path) for path in folder.glob(f"{split}-*.tfrecord"))
+    if not shards and (others := list_splits(folder)):
+        help_text = f"a larger share: --{split} 0.2"
+        if split == "train":
+            help_text = "smaller shares of the others: --validation 0.05 --test 0.05"
+        raise FileNotFoundError(
+            f"data must hold examples of {split}: that split is empty. Received: "
+            f"{folder} with shards of {' and '.join(others)} only. Write them again "
+            f"from more prompts, or with {help_text}"
+        )
     if not shards:
         raise FileNotFoundError(
             f'no shards match "{folder}/{split}-*.tfrecord". Write them first, from a '

@@ -1,0 +1,94 @@
+"""What a user should know of a finished conversion, though it is no error."""
+
+import os
+from collections.abc import Collection
+
+import tensorflow as tf
+
+from pipelines.options import Conversion
+from pipelines.tally import Tally
+from tf_prompt.data.records import list_shards
+from tf_prompt.data.split import SPLITS, split_of
+
+# So many records are read again to find shares that help; with more, a split is
+# empty only where nearly all prompts are equal.
+_MOST_READ = 20_000
+# Shares that are tried go in steps of 0.05.
+_STEPS = 20
+
+
+def advise_empty(
+    folder: str | os.PathLike, tally: Tally, conversion: Conversion
+) -> str | None:
+    """Says which splits came out empty, why, and which flags would fill them.
+
+    Args:
+        folder: the shards.
+        tally: counts of all of them.
+        conversion: how they were made; a split of no share is empty on purpose.
+
+    Returns:
+        One line; None if no split is empty by chance.
+    """
+    wanted = [split for split in SPLITS if split != "test" or conversion.test]
+    wanted = [s for s in wanted if s != "validation" or conversion.validation]
+    empty = [split for split in wanted if not tally.examples[split]]
+    if not empty:
+        return None
+    num_records = tally.examples.total()
+    said = f"{' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty"
+    need = "fit needs train and validation, evaluate test"
+    prompts = _read_prompts(folder, tally) if num_records <= _MOST_READ else {}
+    if prompts and len(prompts) < len(wanted):
+        return (
+            f"{said}: all {num_records} records have {_count(prompts)}, and one split "
+            f"takes all records of a prompt; {need}: add pictures of other prompts; "
+            "--validation and --test set the shares"
+        )
+    shares = _find_shares(prompts, conversion, wanted)
+    if shares is None:
+        return (
+            f"{said}: prompts, or groups of them, are few and go by a hash; {need}: "
+            "other shares may help, such as --validation 0.2 --test 0.2"
+        )
+    flags = " ".join(f"--{split} {share:g}" for split, share in shares.items())
+    return (
+        f"{said}: {_count(prompts)} went by a hash, and none fell there; {need}: write "
+        f"again with {flags}"
+    )
+
+
+def _count(prompts: Collection) -> str:
+    return "one prompt" if len(prompts) == 1 else f"{len(prompts)} different prompts"
+
+
+def _read_prompts(folder, tally: Tally) -> dict[tuple[str, ...], str]:
+    """Gives the split of each distinct prompt, its words as a tuple."""
+    feature, found = {"words": tf.io.RaggedFeature(tf.string)}, {}
+    for split in SPLITS:
+        shards = list_shards(folder, split) if tally.examples[split] else []
+        for batch in tf.data.TFRecordDataset(shards).batch(256) if shards else ():
+            for words in tf.io.parse_example(batch, feature)["words"].to_list():
+                found[tuple(word.decode() for word in words)] = split
+    return found
+
+
+def _find_shares(
+    prompts: dict[tuple[str, ...], str], conversion: Conversion, wanted: Collection
+) -> dict[str, float] | None:
+    """Finds the smallest shares that leave no split empty; those to be changed."""
+    given = {"validation": conversion.validation, "test": conversion.test}
+    if not prompts or any(split_of(w, **given) != s for w, s in prompts.items()):
+        # Groups of prompts go by a hash that the records do not tell.
+        return None
+    steps = [step / _STEPS for step in range(1, _STEPS)]
+    tried = [
+        {"validation": validation, "test": test}
+        for validation in (steps if "validation" in wanted else [0.0])
+        for test in (steps if "test" in wanted else [0.0])
+        if validation + test < 1
+    ]
+    for shares in sorted(tried, key=lambda t: (sum(t.values()), max(t.values()))):
+        if {split_of(words, **shares) for words in prompts}.issuperset(wanted):
+            return {name: n for name, n in shares.items() if n != given[name]}
+    return None
