@@ -9,7 +9,8 @@ import matplotlib.dates
 import matplotlib.figure
 import matplotlib.ticker
 
-from pipelines.diffusiondb.metadata import FILTERS
+from pipelines.exploration.sections import COLUMN_TITLES
+from pipelines.options import FILTERS
 from tf_prompt.data.keywords import FUNCTION_WORDS
 from tf_prompt.files import replacing
 
@@ -28,12 +29,6 @@ NAMES = (
     "artists",
     "words",
 )
-COLUMN_TITLES = {
-    "sizes": "image size, pixels",
-    "samplers": "sampler",
-    "cfg": "guidance scale (cfg)",
-    "step": "denoising steps",
-}
 _LISTED = 20
 # Inches: narrow, so that labels are still read on a phone.
 _WIDTH = 6

@@ -6,8 +6,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines import convert, folder, sources
-from pipelines.diffusiondb.metadata import FILTERS
-from pipelines.options import Conversion
+from pipelines.options import FILTERS, Conversion
 from tests.pipelines.conftest import (
     encode,
     encode_pillow,
