@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterable
 
-from pipelines.diffusiondb.metadata import FILTERS
+from pipelines.options import FILTERS
 from tf_prompt.data.split import SPLITS
 from tf_prompt.files import replacing
 
