@@ -243,3 +243,17 @@ def test_bad_settings_are_refused():
         ensemble_comparison.compare(["a", "a", "c"], *draw())
     with pytest.raises(ValueError, match="other than uniform.*ridge"):
         ensemble_comparison.compare(["a", "ridge", "c"], *draw())
+
+
+def test_one_measured_example_has_no_interval(tmp_path):
+    embeddings, targets = draw(examples=41)
+    measured = embeddings[40:], targets[40:]
+    found = ensemble_comparison.compare(
+        ["a", "b", "c"], embeddings[:40], targets[:40], measured
+    )
+    assert all(row.low is row.gain_high is None for row in found.rows)
+    text = ensemble_comparison.format_table(found)
+    assert "no intervals of one example" in text and "[" not in text
+    path = tmp_path / "comparison.json"
+    path.write_text(json.dumps(ensemble_comparison.to_json(found)))
+    assert ensemble_comparison.read_comparison(path).rows == found.rows

@@ -14,6 +14,7 @@ from tf_prompt.metrics.score import score, summarise
 
 # BLEU's interval on 384 examples of the toy set is 5 points wide; on 100, twice that.
 FEW_EXAMPLES = 100
+CHANCE = "shuffled"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,8 @@ def measure(
         vectors: compares the embedding that each row measured, not that of its text.
 
     Returns:
-        The content of `metrics.json`.
+        The content of `metrics.json`. Without two different true prompts there is no
+        baseline `shuffled`: each picture would get its own prompt.
     """
     references = [row["reference"] for row in rows]
     predictions = [row["prediction"] for row in rows]
@@ -57,17 +59,20 @@ def measure(
     }
     cosines: dict[str, dict] = {}
     of_texts = list(metrics)
+    has_chance = len(set(references)) > 1
     if vectors is None:
-        written["shuffled"] = baselines.shuffled_prompts(references)
+        if has_chance:
+            written[CHANCE] = baselines.shuffled_prompts(references)
     else:
         dealt = baselines.shuffled_prompts([str(i) for i in range(len(rows))])
-        order = [int(index) for index in dealt]
+        order = [int(index) for index in dealt] if has_chance else []
         if "cosine" in metrics:
             of_texts.remove("cosine")
             own = np.array([row["cosine"] for row in rows])
             cosines = _measure_vectors(own, written, order, vectors)
         written = {name: list(map(normalise, texts)) for name, texts in written.items()}
-        written["shuffled"] = [references[index] for index in order]
+        if has_chance:
+            written[CHANCE] = [references[index] for index in order]
     scores = _score_texts(
         references, {"model": predictions, **written}, of_texts, java_meteor
     )
@@ -96,12 +101,16 @@ def _score_texts(references, written, metrics, java_meteor) -> dict[str, dict]:
 
 
 def _measure_vectors(own, written, order, vectors: Vectors) -> dict[str, dict]:
-    """Cosines with the targets: of the model and of each baseline."""
+    """Cosines with the targets: of the model and of each baseline.
+
+    An empty `order` is that of no chance level.
+    """
     embedder = prompt_embedder.load_embedder()
     found = {
         name: prompt_embedder.embed(texts, embedder) for name, texts in written.items()
     }
-    found["shuffled"] = vectors.targets[order]
+    if order:
+        found[CHANCE] = vectors.targets[order]
     found["mean_embedding"] = np.tile(vectors.training.mean(axis=0), (len(own), 1))
     cosines = {name: cosine.cosines(vectors.targets, v) for name, v in found.items()}
     signature = prompt_embedder.signature(embedder)
@@ -134,11 +143,15 @@ def format_metrics(metrics: dict) -> str:
     """Lays out `metrics.json` for people: scores, baselines, health."""
     examples = metrics["examples"]
     lines = [f"{examples} examples, 95 % intervals of the model in brackets"]
-    if examples < FEW_EXAMPLES:
+    if examples == 1:
+        lines = ["only 1 example: no intervals, which take several; scores are luck"]
+    elif examples < FEW_EXAMPLES:
         lines.append(
             f"only {examples} examples: the intervals are wide, and a baseline that "
             "repeats a frequent prompt may look good by luck"
         )
+    if CHANCE not in metrics["baselines"]:
+        lines.append(f"no chance level ({CHANCE}): it takes 2 different true prompts")
     names = [*metrics["metrics"], *metrics["health"]]
     indent = max(len(name) for name in names) + 2
     columns = "".join(f"{name:>{len(name) + 2}}" for name in metrics["baselines"])
@@ -160,5 +173,7 @@ def format_metrics(metrics: dict) -> str:
 def _format_score(value, digits, with_interval=False) -> str:
     if value is None or value["score"] is None:
         return "unmeasured"
+    if not with_interval or value["low"] is None:
+        return f"{value['score']:.{digits}f}"
     score, low, high = (f"{value[k]:.{digits}f}" for k in ("score", "low", "high"))
-    return f"{score} [{low}, {high}]" if with_interval else score
+    return f"{score} [{low}, {high}]"

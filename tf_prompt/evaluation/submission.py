@@ -304,6 +304,8 @@ def score_submission(
 
 def format_score(cosines: np.ndarray, signature: str) -> str:
     """Lays out the competition's metric, with its 95 % interval, for people."""
+    score = f"cosine {cosines.mean():.5f}"
+    if len(cosines) < 2:
+        return f"{score} of one image, which has no interval\n{signature}"
     low, high = bootstrap.interval(cosines)
-    score = f"cosine {cosines.mean():.5f} [{low:.5f}, {high:.5f}]"
-    return f"{score} of {len(cosines)} images\n{signature}"
+    return f"{score} [{low:.5f}, {high:.5f}] of {len(cosines)} images\n{signature}"

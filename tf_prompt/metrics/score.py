@@ -66,7 +66,8 @@ def score(
         `signature`. BLEU, METEOR and BERTScore F1 are in 0–100, the cosine in
         -1–1, CIDEr-D in 0–10. A metric that cannot be computed has None for the
         numbers and a signature "not measured: …" that says what to install.
-        ROUGE-L, sacrebleu and BLEU-1 to 3 are in 0–100.
+        ROUGE-L, sacrebleu and BLEU-1 to 3 are in 0–100. One example has no
+        interval: `low` and `high` are None.
 
     Raises:
         ValueError: if there is not one prediction for each reference, or a metric
@@ -160,6 +161,9 @@ def _cosine(references, predictions, embedder) -> Measured:
 
 
 def _cider(references, predictions) -> Measured:
+    # A word that is in every reference weighs log(1) = 0: even true prompts get 0.
+    if len(set(references)) < 2:
+        raise _NotMeasured("CIDEr-D needs 2 different true prompts")
     return cider.score_pairs(references, predictions), cider.signature(), None
 
 
@@ -183,14 +187,13 @@ def summarise(
         value = float(np.mean(statistics))
     else:
         value = float(score_sums(statistics.sum(axis=0)))
-    low, high = bootstrap.interval(statistics, score_sums, resamples, seed)
     # Rounded: else equal examples give an interval beside their own mean, 1e-15 off.
-    return {
-        "score": round(value, 9),
-        "low": round(low, 9),
-        "high": round(high, 9),
-        "signature": signature,
-    }
+    entry = {"score": round(value, 9), "low": None, "high": None}
+    # Draws of one example are all equal; that says nothing of other examples.
+    if len(statistics) > 1:
+        low, high = bootstrap.interval(statistics, score_sums, resamples, seed)
+        entry |= {"low": round(low, 9), "high": round(high, 9)}
+    return {**entry, "signature": signature}
 
 
 def _absent(reason: str) -> dict:

@@ -31,7 +31,7 @@ class Row:
         kind: `single` or `ensemble`.
         weights: of the members, None where there are none.
         score: mean cosine on the measured examples.
-        low, high: its 95 % bootstrap interval.
+        low, high: its 95 % bootstrap interval; None of one example.
         gain: score above that of the best single model.
         gain_low, gain_high: its 95 % interval, over the same draws for both.
     """
@@ -40,11 +40,11 @@ class Row:
     kind: str
     weights: tuple[float, ...] | None
     score: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     gain: float
-    gain_low: float
-    gain_high: float
+    gain_low: float | None
+    gain_high: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,14 +144,19 @@ def report_weights(members: Sequence[str]) -> np.ndarray | None:
 def format_table(comparison: Comparison) -> str:
     """Lays out a comparison for people."""
     width = max(len(row.name) for row in comparison.rows) + 2
+    brackets = "95 % intervals in brackets"
+    if comparison.num_measured == 1:
+        brackets = "no intervals of one example"
     lines = [
-        f"mean cosine, 95 % intervals in brackets; fitted on {comparison.num_fitted} "
+        f"mean cosine, {brackets}; fitted on {comparison.num_fitted} "
         f"examples, measured on {comparison.num_measured} others",
         f"{'':{width}}{'cosine':<26}{'above the best single':<28}weights",
     ]
     for row in comparison.rows:
-        score = f"{row.score:.4f} [{row.low:.4f}, {row.high:.4f}]"
-        gain = f"{row.gain:+.4f} [{row.gain_low:+.4f}, {row.gain_high:+.4f}]"
+        score, gain = f"{row.score:.4f}", f"{row.gain:+.4f}"
+        if row.low is not None:
+            score += f" [{row.low:.4f}, {row.high:.4f}]"
+            gain += f" [{row.gain_low:+.4f}, {row.gain_high:+.4f}]"
         weights = " ".join(f"{weight:.3f}" for weight in row.weights or ())
         if row.name == "ridge":
             weights = f"a matrix, penalty {comparison.penalty:.3g}"
@@ -187,9 +192,10 @@ def _score(embeddings, targets, weights):
 
 
 def _row(name, is_single, weights, values, best, seed) -> Row:
-    low, high = bootstrap.interval(values, seed=seed)
-    gain = paired_bootstrap(values, best, seed=seed)
     kind = "single" if is_single else "ensemble"
-    score = float(values.mean())
+    score, gain = float(values.mean()), paired_bootstrap(values, best, seed=seed)
+    if len(values) < 2:
+        return Row(name, kind, weights, score, None, None, gain.difference, None, None)
+    low, high = bootstrap.interval(values, seed=seed)
     gains = gain.difference, gain.low, gain.high
     return Row(name, kind, weights, score, low, high, *gains)

@@ -139,3 +139,11 @@ def test_wrong_folders_are_named(make_run, tmp_path):
     with pytest.raises(FileNotFoundError, match="path must be a file in a folder"):
         write_model_card(make_run(), tmp_path / "absent" / "card.md")
     assert list(tmp_path.glob("**/*.md")) == []
+
+
+def test_one_example_has_a_score_and_no_interval(make_run):
+    folder = make_run()
+    alone = {**BLEU, "low": None, "high": None}
+    metrics = {"examples": 1, "metrics": {"bleu": alone}, "baselines": {}}
+    (folder / "evaluation/metrics.json").write_text(json.dumps(metrics))
+    assert re.search(r"\| BLEU +\| +41.3 +\|\n", card_of(folder))

@@ -73,7 +73,10 @@ def _reason_against(first: Run, second: Run, examples_a, examples_b) -> str | No
     for run in (first, second):
         if not run.predictions:
             return f"not measured: {run.name} has no predictions of the test split"
-    return None if examples_a == examples_b else "not comparable: other examples"
+    if examples_a != examples_b:
+        return "not comparable: other examples"
+    # Its draws would all agree, and call any difference a proven one.
+    return None if len(examples_a) > 1 else "not measured: one example"
 
 
 def _measure(run: Run, synonyms: meteor.Synonyms) -> dict[str, np.ndarray]:

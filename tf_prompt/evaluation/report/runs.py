@@ -123,7 +123,8 @@ def _read_metrics(path: pathlib.Path) -> dict:
         type(metrics.get("examples")) is int
         and all(isinstance(part, dict) for part in (sets, baselines, health))
         and all(map(_is_set, (sets, *baselines.values())))
-        and all(map(_is_number, health.values()))
+        # None is what `evaluate` could not measure.
+        and all(value is None or _is_number(value) for value in health.values())
     )
     if not sound:
         raise ValueError(f"{path.name} must be written by evaluate. Received: {path}")
@@ -136,11 +137,16 @@ def _is_set(scores) -> bool:
         isinstance(entry, dict)
         and isinstance(entry.get("signature"), str)
         and "score" in entry
-        and (
-            entry["score"] is None
-            or all(_is_number(entry.get(key)) for key in ("score", "low", "high"))
-        )
+        and (entry["score"] is None or _is_measured(entry))
         for entry in scores.values()
+    )
+
+
+def _is_measured(entry: dict) -> bool:
+    ends = entry.get("low", ""), entry.get("high", "")
+    # One example has no interval.
+    return _is_number(entry["score"]) and (
+        ends == (None, None) or all(map(_is_number, ends))
     )
 
 

@@ -135,8 +135,11 @@ def _format(scores: dict, name: str, marker: _Marker) -> str:
     if value is None or value["score"] is None:
         return ABSENT
     digits = _DIGITS.get(name, 2)
-    score, low, high = (f"{value[k]:.{digits}f}" for k in ("score", "low", "high"))
-    return f"{score}{marker(value, name)} [{low}, {high}]"
+    text = f"{value['score']:.{digits}f}{marker(value, name)}"
+    if value["low"] is None:
+        return text
+    low, high = (f"{value[end]:.{digits}f}" for end in ("low", "high"))
+    return f"{text} [{low}, {high}]"
 
 
 def _number_signatures(

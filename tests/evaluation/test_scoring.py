@@ -1,0 +1,93 @@
+"""What cannot be measured is left out, and why is said."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tf_prompt.evaluation import scoring, submission
+from tf_prompt.metrics import prompt_embedder
+
+TRAINING = ["a red cat on a hill", "a blue dog in a mill"]
+METRICS = ("bleu", "meteor", "cider_d")
+
+
+def rows_of(references, predictions=None):
+    return [
+        {
+            "reference": reference,
+            "prediction": prediction,
+            "nearest_neighbour": TRAINING[0],
+            "ended": True,
+        }
+        for reference, prediction in zip(
+            references, predictions or references, strict=True
+        )
+    ]
+
+
+def test_one_example_has_no_interval_and_no_chance_level():
+    found = scoring.measure(rows_of(["the old mill at dawn"]), TRAINING, METRICS)
+    assert json.loads(json.dumps(found)) == found
+    assert set(found["baselines"]) == {
+        "most_common",
+        "nearest_neighbour",
+        "random_training",
+    }
+    for name in ("bleu", "meteor"):
+        entry = found["metrics"][name]
+        assert entry["score"] > 99 and entry["low"] is entry["high"] is None
+    # Its words are in every reference, and weigh nothing: true prompts would get 0.
+    cider = found["metrics"]["cider_d"]
+    assert cider["score"] is None and "2 different true prompts" in cider["signature"]
+    text = scoring.format_metrics(found)
+    assert "only 1 example: no intervals" in text and "[" not in text
+    assert "no chance level (shuffled): it takes 2 different true prompts" in text
+    assert "unmeasured" in text
+
+
+def test_equal_prompts_have_intervals_and_no_chance_level():
+    references = ["the old mill at dawn"] * 5
+    predictions = [*references[:3], "a red cat on a hill", "a mill"]
+    found = scoring.measure(rows_of(references, predictions), TRAINING, METRICS)
+    assert "shuffled" not in found["baselines"]
+    bleu = found["metrics"]["bleu"]
+    assert bleu["low"] < bleu["score"] < bleu["high"]
+    text = scoring.format_metrics(found)
+    assert "only 5 examples: the intervals are wide" in text
+    assert "no chance level (shuffled)" in text
+
+
+def test_two_prompts_have_a_chance_level():
+    found = scoring.measure(rows_of(["the old mill", "a red cat"]), TRAINING, METRICS)
+    assert found["baselines"]["shuffled"]["bleu"]["score"] == 0
+    assert found["metrics"]["cider_d"]["score"] > 0
+    text = scoring.format_metrics(found)
+    assert "no chance level" not in text and "shuffled" in text
+
+
+@pytest.mark.parametrize("num_examples", [1, 2])
+def test_embeddings_have_a_chance_level_of_two_prompts(monkeypatch, num_examples):
+    class Embedder:
+        name = "none"
+
+    monkeypatch.setattr(prompt_embedder, "load_embedder", Embedder)
+    monkeypatch.setattr(
+        prompt_embedder, "embed", lambda texts, embedder: np.eye(384)[: len(texts)]
+    )
+    monkeypatch.setattr(prompt_embedder, "signature", lambda embedder: "by hand")
+    references = ["the old mill", "a red cat"][:num_examples]
+    rows = [{**row, "cosine": 0.5} for row in rows_of(references)]
+    vectors = scoring.Vectors(np.eye(384)[:num_examples], np.eye(384)[:3])
+    found = scoring.measure(rows, TRAINING, ("cosine", "bleu"), vectors=vectors)
+    assert found["metrics"]["cosine"]["score"] == 0.5
+    assert ("shuffled" in found["baselines"]) == (num_examples == 2)
+    assert (found["metrics"]["cosine"]["low"] is None) == (num_examples == 1)
+    assert "mean_embedding" in found["baselines"]
+
+
+def test_a_submission_of_one_image_has_no_interval():
+    text = submission.format_score(np.array([0.5]), "minilm")
+    assert text == "cosine 0.50000 of one image, which has no interval\nminilm"
+    text = submission.format_score(np.array([0.5, 0.5]), "minilm")
+    assert text == "cosine 0.50000 [0.50000, 0.50000] of 2 images\nminilm"
