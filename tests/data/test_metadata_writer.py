@@ -230,13 +230,13 @@ def test_xmp_behind_the_table_of_pictures_moves_what_it_names():
     assert metadata_writer.without_prompt(copy) == data
 
 
-@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["GIF", "BMP"])
 def test_formats_without_room_are_named(kind):
     with pytest.raises(ValueError, match=f"^{kind} cannot hold a prompt: convert it"):
         metadata_writer.write_prompt(encode(kind), PROMPT)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x89PNG", b"RIFF", b"no picture"])
+@pytest.mark.parametrize("data", [b"", b"\x89PNG", b"RIFF", b"no picture", b"II*\0"])
 def test_other_files_are_refused(data):
     with pytest.raises(ValueError, match="must be PNG, JPEG or WebP to hold a prompt"):
         metadata_writer.write_prompt(data, PROMPT)
