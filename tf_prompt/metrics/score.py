@@ -75,9 +75,25 @@ def score(
     """
     check_pairs(references, predictions)
     _check_names(metrics)
+    measures = _measures(references, predictions, embedder, scorer, java_meteor)
+    scores = {}
+    for name in metrics:
+        try:
+            statistics, signature, score_sums = measures[name]()
+        except _NotMeasured as error:
+            scores[name] = _absent(str(error))
+            continue
+        scores[name] = summarise(statistics, signature, score_sums, resamples, seed)
+    return scores
+
+
+def _measures(
+    references, predictions, embedder, scorer, java_meteor
+) -> dict[str, Callable[[], Measured]]:
+    """What computes each metric; those that share work do it once."""
     bertscores = functools.cache(lambda: _bertscore(references, predictions, scorer))
     bleu_counts = functools.cache(lambda: bleu.count_matches(references, predictions))
-    measures: dict[str, Callable[[], Measured]] = {
+    return {
         "bleu": lambda: _bleu(bleu_counts(), bleu.MAX_N),
         "bleu_1": lambda: _bleu(bleu_counts(), 1),
         "bleu_2": lambda: _bleu(bleu_counts(), 2),
@@ -91,15 +107,6 @@ def score(
         "cosine": lambda: _cosine(references, predictions, embedder),
         "cider_d": lambda: _cider(references, predictions),
     }
-    scores = {}
-    for name in metrics:
-        try:
-            statistics, signature, score_sums = measures[name]()
-        except _NotMeasured as error:
-            scores[name] = _absent(str(error))
-            continue
-        scores[name] = summarise(statistics, signature, score_sums, resamples, seed)
-    return scores
 
 
 def _check_names(metrics: Sequence[str]) -> None:
