@@ -16,7 +16,7 @@ from benchmarks import measure, threads
 threads.pin()
 import tensorflow as tf  # noqa: E402
 
-from tf_prompt.data import images  # noqa: E402
+from tf_prompt.data import images, listing  # noqa: E402
 from tf_prompt.data.text import SPECIAL_TOKENS  # noqa: E402
 from tf_prompt.inference import image_files  # noqa: E402
 from tf_prompt.inference.captioner import CaptionerModel  # noqa: E402
@@ -48,7 +48,7 @@ def write_pictures(folder: pathlib.Path, count: int) -> list[pathlib.Path]:
         picture = tf.cast(tf.image.resize(coarse, (size, size)), tf.uint8)
         path = folder / f"{index:04}.jpg"
         path.write_bytes(images.encode_jpeg(picture))
-    return images.find_images([folder])
+    return listing.find_images([folder])
 
 
 def compare_preset(name: str, paths, repeats: int) -> dict:

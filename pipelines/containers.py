@@ -10,6 +10,8 @@ from typing import IO
 
 import pandas as pd
 
+from tf_prompt.data import listing
+
 # A 1024 pixel PNG has 2 MB. `zipfile` never reads past the size that it is told.
 MAX_MEMBER_SIZE = 64 * 2**20
 # The JSON of a part has half a megabyte; read, it takes twenty times its size.
@@ -115,10 +117,7 @@ def _path_of(member: zipfile.ZipInfo) -> pathlib.PurePosixPath:
 
 def _is_hidden(path: pathlib.PurePosixPath) -> bool:
     # A Mac keeps a `__MACOSX/._NAME` beside each NAME, with a JSON's ending too.
-    return any(
-        part == "__MACOSX" or (part.startswith(".") and part != "..")
-        for part in path.parts
-    )
+    return any(part == "__MACOSX" or listing.is_hidden(part) for part in path.parts)
 
 
 def _is_safe(member: zipfile.ZipInfo) -> bool:

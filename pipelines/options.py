@@ -6,6 +6,9 @@ from tf_prompt.data.split import TEST_RATE, VALIDATION_RATE
 from tf_prompt.files import FORCE_HELP
 from tf_prompt.options import option, require_positive, require_rate
 
+# What `Filters` may drop an image for, in the order in which they are asked.
+FILTERS = ("not_square", "blurred", "low_cfg", "few_steps")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Filters:

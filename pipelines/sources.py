@@ -13,6 +13,7 @@ from pipelines.diffusiondb.metadata import read_metadata
 from pipelines.groups import group_by_picture
 from pipelines.names import FileFinder, match_names
 from pipelines.prompt_table import read_prompt_table
+from tf_prompt.data import listing
 
 LOOSE_PART_SIZE = 1000
 # Rows of so many parts are in memory at a time: 200,000 of DiffusionDB's.
@@ -198,8 +199,8 @@ def _open_kaggle(root: pathlib.Path) -> LooseSource:
     files = {
         # A name that is not UTF-8 matches no row; its bytes become readable.
         file.name.encode(errors="backslashreplace").decode(): file
-        for file in sorted((root / "images").iterdir())
-        if file.is_file() and not file.name.startswith(".")
+        for file in listing.list_files(root / "images")
+        if listing.has_image_ending(file) or not file.suffix
     }
     name_of = {file.stem: name for name, file in files.items()}
     known = {**{name: name for name in files}, **name_of}

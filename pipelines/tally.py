@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterable
 
-from pipelines.diffusiondb.metadata import FILTERS
+from pipelines.options import FILTERS
 from pipelines.syntax import find_syntax
 from tf_prompt.data.split import SPLITS
 from tf_prompt.files import replacing

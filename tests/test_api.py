@@ -68,7 +68,7 @@ def test_embeddings_are_those_of_the_prompts(model):
 
 def test_attention_has_a_row_a_word(model):
     words, weights = model.attend(RED)
-    assert words == PROMPTS[0].split() and weights.shape == (4, 4)
+    assert words == PROMPTS[0].split() and weights.shape == (4, 16)
     np.testing.assert_allclose(weights.sum(axis=1), np.ones(4), atol=1e-5)
 
 

@@ -1,12 +1,22 @@
 import csv
 import dataclasses
+import io
+import json
 import subprocess
 import sys
 
 import pytest
+import tqdm
 
-from tf_prompt import files
-from tf_prompt.options import WRONG_USE, command, option, parse_args, require_positive
+from tf_prompt import files, fit
+from tf_prompt.options import (
+    WRONG_USE,
+    command,
+    option,
+    parse_args,
+    print_json,
+    require_positive,
+)
 from tf_prompt.runs.config import FitConfig, settings
 
 
@@ -26,6 +36,42 @@ class Options:
 def test_flags_come_from_the_fields():
     options = parse_args(Options, ["a", "b", "--size", "7", "--no-loud"], "prog")
     assert options == Options(paths=("a", "b"), size=7, loud=False)
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ("~/x", "/home/ann/x"),
+        ("~", "/home/ann"),
+        ("knn:~/run", "knn:/home/ann/run"),
+        ("encoder=~/weights", "encoder=/home/ann/weights"),
+        ("~nobody-here/x", "~nobody-here/x"),
+        ("./~/x", "./~/x"),
+        ("a~b", "a~b"),
+        ("http://host/~ann", "http://host/~ann"),
+        ("", ""),
+    ],
+)
+def test_home_is_written_out_in_every_text(given, expected, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    options = parse_args(Options, [given, given, f"--name={given}"], "prog")
+    assert options == Options(paths=(expected, expected), name=expected)
+    assert parse_args(Options, ["a", "--name", given], "prog").name == expected
+
+
+def test_home_is_written_out_in_repeated_flags(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    argv = ["--run-dir=~/r", "--set=a=~/x", "--members", "knn:~/m", "~/n"]
+    options = parse_args(FitConfig, argv, "fit")
+    assert options.run_dir == "/home/ann/r" and options.set == ("a=/home/ann/x",)
+    assert options.members == ("knn:/home/ann/m", "/home/ann/n")
+
+
+def test_home_is_written_out_where_a_config_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    files.write_json(tmp_path / "c.json", {"preset": "lstm_tiny", "data": "~/shards"})
+    options, _ = fit.parse(["--config=~/c.json"])
+    assert options.preset == "lstm_tiny" and options.data == str(tmp_path / "shards")
 
 
 @pytest.mark.parametrize(
@@ -146,3 +192,62 @@ def test_a_csv_may_hold_prompts_of_any_length(tmp_path):
     with pytest.raises(ValueError, match="must be UTF-8 text. Received: .*a.csv"):
         with files.open_csv(tmp_path / "a.csv") as file:
             list(csv.reader(file))
+
+
+NAME = "森 🦊 é\udcff.png"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_nothing_printed_ends_a_command(monkeypatch, encoding):
+    consoles = [io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", consoles[0])
+    monkeypatch.setattr(sys, "stderr", consoles[1])
+
+    @command
+    def main(argv=None):
+        print(NAME)
+        print_json({"path": NAME})
+        for _ in tqdm.tqdm([1, 2], desc=NAME):
+            print(NAME, file=sys.stderr)
+        raise ValueError(f"paths must be good. Received: {NAME}")
+
+    assert main() == WRONG_USE
+    shown, line, _ = consoles[0].buffer.getvalue().decode(encoding).split("\n")
+    assert "\\udcff.png" in shown
+    assert ("\\u68ee \\U0001f98a" in shown) == (encoding != "utf-8")
+    assert json.loads(line) == {"path": NAME}
+    consoles[1].flush()
+    assert b"paths must be good" in consoles[1].buffer.getvalue()
+
+
+def test_json_is_readable_where_it_can_be_shown(capsys):
+    print_json({"path": "森.png"})
+    assert capsys.readouterr().out == '{"path": "森.png"}\n'
+
+
+@pytest.mark.parametrize(
+    "ending, last",
+    [("| head -n 1", "0"), ("2>&1 | head -n 1", "0"), (">/dev/full", "No space left")],
+)
+def test_a_command_ends_quietly_where_nobody_reads_on(ending, last):
+    """No traceback, and none of Python's own complaints about a flush."""
+    code = (
+        "import sys\n"
+        "from tf_prompt.options import command\n"
+        "@command\n"
+        "def main(argv=None):\n"
+        "    for number in range(100_000):\n"
+        "        print(number)\n"
+        "        print(number, file=sys.stderr) if len(sys.argv) > 1 else None\n"
+        "sys.exit(main())"
+    )
+    loud = "x" if "2>&1" in ending else ""
+    script = f'{sys.executable} -c "$1" {loud} {ending}; echo ${{PIPESTATUS[0]}}'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", code], capture_output=True, text=True
+    )
+    if ending == ">/dev/full":
+        assert done.stdout == "2\n"
+        assert done.stderr.count("\n") == 1 and last in done.stderr
+    else:
+        assert (done.stdout, done.stderr) == ("0\n141\n", "")

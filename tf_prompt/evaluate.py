@@ -19,7 +19,7 @@ from tf_prompt.runs import workers
 
 EXAMPLES = (
     "python -m tf_prompt.evaluate --run-dir runs/transformer_tiny",
-    "python -m tf_prompt.evaluate --run-dir RUN --split validation --num-beams 3 --json",
+    "python -m tf_prompt.evaluate --run-dir RUN --split validation --num-beams 3",
 )
 
 

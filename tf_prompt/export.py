@@ -18,10 +18,15 @@ from tf_prompt.serving import model_config_file
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """Writes OUTPUT/<preset>/<next version>, a SavedModel that takes image bytes."""
+    """Writes OUTPUT/NAME/<next version>, a SavedModel that takes image bytes."""
 
     run_dir: str = option(dataclasses.MISSING, "folder of a run of tf_prompt.fit")
     output: str = option("saved_models", "folder of all exported models")
+    name: str | None = option(
+        None,
+        "what the model is served as; the name of the run's folder if not given. Runs "
+        "of one NAME are versions of one model",
+    )
     label: str | None = option(
         None,
         "name of the new version in OUTPUT/models.config, taken from an older one",
@@ -42,6 +47,8 @@ class ExportConfig:
 
     def __post_init__(self):
         require_positive(self, "keep", "num_beams")
+        if self.name is not None:
+            model_config_file.check_name(self.name)
 
 
 @command
@@ -52,23 +59,26 @@ def main(argv=None) -> int:
     from tf_prompt.evaluation.report import model_card
     from tf_prompt.runs import folder as run_folder
     from tf_prompt.runs.run import Run
-    from tf_prompt.serving import signatures, versions, warmup
+    from tf_prompt.serving import names, signatures, versions, warmup
 
     run, output = Run(options.run_dir), pathlib.Path(options.output)
-    run_dir, preset = run.path, run.preset
+    run_dir, name = run.path, names.name_model(run, output, options.name)
     models = output / model_config_file.FILE
     # Before the work: a damaged file is found out now.
-    labels = model_config_file.read_labels(models, preset)
+    labels = model_config_file.read_labels(models, name)
     servable = signatures.load_servable(run, options)
     metrics = run.evaluation_folder("test") / "metrics.json"
     assets = [run_dir / run_folder.VOCABULARY, run_dir / run_folder.CONFIG, metrics]
-    steps = [lambda path, _: model_card.write_model_card(run_dir, path / "README.md")]
+    steps = [
+        lambda path, _: model_card.write_model_card(run_dir, path / "README.md"),
+        lambda path, _: names.note_origin(path, run),
+    ]
     if warmup.is_available():
-        steps.append(functools.partial(warmup.write_requests, model_name=preset))
+        steps.append(functools.partial(warmup.write_requests, model_name=name))
     else:
         print(warmup.MISSING, file=sys.stderr)
     version = versions.export(
-        servable, output / preset, [a for a in assets if a.is_file()], steps
+        servable, output / name, [a for a in assets if a.is_file()], steps
     )
     if options.label is not None:
         labels[options.label] = int(version.name)
@@ -77,9 +87,9 @@ def main(argv=None) -> int:
             f"version {version.name} is not served before it has a label: see {models}",
             file=sys.stderr,
         )
-    loaded = model_config_file.add_model(models, preset, labels)
+    loaded = model_config_file.add_model(models, name, labels)
     if options.keep is not None:
-        versions.remove_old(output / preset, options.keep, loaded)
+        versions.remove_old(output / name, options.keep, loaded)
     print(version)
     return DONE
 

@@ -11,6 +11,7 @@ from tf_prompt.files import read_json
 from tf_prompt.options import (
     DONE,
     command,
+    expand_home,
     flags_of,
     import_tensorflow,
     option,
@@ -114,7 +115,7 @@ def _test(run_dir, task) -> None:
 class FitOptions(FitConfig):
     """Trains a model, then tests it; run again, the same command resumes."""
 
-    first_groups: typing.ClassVar = ("run", "learning")
+    first_groups: typing.ClassVar = ("run", "learning", "model")
 
     config: str | None = option(
         None,
@@ -151,7 +152,7 @@ def parse(argv: Sequence[str]) -> tuple[FitOptions, dict]:
         ValueError: if it is no config.json.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config")
+    parser.add_argument("--config", type=expand_home)
     path = parser.parse_known_args(argv)[0].config
     saved, flags = {}, []
     if path is not None:

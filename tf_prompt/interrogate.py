@@ -1,7 +1,6 @@
 """Ranks the phrases that image files show, and makes them prompts."""
 
 import dataclasses
-import json
 import sys
 import typing
 
@@ -9,11 +8,11 @@ from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.options import (
     DONE,
     SOME_FAILED,
-    WRONG_USE,
     command,
     import_tensorflow,
     option,
     parse_args,
+    print_json,
     require_positive,
 )
 
@@ -102,10 +101,10 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(InterrogateConfig, argv, "interrogate", EXAMPLES)
     import_tensorflow()
-    from tf_prompt.data import images
+    from tf_prompt.data import listing
     from tf_prompt.inference import image_files, loading
 
-    paths = images.find_images(options.paths, options.recursive)
+    paths = listing.find_images(options.paths, options.recursive)
     interrogator, captioner = loading.load_interrogation(options)
     num_failed = 0
     for result in image_files.interrogate_files(
@@ -113,15 +112,13 @@ def main(argv=None) -> int:
     ):
         num_failed += "error" in result
         show(result, options.json)
-    if num_failed == len(paths):
-        return WRONG_USE
     return SOME_FAILED if num_failed else DONE
 
 
 def show(result: dict, as_json: bool) -> None:
     """Prints a result; in plain text an error goes to stderr."""
     if as_json:
-        print(json.dumps(result, ensure_ascii=False), flush=True)
+        print_json(result)
     elif "error" in result:
         message = f"interrogate: error: {result['path']}: {result['error']}"
         print(message, file=sys.stderr)

@@ -3,15 +3,21 @@
 import argparse
 import dataclasses
 import functools
+import json
 import os
 import pathlib
 import re
+import select
 import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
 
 DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
+# What a shell says of a program that wrote to a closed pipe, as `| head` leaves it.
+PIPE_CLOSED = 141
+# What stands before a path in one word.
+_BEFORE_PATH = re.compile(r"(?:[\w.-]+[=:](?=~))?")
 
 
 def option(default, help_text: str, **argument):
@@ -35,6 +41,8 @@ def parse_args(
     examples: Sequence[str] = (),
 ):
     """Fills a dataclass of options from the command line.
+
+    In text a `~` is written out as by `expand_home`.
 
     Args:
         config_class: dataclass whose fields come from `option`. A `tuple` field
@@ -151,14 +159,27 @@ def _add_argument(parser, field, hint) -> None:
     if _without_none(hint) is bool:
         argument["action"] = argparse.BooleanOptionalAction
     elif typing.get_origin(hint) is tuple:
-        argument["type"] = typing.get_args(hint)[0]
+        argument["type"] = _reader_of(typing.get_args(hint)[0])
         argument.setdefault("nargs", "+" if positional else "*")
     else:
-        argument["type"] = _without_none(hint)
+        argument["type"] = _reader_of(_without_none(hint))
     if argument.get("action") == "append":
         argument.pop("nargs")
         argument["default"] = list(field.default)
     parser.add_argument(name, **argument)
+
+
+def expand_home(text: str) -> str:
+    """Writes out the `~` or `~user` that a path begins with, as a shell does.
+
+    A shell leaves it in `--output=~/x`, and behind `knn:` or the `name=` of `--set`.
+    """
+    before = _BEFORE_PATH.match(text)[0]
+    return before + os.path.expanduser(text[len(before) :])
+
+
+def _reader_of(hint):
+    return expand_home if hint is str else hint
 
 
 def _without_none(hint):
@@ -211,15 +232,23 @@ def command(main: Callable) -> Callable:
     """Makes `main(argv=None) -> int` a verb: what its user did wrong is one line.
 
     An error of `errors_of_users` becomes `name: error: …` on stderr and exit code 2.
-    `TF_PROMPT_DEBUG=1` shows the traceback instead.
+    `TF_PROMPT_DEBUG=1` shows the traceback instead. What the console cannot show is
+    printed as its code, and where nobody reads on the command ends without a word.
     """
 
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
         prepare_environment()
+        _print_anything()
         try:
-            return main(argv)
+            try:
+                return main(argv)
+            finally:
+                # Here, since Python's own flush at the end only complains.
+                _flush(sys.stdout)
         except errors_of_users() as error:
+            if _silence_closed() and isinstance(error, BrokenPipeError):
+                return PIPE_CLOSED
             if os.environ.get("TF_PROMPT_DEBUG"):
                 raise
             name = main.__module__.rpartition(".")[2]
@@ -234,6 +263,54 @@ def command(main: Callable) -> Callable:
             return 130
 
     return run
+
+
+def print_json(content) -> None:
+    """Prints one line of JSON; letters that stdout cannot show as their codes."""
+    line = json.dumps(content, ensure_ascii=False)
+    try:
+        line.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        # Not left to `_print_anything`: of its codes JSON knows only some.
+        line = json.dumps(content)
+    print(line, flush=True)
+
+
+def _print_anything() -> None:
+    """Lets names of files be printed that the console's encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush(stream) -> None:
+    # Python has none where a process was started without.
+    if stream is not None:
+        stream.flush()
+
+
+def _silence_closed() -> bool:
+    """Turns away streams that cannot be written to any more; says if there are any."""
+    closed = [s for s in (sys.stdout, sys.stderr) if s is not None and _is_closed(s)]
+    for stream in closed:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+    return bool(closed)
+
+
+def _is_closed(stream) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    try:
+        descriptor = stream.fileno()
+    except OSError:
+        # A stream of Python's own, as in a notebook.
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def require_positive(config, *names: str) -> None:

@@ -11,7 +11,6 @@ from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.options import (
     DONE,
     SOME_FAILED,
-    WRONG_USE,
     command,
     import_tensorflow,
     option,
@@ -37,8 +36,13 @@ def main(argv=None) -> int:
     options = parse_args(PredictConfig, argv, "predict", EXAMPLES)
     import_tensorflow()
     from tf_prompt.inference import image_files, result_files
+    from tf_prompt.inference.places import Places
 
-    paths = result_files.find_paths(options.paths, options.recursive)
+    named = result_files.read_names(options.paths)
+    found = result_files.find_paths(named, options.recursive)
+    # Of all images, also those of other shares: nothing may collide.
+    places = Places(found, named, options)
+    paths = places.paths
     share = workers.parse_share(options.share)
     if share:
         paths = paths[share.index :: share.count]
@@ -46,22 +50,22 @@ def main(argv=None) -> int:
         paths = [p for p in paths if not result_files.sidecar_of(p).exists()]
     decoding = take_options(decoding_config.DecodingConfig, options)
     writer, strips = _load(options, decoding)
+    if strips is not None:
+        strips.plan(places)
     failures = []
     with contextlib.ExitStack() as stack:
         tables = result_files.open_tables(options, dataclasses.asdict(decoding), stack)
         left = result_files.without_done(paths, tables)
         for result in image_files.predict(writer, left, options.images_at_once):
+            if "error" not in result:
+                result = result_files.write_beside(result, options, strips, places)
             result_files.show(result, options.json)
             if "error" in result:
                 failures.append(result)
-            else:
-                result_files.write_beside(result, options, strips)
             # Last: a row says that all of the image is done.
             for table in tables:
                 table.add([result])
     result_files.report_failures(failures, len(left))
-    if failures and len(failures) == len(left):
-        return WRONG_USE
     return SOME_FAILED if failures else DONE
 
 
@@ -126,7 +130,8 @@ class PredictConfig(DecodingConfig, ServerConfig):
     )
     write_metadata: str | None = option(
         None,
-        "folder for copies of the images with the prompt in PNG text or EXIF",
+        "folder for copies of the PNG, JPEG and WebP images with the prompt inside, in "
+        "the subfolders that the images are in",
         group="output",
     )
     share: str | None = option(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from pipelines.options import Filters
+from pipelines.options import FILTERS, Filters
 
 try:
     import pyarrow
@@ -27,7 +27,6 @@ COLUMNS = (
 # Of these columns, and of what inspect counts besides.
 _TEXTS = ("image_name", "prompt")
 _NUMBERS = ("part_id", "seed", "step", "cfg", "width", "height", "image_nsfw")
-FILTERS = ("not_square", "blurred", "low_cfg", "few_steps")
 BLURRED = 2.0
 
 

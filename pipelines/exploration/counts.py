@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
-from pipelines.diffusiondb.metadata import FILTERS, dropped_by
-from pipelines.options import Filters
+from pipelines.diffusiondb.metadata import dropped_by
+from pipelines.options import FILTERS, Filters
 
 # What `dropped_by` looks at for each filter; given one filter's columns alone, it
 # judges by that filter alone.

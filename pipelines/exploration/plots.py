@@ -9,7 +9,8 @@ import matplotlib.dates
 import matplotlib.figure
 import matplotlib.ticker
 
-from pipelines.diffusiondb.metadata import FILTERS
+from pipelines.exploration.sections import COLUMN_TITLES
+from pipelines.options import FILTERS
 from tf_prompt.data.keywords import FUNCTION_WORDS
 from tf_prompt.files import replacing
 
@@ -28,15 +29,11 @@ NAMES = (
     "artists",
     "words",
 )
-COLUMN_TITLES = {
-    "sizes": "image size, pixels",
-    "samplers": "sampler",
-    "cfg": "guidance scale (cfg)",
-    "step": "denoising steps",
-}
 _LISTED = 20
 # Inches: narrow, so that labels are still read on a phone.
 _WIDTH = 6
+# Characters of a bar's label.
+_LONGEST_LABEL = 28
 # Lengths above are drawn as one last bar: a few prompts have hundreds of words.
 _LONGEST_BAR = 100
 
@@ -124,8 +121,8 @@ def _add_legend(figure: matplotlib.figure.Figure) -> None:
     figure.legend(loc="outside upper right", ncols=3, frameon=False)
 
 
-def _shorten(label: str, length: int = 28) -> str:
-    return label if len(label) <= length else label[: length - 1] + "…"
+def _shorten(label: str) -> str:
+    return label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}…"
 
 
 def _finish(axis, count_axis, label: str) -> None:

@@ -4,11 +4,16 @@ import html
 import pathlib
 from collections.abc import Mapping
 
-from pipelines.diffusiondb.metadata import FILTERS
 from pipelines.exploration import markup
-from pipelines.exploration.plots import COLUMN_TITLES
+from pipelines.options import FILTERS
 
 Plots = Mapping[str, pathlib.Path]
+COLUMN_TITLES = {
+    "sizes": "image size, pixels",
+    "samplers": "sampler",
+    "cfg": "guidance scale (cfg)",
+    "step": "denoising steps",
+}
 _FILE_LABELS = {
     "files": "files",
     "not_square": "not square",

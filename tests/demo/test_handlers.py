@@ -124,6 +124,26 @@ def test_a_batch_ends_with_a_csv(folder):
     assert rows[3]["error"].startswith("notes.png is not a picture")
 
 
+def test_files_of_one_name_are_told_apart(folder):
+    page = handlers.Handlers(describing.Describer([ColourWriter()]), folder)
+    uploads = []
+    for number, (name, colour) in enumerate(
+        [("1.png", "red"), ("1.png (2)", "lime"), ("1.png", "blue"), ("1.png", None)]
+    ):
+        (folder / str(number)).mkdir()
+        uploads.append(put(folder / str(number), name.split(" ")[0], colour))
+        uploads[-1]["orig_name"] = name
+    *_, (_, path) = page.write_batch(uploads)
+    rows = read_rows(path)
+    assert [(row["path"], row["prompt"]) for row in rows] == [
+        ("1.png", "red"),
+        ("1.png (2)", "green"),
+        ("1.png (3)", "blue"),
+        ("1.png (4)", ""),
+    ]
+    assert rows[3]["error"].startswith("1.png (4) is not a picture")
+
+
 def test_the_csv_of_two_models_says_which_wrote(folder):
     describer = describing.Describer([ColourWriter("a"), ColourWriter("b")])
     page = handlers.Handlers(describer, folder)

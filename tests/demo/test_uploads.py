@@ -31,6 +31,13 @@ def test_other_files_are_refused_by_name(data):
         uploads.check_picture(data, "notes.png")
 
 
+def test_a_refusal_says_what_is_wrong():
+    with pytest.raises(ValueError, match=r"\): cut off, the PNG ends early\.$"):
+        uploads.check_picture(encode("png")[:60], "a.png")
+    with pytest.raises(ValueError, match=r"\): an HTML page\.$"):
+        uploads.check_picture(b"<html>", "a.png")
+
+
 def test_heic_says_what_to_do():
     data = b"\x00\x00\x00\x18ftypheic" + b"\x00" * 40
     with pytest.raises(ValueError, match=r"IMG_1\.png is a HEIC .* Save it as JPEG"):

@@ -1,6 +1,10 @@
 """What each kind of model says of a picture."""
 
 import io
+import json
+import shutil
+import threading
+import time
 
 import numpy as np
 import PIL.Image
@@ -9,8 +13,9 @@ import tensorflow as tf
 
 from tests import conftest
 from tf_prompt.data import text
+from tf_prompt.data.toy import shards as toy_shards
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.demo import describing, examples, writers
+from tf_prompt.demo import background, describing, examples, writers
 from tf_prompt.demo.__main__ import DemoConfig, main
 from tf_prompt.inference import bank
 from tf_prompt.inference.bank import PromptBank
@@ -211,6 +216,82 @@ def test_examples_are_of_different_prompts(
     paths = examples.write_examples([Run(tmp_path)], tmp_path)
     assert len(paths) == examples.COUNT
     assert len({path.read_bytes() for path in paths}) == examples.COUNT
+
+
+def test_no_toy_set_is_drawn_for_six_pictures(tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_PROMPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(toy_shards, "write_toy", None)
+    (tmp_path / "config.json").write_text('{"data": "toy"}')
+    paths = examples.write_examples([Run(tmp_path)], tmp_path)
+    assert len({path.read_bytes() for path in paths}) == examples.COUNT
+    assert not (tmp_path / "cache").exists()
+    # Those of the set itself, and of prompts that no run saw.
+    known = {prompt for *_, prompt in toy_shards.list_prompts("train")}
+    for prompt, image in toy_shards.draw_examples("test", examples.COUNT):
+        assert prompt not in known
+        assert image in {path.read_bytes() for path in paths}
+
+
+def toy_run(folder, tiny_run):
+    """A run that says that it is of the toy set, with a small model."""
+    shutil.copytree(tiny_run, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "data": "toy"}))
+    return folder
+
+
+def test_the_page_does_not_wait_for_training_prompts(
+    tiny_run, tmp_path, monkeypatch, pictures
+):
+    monkeypatch.setenv("TF_PROMPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(toy_shards, "write_toy", None)
+    monkeypatch.setattr(prompt_embedder, "load_embedder", lambda: None)
+    monkeypatch.setattr(prompt_embedder, "embed", lambda texts, _: ROWS[:1])
+    may_go, embedded = threading.Event(), []
+
+    def build_bank(prompts, embedder, cache):
+        assert may_go.wait(60)
+        embedded.extend(prompts)
+        return PromptBank(PROMPTS, ROWS)
+
+    monkeypatch.setattr(describing, "build_bank", build_bank)
+    options = DemoConfig(
+        run_dir=(str(toy_run(tmp_path / "run", tiny_run)),), num_prompts=2
+    )
+    describer = describing.load_describer(options)
+    data = pictures[0].image
+    [written] = describer.describe(data, "a.jpg").written
+    assert written.prompts[0][0] == text.normalise(pictures[0].prompt)
+    assert written.neighbours == [] and not embedded
+    may_go.set()
+    for _ in range(600):
+        [written] = describer.describe(data, "a.jpg").written
+        if written.neighbours:
+            break
+        time.sleep(0.1)
+    assert [prompt for prompt, _ in written.neighbours] == PROMPTS[:2]
+    assert len(embedded) > 7000 and written.bank_name == "training prompts"
+
+
+def test_a_model_in_the_background_is_waited_for(pictures):
+    may_go = threading.Event()
+
+    def make():
+        assert may_go.wait(60)
+        return BankedModel(AxisModel(), PromptBank(PROMPTS, ROWS))
+
+    writer = writers.Writer("axis", background.Background(make), 1)
+    threading.Timer(0.2, may_go.set).start()
+    assert writer.describe(pictures[0].image).prompts[0][0] == "alpha one"
+
+
+def test_what_fails_in_the_background_is_told_to_who_waits():
+    def refuse():
+        raise ValueError("no bank")
+
+    late = background.Background(refuse)
+    with pytest.raises(ValueError, match="no bank"):
+        late.wait()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,15 @@
 """Predictions of a run that is killed, and started again."""
 
+import os
+
 import pytest
 
-from tf_prompt.evaluation.prediction_log import open_log, read_predictions
+from tf_prompt.evaluation.prediction_log import (
+    open_log,
+    read_predictions,
+    write_rows,
+)
+from tf_prompt.runs import lock
 
 
 def row(number, prediction='a "red" fox, at dawn'):
@@ -116,5 +123,19 @@ def test_what_the_version_before_left_is_gone_on_with(tmp_path, is_finished):
         assert log.num_done == 2
         log.add([row(3)])
     assert read_predictions(tmp_path) == [row(1), row(2), row(3)]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"predictions.csv", "predictions.json"}
+
+
+def test_two_processes_write_no_predictions_together(tmp_path):
+    def write(log, start, stop):
+        # Another process that comes meanwhile is refused, before it reads a row.
+        with pytest.raises(ValueError, match=f"which process {os.getpid()} on .* w"):
+            write_rows(tmp_path, {"way": "greedy"}, 2, write)
+        log.add([row(n) for n in range(start, stop)])
+
+    assert len(write_rows(tmp_path, {"way": "greedy"}, 2, write)) == 2
+    with lock.hold_file(tmp_path / "predictions.csv"):
+        pass
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"predictions.csv", "predictions.json"}

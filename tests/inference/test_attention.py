@@ -1,6 +1,7 @@
 """Strips of attention: what they show, and that predict writes them."""
 
 import io
+import types
 
 import numpy as np
 import PIL.Image
@@ -13,6 +14,7 @@ from tf_prompt import predict
 from tf_prompt.data.text import START_ID
 from tf_prompt.inference import attention as inference_attention
 from tf_prompt.inference.captioner import CaptionerModel
+from tf_prompt.inference.places import Places
 
 
 def test_light_follows_the_weights():
@@ -73,6 +75,32 @@ def test_no_other_picture_is_replaced(tmp_path):
         else:
             strips.write(photo, "red cat")
     assert photo.read_bytes() == before
+
+
+def test_strips_of_two_runs_never_mix(tmp_path):
+    """Whatever is drawn again, and in whatever order, keeps its strip."""
+    captioner = CaptionerModel(Looker(), ["", "?", "<", ">", "a", "red", "cat"])
+    paths = [tmp_path / "in" / name for name in ("a/x.png", "b/x.png", "b/x.jpg")]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.new("RGB", (40, 40)).save(path)
+    nothing = dict.fromkeys(["sidecar", "skip_existing", "write_metadata"])
+    options = types.SimpleNamespace(attention=str(tmp_path / "strips"), **nothing)
+
+    def draw(*chosen, named=tmp_path / "in"):
+        strips = inference_attention.AttentionStrips(captioner, options.attention)
+        strips.plan(Places(chosen, [str(named)], options))
+        drawn = [strips.write(path, "red cat") for path in chosen]
+        return [str(path.relative_to(options.attention)) for path in drawn]
+
+    expected = ["a/x.png", "b/x.png", "b/x-2.png"]
+    assert draw(*paths) == expected
+    assert draw(*paths[::-1]) == expected[::-1]
+    assert draw(paths[2]) == ["b/x-2.png"]
+    # Another folder's image of the same name.
+    assert draw(paths[0], named=tmp_path / "in" / "a") == ["x.png"]
+    assert draw(paths[1], named=tmp_path / "in" / "b") == ["x-2.png"]
+    assert draw(paths[0], named=tmp_path / "in" / "a") == ["x.png"]
 
 
 def test_predict_writes_a_strip_an_image(tiny_run, tmp_path, capsys):

@@ -62,6 +62,8 @@ def test_a_bad_file_costs_no_other(paths):
     assert "not an image" in found[1]["error"]
     assert "No such file" in found[4]["error"]
     assert "not an image" in found[5]["error"]
+    assert found[1]["error"].endswith("a text file")
+    assert found[5]["error"].endswith("cut off, the PNG ends early")
     good = [n for n in range(10) if n not in (1, 4, 5)]
     assert [found[n]["prompt"] for n in good] == [str(10 * n) for n in good]
 

@@ -12,7 +12,7 @@ from tf_prompt.evaluation import evaluator
 from tf_prompt.evaluation.prediction_log import read_predictions
 from tf_prompt.files import read_json
 from tf_prompt.inference import neighbours
-from tf_prompt.inference.embedding_models import RegressorModel
+from tf_prompt.inference.embedding_models import BankedModel
 from tf_prompt.inference.loading import Loader
 from tf_prompt.metrics import cosine, prompt_embedder
 from tf_prompt.runs.config import FitConfig
@@ -165,13 +165,13 @@ def test_evaluation_goes_on_after_a_kill(regressor_run, monkeypatch):
     (folder / "predictions.csv.part").write_text("".join(lines[:10]) + lines[10][:5])
     (folder / "predictions.csv").unlink()
     seen = []
-    describe = RegressorModel.describe
+    describe = BankedModel.describe
 
     def count(model, images):
         seen.extend(images[model.image_size])
         return describe(model, images)
 
-    monkeypatch.setattr(RegressorModel, "describe", count)
+    monkeypatch.setattr(BankedModel, "describe", count)
     again, rows_again = evaluator.evaluate_run(
         regressor_run, split="validation", metrics=("cosine",), batch_size=8
     )

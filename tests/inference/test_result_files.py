@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import pathlib
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 
 from tf_prompt import files, predict
 from tf_prompt.inference import result_files
+from tf_prompt.inference.places import Places
 from tf_prompt.inference.result_files import open_table
 
 
@@ -90,6 +94,144 @@ def test_copy_never_takes_the_place_of_the_image(tmp_path):
         result_files.write_copy(tmp_path / "a.png", tmp_path, "x")
 
 
+def options_of(**given):
+    plain = dict.fromkeys(["sidecar", "skip_existing"], False)
+    plain.update(dict.fromkeys(["write_metadata", "attention"]))
+    return types.SimpleNamespace(**{**plain, **given})
+
+
+def place(named, **given):
+    paths = result_files.find_paths(list(map(str, named)), True)
+    return Places(paths, map(str, named), options_of(**given))
+
+
+def draw(path, colour="red"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.new("RGB", (32, 32), colour).save(path)
+    return path
+
+
+@pytest.fixture
+def twins(tmp_path):
+    """A folder of two folders with a picture of the same name each."""
+    for name in ("a", "b"):
+        draw(tmp_path / "in" / name / "1.png", "red" if name == "a" else "blue")
+    return tmp_path / "in"
+
+
+def test_copies_lie_in_the_folders_of_their_images(twins, tmp_path):
+    places = place([twins], write_metadata=str(tmp_path / "out"))
+    found = [str(places.below(path)) for path in places.paths]
+    assert found == ["a/1.png", "b/1.png"]
+    places = place([twins / "a" / "1.png"], write_metadata=str(tmp_path / "out"))
+    assert str(places.below(twins / "a" / "1.png")) == "1.png"
+
+
+def test_the_folder_below_which_images_lie_may_be_this_one(twins, monkeypatch):
+    monkeypatch.chdir(twins / "a")
+    places = place([".", "../b/1.png"], sidecar=True)
+    assert [str(places.below(path)) for path in places.paths] == ["1.png", "1.png"]
+
+
+def test_two_copies_of_one_name_are_refused_before_the_work(twins, tmp_path):
+    a, b, out = twins / "a", twins / "b", tmp_path / "out"
+    with pytest.raises(ValueError) as error:
+        place([a, b], write_metadata=str(out))
+    assert f"Received: {a}/1.png and {b}/1.png, both {out}/1.png" in str(error.value)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("flag", ["sidecar", "skip_existing"])
+def test_two_images_of_one_text_file_are_refused_before_the_work(tmp_path, flag):
+    draw(tmp_path / "1.png"), draw(tmp_path / "1.jpg")
+    with pytest.raises(ValueError) as error:
+        place([tmp_path], **{flag: True})
+    assert str(error.value).startswith(f"{flag} must give each image a file of its own")
+    assert f"{tmp_path}/1.jpg and {tmp_path}/1.png, both {tmp_path}/1.txt" in str(
+        error.value
+    )
+    (tmp_path / "1.jpg").rename(tmp_path / "2.jpg")
+    # What nobody can read gets no file, and may stand beside its conversion; the same
+    # image may be named twice.
+    (tmp_path / "2.HEIC").touch()
+    places = place([tmp_path, tmp_path / "1.png"], **{flag: True})
+    assert len(places.paths) == 4
+
+
+def test_only_copies_of_the_same_image_are_replaced(twins, tmp_path):
+    out, image = tmp_path / "out", twins / "a" / "1.png"
+    copy = out / "a" / "1.png"
+    for prompt in ("eins", "zwei"):
+        places = place([twins], write_metadata=str(out))
+        result_files.write_copy(image, out, prompt, places.below(image))
+        with PIL.Image.open(copy) as image_copy:
+            assert image_copy.info["Description"] == prompt
+    draw(copy, "green")
+    before = copy.read_bytes()
+    for act in (
+        lambda: place([twins], write_metadata=str(out)),
+        lambda: result_files.write_copy(image, out, "drei", "a/1.png"),
+    ):
+        with pytest.raises(ValueError, match="no copies of these images. Received: "):
+            act()
+    assert copy.read_bytes() == before
+
+
+def test_copies_are_not_taken_for_images_later(twins, capsys):
+    draw(twins / "out" / "a" / "1.png")
+    places = place([twins], write_metadata=str(twins / "out"), attention=None)
+    assert len(places.paths) == 2
+    assert f"1 images in {twins}/out are passed over" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="another folder than the images'"):
+        place([twins / "out"], write_metadata=str(twins / "out"))
+
+
+def test_no_half_copy_is_left(tmp_path, monkeypatch):
+    image = draw(tmp_path / "a.png")
+    image.write_bytes(image.read_bytes()[:-6])
+    with pytest.raises(ValueError, match="a PNG must be whole"):
+        result_files.write_copy(image, tmp_path / "out", "x")
+    assert not (tmp_path / "out").exists()
+
+
+def test_formats_that_hold_no_prompt_are_named_and_the_rest_goes_on(
+    tiny_run, twins, tmp_path, capsys
+):
+    for name in ("anim.gif", "z.bmp"):
+        draw(twins / "a" / name)
+    table, out = tmp_path / "t.csv", tmp_path / "out"
+    argv = ["--run-dir", str(tiny_run), str(twins), str(twins / "a" / "z.bmp")]
+    argv += ["--recursive", "--write-metadata", str(out), "--csv", str(table)]
+    assert predict.main(argv) == 1
+    output = capsys.readouterr()
+    prompts = dict(line.split("\t") for line in output.out.splitlines())
+    assert {path.name for path in map(pathlib.Path, prompts)} == {
+        "1.png",
+        "anim.gif",
+        "z.bmp",
+    }
+    assert f"{twins}/a/anim.gif: GIF cannot hold a prompt: convert it" in output.err
+    assert "z.bmp: BMP cannot hold a prompt: convert it" in output.err
+    rows = files.read_rows(table)
+    assert {row["path"]: row["prompt"] for row in rows} == prompts
+    errors = [row["path"] for row in rows if row["error"]]
+    assert {pathlib.Path(path).suffix for path in errors} == {".gif", ".bmp"}
+    copies = [path for path in out.rglob("*") if path.is_file()]
+    assert sorted(str(path.relative_to(out)) for path in copies) == [
+        "a/1.png",
+        "b/1.png",
+    ]
+    for path in copies:
+        with PIL.Image.open(path) as image:
+            noted = image.info["Description"]
+        assert noted == prompts[str(twins / path.relative_to(out))]
+    # Nothing but copies failed: prompts were written.
+    argv = ["--run-dir", str(tiny_run), str(twins / "a" / "anim.gif"), "--json"]
+    assert predict.main([*argv, "--write-metadata", str(out)]) == 1
+    row = json.loads(capsys.readouterr().out)
+    assert set(row) == {"path", "prompt", "score", "error"}
+
+
 def test_paths_come_from_standard_input_too(tmp_path, monkeypatch):
     names = ["zwei Wörter.png", "B.JPG", "inner/c.webp"]
     (tmp_path / "inner").mkdir()
@@ -105,6 +247,22 @@ def test_paths_come_from_standard_input_too(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
     with pytest.raises(FileNotFoundError, match="no line on stdin"):
         result_files.find_paths(["-"], False)
+
+
+def test_home_is_written_out_on_standard_input(tmp_path, monkeypatch):
+    (tmp_path / "a.png").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.StringIO("~/a.png\n"))
+    assert result_files.find_paths(["-"], False) == [tmp_path / "a.png"]
+
+
+def test_names_on_standard_input_are_those_of_the_disk(tmp_path, monkeypatch):
+    """Whatever the console's own encoding is."""
+    path = tmp_path / "森 é.png"
+    path.touch()
+    given = io.TextIOWrapper(io.BytesIO(f"{path}\n".encode()), "ascii")
+    monkeypatch.setattr("sys.stdin", given)
+    assert result_files.find_paths(["-"], False) == [path]
 
 
 def test_failures_are_said_at_the_end(capsys):
@@ -134,8 +292,52 @@ def test_folder_is_gone_through_to_the_end(tiny_run, tmp_path, capsys):
     assert [("error" in row) for row in rows] == [False, False, True, False, True]
     written = {path.name for path in (tmp_path / "copies").iterdir()}
     assert written == {"a.png", "b ü.JPG", "d.webp"}
-    # Only those without a text file beside them are left.
-    assert predict.main([*argv, "--skip-existing"]) == 2
+    # Only those without a text file beside them are left: both fail again.
+    assert predict.main([*argv, "--skip-existing"]) == 1
+
+
+def test_two_processes_write_no_table_together(tiny_run, tmp_path, capsys):
+    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    table = tmp_path / "t.csv"
+    argv = ["--run-dir", str(tiny_run), str(tmp_path / "a.png"), "--csv", str(table)]
+    code = (
+        "import sys, time; from tf_prompt.runs import lock\n"
+        "with lock.hold_file(sys.argv[1]):\n    print('held', flush=True)\n"
+        "    time.sleep(60)"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(table)], stdout=subprocess.PIPE, text=True
+    )
+    with other:
+        assert other.stdout.readline() == "held\n"
+        assert predict.main(argv) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"Received: {table}, which process {other.pid} on " in line
+        other.kill()
+    assert (tmp_path / "t.csv.lock").exists() and not table.exists()
+    # That of a killed process is no obstacle.
+    assert predict.main(argv) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "t.csv"}
+
+
+def test_one_file_is_no_csv_and_json_lines_at_once(tiny_run, tmp_path, capsys):
+    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    argv = ["--run-dir", str(tiny_run), str(tmp_path / "a.png")]
+    both = str(tmp_path / "t")
+    assert predict.main([*argv, "--csv", both, "--jsonl", both]) == 2
+    assert "must not be in use. Received: " in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("name", ["absent/t.csv", "folder"])
+def test_a_table_that_cannot_be_is_one_line(tiny_run, tmp_path, capsys, name):
+    (tmp_path / "folder").mkdir()
+    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    argv = ["--run-dir", str(tiny_run), str(tmp_path / "a.png")]
+    assert predict.main([*argv, "--csv", str(tmp_path / name)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "must be in a folder that exists. Received: " in line
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "folder"}
 
 
 def test_results_beside_an_image_are_wanted(tmp_path):

@@ -308,6 +308,12 @@ def test_verb_prints_a_line_an_image(clip_run, capsys, tmp_path):
     assert "embedding" not in lines[1]
 
 
+def test_verb_exits_1_where_every_image_fails(clip_run, capsys):
+    bad = clip_run.parent / "bad.png"
+    code, out, err = run_verb(clip_run, capsys, bad, "--run-dir", clip_run)
+    assert code == SOME_FAILED and out == "" and "bad.png: not an image" in err
+
+
 def test_verb_prints_text(clip_run, capsys):
     picture = clip_run.parent / "one.jpg"
     code, out, err = run_verb(

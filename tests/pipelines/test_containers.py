@@ -36,6 +36,12 @@ def test_plain_member_is_safe(tmp_path):
         assert images.is_safe("a.png") and images.read("a.png") == encode()
 
 
+@pytest.mark.parametrize("name", ["._a.png", "__MACOSX/._a.png", ".thumbs/a.png"])
+def test_hidden_members_are_no_images(tmp_path, name):
+    with containers.ZipImages(write_member(tmp_path / "z", name, encode())) as images:
+        assert not images.names
+
+
 def test_link_is_not_safe(tmp_path):
     path = write_member(tmp_path / "z", "a.png", "/etc/passwd", stat.S_IFLNK | 0o777)
     with containers.ZipImages(path) as images:

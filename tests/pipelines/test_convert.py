@@ -7,8 +7,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines import convert, folder, sources
-from pipelines.diffusiondb.metadata import FILTERS
-from pipelines.options import Conversion, WriteOptions
+from pipelines.options import FILTERS, Conversion, WriteOptions
 from tests.pipelines.conftest import (
     encode,
     encode_pillow,

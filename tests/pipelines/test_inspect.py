@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from pipelines import inspect
-from pipelines.diffusiondb.metadata import FILTERS
 from pipelines.exploration import counts, plots
 from pipelines.exploration.categories import find_script
 from pipelines.exploration.table import open_table
 from pipelines.exploration.words import join_words
+from pipelines.options import FILTERS
 from tests import checks
 from tests.pipelines.conftest import (
     TYPES,

@@ -90,6 +90,16 @@ def test_kaggle_layout(source_kaggle):
     assert sorted(part.files) == ["1a.png", "2b.png", "unlisted.png"]
 
 
+def test_of_a_kaggle_folder_images_and_what_the_table_names_are_taken(source_kaggle):
+    folder = source_kaggle / "images"
+    for name in ("._1a.png", ".hidden.png", "Thumbs.db", "notes.txt"):
+        (folder / name).write_bytes(b"x")
+    (folder / "forest.png").mkdir()
+    (folder / "2b.png").rename(folder / "2b.dat")
+    (part,) = sources.open_source(source_kaggle).parts()
+    assert sorted(part.files) == ["1a.png", "2b.dat"]
+
+
 def test_csv_paths_are_relative_to_its_folder(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "ä.jpg").write_bytes(encode(encoding="JPEG"))

@@ -37,7 +37,7 @@ def fingerprint(folder: str | pathlib.Path) -> dict[str, str]:
 
 
 def require_same(
-    folder: str | pathlib.Path, expected: dict[str, str], owner, splits=SPLITS
+    folder: str | pathlib.Path, expected: dict[str, str], owner: str
 ) -> None:
     """Checks that shards are those that a run was trained on.
 
@@ -45,13 +45,12 @@ def require_same(
         folder: the shards.
         expected: what `fingerprint` returned then.
         owner: whose data it is, for the error.
-        splits: what is compared.
 
     Raises:
         ValueError: naming the first split that differs.
     """
     found = fingerprint(folder)
-    for split in splits:
+    for split in SPLITS:
         if split in expected and found.get(split) != expected[split]:
             raise ValueError(
                 f"data must be what {owner} was trained on, whose {split} split has "

@@ -10,6 +10,8 @@ MAX_PIXELS = 64_000_000
 _HEAD = 48
 # Names of parts as numbers: IDAT of a PNG, the quantisation tables of a JPEG.
 _PIXELS, _TABLES = int.from_bytes(b"IDAT"), 0xFFDB
+# Flags of a WebP of parts, and where they stand.
+_ANIMATION, _ALPHA, _FLAGS = 0x02, 0x10, 20
 # Name of a number in the head: where it begins, bytes, and whether the highest byte
 # comes first. `flags` tells a WebP of parts from the two simple kinds.
 _NUMBERS = {
@@ -97,6 +99,33 @@ def read_header(data):
         default=lambda: tf.constant(0, tf.int64),
     )
     return magic, pixels
+
+
+def announce_alpha(data):
+    """Lets an animated WebP say that it has alpha, as its decoded frames have.
+
+    TensorFlow 2.21 takes memory for three channels where the header says so, writes
+    four, and so over what lies behind: the process may end, or worse.
+
+    Args:
+        data: as in `read_header`, of a WebP of any kind.
+
+    Returns:
+        The data; of an animation without alpha, with the flag set.
+    """
+    head = tf.strings.substr(data, 0, _FLAGS + 1)
+    flags = tf.io.decode_raw(head, tf.uint8, True, _FLAGS + 1)[_FLAGS]
+    # Of a head that is shorter, the flags are zero.
+    kind = tf.strings.substr(head, tf.minimum(12, tf.strings.length(head)), 4)
+    animated = (kind == b"VP8X") & (tf.bitwise.bitwise_and(flags, _ANIMATION) > 0)
+    every_flag = tf.constant([bytes([number]) for number in range(256)])
+    flag = every_flag[tf.cast(tf.bitwise.bitwise_or(flags, _ALPHA), tf.int32)]
+
+    def join():
+        rest = tf.strings.substr(data, _FLAGS + 1, tf.strings.length(data))
+        return tf.strings.join([tf.strings.substr(data, 0, _FLAGS), flag, rest])
+
+    return tf.cond(animated, join, lambda: tf.convert_to_tensor(data))
 
 
 def _read_numbers(data):

@@ -1,6 +1,5 @@
 """Decode, crop, resize: the one image contract of training and serving."""
 
-import pathlib
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -10,9 +9,6 @@ from tf_prompt.data import exif, image_headers
 IMAGE_SIZE = 224
 # Of a check whether a file is an image at all.
 _CHECK_SIZE = 32
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
-# Image files that TensorFlow cannot read: named as failures, not passed over.
-FOREIGN_SUFFIXES = (".heic", ".heif", ".avif")
 JPEG_QUALITY = 95
 
 _DECODED_AT_ONCE = 8
@@ -26,8 +22,8 @@ def decode_image(data, size: int):
     size is left as it is. Of 16 bits a channel the higher 8 count.
 
     Args:
-        data: scalar string tensor or bytes, an encoded PNG, JPEG, WebP or GIF, of
-            which the first frame is taken. Transparency is ignored: the colours
+        data: scalar string tensor or bytes, an encoded PNG, JPEG, WebP, BMP, or
+            GIF, of which the first frame is taken. Transparency is ignored: the colours
             under it are kept.
         size: int > 0, pixels a side.
 
@@ -154,7 +150,7 @@ def _decode_unusual(data):
     # TensorFlow 2.21 decodes a WebP that has alpha with its alpha only.
     image = tf.cond(
         magic == image_headers.RIFF,
-        lambda: _decode_within(data, pixels, 0),
+        lambda: _decode_within(image_headers.announce_alpha(data), pixels, 0),
         lambda: _decode_within(data, pixels, 3),
     )
     return exif.orient(image, exif.find_orientation(data, magic))
@@ -210,37 +206,3 @@ def resize_square(image, size: int):
 def encode_jpeg(image) -> bytes:
     """Encodes a uint8 image `(height, width, 3)`; nothing but pixels is kept."""
     return tf.io.encode_jpeg(image, quality=JPEG_QUALITY).numpy()
-
-
-def find_images(paths, recursive: bool = False) -> list[pathlib.Path]:
-    """Lists the image files among files and in folders, in order of name.
-
-    Args:
-        paths: files, taken as they are, and folders, searched for the endings
-            in `SUFFIXES` and `FOREIGN_SUFFIXES` in either case.
-        recursive: whether folders inside folders are searched too.
-
-    Returns:
-        Paths of files.
-
-    Raises:
-        FileNotFoundError: if a path does not exist, or a folder holds no image.
-    """
-    found = []
-    for path in map(pathlib.Path, paths):
-        if path.is_dir():
-            entries = path.rglob("*") if recursive else path.iterdir()
-            endings = SUFFIXES + FOREIGN_SUFFIXES
-            images = sorted(e for e in entries if e.suffix.lower() in endings)
-            if not images:
-                raise FileNotFoundError(
-                    f"PATH must hold images ({' '.join(SUFFIXES)}). Received: {path}"
-                )
-            found.extend(images)
-        elif path.exists():
-            found.append(path)
-        else:
-            raise FileNotFoundError(
-                f"PATH must be a file or a folder. Received: {path}"
-            )
-    return found

@@ -9,7 +9,6 @@ import tensorflow as tf
 # What every worker may read in each epoch: a shared disk, or the memory that caches
 # it, gives so much in seconds. Above it workers read files of their own.
 SMALL_SPLIT = 4e9
-WAYS = ("auto", "element", "file")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +123,8 @@ def reads_files(way: str, shards: Sequence[str], num_workers: int) -> bool:
     """Whether workers read files of their own.
 
     Args:
-        way: one of `WAYS`. `auto` does so for a split above `SMALL_SPLIT` that has
-            at least as many files as there are workers.
+        way: `element`, `file`, or `auto`, which does so for a split above
+            `SMALL_SPLIT` that has at least as many files as there are workers.
         shards: files of the split.
         num_workers: int > 0.
 

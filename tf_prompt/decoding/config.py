@@ -17,7 +17,7 @@ class DecodingConfig:
     length_penalty: float = option(
         1.0, "beam search: power of the length that a score is divided by"
     )
-    sample: bool = option(False, "draw tokens by their probabilities")
+    sample: bool = option(False, "sampling: draw tokens by their probabilities")
     temperature: float = option(1.0, "sampling: below 1 prefers likely tokens more")
     top_k: int = option(0, "sampling: draw among so many tokens; 0 among all")
     top_p: float = option(1.0, "sampling: draw among the likeliest that sum to this")

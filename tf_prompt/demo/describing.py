@@ -8,10 +8,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from tf_prompt.data import images
+from tf_prompt.data.toy import shards as toy_shards
 from tf_prompt.demo import uploads, writers
+from tf_prompt.demo.background import Background
+from tf_prompt.inference.bank import build_bank
 from tf_prompt.inference.embedding_models import BankedModel
 from tf_prompt.inference.interrogator import MODE
-from tf_prompt.inference.loading import Loader
+from tf_prompt.inference.loading import BANK_CACHE, Loader
 from tf_prompt.inference.model import Scored
 from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.interrogation.interrogator import Interrogated, Interrogator
@@ -202,17 +205,56 @@ def _load_saved_model(options, loader) -> writers.Writer:
 def _load_writer(run: Run, name, options, loader) -> writers.Writer:
     model = loader.load_run(run, embeds=False)
     if not model.writes_prompts:
-        model = BankedModel(model, loader.find_bank(run, options.bank))
-        return writers.Writer(name, model, options.num_prompts)
-    near = None
-    try:
+        banked = _load_banked(model, run, options, loader)
+        return writers.Writer(name, banked, options.num_prompts)
+    if options.bank is not None:
         near = _neighbours(loader.find_bank(run, options.bank), options, loader)
-    except (FileNotFoundError, ValueError) as error:
-        if options.bank is not None:
-            raise
-        # The model writes without; the page then says less.
-        print(f"demo: no nearest training prompts: {error}", file=sys.stderr)
+    else:
+        near = _find_neighbours_later(run, options, loader)
     return writers.Writer(name, model, options.num_prompts, near)
+
+
+def _load_banked(model, run, options, loader) -> BankedModel | Background[BankedModel]:
+    if options.bank is None and _lacks_toy(run):
+        # Here, not in a thread: whoever lacks it is told now.
+        _ = loader.embedder
+        return Background(lambda: BankedModel(model, _toy_bank(run, loader)))
+    return BankedModel(model, loader.find_bank(run, options.bank))
+
+
+def _find_neighbours_later(run, options, loader) -> Background | None:
+    """Finds the training prompts, which may have to be embedded first."""
+
+    def find():
+        try:
+            if _lacks_toy(run):
+                return _neighbours(_toy_bank(run, loader), options, loader)
+            return _neighbours(loader.find_bank(run), options, loader)
+        except (OSError, ValueError) as error:
+            _tell_missing(error)
+            return None
+
+    try:
+        _ = loader.embedder
+    except ValueError as error:
+        _tell_missing(error)
+        return None
+    return Background(find)
+
+
+def _lacks_toy(run) -> bool:
+    return run.config.data == "toy" and not toy_shards.is_written()
+
+
+def _toy_bank(run, loader):
+    """The training prompts of the toy set, for which no picture need be drawn."""
+    prompts = [prompt for *_, prompt in toy_shards.list_prompts("train")]
+    return build_bank(prompts, loader.embedder, run.path / BANK_CACHE)
+
+
+def _tell_missing(error) -> None:
+    # The model writes without; the page then says less.
+    print(f"demo: no nearest training prompts: {error}", file=sys.stderr)
 
 
 def _neighbours(bank, options, loader) -> writers.Neighbours:

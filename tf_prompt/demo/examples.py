@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from tf_prompt.data import folder as data_folder
 from tf_prompt.data.embedding_batches import Examples
+from tf_prompt.data.toy import shards as toy_shards
 from tf_prompt.runs.run import Run
 
 COUNT = 6
@@ -27,6 +28,17 @@ def write_examples(
     """
     if "toy" not in {run.config.data for run in runs}:
         return []
+    # The whole set takes a minute to draw, six pictures a moment.
+    drawn = _read() if toy_shards.is_written() else _draw()
+    paths = []
+    for number, image in enumerate(drawn, start=1):
+        path = pathlib.Path(folder) / f"example-{number}.jpg"
+        path.write_bytes(image)
+        paths.append(path)
+    return paths
+
+
+def _read() -> list[bytes]:
     examples = Examples(data_folder.find_data("toy"), _SPLIT, with_targets=False)
     chosen: dict[str, bytes] = {}
     for batch in examples.batches(COUNT, "examples"):
@@ -34,9 +46,8 @@ def write_examples(
             chosen.setdefault(prompt, image)
         if len(chosen) >= COUNT:
             break
-    paths = []
-    for number, image in enumerate(list(chosen.values())[:COUNT], start=1):
-        path = pathlib.Path(folder) / f"example-{number}.jpg"
-        path.write_bytes(image)
-        paths.append(path)
-    return paths
+    return list(chosen.values())[:COUNT]
+
+
+def _draw() -> list[bytes]:
+    return [image for _, image in toy_shards.draw_examples(_SPLIT, COUNT)]

@@ -1,6 +1,7 @@
 """From the payload of an upload to what the page shows; needs no Gradio."""
 
 import dataclasses
+import itertools
 import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -79,7 +80,9 @@ class Handlers:
             yield markup.error(message), None
             return
         try:
-            sources = [(name_of(f), self._locate(f).read_bytes) for f in files]
+            names = tell_apart([name_of(file) for file in files])
+            contents = [self._locate(file).read_bytes for file in files]
+            sources = list(zip(names, contents, strict=True))
         except ValueError as error:
             yield markup.error(str(error)), None
             return
@@ -97,6 +100,21 @@ class Handlers:
         if not path.is_relative_to(self._folder) or not path.is_file():
             raise ValueError(f"{name_of(upload)} is no uploaded file.")
         return path
+
+
+def tell_apart(names: Sequence[str]) -> list[str]:
+    """Numbers names that come again: of two folders, both may have a `1.png`."""
+    told: list[str] = []
+    taken = set(names)
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            numbered = (f"{name} ({number})" for number in itertools.count(2))
+            name = next(new for new in numbered if new not in taken)
+            taken.add(name)
+        seen.add(name)
+        told.append(name)
+    return told
 
 
 def name_of(upload: dict) -> str:

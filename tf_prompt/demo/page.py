@@ -5,7 +5,7 @@ import signal
 import warnings
 from collections.abc import Sequence
 
-from tf_prompt.data import images
+from tf_prompt.data import listing
 from tf_prompt.demo import describing, limits, markup
 from tf_prompt.demo.handlers import HINT, Handlers
 
@@ -129,7 +129,7 @@ def _build_model(name):
 def _build_batch(handlers):
     files = gr.File(
         file_count="multiple",
-        file_types=list(images.SUFFIXES),
+        file_types=list(listing.SUFFIXES),
         label="Pictures",
         height=200,
         elem_id="files",

@@ -5,11 +5,10 @@ import warnings
 
 import PIL.Image
 
-from tf_prompt.data import images
+from tf_prompt.data import image_faults, images, listing
 
 # 50 megapixels are 150 MB once decoded; a small file can claim far more.
 MAX_PIXELS = 50_000_000
-_HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"avif")
 
 
 def check_picture(data: bytes, name: str) -> None:
@@ -22,8 +21,9 @@ def check_picture(data: bytes, name: str) -> None:
     Raises:
         ValueError: with a message for the visitor.
     """
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
-        raise ValueError(f"{name} is a HEIC or AVIF picture. Save it as JPEG or PNG.")
+    kind = image_faults.find_foreign(data)
+    if kind in ("HEIC", "AVIF"):
+        raise ValueError(f"{name} is a {kind} picture. Save it as JPEG or PNG.")
     try:
         # Reads the header alone; what Pillow warns of is checked here or decoded.
         with warnings.catch_warnings(action="ignore"):
@@ -32,15 +32,16 @@ def check_picture(data: bytes, name: str) -> None:
     except PIL.Image.DecompressionBombError:
         width = height = MAX_PIXELS
     except (OSError, ValueError, SyntaxError):
-        raise ValueError(_refusal(name)) from None
+        raise ValueError(_refusal(data, name)) from None
     if width * height > MAX_PIXELS:
         raise ValueError(
             f"{name} is too large: at most {MAX_PIXELS // 1_000_000} megapixels."
         )
     if not images.is_image(data):
-        raise ValueError(_refusal(name))
+        raise ValueError(_refusal(data, name))
 
 
-def _refusal(name):
-    endings = ", ".join(suffix.removeprefix(".") for suffix in images.SUFFIXES)
-    return f"{name} is not a picture that can be read ({endings})."
+def _refusal(data, name):
+    endings = ", ".join(suffix.removeprefix(".") for suffix in listing.SUFFIXES)
+    fault = image_faults.find_fault(data)
+    return f"{name} is not a picture that can be read ({endings}): {fault}."

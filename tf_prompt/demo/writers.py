@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+from tf_prompt.demo.background import Background
 from tf_prompt.inference.attention import draw_words
 from tf_prompt.inference.bank import PromptBank
 from tf_prompt.inference.model import Scored
@@ -63,17 +64,28 @@ class Writer:
 
     Args:
         name: for the visitor.
-        model: a `PromptModel` that writes prompts, or a `SavedPromptWriter`.
+        model: a `PromptModel` that writes prompts, or a `SavedPromptWriter`; of one in
+            the background the first picture waits for it.
         num_prompts: int > 0. Prompts of a picture at most.
-        neighbours: of the best prompt; None shows none.
+        neighbours: of the best prompt; None shows none, and so do those in the
+            background until they are there.
     """
 
     def __init__(
-        self, name: str, model, num_prompts: int, neighbours: Neighbours | None = None
+        self,
+        name: str,
+        model,
+        num_prompts: int,
+        neighbours: Neighbours | Background[Neighbours | None] | None = None,
     ):
         self.name = name
-        self._model, self._num_prompts = model, num_prompts
+        self._given, self._num_prompts = model, num_prompts
         self._neighbours = neighbours
+
+    @property
+    def _model(self):
+        given = self._given
+        return given.wait() if isinstance(given, Background) else given
 
     def write(self, image_bytes: Sequence[bytes]) -> list[list[Scored]]:
         """Writes the prompts of encoded images.
@@ -90,6 +102,8 @@ class Writer:
         """Says all it can of one encoded image."""
         prompts = self.write([data])[0]
         best, near = prompts[0][0], self._neighbours
+        if isinstance(near, Background):
+            near = near.get()
         return Written(
             prompts,
             self._model.score_name,

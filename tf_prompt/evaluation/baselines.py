@@ -14,9 +14,9 @@ def most_common(prompts: Sequence[str]) -> str:
     return min(counts, key=lambda prompt: (-counts[prompt], prompt))
 
 
-def random_prompts(prompts: Sequence[str], count: int, seed: int = 0) -> list[str]:
+def random_prompts(prompts: Sequence[str], count: int) -> list[str]:
     """Draws training prompts, with replacement: right in kind, blind to pictures."""
-    drawn = np.random.default_rng(seed).integers(len(prompts), size=count)
+    drawn = np.random.default_rng(0).integers(len(prompts), size=count)
     return [prompts[index] for index in drawn]
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from tf_prompt.files import ResumableTable, read_json, read_rows
+from tf_prompt.runs import lock
 from tf_prompt.runs.workers import Workers
 
 COLUMNS = (
@@ -82,31 +83,38 @@ def write_rows(
         All rows, or None where another process has them.
 
     Raises:
-        ValueError: if the split is empty.
+        ValueError: if the split is empty, or another process writes the same.
         TimeoutError: if a share does not grow for `PATIENCE` seconds.
     """
     if not num_examples:
         raise ValueError(f"split must hold examples. Received none for {output}")
     if workers is None:
-        with open_log(output, identity, columns) as log:
+        with _hold_log(output, identity, columns, output / FILE) as log:
             write(log, log.num_done, num_examples)
         return read_predictions(output)
     share = workers.share_of(num_examples)
     folder = _folder(output, workers.index, workers.count)
     folder.mkdir(exist_ok=True)
     own_identity = _identify(identity, workers.index, workers.count)
-    with open_log(folder, own_identity, columns) as log:
+    # Held beside the folder, which the chief removes.
+    with _hold_log(folder, own_identity, columns, folder) as log:
         write(log, share.start + log.num_done, share.stop)
     if not workers.is_chief:
         return None
     _await_shares(output, identity, workers.count)
     folders = [_folder(output, i, workers.count) for i in range(workers.count)]
     rows = [row for folder in folders for row in read_predictions(folder)]
-    with open_log(output, identity, columns) as log:
+    with _hold_log(output, identity, columns, output / FILE) as log:
         log.add(rows[log.num_done :])
     for folder in folders:
         shutil.rmtree(folder)
     return read_predictions(output)
+
+
+@contextlib.contextmanager
+def _hold_log(folder, identity, columns, held):
+    with lock.hold_file(held), open_log(folder, identity, columns) as log:
+        yield log
 
 
 def _folder(output, index, count) -> pathlib.Path:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from tf_prompt.data import images
+from tf_prompt.data import listing
 from tf_prompt.files import open_csv
 from tf_prompt.inference.image_files import check_embeddings
 from tf_prompt.metrics import bootstrap, cosine, prompt_embedder
@@ -131,7 +131,7 @@ def find_images(
     if not pathlib.Path(folder).is_dir():
         raise FileNotFoundError(f"images must be a folder. Received: {folder}")
     paths: dict[str, pathlib.Path] = {}
-    for path in images.find_images([folder]):
+    for path in listing.find_images([folder]):
         if path.stem in paths:
             raise ValueError(
                 "images must have distinct names without their endings. Received: "

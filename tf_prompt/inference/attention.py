@@ -1,7 +1,10 @@
 """Pictures of where a captioner looked for each word."""
 
+import hashlib
 import io
+import itertools
 import math
+import os
 import pathlib
 
 import matplotlib.figure
@@ -10,14 +13,17 @@ import PIL.Image
 import tensorflow as tf
 
 from tf_prompt.data import images
+from tf_prompt.files import write_whole
 from tf_prompt.inference.model import PromptModel
+from tf_prompt.inference.places import Places
 
 COLUMNS = 6
 # Shown at 5.5rem; sharp up to phones of 1.5 times the pixels.
 LOOK_SIZE = 128
 _QUALITY = 70
-# Written into each PNG, by which the next run knows that it may replace it.
-_SOFTWARE = "tf_prompt.attention_strip"
+# Written into each PNG, by which the next run knows that it may replace it, and the
+# picture that it may replace it for.
+_SOFTWARE, _SOURCE = "tf_prompt.attention_strip", "Source"
 
 
 class AttentionStrips:
@@ -37,59 +43,98 @@ class AttentionStrips:
         self._folder = pathlib.Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._model = model
-        self._names: set[str] = set()
+        self._outputs: dict[str, pathlib.Path] = {}
+        self._taken: set[pathlib.Path] = set()
+
+    def plan(self, places: Places) -> None:
+        """Settles the PNG of each image, in the subfolders that images are in.
+
+        Of images that would share one, such as `1.png` and `1.jpg`, the later gets a
+        number; so does one whose PNG shows another image since an earlier run.
+
+        Raises:
+            ValueError: if another picture has a PNG's path, such as the image itself.
+        """
+        for path in places.paths:
+            self._choose(path, places.below(path))
 
     def write(self, path: str | pathlib.Path, prompt: str) -> pathlib.Path:
-        """Draws an image file; of equal names in two folders, the later gets a number.
+        """Draws an image file.
 
         Returns:
             The PNG's path.
 
         Raises:
-            ValueError: if another picture has that path, such as the image itself.
+            ValueError: as `plan`, for an image that was not in it.
         """
         path = pathlib.Path(path)
-        name = f"{path.stem}.png"
-        for number in range(2, 1_000_000):
-            if name not in self._names:
-                break
-            name = f"{path.stem}-{number}.png"
-        self._names.add(name)
-        output = self._folder / name
-        if output.exists() and not _is_strip(output):
-            raise ValueError(
-                "attention must be a folder without other pictures of these names. "
-                f"Received: {output}, which this command did not draw"
-            )
-        output.write_bytes(self.draw(path.read_bytes(), prompt))
+        output = self._outputs.get(os.path.abspath(path))
+        if output is None:
+            output = self._choose(path, pathlib.Path(path.name))
+        strip = self.draw(path.read_bytes(), prompt, _digest(path))
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(output, strip)
         return output
 
-    def draw(self, data: bytes, prompt: str) -> bytes:
+    def _choose(self, path, below) -> pathlib.Path:
+        source = os.path.abspath(path)
+        if source in self._outputs:
+            return self._outputs[source]
+        output = self._folder / below.with_suffix(".png")
+        for number in itertools.count(2):
+            if output not in self._taken and _may_replace(output, path):
+                break
+            output = self._folder / below.with_name(f"{below.stem}-{number}.png")
+        self._outputs[source] = output
+        self._taken.add(output)
+        return output
+
+    def draw(self, data: bytes, prompt: str, source: str = "") -> bytes:
         """Draws one image, and again for each word, bright where the model looked.
 
         Args:
             data: encoded image.
             prompt: words of the model's vocabulary, as it wrote them.
+            source: ASCII, what the PNG says of where the image is from.
 
         Returns:
             An encoded PNG.
         """
         picture = images.decode_image(data, self._model.image_size)
-        return draw_strip(picture.numpy(), *self._model.look(picture, prompt))
+        return draw_strip(picture.numpy(), *self._model.look(picture, prompt), source)
 
 
-def _is_strip(path: pathlib.Path) -> bool:
-    with path.open("rb") as file:
-        return _SOFTWARE.encode() in file.read(1024)
+def _digest(path: pathlib.Path) -> str:
+    # Not the path itself: strips are shown to others.
+    encoded = os.fsencode(os.path.abspath(path))
+    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
 
 
-def draw_strip(picture: np.ndarray, words: list[str], weights: np.ndarray) -> bytes:
+def _may_replace(output: pathlib.Path, path: pathlib.Path) -> bool:
+    """Whether a strip may be written for an image; raises for what is no strip."""
+    if not output.exists():
+        return True
+    with output.open("rb") as file:
+        head = file.read(1024)
+    if _SOFTWARE.encode() not in head:
+        raise ValueError(
+            "attention must be a folder without other pictures of these names. "
+            f"Received: {output}, which this command did not draw"
+        )
+    # Those of earlier versions do not say what they show.
+    return f"{_SOURCE}\0".encode() not in head or _digest(path).encode() in head
+
+
+def draw_strip(
+    picture: np.ndarray, words: list[str], weights: np.ndarray, source: str = ""
+) -> bytes:
     """Lays out a picture and its words' attention.
 
     Args:
         picture: uint8 `(size, size, 3)`.
         words: the prompt.
         weights: float `(words, regions)`; regions are a square grid.
+        source: ASCII, what the PNG says of where the image is from.
 
     Returns:
         An encoded PNG.
@@ -108,7 +153,8 @@ def draw_strip(picture: np.ndarray, words: list[str], weights: np.ndarray) -> by
         axis.set_title(word, fontsize=9)
     figure.tight_layout()
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": _SOFTWARE})
+    metadata = {"Software": _SOFTWARE, **({_SOURCE: source} if source else {})}
+    figure.savefig(buffer, format="png", dpi=110, metadata=metadata)
     return buffer.getvalue()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tf_prompt.data import images, vectors
+from tf_prompt.data import image_faults, images, vectors
 from tf_prompt.inference.model import PromptModel
 from tf_prompt.interrogation.interrogator import Interrogated, Interrogator
 from tf_prompt.metrics import prompt_embedder
@@ -108,7 +108,7 @@ def _write(writer, image_bytes, errors) -> dict:
         if len(images_only) == len(image_bytes):
             raise
         for path in image_bytes.keys() - images_only.keys():
-            errors[path] = _why_not(path)
+            errors[path] = image_faults.explain(image_bytes[path], path)
         return _write(writer, images_only, errors)
     reasons = written.get("error", [None] * len(image_bytes))
     columns = (written["prompt"], written["score"], reasons)
@@ -117,15 +117,8 @@ def _write(writer, image_bytes, errors) -> dict:
         rows[path] = {"prompt": prompt.decode(), "score": float(score)}
         # What an export says of a file that is no image.
         if math.isnan(score):
-            errors[path] = reason or _why_not(path)
+            errors[path] = reason or image_faults.explain(image_bytes[path], path)
     return rows
-
-
-def _why_not(path) -> str:
-    if path.suffix.lower() in images.FOREIGN_SUFFIXES:
-        kind = path.suffix[1:].upper()
-        return f"{kind} cannot be read: convert it to PNG or JPEG first"
-    return f"not an image ({' '.join(images.SUFFIXES)})"
 
 
 def embed_images(
@@ -179,8 +172,8 @@ def _decode(path, sizes) -> dict[int, np.ndarray]:
         ) from error
     except tf.errors.InvalidArgumentError as error:
         raise ValueError(
-            f"every file must be an image ({' '.join(images.SUFFIXES)}). "
-            f"Received: {path}"
+            "every file must be an image. "
+            f"Received: {path}: {image_faults.explain(data, path)}"
         ) from error
 
 
@@ -252,7 +245,7 @@ def _interrogate_batch(interrogator, paths, captioner):
         except OSError as error:
             found[path] = {"error": error.strerror or str(error)}
         except tf.errors.InvalidArgumentError:
-            found[path] = {"error": f"not an image ({' '.join(images.SUFFIXES)})"}
+            found[path] = {"error": image_faults.explain(data, path)}
     if pictures:
         captions = None
         if captioner is not None:

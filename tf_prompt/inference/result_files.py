@@ -1,17 +1,17 @@
 """Where the prompts of files go: screen, CSV, JSON lines, files beside the images."""
 
-import json
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from tf_prompt.data import images
-from tf_prompt.files import ResumableTable, replacing, write_whole
+from tf_prompt.data import listing, metadata_writer
+from tf_prompt.files import ResumableTable, write_whole
+from tf_prompt.inference.places import Places, check_copy, sidecar_of
+from tf_prompt.options import expand_home, print_json
+from tf_prompt.runs import lock
 
 COLUMNS = ("path", "prompt", "score", "error")
-# `ImageDescription` of EXIF 2.3, and the keyword of PNG 1.2's own list.
-_EXIF_DESCRIPTION, _PNG_KEYWORD = 0x010E, "Description"
 
 
 def open_table(
@@ -44,59 +44,47 @@ def _parse(row: dict) -> dict:
 def show(result: dict, as_json: bool) -> None:
     """Prints a result; in plain text an error goes to stderr."""
     if as_json:
-        print(json.dumps(result, ensure_ascii=False), flush=True)
-    elif "error" in result:
+        print_json(result)
+        return
+    if "prompt" in result:
+        print(f"{result['path']}\t{result['prompt']}", flush=True)
+    if "error" in result:
         message = f"predict: error: {result['path']}: {result['error']}"
         print(message, file=sys.stderr)
-    else:
-        print(f"{result['path']}\t{result['prompt']}", flush=True)
 
 
-def sidecar_of(path: str | pathlib.Path) -> pathlib.Path:
-    """The text file beside an image that holds its prompt."""
-    return pathlib.Path(path).with_suffix(".txt")
-
-
-def write_copy(path: str | pathlib.Path, folder: str | pathlib.Path, prompt: str):
+def write_copy(
+    path: str | pathlib.Path,
+    folder: str | pathlib.Path,
+    prompt: str,
+    below: str | pathlib.Path | None = None,
+) -> None:
     """Copies an image and notes the prompt in it; the original stays as it is.
 
-    A PNG gets it as international text `Description`, others as the EXIF field
-    `ImageDescription`, in UTF-8. A JPEG is encoded anew with its own tables: pixels
-    may change by a little.
+    The copy is whole or absent, and has the image's bytes but for the prompt; where
+    that goes, see `data.metadata_writer`.
 
     Args:
         path: the image.
-        folder: where the copy of the same name goes; made if absent.
+        folder: where the copy goes; made if absent.
         prompt: the text.
+        below: its place in the folder; None takes the image's name.
 
     Raises:
-        ValueError: if the copy would take the original's place.
+        ValueError: if the format cannot hold a prompt, the image is not whole, or the
+            copy would take the place of the original or of another file.
     """
-    import PIL.Image
-    import PIL.PngImagePlugin
-
     path, folder = pathlib.Path(path), pathlib.Path(folder)
-    copy = folder / path.name
+    copy = folder / (below or path.name)
     if copy.exists() and copy.samefile(path):
         raise ValueError(
             f"write_metadata must be another folder than the images'. "
             f"Received: {folder}"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    with PIL.Image.open(path) as image:
-        form = image.format
-        if form == "PNG":
-            notes = PIL.PngImagePlugin.PngInfo()
-            notes.add_itxt(_PNG_KEYWORD, prompt)
-            arguments = {"pnginfo": notes}
-        else:
-            exif = image.getexif()
-            # As text Pillow would write ASCII, and a question mark for all else.
-            exif[_EXIF_DESCRIPTION] = prompt.encode()
-            kept = {"JPEG": {"quality": "keep"}, "WEBP": {"quality": 95}}
-            arguments = {"exif": exif, **kept.get(form, {})}
-        with replacing(copy) as temporary:
-            image.save(temporary, format=form, **arguments)
+    content = metadata_writer.write_prompt(path.read_bytes(), prompt)
+    check_copy(path, copy)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(copy, content)
 
 
 def open_tables(options, decoding: dict, stack) -> list[ResumableTable]:
@@ -106,42 +94,80 @@ def open_tables(options, decoding: dict, stack) -> list[ResumableTable]:
         options: of the command.
         decoding: its ways of writing, JSON content.
         stack: `contextlib.ExitStack` that closes the tables.
+
+    Raises:
+        ValueError: if a path is a folder or in none, or another process writes it.
     """
     names = ("run_dir", "saved_model", "bank")
     names += ("server", "model", "model_version", "model_label")
     identity = {**decoding, **{name: getattr(options, name) for name in names}}
     wanted = ((options.csv, False), (options.jsonl, True))
-    return [
-        stack.enter_context(open_table(path, identity, as_json))
-        for path, as_json in wanted
-        if path is not None
-    ]
+    tables = []
+    for path, as_json in wanted:
+        if path is not None:
+            stack.enter_context(lock.hold_file(path))
+            tables.append(stack.enter_context(open_table(path, identity, as_json)))
+    return tables
 
 
-def write_beside(result: dict, options, strips=None) -> None:
-    """Writes what an image gets beside itself, see `predict.PredictConfig`."""
+def write_beside(
+    result: dict, options, strips=None, places: Places | None = None
+) -> dict:
+    """Writes what an image gets beside itself, see `predict.PredictConfig`.
+
+    Args:
+        result: of an image without an error.
+        options: of the command.
+        strips: `attention.AttentionStrips`; None draws none.
+        places: where images lie in their folders; None knows of no folder.
+
+    Returns:
+        The result; with an `error` too if no copy of the image could be written.
+    """
     path, prompt = result["path"], result["prompt"]
     if options.sidecar:
         write_whole(sidecar_of(path), f"{prompt}\n".encode())
-    if options.write_metadata is not None:
-        write_copy(path, options.write_metadata, prompt)
     if strips is not None:
         strips.write(path, prompt)
+    if options.write_metadata is not None:
+        below = places and places.below(path)
+        try:
+            write_copy(path, options.write_metadata, prompt, below)
+        except ValueError as error:
+            return {**result, "error": str(error)}
+        except OSError as error:
+            reason = f"no copy in {options.write_metadata}: {error.strerror or error}"
+            return {**result, "error": reason}
+    return result
+
+
+def read_names(paths: Sequence[str]) -> list[str]:
+    """Gives paths as named; `-` stands for lines of standard input."""
+    named: list[str] = []
+    for path in paths:
+        lines = _open_stdin() if path == "-" else [path]
+        named.extend(expand_home(line.rstrip("\r\n")) for line in lines if line.strip())
+    return named
 
 
 def find_paths(paths: Sequence[str], recursive: bool) -> list[pathlib.Path]:
-    """Lists image files as `images.find_images`; `-` stands for standard input.
+    """Lists image files as `listing.find_images`; `-` stands for standard input.
 
     Raises:
         FileNotFoundError: if a path does not exist, or a folder holds no image.
     """
-    named: list[str] = []
-    for path in paths:
-        lines = sys.stdin if path == "-" else [path]
-        named.extend(line.rstrip("\r\n") for line in lines if line.strip())
+    named = read_names(paths)
     if not named:
         raise FileNotFoundError("PATH must name an image. Received: no line on stdin")
-    return images.find_images(named, recursive)
+    return listing.find_images(named, recursive)
+
+
+def _open_stdin() -> Iterable[str]:
+    if hasattr(sys.stdin, "reconfigure"):
+        # Names are in the file system's encoding, whatever the console's is.
+        encoding = sys.getfilesystemencoding()
+        sys.stdin.reconfigure(encoding=encoding, errors="surrogateescape")
+    return sys.stdin
 
 
 def without_done(

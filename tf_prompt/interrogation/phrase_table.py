@@ -15,20 +15,19 @@ from tf_prompt.files import replacing
 TEXT_BLOCK = 256
 
 
-def encode_texts(model, tokens, texts: Sequence[str], block: int = TEXT_BLOCK):
+def encode_texts(model, tokens, texts: Sequence[str]):
     """Embeds texts in blocks.
 
     Args:
         model: a `CLIPInterrogator`.
         tokens: its `clip_tokens.CLIPTokens`.
         texts: any number.
-        block: int > 0, texts at a time.
 
     Yields:
         float32 `(texts of the block, dim)`, of unit length.
     """
-    for start in range(0, len(texts), block):
-        token_ids = tokens(texts[start : start + block])
+    for start in range(0, len(texts), TEXT_BLOCK):
+        token_ids = tokens(texts[start : start + TEXT_BLOCK])
         yield model.text_network.predict_on_batch(token_ids)
 
 

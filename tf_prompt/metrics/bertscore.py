@@ -17,6 +17,8 @@ MINILM_NAME, MINILM_LAYERS = "all-MiniLM-L6-v2", 6
 
 # bert-score keeps the vectors of every token it is given: 0.2 GB for this many.
 _PAIRS_AT_ONCE = 1000
+# Through the network.
+_PROMPTS_AT_ONCE = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +117,6 @@ def score_pairs(
     references: Sequence[str],
     predictions: Sequence[str],
     scorer: TokenScorer,
-    batch_size: int = 64,
 ) -> np.ndarray:
     """Matches each token with the most similar one of the other prompt.
 
@@ -123,7 +124,6 @@ def score_pairs(
         references: true prompts, words joined by spaces.
         predictions: written prompts, in the order of `references`.
         scorer: from `load_scorer`.
-        batch_size: prompts through the network at a time.
 
     Returns:
         float64 `(examples, 3)`: precision, recall and F1, at most 100. A pair
@@ -150,7 +150,7 @@ def score_pairs(
         parts = scorer.scorer.score(
             [predictions[i] for i in rows],
             [references[i] for i in rows],
-            batch_size=batch_size,
+            batch_size=_PROMPTS_AT_ONCE,
         )
         scores[rows] = np.stack([part.numpy() for part in parts], axis=1)
     return 100 * np.minimum(scores, 1)

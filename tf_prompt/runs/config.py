@@ -134,8 +134,8 @@ class FitConfig:
     )
     shard_by: str = option(
         "auto",
-        "several machines: how records are shared; by element is like one process, by file "
-        "reads less; auto reads files above 4 GB, if there are enough",
+        "several machines: how records are shared; by element is like one process, by "
+        "file reads less; auto reads files above 4 GB, if there are enough",
         choices=["auto", "element", "file"],
         group="devices",
     )

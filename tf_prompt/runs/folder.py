@@ -197,15 +197,34 @@ def _has_config(run_dir: pathlib.Path) -> bool:
     return isinstance(content, dict) and {"preset", "data"} <= content.keys()
 
 
-def _check_same_run(run_dir: pathlib.Path, config: FitConfig, ignored) -> None:
-    before = read_config(run_dir)
+def find_difference(
+    before: FitConfig, config: FitConfig, ignored: Collection[str] = ()
+) -> str | None:
+    """Names the first option that differs and may not within a run.
+
+    Args:
+        before, config: the options.
+        ignored: names of options that mean nothing to the run.
+
+    Returns:
+        Its name; None if there is none.
+    """
     for field in dataclasses.fields(config):
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in {*_MAY_CHANGE, *ignored} and old != new:
-            raise ValueError(
-                f"{field.name} must stay {old!r} to resume the run in {run_dir}. "
-                f"Received: {new!r}; for a new run give another --run-dir"
-            )
+            return field.name
+    return None
+
+
+def _check_same_run(run_dir: pathlib.Path, config: FitConfig, ignored) -> None:
+    before = read_config(run_dir)
+    name = find_difference(before, config, ignored)
+    if name is not None:
+        raise ValueError(
+            f"{name} must stay {getattr(before, name)!r} to resume the run in "
+            f"{run_dir}. Received: {getattr(config, name)!r}; for a new run give "
+            f"another --run-dir"
+        )
 
 
 def _check_same_data(run_dir: str | pathlib.Path, data: pathlib.Path) -> None:

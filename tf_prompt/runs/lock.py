@@ -1,4 +1,4 @@
-"""One run folder, one process that writes into it."""
+"""One run folder, or one file of results, one process that writes it."""
 
 import contextlib
 import fcntl
@@ -35,6 +35,47 @@ def hold(run_dir: str | pathlib.Path):
             f"run_dir must be a folder that can be written to. "
             f"Received: {run_dir} ({error.strerror})"
         ) from error
+    with _releasing(descriptor, path):
+        yield
+
+
+@contextlib.contextmanager
+def hold_file(path: str | pathlib.Path):
+    """Keeps other processes from writing a file, by another beside it.
+
+    As with `hold`, a killed process is no obstacle.
+
+    Args:
+        path: the file; it need not be there, its folder must.
+
+    Raises:
+        ValueError: if another process holds it, or the folder is not there or
+            cannot be written to.
+    """
+    path = pathlib.Path(path)
+    beside = path.with_name(f"{path.name}.lock")
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"a file of results must be in a folder that exists. Received: {path}"
+        )
+    try:
+        descriptor = _acquire(beside)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"a file of results must not be in use. Received: {path}, which "
+            f"{_read_owner(beside)} writes; wait for it, or name another file"
+        ) from error
+    except OSError as error:
+        raise ValueError(
+            "a file of results must be in a folder that can be written to. "
+            f"Received: {path} ({error.strerror})"
+        ) from error
+    with _releasing(descriptor, beside):
+        yield
+
+
+@contextlib.contextmanager
+def _releasing(descriptor, path):
     try:
         yield
     finally:

@@ -15,6 +15,21 @@ _TOKEN = re.compile(
     r"""\#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[\w.+-]+|[{}<>:\[\],;]|\S"""
 )
 _LIST = "model_config_list"
+# What stands in an address of REST as it is.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def check_name(name: str, advice: str = "") -> None:
+    """Checks that a model can be served under a name.
+
+    Raises:
+        ValueError: if it has characters that an address cannot hold.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            "name must be of letters from a to z, digits, and _ . - behind the first. "
+            f"Received: {name}{advice}"
+        )
 
 
 def read_labels(path: str | pathlib.Path, model: str) -> dict[str, int]:

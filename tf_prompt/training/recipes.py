@@ -25,6 +25,13 @@ def complete(config: FitConfig) -> FitConfig:
             nothing to the preset.
     """
     presets.check(config.preset, settings(config.set))
+    for name, option in tasks.of(config.preset).derived.items():
+        if name in settings(config.set):
+            raise ValueError(
+                f"set must leave {name} to --{option.replace('_', '-')}, from which it "
+                f"follows with preset {config.preset}. Received: "
+                f"{settings(config.set)[name]}"
+            )
     for field in dataclasses.fields(FitConfig):
         value = getattr(config, field.name)
         if value != field.default:

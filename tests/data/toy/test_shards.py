@@ -5,10 +5,11 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_prompt.data import records, split, text
+from tf_prompt.data import images, records, split, text
 from tf_prompt.data.toy import grammar, workers
 from tf_prompt.data.toy import shards as toy_shards
 
@@ -127,6 +128,34 @@ def test_the_loser_of_a_race_takes_the_winners_folder(cache, monkeypatch):
     monkeypatch.setattr(toy_shards, "write_toy", write_second)
     assert toy_shards.toy_folder(**SMALL) == winner[0]
     assert list(cache.iterdir()) == winner
+
+
+def test_examples_are_those_of_the_set(small):
+    """Prompts and pictures of a split, without the rest of the set."""
+    for name in split.SPLITS:
+        listed = toy_shards.list_prompts(name, num_prompts=60)
+        written = {e["prompt"].decode(): e["image"] for e in read(small, name)}
+        assert [prompt for *_, prompt in listed] == sorted(
+            written, key=[prompt for *_, prompt in listed].index
+        )
+    first = toy_shards.list_prompts("train", 3, num_prompts=60)
+    assert first == toy_shards.list_prompts("train", num_prompts=60)[:3]
+    pictures = workers.draw_pictures(60, toy_shards.IMAGE_SIZE, 0)
+    drawn = dict(enumerate(pictures))
+    examples = toy_shards.draw_examples("train", 3)
+    for (index, _, prompt), (drawn_for, image) in zip(first, examples, strict=True):
+        assert prompt == drawn_for
+        size = toy_shards.IMAGE_SIZE
+        pixels = np.frombuffer(drawn[index], np.uint8).reshape(size, size, 3)
+        assert image == images.encode_jpeg(pixels)
+
+
+def test_it_is_known_whether_the_set_is_there(cache, monkeypatch):
+    assert not toy_shards.is_written()
+    monkeypatch.setattr(toy_shards, "NUM_PROMPTS", 20)
+    monkeypatch.setattr(toy_shards, "IMAGE_SIZE", 16)
+    toy_shards.toy_folder(20, 16)
+    assert toy_shards.is_written()
 
 
 @pytest.mark.parametrize("name", ["num_prompts", "image_size"])

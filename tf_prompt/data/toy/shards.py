@@ -15,7 +15,7 @@ import tqdm
 
 from tf_prompt import files
 from tf_prompt.data import images, records, split, text
-from tf_prompt.data.toy import grammar, workers
+from tf_prompt.data.toy import grammar, render, workers
 
 # Part of the cache folder's name: raise it with every change of what is drawn or
 # worded, or users keep the old set.
@@ -39,9 +39,7 @@ def toy_folder(
     Returns:
         A folder of shards, see `write_toy`.
     """
-    settings = _settings(num_prompts, image_size, seed)
-    digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=6).hexdigest()
-    folder = _cache_root() / f"toy-{digest}"
+    folder = _find_folder(_settings(num_prompts, image_size, seed))
     if folder.is_dir():
         return folder
     temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
@@ -51,6 +49,51 @@ def toy_folder(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def is_written() -> bool:
+    """Whether the toy set is in the cache, so that nothing need be drawn."""
+    return _find_folder(_settings(NUM_PROMPTS, IMAGE_SIZE, 0)).is_dir()
+
+
+def list_prompts(
+    name: str, count: int | None = None, num_prompts: int = NUM_PROMPTS, seed: int = 0
+) -> list[tuple[int, grammar.Scene, str]]:
+    """Lists prompts of a split, without drawing pictures.
+
+    Args:
+        name: one of `split.SPLITS`.
+        count: the first so many; None takes all.
+        num_prompts: of the toy set, in all splits.
+        seed: seed of the prompts.
+
+    Returns:
+        Of each its index in the toy set, its scene and the prompt.
+    """
+    # A longer list begins with the shorter one, and the smallest split is a twentieth.
+    size = num_prompts if count is None else min(num_prompts, 40 * count)
+    while True:
+        found = [
+            (index, scene, prompt)
+            for index, (scene, prompt) in enumerate(grammar.draw_prompts(size, seed))
+            if split.split_of(text.split_words(prompt)) == name
+        ][:count]
+        if size == num_prompts or len(found) == count:
+            return found
+        size = min(num_prompts, 2 * size)
+
+
+def draw_examples(name: str, count: int, seed: int = 0) -> list[tuple[str, bytes]]:
+    """Draws the first pictures of a split, as they are in the toy set.
+
+    Returns:
+        Of each its prompt, and the picture as JPEG.
+    """
+    drawn = []
+    for index, scene, prompt in list_prompts(name, count, seed=seed):
+        picture = render.draw_picture(scene, seed + index, IMAGE_SIZE)
+        drawn.append((prompt, images.encode_jpeg(np.asarray(picture))))
+    return drawn
 
 
 def write_toy(
@@ -101,6 +144,11 @@ def _settings(num_prompts: int, image_size: int, seed: int) -> dict[str, int]:
         "image_size": image_size,
         "seed": seed,
     }
+
+
+def _find_folder(settings: dict[str, int]) -> pathlib.Path:
+    digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=6).hexdigest()
+    return _cache_root() / f"toy-{digest}"
 
 
 def _cache_root() -> pathlib.Path:

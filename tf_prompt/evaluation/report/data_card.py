@@ -6,9 +6,8 @@ import pathlib
 from tf_prompt.data import split, text
 from tf_prompt.data.toy import grammar
 from tf_prompt.data.toy import shards as toy_shards
+from tf_prompt.evaluation.report.document import ABSENT
 from tf_prompt.files import read_json
-
-ABSENT = "not measured"
 
 
 def describe_data(data: str) -> dict[str, str]:

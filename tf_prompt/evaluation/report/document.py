@@ -3,6 +3,9 @@
 import dataclasses
 import re
 
+# In place of a fact or a score that a run does not have.
+ABSENT = "not measured"
+
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from tf_prompt import files
 from tf_prompt.data import text
 from tf_prompt.evaluation.report import document, runs, scores, sections
-from tf_prompt.evaluation.report.data_card import ABSENT, describe_data
+from tf_prompt.evaluation.report.data_card import describe_data
+from tf_prompt.evaluation.report.document import ABSENT
 from tf_prompt.models import presets
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import settings

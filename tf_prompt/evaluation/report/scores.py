@@ -4,8 +4,8 @@ import pathlib
 import shlex
 from collections.abc import Callable, Sequence
 
-from tf_prompt.evaluation.report.data_card import ABSENT
 from tf_prompt.evaluation.report.document import (
+    ABSENT,
     Block,
     Command,
     Details,

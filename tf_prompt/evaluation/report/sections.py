@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from tf_prompt.evaluation.report import options, scores
 from tf_prompt.evaluation.report.comparison import Comparison
-from tf_prompt.evaluation.report.data_card import ABSENT, describe_data
+from tf_prompt.evaluation.report.data_card import describe_data
 from tf_prompt.evaluation.report.document import (
+    ABSENT,
     Paragraph,
     Picture,
     Points,

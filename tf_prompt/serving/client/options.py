@@ -7,7 +7,7 @@ import urllib.parse
 
 from tf_prompt.options import option, require_not_negative, require_positive
 
-# What `export` calls the model that `fit` trains without flags.
+# What `export` calls the model that `fit` trains without flags, into `runs/PRESET`.
 # Of a run with no flags; `FitConfig` says the same.
 DEFAULT_MODEL = "transformer_tiny"
 

@@ -38,6 +38,7 @@ class CaptioningTask(Task):
     options = Task.options | {
         *("vocab_size", "max_words", "cache_features", "views", "accumulate_steps")
     }
+    derived = {"vocab_size": "vocab_size", "max_tokens": "max_words"}
     recipe = {"epochs": 9, "batch_size": 64, "learning_rate": 2e-3, "flip": True}
     report_metrics = ("bleu", "meteor")
 

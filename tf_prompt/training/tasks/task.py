@@ -51,6 +51,8 @@ class Task:
     options = LEARNING_OPTIONS
     recipe: dict = {}
     report_metrics: tuple[str, ...] = ("cosine", "bleu", "meteor")
+    # Arguments of the model's constructor that follow from an option, and which.
+    derived: dict[str, str] = {}
     # Options that are arguments of the model's constructor; None leaves the preset's.
     _arguments: tuple[str, ...] = ("rotation_degrees", "flip", "erasing_rate")
     num_examples: int
