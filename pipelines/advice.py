@@ -6,7 +6,7 @@ from collections.abc import Collection
 import tensorflow as tf
 
 from pipelines.options import Conversion
-from pipelines.tally import Tally
+from pipelines.tally import ANY_SYNTAX, Tally
 from tf_prompt.data.records import list_shards
 from tf_prompt.data.split import SPLITS, split_of
 
@@ -15,6 +15,8 @@ from tf_prompt.data.split import SPLITS, split_of
 _MOST_READ = 20_000
 # Shares that are tried go in steps of 0.05.
 _STEPS = 20
+# A model learns what one prompt of a hundred has.
+_MUCH_SYNTAX = 0.01
 
 
 def advise_empty(
@@ -60,6 +62,19 @@ def advise_empty(
 
 def _count(prompts: Collection) -> str:
     return "one prompt" if len(prompts) == 1 else f"{len(prompts)} different prompts"
+
+
+def advise_syntax(tally: Tally) -> str | None:
+    """Says that prompts hold what is no description; None where hardly any do."""
+    found, num_records = tally.syntax[ANY_SYNTAX], tally.examples.total()
+    if found <= _MUCH_SYNTAX * num_records:
+        return None
+    kinds = [kind for kind in tally.syntax.most_common() if kind[0] != ANY_SYNTAX]
+    named = ", ".join(f"{name} {count:,}" for name, count in kinds)
+    return (
+        f"{found:,} of {num_records:,} prompts ({found / num_records:.1%}) hold syntax "
+        f"of A1111, Civitai or Midjourney, whose words a model learns to write: {named}"
+    )
 
 
 def _read_prompts(folder, tally: Tally) -> dict[tuple[str, ...], str]:

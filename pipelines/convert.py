@@ -157,7 +157,7 @@ def read_records(
             # Near-duplicates share a group, and so a split.
             key = getattr(row, "group", "").split() or record.words
             split = split_of(key, conversion.validation, conversion.test)
-            tally.examples[split] += 1
+            tally.keep(split, record.prompt)
             yield split, record
 
 

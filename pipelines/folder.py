@@ -4,7 +4,7 @@ import os
 import pathlib
 import sys
 
-from pipelines.advice import advise_empty
+from pipelines.advice import advise_empty, advise_syntax
 from pipelines.options import Conversion, WriteOptions
 from pipelines.tally import Tally, sum_stats, summarise, write_rejects
 from pipelines.written import (
@@ -137,8 +137,10 @@ def finish(source, config: WriteOptions, stats: list[dict], prog: str) -> int:
     print(summarise(tally))
     exit_code = _judge(tally, config.max_reject_rate, prog)
     # What was rejected comes first: it may be what a split lacks.
-    if exit_code == DONE and (line := advise_empty(config.output, tally, conversion)):
-        print(f"warning: {line}", file=sys.stderr)
+    if exit_code == DONE:
+        empty = advise_empty(config.output, tally, conversion)
+        for line in filter(None, (empty, advise_syntax(tally))):
+            print(f"warning: {line}", file=sys.stderr)
     return exit_code
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 
 from pipelines.options import FILTERS
+from pipelines.syntax import find_syntax
 from tf_prompt.data.split import SPLITS
 from tf_prompt.files import replacing
 
@@ -21,6 +22,7 @@ REJECTIONS = (
     "no_words",
 )
 MAX_EXAMPLES = 5
+ANY_SYNTAX = "any"
 
 
 @dataclasses.dataclass
@@ -32,6 +34,8 @@ class Tally:
         rejected: rows by what was wrong with them.
         rejected_examples: first names of each cause.
         examples: records by split.
+        syntax: records by the kind of prompt syntax in them, see `syntax`; those
+            with any are counted as `ANY_SYNTAX` too.
     """
 
     dropped: collections.Counter = dataclasses.field(
@@ -44,6 +48,8 @@ class Tally:
     examples: collections.Counter = dataclasses.field(
         default_factory=lambda: collections.Counter(dict.fromkeys(SPLITS, 0))
     )
+
+    syntax: collections.Counter = dataclasses.field(default_factory=collections.Counter)
 
     @property
     def rows(self) -> int:
@@ -66,15 +72,22 @@ class Tally:
             # Names of files can hold bytes that are no UTF-8.
             names.append(name.encode(errors="backslashreplace").decode())
 
+    def keep(self, split: str, prompt: str) -> None:
+        """Counts a row that becomes a record."""
+        self.examples[split] += 1
+        if found := find_syntax(prompt):
+            self.syntax.update([ANY_SYNTAX, *found])
+
     def as_json(self) -> dict:
-        """The counts as plain dictionaries, `rows` first."""
-        return {
+        """The counts as plain dictionaries, `rows` first; `syntax` if there is any."""
+        counts = {
             "rows": self.rows,
             "dropped": dict(self.dropped),
             "rejected": dict(self.rejected),
             "rejected_examples": self.rejected_examples,
             "examples": dict(self.examples),
         }
+        return {**counts, "syntax": dict(self.syntax)} if self.syntax else counts
 
     @property
     def causes(self) -> str:
@@ -97,7 +110,10 @@ def is_sound(stats: dict) -> bool:
     Raises:
         KeyError, AttributeError, TypeError: if parts of them are missing.
     """
-    counts = [n for k in ("dropped", "rejected", "examples") for n in stats[k].values()]
+    parts = [stats["dropped"], stats["rejected"], stats["examples"]]
+    # Stats of earlier versions have none.
+    parts.append(stats.get("syntax", {}))
+    counts = [n for part in parts for n in part.values()]
     names = [name for found in stats["rejected_examples"].values() for name in found]
     return all(type(n) is int and n >= 0 for n in counts) and all(
         isinstance(name, str) for name in names
@@ -111,6 +127,7 @@ def sum_stats(stats: Iterable[dict]) -> Tally:
         total.dropped.update(part["dropped"])
         total.rejected.update(part["rejected"])
         total.examples.update(part["examples"])
+        total.syntax.update(part.get("syntax", {}))
         for cause, names in part["rejected_examples"].items():
             known = total.rejected_examples.setdefault(cause, [])
             known.extend(names[: MAX_EXAMPLES - len(known)])

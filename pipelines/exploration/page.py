@@ -64,6 +64,7 @@ def _render(summary: dict, plots: Mapping[str, pathlib.Path]) -> str:
     contents = {
         "Filters": sections.render_filters(summary, plots),
         "Prompts": sections.render_prompts(summary["prompts"]),
+        "Prompt syntax": sections.render_syntax(summary["syntax"]),
         "Prompt lengths": sections.render_lengths(summary["lengths"], plots),
         "Categories": sections.render_categories(summary, plots),
         "Words": sections.render_words(summary, plots),

@@ -10,6 +10,8 @@ import tqdm
 from pipelines.exploration.categories import SUBJECTS, find_categories, find_script
 from pipelines.exploration.counts import TOP, PairCounter, pair
 from pipelines.exploration.words import join_words
+from pipelines.syntax import find_syntax
+from pipelines.tally import ANY_SYNTAX
 from tf_prompt.data.keywords import MEDIA, find_artists, index_keywords
 from tf_prompt.data.text import MAX_WORDS
 
@@ -38,6 +40,7 @@ class Survey:
     media: PairCounter = dataclasses.field(default_factory=PairCounter)
     artists: PairCounter = dataclasses.field(default_factory=PairCounter)
     scripts: PairCounter = dataclasses.field(default_factory=PairCounter)
+    syntax: PairCounter = dataclasses.field(default_factory=PairCounter)
 
 
 def survey_prompts(
@@ -71,6 +74,8 @@ def survey_prompts(
         survey.media.add(find_categories(words, medium_of), *images)
         survey.artists.add(find_artists(prompt), *images)
         survey.scripts.add((find_script(prompt),), *images)
+        if found := find_syntax(prompt):
+            survey.syntax.add((ANY_SYNTAX, *found), *images)
     return survey
 
 
@@ -156,13 +161,13 @@ def _median(counts: np.ndarray) -> int | None:
 
 
 def count_names(survey: Survey) -> dict:
-    """Lists words, subjects, media, artists and scripts by the images that have them.
+    """Lists words, subjects and their like by the images that have them.
 
     Returns:
-        `words`: `distinct` ones and the `top`; each other: a list of `value`,
-        `before` and `after`.
+        `words`: `distinct` ones and the `top`; `syntax`: `images` with any and the
+        `kinds`; each other: a list of `value`, `before` and `after`.
     """
-    words = survey.words
+    words, syntax = survey.words, survey.syntax
     return {
         "words": {
             "distinct": pair(len(words.before), len(words.after)),
@@ -172,4 +177,8 @@ def count_names(survey: Survey) -> dict:
         "media": survey.media.list_top(TOP),
         "artists": survey.artists.list_top(NUM_ARTISTS),
         "scripts": survey.scripts.list_top(TOP),
+        "syntax": {
+            "images": pair(syntax.before[ANY_SYNTAX], syntax.after[ANY_SYNTAX]),
+            "kinds": [k for k in syntax.list_top(TOP) if k["value"] != ANY_SYNTAX],
+        },
     }

@@ -80,6 +80,19 @@ def render_prompts(prompts: dict) -> str:
     return text
 
 
+def render_syntax(syntax: dict) -> str:
+    """Renders what prompts say to a program."""
+    if not syntax["kinds"]:
+        return "<p>None found.</p>"
+    before, after = markup.both(syntax["images"])
+    return (
+        f"<p>{before:,} images, {after:,} of them kept, have prompts with syntax of "
+        "A1111's web interface, Civitai or Midjourney. It says something to a program, "
+        "not about the picture, and a model learns to write its words.</p>"
+        + markup.list_values(syntax["kinds"], "such as")
+    )
+
+
 def render_lengths(lengths: dict, plots: Plots) -> str:
     """Renders the histogram of lengths and the cut."""
     rows = [

@@ -10,6 +10,7 @@ overlaps    `exact` and `pairs`, rows by the filters that drop them
 prompts     `raw`, `normalised`, `without_words`, `duplicates`, see `prompts`
 lengths     words before the cut: `max_words`, `cut`, `mean`, `median`, `images`
 words       `distinct` and `top`; subjects, media, artists, scripts: lists
+syntax      `images` with syntax of A1111 and its like, and its `kinds`, see `syntax`
 sizes       of the metadata, like samplers, cfg, step, days: `distinct`, `unknown`,
             `top`; seeds: distinct ones. Null if the source lacks the column
 images      what the image headers say, null without `--images`, see `headers`
@@ -73,6 +74,7 @@ def describe(summary: dict) -> str:
         "  normalised": prompts["normalised"],
         "without words": prompts["without_words"],
         f"over {summary['lengths']['max_words']} words": summary["lengths"]["cut"],
+        "with prompt syntax": summary["syntax"]["images"],
     }
     for name, counts in pairs.items():
         lines.append(f"{name:<20}{counts['before']:>12,}{counts['after']:>12,}")
