@@ -200,13 +200,18 @@ def _open_kaggle(root: pathlib.Path) -> LooseSource:
         # A name that is not UTF-8 matches no row; its bytes become readable.
         file.name.encode(errors="backslashreplace").decode(): file
         for file in listing.list_files(root / "images")
-        if listing.has_image_ending(file) or not file.suffix
     }
     name_of = {file.stem: name for name, file in files.items()}
     known = {**{name: name for name in files}, **name_of}
     rows = read_prompt_table(root / "prompts.csv", "imgId", known.__contains__)
     ids = match_names(rows["image_name"], known)
     rows["image_name"] = [known.get(image_id, image_id) for image_id in ids]
+    listed = set(rows["image_name"])
+    files = {
+        name: file
+        for name, file in files.items()
+        if name in listed or listing.has_image_ending(file)
+    }
     return _group_pictures("kaggle", "prompts.csv", rows, files)
 
 

@@ -67,6 +67,7 @@ class SubmissionWriter:
             # As text a float32 takes the fewest digits that give it back.
             values = embedding.astype(str)
             self._csv.writerows((f"{image_id}_{e}", v) for e, v in enumerate(values))
+        self._file.flush()
         self.num_written = end
 
     def __exit__(self, error_type, error, trace) -> None:

@@ -78,7 +78,7 @@ class EnsemblingTask(Task):
         if not self.has_result(run_dir):
             return {}
         written = (run_dir / COMPARISON).stat().st_mtime_ns
-        runs = map(loading.open_run, self.config.members)
+        runs = map(loading.Loader().open_run, self.config.members)
         return {"done": all(run.model_stat.st_mtime_ns <= written for run in runs)}
 
     def fit(
