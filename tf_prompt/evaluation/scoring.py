@@ -52,11 +52,7 @@ def measure(
     """
     references = [row["reference"] for row in rows]
     predictions = [row["prediction"] for row in rows]
-    written = {
-        "most_common": [baselines.most_common(training_prompts)] * len(rows),
-        "nearest_neighbour": [row["nearest_neighbour"] for row in rows],
-        "random_training": baselines.random_prompts(training_prompts, len(rows)),
-    }
+    written = _write_baselines(rows, training_prompts)
     cosines: dict[str, dict] = {}
     of_texts = list(metrics)
     has_chance = len(set(references)) > 1
@@ -84,6 +80,15 @@ def measure(
         "metrics": scores.pop("model"),
         "baselines": scores,
         "health": health.measure_health(references, predictions, ended),
+    }
+
+
+def _write_baselines(rows, training_prompts) -> dict[str, list[str]]:
+    """What is written without a look at the true prompts."""
+    return {
+        "most_common": [baselines.most_common(training_prompts)] * len(rows),
+        "nearest_neighbour": [row["nearest_neighbour"] for row in rows],
+        "random_training": baselines.random_prompts(training_prompts, len(rows)),
     }
 
 
