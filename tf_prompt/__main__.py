@@ -4,7 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from tf_prompt.options import DONE, WRONG_USE
+from tf_prompt.options import DONE, WRONG_USE, command
 
 VERBS = {
     "fit": "train a model, then test it; with no flags on the embedded toy set",
@@ -19,6 +19,7 @@ VERBS = {
 _MODULES = {"demo": "tf_prompt.demo.__main__"}
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `VERB` with the arguments behind it; without one, lists the verbs."""
     verb, *rest = [*(sys.argv[1:] if argv is None else argv), ""]
