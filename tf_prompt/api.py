@@ -110,7 +110,10 @@ class _LoadedRun(LoadedModel):
 
     def _call(self, signature, output, encoded):
         if self._embedding_model is None:
-            self._embedding_model = self._loader.load(self._place, self._decoding)
+            self._embedding_model = self._backend
+            if not self._backend.predicts_embeddings:
+                # Only now: MiniLM takes seconds.
+                self._embedding_model = self._loader.load(self._place, self._decoding)
         found = self._embedding_model.describe_encoded(_require_sound(encoded))
         return found[output]
 

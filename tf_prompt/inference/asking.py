@@ -8,7 +8,7 @@ import numpy as np
 
 from tf_prompt.data import images as image_codec
 from tf_prompt.data.inputs import encode_images
-from tf_prompt.inference.loading import PHRASE_CACHE, load_pretrained, require_clip
+from tf_prompt.inference.loading import Loader, load_pretrained
 from tf_prompt.interrogation import interrogator
 from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.interrogation.interrogator import Interrogated
@@ -39,12 +39,8 @@ class Interrogator:
             FileNotFoundError: if a part of the run is missing.
             ValueError: if it is the run of another model, or for a wrong option.
         """
-        run, how = Run(run_dir), InterrogationConfig(**options)
-        require_clip(run)
-        cache = run.path / PHRASE_CACHE
-        return cls(
-            interrogator.Interrogator(run.model, run.tokens, run.phrases, cache, how)
-        )
+        how = InterrogationConfig(**options)
+        return cls(Loader().load_interrogator(Run(run_dir), how))
 
     @classmethod
     def from_preset(

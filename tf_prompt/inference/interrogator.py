@@ -8,7 +8,12 @@ import tensorflow as tf
 from tf_prompt.inference.graph_embedder import PartEmbedder, PartTokens
 from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.table import Table
-from tf_prompt.interrogation.interrogator import Interrogator
+from tf_prompt.interrogation.interrogator import (
+    CLASSIC,
+    CLASSIC_FLAVOURS,
+    SCENE,
+    Interrogator,
+)
 
 # The one mode that can be drawn as a graph, and the one that predicts by default: on
 # the toy set its prompts have the highest cosine with the true ones.
@@ -16,8 +21,7 @@ MODE = "classic"
 _OF = "of"
 # Tables whose best phrase is taken, in the order of the prompt; of the others, which
 # are kinds of flavours, it is the best three together.
-_SCENE, _STYLE = ("subjects", "settings"), ("artists", "movements")
-_MEDIA, _NUM_FLAVOURS = "media", 3
+_MEDIA, *_STYLE = CLASSIC
 
 
 class InterrogatorModel(PromptModel):
@@ -86,7 +90,7 @@ class InterrogatorModel(PromptModel):
             for name, (table, first) in self._tables.items()
             if name
         }
-        scene = [best[name] for name in _SCENE if name in best]
+        scene = [best[name] for name in SCENE if name in best]
         if _MEDIA in best:
             of = [tf.fill(tf.shape(best[_MEDIA]), 2 * self._num_phrases)]
             scene = [best[_MEDIA], *(of + scene if scene else [])]
@@ -99,7 +103,7 @@ class InterrogatorModel(PromptModel):
 
     def _choose_flavours(self, vectors):
         table, first = self._tables[""]
-        count = min(_NUM_FLAVOURS, self._num_phrases - first)
+        count = min(CLASSIC_FLAVOURS, self._num_phrases - first)
         rows, _, numbers = table.nearest(vectors, count)
         # Phrases of one table stand together, where its best one stands.
         same = numbers[:, :, None] == numbers[:, None, :]
@@ -115,7 +119,7 @@ def _number_phrases(tables):
         are one without a name, whose values are the numbers of the tables. And the
         phrases.
     """
-    named = [name for name in (_MEDIA, *_SCENE, *_STYLE) if name in tables]
+    named = [name for name in (_MEDIA, *SCENE, *_STYLE) if name in tables]
     numbered, phrases = {}, []
     for name in named:
         numbered[name] = Table(tables[name].vectors), len(phrases)

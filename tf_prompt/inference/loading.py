@@ -34,6 +34,11 @@ BANK_CACHE, PHRASE_CACHE = "prompt_bank", "phrase_embeddings"
 class Loader:
     """Loads models; what several of them need is loaded once."""
 
+    def __init__(self):
+        # Not `lru_cache`, which would keep all models of a notebook alive.
+        self._runs: dict[str, Run] = {}
+        self._banks: dict[pathlib.Path, bank.PromptBank] = {}
+
     @functools.cached_property
     def embedder(self) -> prompt_embedder.PromptEmbedder:
         """MiniLM.
@@ -140,7 +145,7 @@ class Loader:
     def find_bank(self, run: Run, bank_file: str | None = None) -> bank.PromptBank:
         """Finds the prompts that a run's model chooses among, see `load_writer`."""
         if bank_file is None:
-            return self._training_bank(os.fspath(run.find_data()))
+            return self._training_bank(run.find_data())
         return self.read_bank(bank_file, run.path)
 
     def read_bank(self, bank_file: str, folder: pathlib.Path) -> bank.PromptBank:
@@ -158,14 +163,17 @@ class Loader:
         require_clip(run)
         return self._interrogator(run, options, embedder=None)
 
-    @functools.lru_cache  # noqa: B019  the loader lives as long as its runs
     def open_run(self, spec: str | os.PathLike) -> Run:
         """Opens the run that a spec of `load` is about, once."""
-        return Run(os.fspath(spec).removeprefix(NEIGHBOURS))
+        path = os.fspath(spec).removeprefix(NEIGHBOURS)
+        if path not in self._runs:
+            self._runs[path] = Run(path)
+        return self._runs[path]
 
-    @functools.lru_cache  # noqa: B019  the loader lives as long as its banks
-    def _training_bank(self, folder: str):
-        return bank.training_bank(folder)
+    def _training_bank(self, folder: pathlib.Path) -> bank.PromptBank:
+        if folder not in self._banks:
+            self._banks[folder] = bank.training_bank(folder)
+        return self._banks[folder]
 
     def _interrogator(self, run, options, **embedder):
         embedder = embedder or {"embedder": self.embedder}

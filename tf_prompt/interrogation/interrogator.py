@@ -11,10 +11,10 @@ from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.metrics import prompt_embedder
 
 # What `classic` takes the best one of, in this order, and how many of the flavours.
-_CLASSIC = ("media", "artists", "movements")
-_CLASSIC_FLAVOURS = 3
+CLASSIC = ("media", "artists", "movements")
+CLASSIC_FLAVOURS = 3
 # Without a captioner, these tell what the picture is of.
-_SCENE = ("subjects", "settings")
+SCENE = ("subjects", "settings")
 # Phrases of a table that one prompt has room for; of any other table, all.
 ROOM = {"media": 1, "subjects": 1, "settings": 3, "artists": 2, "movements": 1}
 
@@ -129,12 +129,12 @@ class Interrogator:
     def _classic(self, vectors, ranked, chains):
         made = []
         for row, chain in zip(ranked, chains, strict=True):
-            tables = _CLASSIC if chain.caption else (*_SCENE, *_CLASSIC)
+            tables = CLASSIC if chain.caption else (*SCENE, *CLASSIC)
             parts = [(name, row[name][0][0]) for name in tables if name in row]
             # A user's table is a kind of flavours.
-            others = set(row) - {*_SCENE, *_CLASSIC}
+            others = set(row) - {*SCENE, *CLASSIC}
             flavours = {name: row[name] for name in row if name in others}
-            parts += _merge(flavours, _CLASSIC_FLAVOURS)
+            parts += _merge(flavours, CLASSIC_FLAVOURS)
             made.append(chain_up(chain.caption, parts))
         return made
 
