@@ -35,11 +35,12 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(PredictConfig, argv, "predict", EXAMPLES)
     import_tensorflow()
+    from tf_prompt.data import listing
     from tf_prompt.inference import image_files, result_files
     from tf_prompt.inference.places import Places
 
     named = result_files.read_names(options.paths)
-    found = result_files.find_paths(named, options.recursive)
+    found = listing.find_images(named, options.recursive)
     # Of all images, also those of other shares: nothing may collide.
     places = Places(found, named, options)
     paths = places.paths

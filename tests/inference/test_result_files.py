@@ -13,9 +13,14 @@ import PIL.Image
 import pytest
 
 from tf_prompt import files, predict
+from tf_prompt.data import listing
 from tf_prompt.inference import result_files
 from tf_prompt.inference.places import Places
 from tf_prompt.inference.result_files import open_table
+
+
+def find_paths(paths, recursive):
+    return listing.find_images(result_files.read_names(paths), recursive)
 
 
 def kill(table):
@@ -101,7 +106,7 @@ def options_of(**given):
 
 
 def place(named, **given):
-    paths = result_files.find_paths(list(map(str, named)), True)
+    paths = find_paths(list(map(str, named)), True)
     return Places(paths, map(str, named), options_of(**given))
 
 
@@ -240,20 +245,20 @@ def test_paths_come_from_standard_input_too(tmp_path, monkeypatch):
     (tmp_path / "link.png").symlink_to(tmp_path / names[0])
     listed = "".join(f"{tmp_path / name}\n" for name in names[:2]) + "\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(listed))
-    found = result_files.find_paths(["-"], False)
+    found = find_paths(["-"], False)
     assert [path.name for path in found] == names[:2]
-    found = result_files.find_paths([str(tmp_path)], True)
+    found = find_paths([str(tmp_path)], True)
     assert len(found) == 4
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
     with pytest.raises(FileNotFoundError, match="no line on stdin"):
-        result_files.find_paths(["-"], False)
+        find_paths(["-"], False)
 
 
 def test_home_is_written_out_on_standard_input(tmp_path, monkeypatch):
     (tmp_path / "a.png").touch()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("sys.stdin", io.StringIO("~/a.png\n"))
-    assert result_files.find_paths(["-"], False) == [tmp_path / "a.png"]
+    assert find_paths(["-"], False) == [tmp_path / "a.png"]
 
 
 def test_names_on_standard_input_are_those_of_the_disk(tmp_path, monkeypatch):
@@ -262,7 +267,7 @@ def test_names_on_standard_input_are_those_of_the_disk(tmp_path, monkeypatch):
     path.touch()
     given = io.TextIOWrapper(io.BytesIO(f"{path}\n".encode()), "ascii")
     monkeypatch.setattr("sys.stdin", given)
-    assert result_files.find_paths(["-"], False) == [path]
+    assert find_paths(["-"], False) == [path]
 
 
 def test_failures_are_said_at_the_end(capsys):

@@ -5,7 +5,7 @@ import pathlib
 import sys
 from collections.abc import Iterable, Sequence
 
-from tf_prompt.data import listing, metadata_writer
+from tf_prompt.data import metadata_writer
 from tf_prompt.files import ResumableTable, write_whole
 from tf_prompt.inference.places import Places, check_copy, sidecar_of
 from tf_prompt.options import expand_home, print_json
@@ -142,24 +142,18 @@ def write_beside(
 
 
 def read_names(paths: Sequence[str]) -> list[str]:
-    """Gives paths as named; `-` stands for lines of standard input."""
+    """Gives paths as named; `-` stands for lines of standard input.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
     named: list[str] = []
     for path in paths:
         lines = _open_stdin() if path == "-" else [path]
         named.extend(expand_home(line.rstrip("\r\n")) for line in lines if line.strip())
-    return named
-
-
-def find_paths(paths: Sequence[str], recursive: bool) -> list[pathlib.Path]:
-    """Lists image files as `listing.find_images`; `-` stands for standard input.
-
-    Raises:
-        FileNotFoundError: if a path does not exist, or a folder holds no image.
-    """
-    named = read_names(paths)
     if not named:
         raise FileNotFoundError("PATH must name an image. Received: no line on stdin")
-    return listing.find_images(named, recursive)
+    return named
 
 
 def _open_stdin() -> Iterable[str]:

@@ -68,6 +68,11 @@ class Comparison:
     rows: tuple[Row, ...]
     stacking: Stacking | None = dataclasses.field(default=None, repr=False)
 
+    @property
+    def simplex(self) -> tuple[float, ...]:
+        """Weights of `fit_simplex`, in the order of the members."""
+        return next(row.weights for row in self.rows if row.name == "simplex")
+
 
 def compare(
     members: Sequence[str],

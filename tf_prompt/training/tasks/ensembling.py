@@ -12,7 +12,7 @@ from tf_prompt.files import write_json
 from tf_prompt.inference import loading
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
-from tf_prompt.training import ensemble_comparison, ensemble_weights
+from tf_prompt.training import ensemble_comparison
 from tf_prompt.training.tasks.task import SHARED_OPTIONS, Task
 
 COMPARISON = "comparison.json"
@@ -42,8 +42,8 @@ class EnsemblingTask(Task):
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
         super().__init__(config, run_dir, folder)
-        loader = loading.Loader()
-        self.members = [loader.load(spec) for spec in config.members]
+        self._loader = loading.Loader()
+        self.members = [self._loader.load(spec) for spec in config.members]
         self._names = [member.name for member in self.members]
 
     @classmethod
@@ -78,7 +78,7 @@ class EnsemblingTask(Task):
         if not self.has_result(run_dir):
             return {}
         written = (run_dir / COMPARISON).stat().st_mtime_ns
-        runs = map(loading.Loader().open_run, self.config.members)
+        runs = map(self._loader.open_run, self.config.members)
         return {"done": all(run.model_stat.st_mtime_ns <= written for run in runs)}
 
     def fit(
@@ -100,7 +100,7 @@ class EnsemblingTask(Task):
             stacking = comparison.stacking
             model.set_stacking(stacking.kernel, stacking.bias)
         else:
-            model.set_mixing(ensemble_weights.fit_simplex(*fitted))
+            model.set_mixing(comparison.simplex)
         run_folder.save_model(model, self.run_dir / run_folder.BEST_MODEL)
         content = ensemble_comparison.to_json(comparison)
         write_json(self.run_dir / COMPARISON, content)
