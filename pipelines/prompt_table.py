@@ -2,16 +2,15 @@
 
 import csv
 import pathlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 import pandas as pd
 
+from tf_prompt.data import listing
 from tf_prompt.files import open_csv
 
 DELIMITERS = ",;\t"
-_IMAGE_ENDING = re.compile(r".+\.(png|jpe?g|webp|gif|bmp)", re.IGNORECASE)
 # Characters of a header that an error shows; that of a file of no text has no end.
 _MAX_SHOWN = 80
 
@@ -103,7 +102,7 @@ def _refuse_merged(
 
     def names_row(cell: str) -> bool:
         cell = cell.strip().strip('"')
-        if _IMAGE_ENDING.fullmatch(cell):
+        if listing.has_image_ending(pathlib.Path(cell)):
             return True
         return cell not in listed and is_image(cell)
 
