@@ -115,7 +115,7 @@ def _test(run_dir, task) -> None:
 class FitOptions(FitConfig):
     """Trains a model, then tests it; run again, the same command resumes."""
 
-    first_groups: typing.ClassVar = ("run", "learning", "model")
+    first_groups: typing.ClassVar = ("run", "data", "learning", "model")
 
     config: str | None = option(
         None,

@@ -137,7 +137,12 @@ def _split_help(field) -> tuple[str, str]:
 class _HelpFormatter(
     argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
 ):
-    """Shows defaults, and leaves the lines of examples as they are."""
+    """Shows defaults that say something, and keeps the line breaks of examples."""
+
+    def _get_help_string(self, action):
+        if action.default is None or action.default in ((), []):
+            return action.help
+        return super()._get_help_string(action)
 
 
 class _OneLineParser(argparse.ArgumentParser):

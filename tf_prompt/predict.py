@@ -74,7 +74,7 @@ def main(argv=None) -> int:
 class PredictConfig(DecodingConfig, ServerConfig):
     """Writes the prompts of image files and of the images in folders."""
 
-    first_groups: typing.ClassVar = ("input", "model", "output")
+    first_groups: typing.ClassVar = ("input", "model", "output", "server")
 
     paths: tuple[str, ...] = option(
         dataclasses.MISSING,

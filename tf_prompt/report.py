@@ -4,10 +4,15 @@ import dataclasses
 import os
 import pathlib
 import sys
+import typing
 
 from tf_prompt import files
 from tf_prompt.options import DONE, command, import_tensorflow, option, parse_args
 
+EXAMPLES = (
+    "python -m tf_prompt.report --run-dir runs/transformer_tiny --output report",
+    "python -m tf_prompt.report --run-dir runs/lstm runs/transformer --output report",
+)
 CURVES, MARKDOWN, PAGE = "curves.png", "report.md", "report.html"
 # With it each report begins.
 _TITLE = "tf_prompt: "
@@ -17,20 +22,31 @@ _TITLE = "tf_prompt: "
 class ReportConfig:
     """Compares runs; writes report.md, report.html and curves.png."""
 
+    first_groups: typing.ClassVar = ("run", "output")
+
     run_dir: tuple[str, ...] = option(
         dataclasses.MISSING,
-        "folders of runs of tf_prompt.fit, best evaluated",
+        "folders of runs of tf_prompt.fit, preferably evaluated",
         nargs="+",
         action="extend",
+        group="run",
     )
-    output: str = option(dataclasses.MISSING, "folder for the report")
-    force: bool = option(False, files.FORCE_HELP)
+    output: str = option(
+        dataclasses.MISSING,
+        "folder for the report",
+        group="output",
+    )
+    force: bool = option(
+        False,
+        files.FORCE_HELP,
+        group="output",
+    )
 
 
 @command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = parse_args(ReportConfig, argv, "report")
+    options = parse_args(ReportConfig, argv, "report", EXAMPLES)
     import_tensorflow()
     import tqdm
 

@@ -29,7 +29,7 @@ class FitConfig:
     data: str = option(
         "toy",
         "`toy`, or a folder of shards from write_records",
-        group="run",
+        group="data",
     )
     run_dir: str | None = option(
         None,
@@ -157,17 +157,17 @@ class FitConfig:
     patience: int = option(
         0,
         "stop after so many epochs without gain; 0 never stops",
-        group="stopping and saving",
+        group="saving",
     )
     save_every: float = option(
         30.0,
         "minutes between checkpoints within an epoch; 0 for none",
-        group="stopping and saving",
+        group="saving",
     )
     time_budget: float | None = option(
         None,
         "minutes after which training saves and stops; the same command resumes",
-        group="stopping and saving",
+        group="saving",
     )
     deterministic: bool = option(
         False,
@@ -177,7 +177,7 @@ class FitConfig:
     shuffle_buffer: int = option(
         8192,
         "records that shuffling draws from",
-        group="learning",
+        group="data",
     )
     seed: int = option(
         0,

@@ -39,30 +39,34 @@ class ServerConfig:
 
     server: str | None = option(
         None,
-        "TF Serving: HOST:PORT of gRPC, or http://HOST:PORT or https://HOST:PORT of "
+        "TF Serving: HOST:PORT for gRPC, http://HOST:PORT or https://HOST:PORT for "
         "REST",
+        group="server",
     )
     model: str | None = option(
-        None, f"server: name of the model there; {DEFAULT_MODEL} if not given"
+        None, f"server: name of its model; {DEFAULT_MODEL} if not given"
     )
     model_version: int | None = option(
-        None, "server: a version's number; the latest if not given"
+        None, "server: number of the model's version; the latest if not given"
     )
     model_label: str | None = option(
-        None, "server: a version's label, such as stable, instead of its number"
+        None, "server: label of the model's version, such as stable"
     )
-    timeout: float = option(30.0, "server: seconds that one call may take")
+    timeout: float = option(30.0, "server: longest time for one call, seconds")
     retries: int = option(
-        3, "server: further calls where it is away, late or has too much to do"
+        3, "server: retries when it is unreachable, late or overloaded"
     )
-    tls: bool = option(False, "server: encrypt gRPC; REST does for https://")
+    tls: bool = option(False, "server: encrypt gRPC; REST is encrypted by https://")
     ca_cert: str | None = option(
-        None, "server: PEM file of whom to trust, not this machine's list; means --tls"
+        None,
+        "server: PEM file of the authorities to trust, instead of the system's; "
+        "implies --tls",
     )
     client_cert: str | None = option(
-        None, "server: PEM file of your certificate, if it asks for one; means --tls"
+        None,
+        "server: PEM file of your certificate, if it asks for one; implies --tls",
     )
-    client_key: str | None = option(None, "server: PEM file of that one's key")
+    client_key: str | None = option(None, "server: PEM file of your certificate's key")
 
     def __post_init__(self):
         require_positive(self, "timeout", "model_version")
