@@ -24,7 +24,7 @@ EXAMPLES = (
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """Writes OUTPUT/NAME/<next version>, a SavedModel that takes image bytes."""
+    """Writes OUTPUT/NAME/<next version>, a SavedModel that takes encoded images."""
 
     first_groups: typing.ClassVar = ("run", "output")
 
@@ -92,7 +92,7 @@ def main(argv=None) -> int:
     run, output = Run(options.run_dir), pathlib.Path(options.output)
     run_dir, name = run.path, names.name_model(run, output, options.name)
     models = output / model_config_file.FILE
-    # Before the work: a damaged file is found out now.
+    # Before the work, so that a damaged file is reported at once.
     labels = model_config_file.read_labels(models, name)
     servable = signatures.load_servable(run, options)
     metrics = run.evaluation_folder("test") / "metrics.json"
@@ -112,7 +112,7 @@ def main(argv=None) -> int:
         labels[options.label] = int(version.name)
     elif labels:
         print(
-            f"version {version.name} is not served before it has a label: see {models}",
+            f"version {version.name} is not served until it has a label: see {models}",
             file=sys.stderr,
         )
     loaded = model_config_file.add_model(models, name, labels)

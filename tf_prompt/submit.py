@@ -24,7 +24,7 @@ EXAMPLES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SubmitConfig:
-    """Writes the submission of a folder of images; several runs are averaged."""
+    """Writes the submission for a folder of images; several runs are averaged."""
 
     first_groups: typing.ClassVar = ("run", "input", "output")
 
@@ -72,7 +72,7 @@ class SubmitConfig:
         require_positive(self, "batch_size")
         if self.weights and len(self.weights) != len(self.run_dir):
             raise ValueError(
-                f"weights must be one a run, {len(self.run_dir)}. "
+                f"weights must be one per run, {len(self.run_dir)}. "
                 f"Received: {len(self.weights)}"
             )
         total = sum(self.weights) if self.weights else 1
@@ -101,7 +101,7 @@ def main(argv=None) -> int:
     sample = submission.find_sample(options.images, options.sample_submission)
     paths = submission.find_images(options.images, sample)
     if options.score is not None:
-        # Before the work, so that nobody waits hours for a missing column.
+        # Before the work, so that a missing column is not reported hours later.
         prompts = submission.read_true_prompts(options.score, paths)
         embedder = prompt_embedder.load_embedder()
     loader = Loader()
