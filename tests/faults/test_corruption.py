@@ -137,7 +137,7 @@ def test_failed_save_leaves_the_last_good_checkpoints(run_dir, monkeypatch, erro
     saver = callbacks.SaveRun(run_dir, {"history": [{}] * 2}, 9, 0, {})
     saver.set_model(model)
     saver._start = 0
-    with pytest.raises(ValueError, match="epoch-00002, is whole: the same command"):
+    with pytest.raises(ValueError, match="epoch-00002, is intact: the same command"):
         saver.save_step(5)
     assert names(run_dir) == ["epoch-00001", "epoch-00002"]
     assert not list(run_dir.rglob("*.part"))
