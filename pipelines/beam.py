@@ -14,6 +14,12 @@ from pipelines.options import Conversion, WriteOptions
 from tf_prompt.files import read_json
 from tf_prompt.options import command, import_tensorflow, parse_args, take_options
 
+EXAMPLES = (
+    "python -m pipelines.beam --source diffusiondb --output shards",
+    "python -m pipelines.beam --source DIR --output DIR --runner DirectRunner "
+    "--direct_num_workers 2",
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BeamConfig(WriteOptions):
@@ -24,7 +30,7 @@ class BeamConfig(WriteOptions):
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
     ours, beams = separate_flags(sys.argv[1:] if argv is None else argv)
-    config = parse_args(BeamConfig, ours, prog="beam")
+    config = parse_args(BeamConfig, ours, "beam", EXAMPLES)
     options = parse_beam_flags(beams)
     import_tensorflow()
     from pipelines.convert import stats_path

@@ -4,10 +4,16 @@ import dataclasses
 import os
 import pathlib
 import sys
+import typing
 
 from pipelines.options import Filters
 from tf_prompt.files import FORCE_HELP, write_json
 from tf_prompt.options import DONE, command, option, parse_args, require_positive
+
+EXAMPLES = (
+    "python -m pipelines.inspect --source diffusiondb --output inspection",
+    "python -m pipelines.inspect --source kaggle --output inspection --images",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,16 +23,19 @@ class InspectConfig(Filters):
     Filters apply to DiffusionDB; other sources have no metadata to filter by.
     """
 
+    first_groups: typing.ClassVar = ("input", "output")
+
     source: str = option(
         dataclasses.MISSING,
-        "folder in DiffusionDB's or Kaggle's layout, its metadata alone, or a CSV",
+        "input: folder in DiffusionDB's or Kaggle's layout, DiffusionDB's metadata "
+        "alone, or a CSV",
     )
     output: str = option(
-        dataclasses.MISSING, "folder for index.html, summary.json and plots/"
+        dataclasses.MISSING, "output: folder for index.html, summary.json and plots/"
     )
-    images: bool = option(False, "also read the header of every image")
-    processes: int = option(os.cpu_count() or 1, "processes that work at once")
-    force: bool = option(False, FORCE_HELP)
+    images: bool = option(False, "input: also read the header of every image")
+    processes: int = option(os.cpu_count() or 1, "speed: processes to run at once")
+    force: bool = option(False, FORCE_HELP, group="output")
 
     def __post_init__(self):
         require_positive(self, "processes")
@@ -35,7 +44,7 @@ class InspectConfig(Filters):
 @command
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    config = parse_args(InspectConfig, argv, prog="inspect")
+    config = parse_args(InspectConfig, argv, "inspect", EXAMPLES)
     from pipelines.exploration.page import prepare_folder, write_page
     from pipelines.exploration.plots import draw_plots
     from pipelines.exploration.summary import describe

@@ -1,6 +1,7 @@
 """The flags that decide which images become records, and how; light to import."""
 
 import dataclasses
+import typing
 
 from tf_prompt.data.split import TEST_RATE, VALIDATION_RATE
 from tf_prompt.files import FORCE_HELP
@@ -14,20 +15,24 @@ FILTERS = ("not_square", "blurred", "low_cfg", "few_steps")
 class Filters:
     """Which DiffusionDB images are kept."""
 
-    square: bool = option(True, "keep only images whose width is their height")
-    drop_blurred: bool = option(True, "drop images blurred for image_nsfw = 2")
-    min_cfg: float = option(0.0, "least guidance scale kept")
-    min_step: int = option(10, "fewest denoising steps kept")
+    square: bool = option(True, "filters: keep only square images")
+    drop_blurred: bool = option(True, "filters: drop images with image_nsfw = 2")
+    min_cfg: float = option(0.0, "filters: smallest guidance scale to keep")
+    min_step: int = option(10, "filters: fewest denoising steps to keep")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Conversion(Filters):
     """All that a record depends on besides the source."""
 
-    image_size: int = option(224, "side of the stored image, pixels")
-    max_pixels: int = option(2**26, "pixels above which an image is refused unread")
-    validation: float = option(VALIDATION_RATE, "share of prompts for validation, 0-1")
-    test: float = option(TEST_RATE, "share of prompts for the test, 0-1")
+    image_size: int = option(224, "records: side of the stored image, pixels")
+    max_pixels: int = option(
+        2**26, "records: refuse larger images without decoding them, pixels"
+    )
+    validation: float = option(
+        VALIDATION_RATE, "split: share of prompts for validation, 0-1"
+    )
+    test: float = option(TEST_RATE, "split: share of prompts for testing, 0-1")
 
     def __post_init__(self):
         require_positive(self, "image_size", "max_pixels")
@@ -54,18 +59,23 @@ class Conversion(Filters):
 class WriteOptions(Conversion):
     """What every way of writing shards asks for."""
 
+    first_groups: typing.ClassVar = ("input", "output", "filters", "records", "split")
+
     source: str = option(
-        dataclasses.MISSING, "folder in DiffusionDB's or Kaggle's layout, or a CSV"
+        dataclasses.MISSING,
+        "input: folder in DiffusionDB's or Kaggle's layout, or a CSV",
     )
-    output: str = option(dataclasses.MISSING, "folder for the shards")
-    max_reject_rate: float = option(0.05, "share of bad rows above which exit is 1")
+    output: str = option(dataclasses.MISSING, "output: folder for the shards")
+    max_reject_rate: float = option(
+        0.05, "records: share of bad rows above which the exit code is 1"
+    )
     group_near_duplicates: bool = option(
-        False, "keep prompts that share most of their words in one split"
+        False, "split: keep prompts that share most of their words together"
     )
     near_duplicate_jaccard: float = option(
-        0.7, "words in both prompts over words in either, from which they are grouped"
+        0.7, "split: near-duplicates have at least this Jaccard similarity of words"
     )
-    force: bool = option(False, FORCE_HELP)
+    force: bool = option(False, FORCE_HELP, group="output")
 
     def __post_init__(self):
         super().__post_init__()

@@ -14,6 +14,11 @@ from tf_prompt.options import (
     take_options,
 )
 
+EXAMPLES = (
+    "python -m pipelines.write_records --source diffusiondb --output shards",
+    "python -m pipelines.write_records --source pictures.csv --output shards --force",
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WriteConfig(WriteOptions):
@@ -23,7 +28,7 @@ class WriteConfig(WriteOptions):
     each of their images is cropped to its largest centred square.
     """
 
-    processes: int = option(os.cpu_count() or 1, "processes that work at once")
+    processes: int = option(os.cpu_count() or 1, "speed: processes to run at once")
 
     def __post_init__(self):
         super().__post_init__()
@@ -33,7 +38,7 @@ class WriteConfig(WriteOptions):
 @command
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    config = parse_args(WriteConfig, argv, prog="write_records")
+    config = parse_args(WriteConfig, argv, "write_records", EXAMPLES)
     import_tensorflow()
     from pipelines.folder import finish, prepare_folder
     from pipelines.split import open_grouped

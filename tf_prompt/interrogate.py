@@ -1,4 +1,4 @@
-"""Ranks the phrases that image files show, and makes them prompts."""
+"""Ranks phrases by their CLIP similarity with images, and builds prompts of them."""
 
 import dataclasses
 import sys

@@ -26,7 +26,7 @@ EXAMPLES = (
     "python -m tf_prompt.predict --saved-model saved_models/m/1 FOLDER --csv out.csv",
 )
 BATCH_SIZE = 32
-# The largest that saved_models/batching.config lets through.
+# The largest batch that saved_models/batching.config allows.
 SERVER_BATCH_SIZE = 16
 
 
@@ -41,7 +41,7 @@ def main(argv=None) -> int:
 
     named = result_files.read_names(options.paths)
     found = listing.find_images(named, options.recursive)
-    # Of all images, also those of other shares: nothing may collide.
+    # For all images, those of other shares too: no two outputs may collide.
     places = Places(found, named, options)
     paths = places.paths
     share = workers.parse_share(options.share)
@@ -63,7 +63,7 @@ def main(argv=None) -> int:
             result_files.show(result, options.json)
             if "error" in result:
                 failures.append(result)
-            # Last: a row says that all of the image is done.
+            # Last: a row means that everything for the image is done.
             for table in tables:
                 table.add([result])
     result_files.report_failures(failures, len(left))
@@ -74,11 +74,11 @@ def main(argv=None) -> int:
 class PredictConfig(DecodingConfig, ServerConfig):
     """Writes the prompts of image files and of the images in folders."""
 
-    first_groups: typing.ClassVar = ("input", "model", "output")
+    first_groups: typing.ClassVar = ("input", "model", "output", "server")
 
     paths: tuple[str, ...] = option(
         dataclasses.MISSING,
-        "image files and folders; - reads paths from standard input, one a line",
+        "image files and folders; - reads paths from standard input, one per line",
         positional=True,
         metavar="PATH",
         group="input",
@@ -95,67 +95,67 @@ class PredictConfig(DecodingConfig, ServerConfig):
     )
     recursive: bool = option(
         False,
-        "search folders inside folders too",
+        "search subfolders too",
         group="input",
     )
     batch_size: int | None = option(
         None,
-        f"images written about at once; {BATCH_SIZE}, or of a server "
-        f"{SERVER_BATCH_SIZE}, if not given",
+        f"images per batch; if not given {BATCH_SIZE}, or {SERVER_BATCH_SIZE} with "
+        "--server",
         group="speed",
     )
     json: bool = option(
         False,
-        "print one JSON object an image",
+        "print one JSON object per image",
         group="output",
     )
     csv: str | None = option(
         None,
-        "also write a CSV file of path, prompt, score, error; resumes",
+        "also write a CSV file of path, prompt, score and error; resumes",
         group="output",
     )
     jsonl: str | None = option(
         None,
-        "also write a file of JSON lines; resumes",
+        "also write a JSON Lines file; resumes",
         group="output",
     )
     sidecar: bool = option(
         False,
-        "also write each prompt into a .txt beside its image",
+        "also write each prompt to a .txt file beside its image",
         group="output",
     )
     skip_existing: bool = option(
         False,
-        "pass over images that have a .txt beside them",
+        "skip images that have a .txt file beside them",
         group="input",
     )
     write_metadata: str | None = option(
         None,
-        "folder for copies of the PNG, JPEG and WebP images with the prompt inside, in "
-        "the subfolders that the images are in",
+        "folder for copies of the PNG, JPEG and WebP images with the prompt in their "
+        "metadata; subfolders are kept",
         group="output",
     )
     share: str | None = option(
         None,
-        "INDEX/COUNT: every COUNT-th image from the INDEX-th on, as 0/4; each share "
-        "wants a --csv of its own; that of TF_CONFIG if not given",
-        group="input",
+        "INDEX/COUNT, such as 0/4: every COUNT-th image, starting at INDEX; each share "
+        "needs its own --csv; that of TF_CONFIG if not given",
+        group="devices",
     )
     bank: str | None = option(
         None,
-        "models of embeddings: text file of prompts, one a line, of which the nearest "
-        "is written; the training prompts if not given",
+        "embedding models: text file of prompts, one per line, from which the nearest "
+        "is chosen; the training prompts if not given",
         group="model",
     )
     attention: str | None = option(
         None,
-        "folder for a PNG an image that shows where the model looked for each word",
+        "folder for PNGs, one per image, that show the attention for each word",
         group="output",
     )
 
     @property
     def images_at_once(self) -> int:
-        """`batch_size`, or what stands for it."""
+        """`batch_size`, or its default."""
         return self.batch_size or (SERVER_BATCH_SIZE if self.server else BATCH_SIZE)
 
     def __post_init__(self):
@@ -179,7 +179,7 @@ class PredictConfig(DecodingConfig, ServerConfig):
 
 
 def _load(options: PredictConfig, decoding: DecodingConfig):
-    """What writes prompts; of a run, also what draws its attention if it is asked."""
+    """The model, and for --attention what draws its strips."""
     if options.server is not None:
         return api.connect(options, decoding), None
     if options.saved_model is not None:

@@ -42,7 +42,7 @@ def test_one_example_has_no_interval_and_no_chance_level():
     assert cider["score"] is None and "2 different true prompts" in cider["signature"]
     text = scoring.format_metrics(found)
     assert "only 1 example: no intervals" in text and "[" not in text
-    assert "no chance level (shuffled): it takes 2 different true prompts" in text
+    assert "no chance level (shuffled): it needs 2 different true prompts" in text
     assert "unmeasured" in text
 
 
@@ -88,6 +88,6 @@ def test_embeddings_have_a_chance_level_of_two_prompts(monkeypatch, num_examples
 
 def test_a_submission_of_one_image_has_no_interval():
     text = submission.format_score(np.array([0.5]), "minilm")
-    assert text == "cosine 0.50000 of one image, which has no interval\nminilm"
+    assert text == "cosine 0.50000 for one image, which has no interval\nminilm"
     text = submission.format_score(np.array([0.5, 0.5]), "minilm")
-    assert text == "cosine 0.50000 [0.50000, 0.50000] of 2 images\nminilm"
+    assert text == "cosine 0.50000 [0.50000, 0.50000] for 2 images\nminilm"

@@ -344,7 +344,7 @@ def test_missing_and_double_images_are_named(folder, members, capsys):
     [
         ("name,prompt\na,x\n", "columns imgId and prompt"),
         ("imgId,prompt\na,x\n", "without 2 of 3, first a-1"),
-        ("imgId,prompt\na,x\na,y\n", "one prompt an image"),
+        ("imgId,prompt\na,x\na,y\n", "one prompt per image"),
         ("imgId,prompt\na,x, y\n", "prompts.csv, line 2: a"),
         ("", "columns imgId and prompt"),
     ],
@@ -360,7 +360,7 @@ def test_bad_true_prompts_are_refused_first(content, message, folder, members, c
 @pytest.mark.parametrize(
     "argv, message",
     [
-        (["--weights", 1, 2], "weights must be one a run, 1. Received: 2"),
+        (["--weights", 1, 2], "weights must be one per run, 1. Received: 2"),
         (["--weights", -1], "weights must not be negative"),
         (["--weights", 0], "not all zero"),
         (["--weights", "nan"], "not all zero"),

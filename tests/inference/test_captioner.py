@@ -77,5 +77,5 @@ def test_xla_is_not_exported():
 
 def test_xla_goes_without_sampling():
     """From one seed, TensorFlow and XLA draw different numbers."""
-    with pytest.raises(ValueError, match="xla goes without sample"):
+    with pytest.raises(ValueError, match="xla and sample exclude each other"):
         DecodingConfig(sample=True, xla=True)

@@ -87,7 +87,7 @@ def test_empty_predictions_score_0(embedder):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((["a"], ["a", "b"]), "equally many. Received: 1 and 2"),
+        ((["a"], ["a", "b"]), "equal lengths. Received: 1 and 2"),
         ((["a"], ["a"], None, None, ["bleurt"]), "Received: bleurt"),
     ],
     ids=["unequal", "unknown metric"],

@@ -80,7 +80,7 @@ def test_sums_of_counts_equal_a_score_of_the_drawn_texts():
 @pytest.mark.parametrize(
     "first, second, resamples, message",
     [
-        ([1, 2], [1], 10, r"equal in shape. Received: \(2,\) and \(1,\)"),
+        ([1, 2], [1], 10, r"equal shapes. Received: \(2,\) and \(1,\)"),
         ([], [], 10, "Received: 0 examples, resamples=10"),
         ([1], [1], 0, "Received: 1 examples, resamples=0"),
     ],

@@ -222,7 +222,7 @@ def test_keras_still_needs_the_repair():
 def test_repair_is_for_versions_it_was_tried_with(monkeypatch):
     assert keras.__version__.startswith(private_names.TRIED["keras"][1])
     monkeypatch.setattr(keras, "__version__", "3.99.0")
-    with pytest.raises(ValueError, match="was tried with Keras 3.15.x only"):
+    with pytest.raises(ValueError, match="was tested with Keras 3.15.x only"):
         multi_worker.repair(None, None)
 
 

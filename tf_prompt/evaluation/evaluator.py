@@ -1,4 +1,4 @@
-"""Writes the prompts of a split with any model, and measures them."""
+"""Evaluates a run of any kind of model on a split."""
 
 import dataclasses
 import pathlib
@@ -22,36 +22,35 @@ from tf_prompt.metrics import cosine, meteor_java
 from tf_prompt.runs.run import Run
 from tf_prompt.runs.workers import Workers
 
-# 9 MB as one page; it loads in half a second.
-MAX_PICTURES = 500
+# A page of 9 MB, which loads in half a second.
+MAX_IMAGES = 500
 _GALLERY_SIZE = 224
-# Twelve cards of twelve words are about 300 kB: little beside 500 pictures.
+# Twelve cards of twelve words are about 300 kB: little beside 500 images.
 NUM_EACH = 4
 NOTE = (
-    f"The {NUM_EACH} best, {NUM_EACH} middle and {NUM_EACH} worst pictures by word F1 "
-    "also show where the model looked for each word; the brightest part is where it "
-    "looked most for that word."
+    f"The {NUM_EACH} best, {NUM_EACH} middle and {NUM_EACH} worst images by word F1 "
+    "also show where the model looked for each word; for each word the brightest part "
+    "has the most attention."
 )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """What an evaluation measures, on what, and by whom.
+    """The options of an evaluation.
 
     Args:
         split: one of `split.SPLITS`.
         data: `toy` or a folder of shards; None takes the run's own.
-        metrics: names of `metrics.score.ALL_METRICS`.
-        batch_size: images at once.
-        limit: examples at most; None takes all.
-        neighbours: training images that the nearest-neighbour baseline searches, and
-            whose prompts stand for what a model of embeddings writes.
-        decoding: how a captioner writes; kept in `predictions.json` beside the
+        metrics: names from `metrics.score.ALL_METRICS`.
+        batch_size: images per batch.
+        limit: largest number of examples; None takes all.
+        neighbours: number of training images that the nearest-neighbour baseline
+            searches, and from whose prompts models that predict embeddings choose.
+        decoding: how a captioner decodes; kept in `predictions.json` beside the
             metrics.
-        java_meteor: computes METEOR, and is closed then; None takes NLTK's.
-        workers: processes that write the prompts together, see
-            `prediction_log.write_rows`; the chief measures them. None is this one
-            alone.
+        java_meteor: computes METEOR and is closed afterwards; None takes NLTK's.
+        workers: processes that share the work, see `prediction_log.write_rows`; the
+            chief measures. None is a single process.
     """
 
     split: str = "test"
@@ -68,29 +67,28 @@ class EvaluationOptions:
 def evaluate_run(
     run_dir: str | pathlib.Path, **options
 ) -> tuple[dict | None, list[dict]]:
-    """Measures the best model of a run, and writes the result into its folder.
+    """Measures the best model of a run, and writes the results into its folder.
 
-    Of a model that predicts embeddings, the cosine compares them with those of the
-    prompts as their users wrote them, which is the competition's metric. Metrics of
-    words measure the text that stands for the embedding: what the model itself
-    writes, or the training prompt nearest to it.
+    For models that predict embeddings, the cosine compares these with the embeddings
+    of the original prompts, which is the competition's metric. Text metrics measure
+    the model's own text, or the training prompt nearest to the predicted embedding.
 
-    Killed, and called again, it goes on after the last whole batch.
+    An interrupted evaluation resumes after the last complete batch.
 
     Args:
         run_dir: the run's folder.
         **options: fields of `EvaluationOptions`.
 
     Returns:
-        The content of `metrics.json`, and a dict an example with the keys of
-        `prediction_log.COLUMNS`, and `cosine` where embeddings are predicted; `ended`
-        is None where no word is decoded. None and no row, if another process has
-        them.
+        The content of `metrics.json`, and a list of one dict per example with the
+        keys of `prediction_log.COLUMNS`, and `cosine` if the model predicts
+        embeddings; `ended` is None for models that do not decode words. None and an
+        empty list in a process that is not the chief.
 
     Raises:
-        FileNotFoundError: if run or data are missing.
-        ValueError: if the split is empty, or for ways of decoding where no word is
-            decoded.
+        FileNotFoundError: if the run or the data are missing.
+        ValueError: if the split is empty, or for decoding options with a model that
+            does not decode words.
     """
     options, run = EvaluationOptions(**options), Run(run_dir)
     model = Loader().load_run(run, options.decoding, embeds=False)
@@ -112,20 +110,20 @@ def evaluate_run(
     metrics, java_meteor = options.metrics, options.java_meteor
     result = scoring.measure(rows, training.prompts, metrics, java_meteor, vectors)
     write_json(output / "metrics.json", result)
-    pictures = caption_batches.evaluation_batches(
+    batches = caption_batches.evaluation_batches(
         folder,
         options.split,
-        # Attention lies on the very pixels that the model saw.
+        # Attention is drawn over the pixels that the model saw.
         image_size=model.image_size if model.attends else _GALLERY_SIZE,
         batch_size=options.batch_size,
-        limit=min(len(rows), MAX_PICTURES),
+        limit=min(len(rows), MAX_IMAGES),
     )
-    write_gallery(output, rows, pictures, model, options.split)
+    write_gallery(output, rows, batches, model, options.split)
     return result, rows
 
 
 def _write_rows(run: Run, model, folder, training, count: int, options):
-    """Writes `predictions.csv`; gives its rows, or None where another process does."""
+    """Writes `predictions.csv`; returns its rows, or None unless this is the chief."""
     split, with_targets = options.split, model.predicts_embeddings
 
     def write(log, start, stop):
@@ -141,7 +139,7 @@ def _write_rows(run: Run, model, folder, training, count: int, options):
 
 
 def _identify(run: Run, folder, options: EvaluationOptions, model) -> dict:
-    """What predictions depend on; those of another identity are not gone on with."""
+    """What the predictions depend on; those of another identity are not resumed."""
     decoding = {} if model.predicts_embeddings else dataclasses.asdict(options.decoding)
     return {
         **decoding,
@@ -154,10 +152,10 @@ def _identify(run: Run, folder, options: EvaluationOptions, model) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class _Training:
-    """What a picture is compared with: of each training image prompt and features.
+    """Prompts and features of the training images that others are compared with.
 
-    Of a model that predicts embeddings the prompts are as their users wrote them, and
-    each has a vector; of another they are the words that it could write.
+    For models that predict embeddings the prompts are the original ones, each with
+    its vector; for others they are the words that the model could write.
     """
 
     prompts: list[str]
@@ -205,43 +203,42 @@ def _predict_rows(model: PromptModel, training: _Training, batch) -> Iterator[di
 
 
 def write_gallery(output, rows, batches, model: PromptModel, split: str) -> None:
-    """Writes `gallery.html` of the first examples.
+    """Writes `gallery.html` with the first examples.
 
     Args:
         output: folder of the evaluation.
-        rows: its rows.
-        batches: of `caption_batches.evaluation_batches`, the pictures to show.
-        model: what wrote the prompts; of one that attends, some pictures show where
-            it looked.
-        split: of the data.
+        rows: rows of the evaluation.
+        batches: the images to show, from `caption_batches.evaluation_batches`.
+        model: the model; if it attends, some images show where it looked.
+        split: name of the split.
     """
     prompts = {row["image_id"]: row["prediction"] for row in rows}
-    chosen = set(choose_examples(rows[:MAX_PICTURES])) if model.attends else set()
-    pictures, looks = {}, {}
+    chosen = set(choose_examples(rows[:MAX_IMAGES])) if model.attends else set()
+    images, looks = {}, {}
     for batch in batches:
         for key, image in zip(batch["image_id"].numpy(), batch["image"], strict=True):
             image_id = key.decode()
-            pictures[image_id] = encode_jpeg(image)
+            images[image_id] = encode_jpeg(image)
             if image_id in chosen:
                 looks[image_id] = attention.draw_words(model, image, prompts[image_id])
-    title = f"{model.name}: {len(pictures)} of {len(rows)} pictures of {split}"
-    entries = gallery.entries_of({model.name: rows}, pictures, {model.name: looks})
+    title = f"{model.name}: {len(images)} of {len(rows)} images of {split}"
+    entries = gallery.entries_of({model.name: rows}, images, {model.name: looks})
     note = NOTE if looks else ""
     gallery.write_gallery(output / "gallery.html", entries, title, note)
 
 
 def choose_examples(rows: Sequence[Mapping], num_each: int = NUM_EACH) -> list[str]:
-    """Chooses the pictures with the best, the middle and the worst prompts.
+    """Chooses the images with the best, the middle and the worst prompts.
 
-    Only those whose prompt has words: there is nothing to show for none. Pictures
-    of one word F1 keep their order.
+    Images with an empty prompt are left out: there is no word to show. Images with
+    equal word F1 keep their order.
 
     Args:
         rows: mappings with `image_id`, `reference`, `prediction` and `score`.
-        num_each: int > 0. Pictures of each of the three kinds.
+        num_each: int > 0, number of images of each of the three kinds.
 
     Returns:
-        At most `3 * num_each` image ids, the worst first; all if there are no more.
+        list of at most `3 * num_each` image ids, the worst first.
     """
     written = [row for row in rows if row["prediction"].split()]
     if len(written) <= 3 * num_each:

@@ -1,4 +1,4 @@
-"""Scores of predictions beside the baselines, as numbers and as a table."""
+"""Scores of predictions and baselines, as numbers and as a table."""
 
 import contextlib
 import dataclasses
@@ -12,18 +12,18 @@ from tf_prompt.evaluation import baselines
 from tf_prompt.metrics import bertscore, cosine, health, prompt_embedder
 from tf_prompt.metrics.score import score, summarise
 
-# BLEU's interval on 384 examples of the toy set is 5 points wide; on 100, twice that.
+# BLEU's interval on 384 toy examples is 5 points wide; on 100 twice as wide.
 FEW_EXAMPLES = 100
 CHANCE = "shuffled"
 
 
 @dataclasses.dataclass(frozen=True)
 class Vectors:
-    """Embeddings that predicted ones are compared with.
+    """Embeddings to compare predicted ones with.
 
     Args:
         targets: float32 `(examples, 384)`, of the true prompts.
-        training: float32 `(training images, 384)`, of theirs.
+        training: float32 `(training images, 384)`, of the training prompts.
     """
 
     targets: np.ndarray
@@ -40,15 +40,16 @@ def measure(
     """Measures predictions and baselines.
 
     Args:
-        rows: of `prediction_log.write_rows`.
-        training_prompts: of the baselines; with `vectors` as their users wrote them.
-        metrics: names of `metrics.score.ALL_METRICS`.
-        java_meteor: computes METEOR, and is closed then; None takes NLTK's.
-        vectors: compares the embedding that each row measured, not that of its text.
+        rows: result of `prediction_log.write_rows`.
+        training_prompts: prompts for the baselines; with `vectors` the original ones.
+        metrics: names from `metrics.score.ALL_METRICS`.
+        java_meteor: computes METEOR and is closed afterwards; None takes NLTK's.
+        vectors: if given, the cosine is that of the predicted embeddings, from the
+            column `cosine`, not of the text.
 
     Returns:
-        The content of `metrics.json`. Without two different true prompts there is no
-        baseline `shuffled`: each picture would get its own prompt.
+        The content of `metrics.json`. The baseline `shuffled` needs two different
+        true prompts, or every image would get its own.
     """
     references = [row["reference"] for row in rows]
     predictions = [row["prediction"] for row in rows]
@@ -84,7 +85,7 @@ def measure(
 
 
 def _write_baselines(rows, training_prompts) -> dict[str, list[str]]:
-    """What is written without a look at the true prompts."""
+    """The baselines that do not see the true prompts."""
     return {
         "most_common": [baselines.most_common(training_prompts)] * len(rows),
         "nearest_neighbour": [row["nearest_neighbour"] for row in rows],
@@ -106,9 +107,9 @@ def _score_texts(references, written, metrics, java_meteor) -> dict[str, dict]:
 
 
 def _measure_vectors(own, written, order, vectors: Vectors) -> dict[str, dict]:
-    """Cosines with the targets: of the model and of each baseline.
+    """Cosines with the targets, of the model and of each baseline.
 
-    An empty `order` is that of no chance level.
+    With an empty `order` there is no chance level.
     """
     embedder = prompt_embedder.load_embedder()
     found = {
@@ -126,18 +127,18 @@ def _measure_vectors(own, written, order, vectors: Vectors) -> dict[str, dict]:
 
 
 def load_models(metrics) -> dict:
-    """Loads networks once for all sets of predictions: each takes seconds."""
+    """Loads the metrics' networks once for all predictions: each takes seconds."""
     with_bertscore = any(name.startswith("bertscore") for name in metrics)
     embedder = _load(prompt_embedder.load_embedder) if "cosine" in metrics else None
     if embedder is not None:
-        # All sets are compared with the same references, and two share prompts.
+        # All sets share the references, and some of them share prompts.
         embedder = dataclasses.replace(embedder, vectors={})
     scorer = _load(bertscore.load_scorer) if with_bertscore else None
     return {"embedder": embedder, "scorer": scorer}
 
 
 def _load(loader):
-    # Without it `score` says what is missing, beside the metrics that it has.
+    # Without it `score` reports what is missing, and still computes the others.
     try:
         return loader()
     except (ImportError, ValueError):
@@ -145,18 +146,18 @@ def _load(loader):
 
 
 def format_metrics(metrics: dict) -> str:
-    """Lays out `metrics.json` for people: scores, baselines, health."""
+    """Formats `metrics.json` as a table: scores, baselines, health."""
     examples = metrics["examples"]
     lines = [f"{examples} examples, 95 % intervals of the model in brackets"]
     if examples == 1:
-        lines = ["only 1 example: no intervals, which take several; scores are luck"]
+        lines = ["only 1 example: no intervals, which need several; scores are luck"]
     elif examples < FEW_EXAMPLES:
         lines.append(
             f"only {examples} examples: the intervals are wide, and a baseline that "
             "repeats a frequent prompt may look good by luck"
         )
     if CHANCE not in metrics["baselines"]:
-        lines.append(f"no chance level ({CHANCE}): it takes 2 different true prompts")
+        lines.append(f"no chance level ({CHANCE}): it needs 2 different true prompts")
     names = [*metrics["metrics"], *metrics["health"]]
     indent = max(len(name) for name in names) + 2
     columns = "".join(f"{name:>{len(name) + 2}}" for name in metrics["baselines"])

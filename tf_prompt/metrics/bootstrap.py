@@ -1,10 +1,10 @@
-"""How far a score could move by chance: bootstrap intervals over examples."""
+"""Bootstrap confidence intervals over examples."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-# 8 MB of weights for 50,000 examples; one at a time is 5 times slower.
+# 8 MB of weights for 50,000 examples; one resample at a time is 5 times slower.
 _RESAMPLES_AT_ONCE = 20
 
 
@@ -14,22 +14,22 @@ def interval(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Gives the 95 % percentile interval of a corpus score.
+    """Computes the 95 % percentile interval of a corpus score.
 
-    Each resample draws as many examples as there are, with replacement, and adds
-    up their statistics. The same seed and number of examples draw the same
-    examples, so intervals of two metrics or models are over the same resamples.
+    Each resample draws all examples with replacement and sums their statistics. The
+    same seed and number of examples give the same resamples, so intervals of several
+    metrics or models use the same ones.
 
     Args:
         statistics: `(examples,)`, scores whose mean is the corpus score; or
             `(examples, columns)`, counts for `score_sums`.
-        score_sums: from `(resamples, columns)` sums to `(resamples,)` scores;
-            None takes the mean.
-        resamples: int > 0, number of draws.
-        seed: int, of the draws.
+        score_sums: function from sums `(resamples, columns)` to scores
+            `(resamples,)`; None takes the mean.
+        resamples: int > 0, number of resamples.
+        seed: int, random seed.
 
     Returns:
-        low, high: the 2.5 % and 97.5 % points of the resampled scores.
+        low, high: the 2.5 % and 97.5 % quantiles of the resampled scores.
 
     Raises:
         ValueError: if there are no examples or no resamples.
@@ -51,12 +51,12 @@ def interval(
 
 
 def draw_weights(examples: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Draws examples with replacement, a few resamples at a time.
+    """Draws bootstrap resamples, a few at a time.
 
     Args:
-        examples: int > 0, how many there are, and how many a resample draws.
-        resamples: int > 0, number of draws in all.
-        seed: int. Equal numbers and seed draw the same.
+        examples: int > 0, number of examples, and of draws per resample.
+        resamples: int > 0, number of resamples.
+        seed: int, random seed.
 
     Yields:
         float64 `(some resamples, examples)`: how often each example was drawn.

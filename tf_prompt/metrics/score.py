@@ -1,4 +1,4 @@
-"""All scores of a set of predictions, with intervals and signatures."""
+"""All metrics of a set of predictions, with intervals and signatures."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ Measured = tuple[np.ndarray, str, ScoreSums | None]
 
 
 class _NotMeasured(Exception):
-    """Says what a metric lacks on this machine."""
+    """A metric cannot be computed on this machine; says what is missing."""
 
 
 def score(
@@ -49,29 +49,40 @@ def score(
     seed: int = 0,
     java_meteor: meteor_java.JavaMeteor | None = None,
 ) -> dict[str, dict]:
-    """Scores predictions by every metric that this machine can compute.
+    """Scores predictions, with a bootstrap interval and a signature for each metric.
 
     Args:
         references: true prompts, normalised words joined by spaces.
-        predictions: written prompts, in the order of `references`; may be empty.
-        embedder: of the cosine; None loads the default one.
-        scorer: of BERTScore; None loads the default one.
-        metrics: names to compute, of `ALL_METRICS`.
-        resamples: int > 0, bootstrap draws behind each interval.
-        seed: int, of the draws.
+        predictions: predicted prompts, in the order of `references`; strings may be
+            empty.
+        embedder: embedder of the cosine; None loads the default.
+        scorer: scorer of BERTScore; None loads the default.
+        metrics: names from `ALL_METRICS`.
+        resamples: int > 0, bootstrap resamples per interval.
+        seed: int, seed of the resamples.
         java_meteor: computes METEOR; None takes NLTK's.
 
     Returns:
-        For each name: `score`, `low` and `high`, the 95 % bootstrap interval, and
-        `signature`. BLEU, METEOR and BERTScore F1 are in 0–100, the cosine in
-        -1–1, CIDEr-D in 0–10. A metric that cannot be computed has None for the
-        numbers and a signature "not measured: …" that says what to install.
-        ROUGE-L, sacrebleu and BLEU-1 to 3 are in 0–100. One example has no
-        interval: `low` and `high` are None.
+        dict from name to a dict of `score`; `low` and `high`, the 95 % interval, None
+        for a single example; and `signature`. The cosine is in -1–1, CIDEr-D in
+        0–10, all other metrics in 0–100. For a metric that cannot be computed the
+        numbers are None, and the signature "not measured: …" says what to install.
 
     Raises:
-        ValueError: if there is not one prediction for each reference, or a metric
-            is unknown.
+        ValueError: if there is not one prediction per reference, or a metric is
+            unknown.
+
+    Example:
+
+    >>> scores = tf_prompt.score(
+    ...     references=["a red patch", "a blue sky"],
+    ...     predictions=["a red patch", "a grey sky"],
+    ...     metrics=["bleu_1", "rouge_l"],
+    ... )
+    >>> round(scores["bleu_1"]["score"], 1)
+    83.3
+    >>> scores["rouge_l"]["signature"]
+    'rouge-l|f:1|stem:none|tok:split'
     """
     check_pairs(references, predictions)
     _check_names(metrics)
@@ -90,7 +101,7 @@ def score(
 def _measures(
     references, predictions, embedder, scorer, java_meteor
 ) -> dict[str, Callable[[], Measured]]:
-    """What computes each metric; those that share work do it once."""
+    """Functions that compute each metric; shared work is done once."""
     bertscores = functools.cache(lambda: _bertscore(references, predictions, scorer))
     bleu_counts = functools.cache(lambda: bleu.count_matches(references, predictions))
     return {
@@ -113,7 +124,7 @@ def _check_names(metrics: Sequence[str]) -> None:
     unknown = [name for name in metrics if name not in ALL_METRICS]
     if unknown:
         raise ValueError(
-            f"metrics must be of {', '.join(ALL_METRICS)}. "
+            f"metrics must be among {', '.join(ALL_METRICS)}. "
             f"Received: {', '.join(unknown)}"
         )
 
@@ -168,7 +179,7 @@ def _cosine(references, predictions, embedder) -> Measured:
 
 
 def _cider(references, predictions) -> Measured:
-    # A word that is in every reference weighs log(1) = 0: even true prompts get 0.
+    # Words in every reference have weight log(1) = 0: even true prompts would get 0.
     if len(set(references)) < 2:
         raise _NotMeasured("CIDEr-D needs 2 different true prompts")
     return cider.score_pairs(references, predictions), cider.signature(), None
@@ -181,22 +192,25 @@ def summarise(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict:
-    """Makes one metric's entry of `metrics.json` from its examples.
+    """Computes a metric's entry in `metrics.json` from the statistics of examples.
 
     Args:
-        statistics: `(examples,)` scores, or `(examples, columns)` counts.
-        signature: what the number depends on.
-        score_sums: from summed counts to a score; None takes the mean.
-        resamples: int > 0, bootstrap draws.
-        seed: int, of the draws.
+        statistics: scores `(examples,)`, or counts `(examples, columns)`.
+        signature: the metric's signature.
+        score_sums: function from summed counts to a score; None takes the mean.
+        resamples: int > 0, bootstrap resamples.
+        seed: int, seed of the resamples.
+
+    Returns:
+        dict of `score`, `low`, `high` and `signature`.
     """
     if score_sums is None:
         value = float(np.mean(statistics))
     else:
         value = float(score_sums(statistics.sum(axis=0)))
-    # Rounded: else equal examples give an interval beside their own mean, 1e-15 off.
+    # Rounded, or equal examples would give an interval 1e-15 off their own mean.
     entry = {"score": round(value, 9), "low": None, "high": None}
-    # Draws of one example are all equal; that says nothing of other examples.
+    # All resamples of one example are equal, which says nothing about others.
     if len(statistics) > 1:
         low, high = bootstrap.interval(statistics, score_sums, resamples, seed)
         entry |= {"low": round(low, 9), "high": round(high, 9)}

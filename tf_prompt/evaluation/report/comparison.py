@@ -1,4 +1,4 @@
-"""Differences between runs, and whether chance could have made them."""
+"""Differences between runs, with significance tests."""
 
 import dataclasses
 import itertools
@@ -12,18 +12,18 @@ from tf_prompt.metrics import bleu, meteor
 from tf_prompt.metrics.significance import Difference, paired_bootstrap
 
 METRICS = ("bleu", "meteor")
-# Two runs of 50,000 rows take 17 s to compare: the bar of METEOR must move.
+# Comparing two runs of 50,000 rows takes 17 s: METEOR's progress bar must move.
 _ROWS_AT_ONCE = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Two runs beside each other.
+    """The comparison of two runs.
 
     Args:
         first, second: names of the runs.
-        differences: metric to difference, first minus second.
-        reason: why there are none; None where there are.
+        differences: by metric, the score of the first minus that of the second.
+        reason: why there are no differences; None if there are.
     """
 
     first: str
@@ -33,13 +33,13 @@ class Comparison:
 
 
 def compare_runs(runs: Sequence[Run]) -> tuple[list[Comparison], dict[str, str]]:
-    """Compares each pair of runs on the test prompts that both wrote.
+    """Compares each pair of runs on their common test examples.
 
     Args:
-        runs: at least one.
+        runs: at least one run.
 
     Returns:
-        A comparison a pair; and the signature of each metric.
+        A list of one `Comparison` per pair, and a dict of the metrics' signatures.
     """
     examples = [_examples_of(run) for run in runs]
     synonyms = meteor.load_synonyms()
@@ -61,7 +61,7 @@ def compare_runs(runs: Sequence[Run]) -> tuple[list[Comparison], dict[str, str]]
 
 
 def _rows_of(run: Run) -> list[dict]:
-    # One order for all runs; rows of one image and prompt stay in that of the file.
+    # The same order for all runs; equal rows keep the order of the file.
     return sorted(run.predictions, key=lambda r: (r["image_id"], r["reference"]))
 
 
@@ -75,7 +75,7 @@ def _reason_against(first: Run, second: Run, examples_a, examples_b) -> str | No
             return f"not measured: {run.name} has no predictions of the test split"
     if examples_a != examples_b:
         return "not comparable: other examples"
-    # Its draws would all agree, and call any difference a proven one.
+    # All resamples of one example are equal: any difference would look significant.
     return None if len(examples_a) > 1 else "not measured: one example"
 
 
