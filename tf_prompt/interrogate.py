@@ -2,17 +2,15 @@
 
 import dataclasses
 import sys
-import typing
 
+from tf_prompt.inference.delivery import ONLY, Delivery, DeliveryConfig
+from tf_prompt.inference.wording import Wording, load_counter
 from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.options import (
-    DONE,
-    SOME_FAILED,
     command,
     import_tensorflow,
     option,
     parse_args,
-    print_json,
     require_positive,
 )
 
@@ -20,21 +18,15 @@ EXAMPLES = (
     "python -m tf_prompt.interrogate --run-dir runs/clip_interrogator_tiny FOLDER",
     "python -m tf_prompt.interrogate --run-dir RUN --mode classic --json a.png b.png",
 )
+# What results depend on, besides their wording.
+_IDENTITY = [field.name for field in dataclasses.fields(InterrogationConfig)]
+_IDENTITY += ["run_dir", "clip", "phrases", "captioner", "embedding", "embedded"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InterrogateConfig(InterrogationConfig):
+class InterrogateConfig(InterrogationConfig, DeliveryConfig):
     """Ranks the phrases that images show by CLIP, and writes prompts of them."""
 
-    first_groups: typing.ClassVar = ("input", "model", "output")
-
-    paths: tuple[str, ...] = option(
-        dataclasses.MISSING,
-        "image files and folders",
-        positional=True,
-        metavar="IMAGE",
-        group="input",
-    )
     run_dir: str | None = option(
         None,
         "folder of a CLIP's run of tf_prompt.fit",
@@ -55,24 +47,14 @@ class InterrogateConfig(InterrogationConfig):
         "folder of a captioner's run, whose prompts the modes begin with",
         group="model",
     )
-    recursive: bool = option(
-        False,
-        "search folders inside folders too",
-        group="input",
-    )
     batch_size: int = option(
         16,
         "images at once",
         group="speed",
     )
-    json: bool = option(
-        False,
-        "print one JSON object an image, with the phrases",
-        group="output",
-    )
     embedding: bool = option(
         True,
-        "with --json: add MiniLM's embedding of the prompt",
+        "with --json and --jsonl: add MiniLM's embedding of the prompt",
         group="output",
     )
     cache_dir: str | None = option(
@@ -82,8 +64,11 @@ class InterrogateConfig(InterrogationConfig):
     )
 
     def __post_init__(self):
-        super().__post_init__()
+        InterrogationConfig.__post_init__(self)
+        DeliveryConfig.__post_init__(self)
         require_positive(self, "batch_size")
+        if self.embedded == ONLY and self.run_dir is None and self.clip is None:
+            return
         if (self.run_dir is None) == (self.clip is None):
             raise ValueError(
                 "one of --run-dir and --clip must be given. "
@@ -100,33 +85,24 @@ class InterrogateConfig(InterrogationConfig):
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(InterrogateConfig, argv, "interrogate", EXAMPLES)
+    delivery = Delivery(options, "interrogate")
+    if options.embedded == ONLY:
+        return delivery.read_embedded()
     import_tensorflow()
-    from tf_prompt.data import listing
     from tf_prompt.inference import image_files, loading
 
-    paths = listing.find_images(options.paths, options.recursive)
     interrogator, captioner = loading.load_interrogation(options)
-    num_failed = 0
-    for result in image_files.interrogate_files(
-        interrogator, paths, options.batch_size, captioner
-    ):
-        num_failed += "error" in result
-        show(result, options.json)
-    return SOME_FAILED if num_failed else DONE
-
-
-def show(result: dict, as_json: bool) -> None:
-    """Prints a result; in plain text an error goes to stderr."""
-    if as_json:
-        print_json(result)
-    elif "error" in result:
-        message = f"interrogate: error: {result['path']}: {result['error']}"
-        print(message, file=sys.stderr)
-    else:
-        print(f"{result['path']}\t{result['similarity']:.3f}\t{result['prompt']}")
-        for table, pairs in result["phrases"].items():
-            scored = (f"{phrase} ({score:.3f})" for phrase, score in pairs)
-            print(f"    {table}: {', '.join(scored)}", flush=True)
+    tables = list(interrogator.tables)
+    count = load_counter(options, interrogator.tokens)
+    return delivery.deliver(
+        lambda paths: image_files.interrogate_files(
+            interrogator, paths, options.batch_size, captioner, options.shows_embedded
+        ),
+        Wording(options, ["similarity"], tables, count),
+        {name: getattr(options, name) for name in _IDENTITY},
+        columns=["similarity"],
+        tables=tables,
+    )
 
 
 if __name__ == "__main__":

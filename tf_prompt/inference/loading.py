@@ -243,7 +243,8 @@ def load_interrogation(options) -> tuple[Interrogator, Callable | None]:
     captioner = None
     if options.captioner is not None:
         captioner = loader.load_writer(options.captioner)
-    embedder = loader.embedder if options.json and options.embedding else None
+    wants_embedding = options.embedding and (options.json or options.jsonl)
+    embedder = loader.embedder if wants_embedding else None
     how = take_options(InterrogationConfig, options)
     interrogator = Interrogator(
         model, tokens, tables, cache_dir, how, embedder=embedder

@@ -135,6 +135,10 @@ class CLIPTokens:
         words = vocabulary[len(text.SPECIAL_TOKENS) :]
         return [[] for _ in text.SPECIAL_TOKENS] + self._ids(words)
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Counts the tokens of each text, start and end included, uncut."""
+        return [len(ids) + 2 for ids in self._ids(texts)]
+
     def _ids(self, texts):
         # The tokenizer of an empty list gives None.
         if not len(texts):
