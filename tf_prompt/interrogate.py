@@ -4,7 +4,12 @@ import dataclasses
 import sys
 import typing
 
-from tf_prompt.interrogation.config import InterrogationConfig
+from tf_prompt.interrogation import presets
+from tf_prompt.interrogation.config import (
+    InterrogationConfig,
+    SourceConfig,
+    TableConfig,
+)
 from tf_prompt.options import (
     DONE,
     SOME_FAILED,
@@ -17,43 +22,25 @@ from tf_prompt.options import (
 )
 
 EXAMPLES = (
-    "python -m tf_prompt.interrogate --run-dir runs/clip_interrogator_tiny FOLDER",
-    "python -m tf_prompt.interrogate --run-dir RUN --mode classic --json a.png b.png",
+    "python -m tf_prompt.interrogate picture.png",
+    "python -m tf_prompt.interrogate FOLDER --mode fast --tables media artists --json",
+    "python -m tf_prompt.interrogate --make-tables prompts.csv --output my_tables",
 )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InterrogateConfig(InterrogationConfig):
+class InterrogateConfig(InterrogationConfig, SourceConfig, TableConfig):
     """Ranks the phrases that images show by CLIP, and writes prompts of them."""
 
     first_groups: typing.ClassVar = ("input", "model", "output")
 
     paths: tuple[str, ...] = option(
-        dataclasses.MISSING,
+        (),
         "image files and folders",
         positional=True,
         metavar="IMAGE",
+        nargs="*",
         group="input",
-    )
-    run_dir: str | None = option(
-        None,
-        "folder of a CLIP's run of tf_prompt.fit",
-        group="model",
-    )
-    clip: str | None = option(
-        None,
-        "instead: KerasHub CLIP preset or folder, or one of a transformers CLIPModel",
-        group="model",
-    )
-    phrases: tuple[str, ...] = option(
-        (),
-        "files of one phrase a line, each a table of the file's name",
-        group="model",
-    )
-    captioner: str | None = option(
-        None,
-        "folder of a captioner's run, whose prompts the modes begin with",
-        group="model",
     )
     recursive: bool = option(
         False,
@@ -75,24 +62,17 @@ class InterrogateConfig(InterrogationConfig):
         "with --json: add MiniLM's embedding of the prompt",
         group="output",
     )
-    cache_dir: str | None = option(
-        None,
-        "folder for embeddings of phrases; phrase_embeddings in the run's folder",
-        group="model",
-    )
 
     def __post_init__(self):
-        super().__post_init__()
+        InterrogationConfig.__post_init__(self)
+        SourceConfig.__post_init__(self)
+        TableConfig.__post_init__(self)
         require_positive(self, "batch_size")
-        if (self.run_dir is None) == (self.clip is None):
+        if bool(self.paths) == (self.list or self.make_tables is not None):
             raise ValueError(
-                "one of --run-dir and --clip must be given. "
-                f"Received: run_dir={self.run_dir}, clip={self.clip}"
-            )
-        if self.clip is not None and not (self.phrases and self.cache_dir):
-            raise ValueError(
-                "--clip goes with --phrases and --cache-dir. Received: "
-                f"phrases={list(self.phrases)}, cache_dir={self.cache_dir}"
+                "one of IMAGE, --list and --make-tables must be given. "
+                f"Received: {len(self.paths)} images, list={self.list}, "
+                f"make_tables={self.make_tables}"
             )
 
 
@@ -100,6 +80,11 @@ class InterrogateConfig(InterrogationConfig):
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(InterrogateConfig, argv, "interrogate", EXAMPLES)
+    if options.list:
+        print("\n".join(presets.list_presets()))
+        return DONE
+    if options.make_tables is not None:
+        return _make_tables(options)
     import_tensorflow()
     from tf_prompt.data import listing
     from tf_prompt.inference import image_files, loading
@@ -113,6 +98,17 @@ def main(argv=None) -> int:
         num_failed += "error" in result
         show(result, options.json)
     return SOME_FAILED if num_failed else DONE
+
+
+def _make_tables(options) -> int:
+    from tf_prompt.interrogation import table_maker
+
+    sizes = table_maker.make_tables(
+        options.make_tables, options.output, options.min_count, options.force
+    )
+    for name, size in sizes.items():
+        print(f"{name}\t{size}")
+    return DONE
 
 
 def show(result: dict, as_json: bool) -> None:
