@@ -5,8 +5,14 @@ import sys
 
 from tf_prompt.inference.delivery import ONLY, Delivery, DeliveryConfig
 from tf_prompt.inference.wording import Wording, load_counter
-from tf_prompt.interrogation.config import InterrogationConfig
+from tf_prompt.interrogation import presets
+from tf_prompt.interrogation.config import (
+    InterrogationConfig,
+    SourceConfig,
+    TableConfig,
+)
 from tf_prompt.options import (
+    DONE,
     command,
     import_tensorflow,
     option,
@@ -15,37 +21,27 @@ from tf_prompt.options import (
 )
 
 EXAMPLES = (
-    "python -m tf_prompt.interrogate --run-dir runs/clip_interrogator_tiny FOLDER",
-    "python -m tf_prompt.interrogate --run-dir RUN --mode classic --json a.png b.png",
+    "python -m tf_prompt.interrogate picture.png",
+    "python -m tf_prompt.interrogate FOLDER --mode fast --tables media artists --json",
+    "python -m tf_prompt.interrogate --make-tables prompts.csv --output my_tables",
 )
 # What results depend on, besides their wording.
 _IDENTITY = [field.name for field in dataclasses.fields(InterrogationConfig)]
-_IDENTITY += ["run_dir", "clip", "phrases", "captioner", "embedding", "embedded"]
+_IDENTITY += ["run_dir", "clip", "tables", "phrases", "captioner", "half"]
+_IDENTITY += ["embedding", "embedded"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InterrogateConfig(InterrogationConfig, DeliveryConfig):
+class InterrogateConfig(InterrogationConfig, SourceConfig, TableConfig, DeliveryConfig):
     """Ranks the phrases that images show by CLIP, and writes prompts of them."""
 
-    run_dir: str | None = option(
-        None,
-        "folder of a CLIP's run of tf_prompt.fit",
-        group="model",
-    )
-    clip: str | None = option(
-        None,
-        "instead: KerasHub CLIP preset or folder, or one of a transformers CLIPModel",
-        group="model",
-    )
-    phrases: tuple[str, ...] = option(
+    paths: tuple[str, ...] = option(
         (),
-        "files of one phrase a line, each a table of the file's name",
-        group="model",
-    )
-    captioner: str | None = option(
-        None,
-        "folder of a captioner's run, whose prompts the modes begin with",
-        group="model",
+        "image files and folders; - reads paths from standard input, one a line",
+        positional=True,
+        metavar="IMAGE",
+        nargs="*",
+        group="input",
     )
     batch_size: int = option(
         16,
@@ -57,27 +53,18 @@ class InterrogateConfig(InterrogationConfig, DeliveryConfig):
         "with --json and --jsonl: add MiniLM's embedding of the prompt",
         group="output",
     )
-    cache_dir: str | None = option(
-        None,
-        "folder for embeddings of phrases; phrase_embeddings in the run's folder",
-        group="model",
-    )
 
     def __post_init__(self):
         InterrogationConfig.__post_init__(self)
+        SourceConfig.__post_init__(self)
+        TableConfig.__post_init__(self)
         DeliveryConfig.__post_init__(self)
         require_positive(self, "batch_size")
-        if self.embedded == ONLY and self.run_dir is None and self.clip is None:
-            return
-        if (self.run_dir is None) == (self.clip is None):
+        if bool(self.paths) == (self.list or self.make_tables is not None):
             raise ValueError(
-                "one of --run-dir and --clip must be given. "
-                f"Received: run_dir={self.run_dir}, clip={self.clip}"
-            )
-        if self.clip is not None and not (self.phrases and self.cache_dir):
-            raise ValueError(
-                "--clip goes with --phrases and --cache-dir. Received: "
-                f"phrases={list(self.phrases)}, cache_dir={self.cache_dir}"
+                "one of IMAGE, --list and --make-tables must be given. "
+                f"Received: {len(self.paths)} images, list={self.list}, "
+                f"make_tables={self.make_tables}"
             )
 
 
@@ -85,6 +72,11 @@ class InterrogateConfig(InterrogationConfig, DeliveryConfig):
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(InterrogateConfig, argv, "interrogate", EXAMPLES)
+    if options.list:
+        print("\n".join(presets.list_presets()))
+        return DONE
+    if options.make_tables is not None:
+        return _make_tables(options)
     delivery = Delivery(options, "interrogate")
     if options.embedded == ONLY:
         return delivery.read_embedded()
@@ -103,6 +95,17 @@ def main(argv=None) -> int:
         columns=["similarity"],
         tables=tables,
     )
+
+
+def _make_tables(options) -> int:
+    from tf_prompt.interrogation import table_maker
+
+    sizes = table_maker.make_tables(
+        options.make_tables, options.output, options.min_count, options.force
+    )
+    for name, size in sizes.items():
+        print(f"{name}\t{size}")
+    return DONE
 
 
 if __name__ == "__main__":

@@ -233,7 +233,7 @@ def _interrogate_batch(interrogator, paths, captioner, reads_embedded):
     for path in paths:
         try:
             data = read_image(path)
-            pictures[path] = images.decode_image(data, interrogator.model.image_size)
+            pictures[path] = interrogator.decode(data)
             encoded[path] = data
         except OSError as error:
             found[path] = {"error": error.strerror or str(error)}

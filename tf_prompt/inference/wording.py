@@ -8,10 +8,9 @@ import string
 from collections.abc import Callable, Collection, Sequence
 
 from tf_prompt.inference import image_bytes
+from tf_prompt.interrogation import presets
 from tf_prompt.options import option
 
-# Whose tokenizer counts if nobody says: Stable Diffusion reads prompts by it.
-CLIP_PRESET = "clip_vit_large_patch14"
 _SEPARATOR = ", "
 # Not the comma of 1,000.
 _COMMA = re.compile(r"\s*,(?:\s+|$)")
@@ -56,7 +55,7 @@ class WordingConfig:
     clip_tokenizer: str | None = option(
         None,
         "preset or folder whose tokenizer counts them; that of the CLIP that "
-        f"interrogates, else {CLIP_PRESET}",
+        f"interrogates, else {presets.DEFAULT}",
         group="wording",
     )
     separator: str = option(
@@ -261,7 +260,7 @@ def load_counter(config: WordingConfig, tokens=None) -> Callable | None:
 
     Args:
         config: how prompts are worded.
-        tokens: `clip_tokens.CLIPTokens` of a CLIP that is loaded anyway.
+        tokens: of the model that interrogates; those of a CLIP count.
 
     Returns:
         Function from texts to how many tokens each has, start and end included; None
@@ -272,23 +271,18 @@ def load_counter(config: WordingConfig, tokens=None) -> Callable | None:
     """
     if config.max_clip_tokens is None:
         return None
+    if config.clip_tokenizer is None and tokens is not None and tokens.are_of_clip:
+        return tokens.count
     # Keras takes seconds.
     from tf_prompt.interrogation import clip_tokens
 
-    if config.clip_tokenizer is None and tokens is not None:
-        if tokens.words_only:
-            raise ValueError(
-                "max_clip_tokens needs CLIP's own tokenizer, and this run learned one: "
-                "name CLIP's by --clip-tokenizer. "
-                f"Received: max_clip_tokens={config.max_clip_tokens}"
-            )
-        return tokens.count
-    place = config.clip_tokenizer or CLIP_PRESET
+    # All CLIPs have the same.
+    place = presets.resolve(config.clip_tokenizer or presets.DEFAULT)
     try:
         tokenizer = clip_tokens.load_tokenizer(place)
     except ValueError as error:
         raise ValueError(
-            "max_clip_tokens needs a tokenizer of CLIP, and there is none: name a "
-            f"folder that has it by --clip-tokenizer. Received: {error}"
+            "max_clip_tokens goes with a tokenizer of CLIP, and there is none: give a "
+            f"folder that has it, --clip-tokenizer FOLDER. Received: {error}"
         ) from error
     return clip_tokens.CLIPTokens(tokenizer).count
