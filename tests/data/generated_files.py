@@ -211,7 +211,7 @@ def png(texts=(), **options) -> bytes:
     info = PngInfo()
     for name, text in dict(texts).items():
         info.add_text(name, text)
-    return _save("PNG", pnginfo=info, **options)
+    return plain("PNG", pnginfo=info, **options)
 
 
 def a1111_exif(text: str, encoding: str = "utf-16-be") -> PIL.Image.Exif:
@@ -237,7 +237,8 @@ def _comfyui_exif():
     return exif
 
 
-def _save(kind, **options):
+def plain(kind: str, **options) -> bytes:
+    """A file that says nothing; the pixels of all files here are equal."""
     buffer = io.BytesIO()
     PIL.Image.new("RGB", (40, 32), (200, 120, 40)).save(buffer, kind, **options)
     return buffer.getvalue()
@@ -262,17 +263,17 @@ _DREAM = '"a castle at dusk [blurry]" -s 50 -S 3512490012 -W 512 -H 512 -C 7.5 -
 # By program and format: a file, and what `Embedded` it gives.
 FILES = {
     "a1111-png": (png({"parameters": INFOTEXT}), INFO),
-    "a1111-jpeg": (_save("JPEG", exif=a1111_exif(INFOTEXT)), INFO),
-    "a1111-webp": (_save("WEBP", exif=a1111_exif(INFOTEXT)), INFO),
+    "a1111-jpeg": (plain("JPEG", exif=a1111_exif(INFOTEXT)), INFO),
+    "a1111-webp": (plain("WEBP", exif=a1111_exif(INFOTEXT)), INFO),
     "comfyui-api": (png({"prompt": json.dumps(GRAPH)}), GALAXY),
     "comfyui-workflow": (png({"workflow": json.dumps(WORKFLOW)}), GALAXY),
-    "comfyui-webp": (_save("WEBP", exif=_comfyui_exif()), GALAXY),
+    "comfyui-webp": (plain("WEBP", exif=_comfyui_exif()), GALAXY),
     "fooocus-png": (
         png({"parameters": json.dumps(_FOOOCUS), "fooocus_scheme": "fooocus"}),
         _FOCUSED,
     ),
-    "fooocus-jpeg": (_save("JPEG", exif=_fooocus_exif()), _FOCUSED),
-    "fooocus-webp": (_save("WEBP", exif=_fooocus_exif()), _FOCUSED),
+    "fooocus-jpeg": (plain("JPEG", exif=_fooocus_exif()), _FOCUSED),
+    "fooocus-webp": (plain("WEBP", exif=_fooocus_exif()), _FOCUSED),
     "fooocus-a1111": (
         png({"parameters": INFOTEXT, "fooocus_scheme": "a1111"}),
         INFO,
@@ -288,7 +289,7 @@ FILES = {
     "invokeai-dream": (png({"Dream": _DREAM}), (*CASTLE, 3512490012, 50, None)),
     "novelai-png": (png(_NOVEL_TEXTS), _NOVEL),
     "novelai-webp": (
-        _save("WEBP", exif=a1111_exif(json.dumps(_NOVEL_TEXTS))),
+        plain("WEBP", exif=a1111_exif(json.dumps(_NOVEL_TEXTS))),
         _NOVEL,
     ),
     "swarmui-png": (

@@ -1,20 +1,13 @@
 import dataclasses
-import io
 import json
 
 import PIL.Image
 import pytest
 
 from tests.data import generated_files
-from tests.data.generated_files import FILES, INFOTEXT, a1111_exif, png
+from tests.data.generated_files import FILES, INFOTEXT, a1111_exif, plain, png
 from tf_prompt.data import metadata_writer
 from tf_prompt.data.embedded import Embedded, read_embedded
-
-
-def plain(kind, **options):
-    buffer = io.BytesIO()
-    PIL.Image.new("RGB", (8, 8)).save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from tests import checks
+from tests.data import generated_files
 from tf_prompt import files, interrogate
 from tf_prompt.data import images
 from tf_prompt.inference import image_files
-from tf_prompt.interrogation import clip_tokens, phrases
+from tf_prompt.interrogation import clip_tokens, phrases, presets
 from tf_prompt.interrogation.chains import Chain, chain_up
 from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.interrogation.interrogator import Interrogator
@@ -320,3 +321,38 @@ def test_results_have_the_embedding_of_their_prompt(tmp_path):
     assert result.embedding.shape == (384,) and (result.embedding == 0.5).all()
     content = image_files.to_json(result)
     assert len(json.loads(json.dumps(content))["embedding"]) == 384
+
+
+def test_verb_delivers_by_every_way(clip_run, capsys, tmp_path):
+    said, plain = generated_files.FILES["a1111-png"][0], generated_files.plain("PNG")
+    (tmp_path / "said.png").write_bytes(said)
+    (tmp_path / "plain.png").write_bytes(plain)
+    argv = [tmp_path, "--run-dir", clip_run, "--mode", "classic", "--sidecar"]
+    argv += ["--csv", tmp_path / "t.csv", "--jsonl", tmp_path / "t.jsonl"]
+    argv += ["--no-embedding", "--top", "2", "--write-metadata", tmp_path / "out"]
+    template = ["--template", "{artists:2}, {media}", "--suffix", "!"]
+    code, out, _ = run_verb(clip_run, capsys, *argv, *template)
+    first, second = files.read_rows(tmp_path / "t.jsonl", as_json=True)
+    # No model sees what a file says.
+    assert second.pop("embedded")["seed"] == 965400086
+    assert {**first, "path": 0} == {**second, "path": 0}
+    best = {name: [text for text, _ in p] for name, p in first["phrases"].items()}
+    text = ", ".join([*best["artists"], best["media"][0]]) + "!"
+    assert code == DONE and first["prompt"] == text
+    assert (tmp_path / "plain.txt").read_text() == f"{text}\n"
+    row, _ = files.read_rows(tmp_path / "t.csv")
+    assert row["prompt"] == text and float(row["similarity"]) == first["similarity"]
+    assert row["phrases_artists"] == "; ".join(best["artists"])
+    assert out.splitlines()[0].split("\t")[2] == text
+    assert (tmp_path / "out" / "said.png").is_file()
+    argv = [tmp_path, "--run-dir", clip_run, "--skip-existing"]
+    assert run_verb(clip_run, capsys, *argv) == (DONE, "", "")
+
+
+def test_verb_counts_no_tokens_of_a_run(clip_run, capsys, monkeypatch):
+    """Their number is another than CLIP's."""
+    monkeypatch.setattr(presets, "DEFAULT", "no_such_preset")
+    picture = clip_run.parent / "one.jpg"
+    argv = [picture, "--run-dir", clip_run, "--max-clip-tokens", "77"]
+    code, out, err = run_verb(clip_run, capsys, *argv)
+    assert code == WRONG_USE and "max_clip_tokens goes with a tokenizer" in err
