@@ -57,11 +57,10 @@ def show(result: dict, as_json: bool, command: str = "predict") -> None:
     for table, pairs in result.get("phrases", {}).items():
         scored = (f"{phrase} ({score:.3f})" for phrase, score in pairs)
         print(f"    {table}: {', '.join(scored)}", flush=True)
-    if "embedded" in result:
-        known = {k: v for k, v in result["embedded"].items() if v is not None}
-        for name, value in known.items():
-            name = name.replace("_", " ")
-            print(f"    embedded {name}: {_on_one_line(str(value))}", flush=True)
+    for name, value in result.get("embedded", {}).items():
+        if value is not None and value != result.get("prompt"):
+            name, text = name.replace("_", " "), _on_one_line(str(value))
+            print(f"    embedded {name}: {text}", flush=True)
     if "error" in result:
         message = f"{command}: error: {result['path']}: {result['error']}"
         print(message, file=sys.stderr)

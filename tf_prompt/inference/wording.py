@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from tf_prompt.inference import image_bytes
 from tf_prompt.interrogation import presets
-from tf_prompt.options import option
+from tf_prompt.options import import_tensorflow, option
 
 _SEPARATOR = ", "
 # Not the comma of 1,000.
@@ -273,7 +273,8 @@ def load_counter(config: WordingConfig, tokens=None) -> Callable | None:
         return None
     if config.clip_tokenizer is None and tokens is not None and tokens.are_of_clip:
         return tokens.count
-    # Keras takes seconds.
+    # It takes seconds, and speaks of GPUs.
+    import_tensorflow()
     from tf_prompt.interrogation import clip_tokens
 
     # All CLIPs have the same.
