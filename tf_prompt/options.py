@@ -154,7 +154,7 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def _add_argument(parser, field, hint) -> None:
-    argument = dict(field.metadata)
+    argument, hint = dict(field.metadata), _without_none(hint)
     positional = argument.pop("positional", False)
     argument.pop("group", None)
     argument["help"] = _split_help(field)[1]
@@ -164,13 +164,13 @@ def _add_argument(parser, field, hint) -> None:
         argument.pop("default")
         if not positional:
             argument["required"] = True
-    if _without_none(hint) is bool:
+    if hint is bool:
         argument["action"] = argparse.BooleanOptionalAction
     elif typing.get_origin(hint) is tuple:
         argument["type"] = _reader_of(typing.get_args(hint)[0])
         argument.setdefault("nargs", "+" if positional else "*")
     else:
-        argument["type"] = _reader_of(_without_none(hint))
+        argument["type"] = _reader_of(hint)
     if argument.get("action") == "append":
         argument.pop("nargs")
         argument["default"] = list(field.default)
@@ -237,6 +237,17 @@ def prepare_environment() -> None:
     # TensorFlow enables oneDNN by default only on CPUs with AVX-512. With AVX2 it
     # makes a training step of transformer_tiny 1.6 times as fast.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+def user_cache() -> pathlib.Path:
+    """Gives the folder of what can be made again, which may not be there yet.
+
+    It is `$TF_PROMPT_CACHE`, else `tf_prompt` in `$XDG_CACHE_HOME` or `~/.cache`.
+    """
+    if os.environ.get("TF_PROMPT_CACHE"):
+        return pathlib.Path(os.environ["TF_PROMPT_CACHE"]).expanduser()
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(caches).expanduser() / "tf_prompt"
 
 
 def command(main: Callable) -> Callable:

@@ -36,10 +36,13 @@ IMAGENET = PixelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = PixelStatistics(
     (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 )
+_HALVES = PixelStatistics((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 # What networks of a class were trained on, those of no class here on `IMAGENET`.
 _STATISTICS = {
     keras_hub.models.CLIPVisionEncoder: CLIP,
-    keras_hub.models.ViTBackbone: PixelStatistics((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    keras_hub.models.MetaCLIP2VisionEncoder: CLIP,
+    keras_hub.models.SigLIPVisionEncoder: _HALVES,
+    keras_hub.models.ViTBackbone: _HALVES,
 }
 ARCHITECTURES = {
     "vit_base": Architecture(
@@ -254,6 +257,11 @@ def _build_network(description, image_size):
         ) from error
     number_positions(network)
     return network
+
+
+def pair_statistics(vision_encoder) -> PixelStatistics:
+    """Tells on which pixels the vision tower of a pair, see `clip.PAIRS`, learned."""
+    return _STATISTICS.get(type(vision_encoder), CLIP)
 
 
 def build_scaling(pixels: PixelStatistics, name: str):
