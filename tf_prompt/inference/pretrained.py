@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_prompt.data import images
 from tf_prompt.interrogation import clip_tokens, packed_tokens, presets, table_sources
 from tf_prompt.interrogation.config import InterrogationConfig
-from tf_prompt.interrogation.interrogator import Interrogator
+from tf_prompt.interrogation.interrogator import Interrogator, require_phrases
 from tf_prompt.models import clip
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.options import user_cache
@@ -123,6 +123,8 @@ def load_interrogator(
     Raises:
         ValueError: as `load_pretrained`; if there is no phrase.
     """
+    # Before the model, which takes long to load.
+    require_phrases(tables)
     model, tokens = load_pretrained(source, half)
     folder = pathlib.Path(cache_dir or cache_folder())
     return Interrogator(
