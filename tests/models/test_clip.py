@@ -133,9 +133,7 @@ def test_a_preset_folder_keeps_its_weights(tmp_path):
 
 def test_what_is_no_clip_is_refused(tmp_path):
     keras_hub.models.ViTBackbone((32, 32, 3), 16, 1, 1, 8, 16).save_to_preset(tmp_path)
-    with pytest.raises(
-        ValueError, match="must be a CLIP, Meta.*ViTBackbone"
-    ):
+    with pytest.raises(ValueError, match="must be a CLIP, Meta.*ViTBackbone"):
         clip.load_clip(tmp_path)
     with pytest.raises(ValueError, match="one of tiny, base, a KerasHub preset"):
         clip.load_clip(tmp_path / "nothing")

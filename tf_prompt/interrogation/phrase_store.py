@@ -200,7 +200,8 @@ def _write(folder, phrases, vectors) -> None:
 def _read_phrases(path) -> list[str]:
     """Phrases of a file; none of one that something else has damaged."""
     try:
-        with np.load(path, allow_pickle=False) as content:
+        # Not by its name: NumPy leaves a damaged file open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             phrases = json.loads(content["phrases"].tobytes())
             # To the end, whose checksum tells a damaged file.
             whole = len(content["vectors"]) == len(phrases)

@@ -139,16 +139,17 @@ def explain_missing(name: str, reason: str) -> str:
     """Says in a line what a preset is missed for, and how to bring it."""
     folder = find_folder(name)
     if folder is None:
-        known = ", ".join(preset.name for preset in PRESETS[:4])
+        # Of a name with a scheme, as hf://, the hub has something to say.
+        reason = f" ({reason})" if "://" in name else ""
         return (
             "clip must be a preset of --list, a preset's folder, or a folder in "
-            f"Hugging Face format. Received: {name}, which is neither a folder nor a "
-            f"preset, as {known} are ({reason})"
+            f"Hugging Face format. Received: {name}{reason}"
         )
     return (
         f"clip must be within reach. Received: {name}, which is not in {folder}, and "
         f'could not be fetched ({reason}). Either run `python -c "import kagglehub; '
         f"print(kagglehub.model_download('{'/'.join(folder.parts[-5:])}'))\"` where "
-        "there is a network and copy the folder that it names to the place above, or "
-        "give a folder of such a preset or one in Hugging Face format: --clip FOLDER"
+        "there is a network and copy what is in the folder that it names to the one "
+        "above, or give a folder of such a preset or one in Hugging Face format: "
+        "--clip FOLDER"
     )
