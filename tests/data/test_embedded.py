@@ -94,6 +94,12 @@ def test_a_seed_that_is_none_is_not_told(seed):
     assert found == Embedded("a cat")
 
 
+def test_a_setting_may_end_in_a_blank_of_any_kind():
+    text = INFOTEXT.replace("965400086", "9654\x1c").replace(": 20,", ": 20\xa0,")
+    found = read_embedded(png({"parameters": text}))
+    assert (found.seed, found.steps) == (9654, 20)
+
+
 def test_texts_behind_the_pixels_and_packed_ones_are_read():
     info = PIL.PngImagePlugin.PngInfo()
     info.add_text("parameters", INFOTEXT, zip=True)

@@ -81,7 +81,7 @@ def _clean(text) -> str | None:
 
 def _to_number(value, limit: int) -> int | None:
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}", value.strip()):
-        value = int(value)
+        value = int(value.strip())
     is_whole = isinstance(value, float) and value.is_integer()
     if isinstance(value, bool) or not (isinstance(value, int) or is_whole):
         return None
