@@ -15,6 +15,7 @@ from tf_prompt.options import (
     print_json,
     require_positive,
 )
+from tf_prompt.runs.devices import gpu_memory_option
 
 EXAMPLES = (
     "python -m tf_prompt.interrogate --run-dir runs/clip_interrogator_tiny FOLDER",
@@ -65,6 +66,7 @@ class InterrogateConfig(InterrogationConfig):
         "images at once",
         group="speed",
     )
+    gpu_memory: int | None = gpu_memory_option()
     json: bool = option(
         False,
         "print one JSON object an image, with the phrases",
@@ -83,7 +85,7 @@ class InterrogateConfig(InterrogationConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "batch_size")
+        require_positive(self, "batch_size", "gpu_memory")
         if (self.run_dir is None) == (self.clip is None):
             raise ValueError(
                 "one of --run-dir and --clip must be given. "
@@ -103,7 +105,9 @@ def main(argv=None) -> int:
     import_tensorflow()
     from tf_prompt.data import listing
     from tf_prompt.inference import image_files, loading
+    from tf_prompt.inference.devices import bound_gpu_memory
 
+    bound_gpu_memory(options.gpu_memory)
     paths = listing.find_images(options.paths, options.recursive)
     interrogator, captioner = loading.load_interrogation(options)
     num_failed = 0

@@ -19,6 +19,7 @@ from tf_prompt.options import (
     take_options,
 )
 from tf_prompt.runs import workers
+from tf_prompt.runs.devices import gpu_memory_option
 from tf_prompt.serving.client.options import ServerConfig
 
 EXAMPLES = (
@@ -37,8 +38,10 @@ def main(argv=None) -> int:
     import_tensorflow()
     from tf_prompt.data import listing
     from tf_prompt.inference import image_files, result_files
+    from tf_prompt.inference.devices import bound_gpu_memory
     from tf_prompt.inference.places import Places
 
+    bound_gpu_memory(options.gpu_memory)
     named = result_files.read_names(options.paths)
     found = listing.find_images(named, options.recursive)
     # Of all images, also those of other shares: nothing may collide.
@@ -104,6 +107,7 @@ class PredictConfig(DecodingConfig, ServerConfig):
         f"{SERVER_BATCH_SIZE}, if not given",
         group="speed",
     )
+    gpu_memory: int | None = gpu_memory_option()
     json: bool = option(
         False,
         "print one JSON object an image",
@@ -161,7 +165,7 @@ class PredictConfig(DecodingConfig, ServerConfig):
     def __post_init__(self):
         DecodingConfig.__post_init__(self)
         ServerConfig.__post_init__(self)
-        require_positive(self, "batch_size")
+        require_positive(self, "batch_size", "gpu_memory")
         workers.parse_share(self.share)
         places = (self.run_dir, self.saved_model, self.server)
         if sum(place is not None for place in places) != 1:

@@ -14,6 +14,7 @@ from tf_prompt.options import (
     parse_args,
     require_positive,
 )
+from tf_prompt.runs.devices import gpu_memory_option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,11 +39,13 @@ class DemoConfig:
     max_upload_mb: int = option(10, "megabytes at most of one file")
     max_files: int = option(100, "pictures at most in one batch")
     queue: int = option(32, "requests at most that wait")
+    gpu_memory: int | None = gpu_memory_option()
 
     def __post_init__(self):
         require_positive(
             self, "num_prompts", "port", "max_upload_mb", "max_files", "queue"
         )
+        require_positive(self, "gpu_memory")
         if self.port > 65535:
             raise ValueError(f"port must be at most 65535. Received: {self.port}")
         if bool(self.run_dir) == (self.saved_model is not None):
@@ -65,8 +68,10 @@ def main(argv=None) -> int:
         raise ValueError('the web page needs an extra: pip install "tf_prompt[demo]"')
     import_tensorflow()
     from tf_prompt.demo import describing, examples
+    from tf_prompt.inference.devices import bound_gpu_memory
     from tf_prompt.runs.run import Run
 
+    bound_gpu_memory(options.gpu_memory)
     describer = describing.load_describer(options)
     with tempfile.TemporaryDirectory(prefix="tf_prompt-demo-") as folder:
         # Gradio reads both when it is imported; uploads go with the folder.

@@ -12,6 +12,7 @@ from tf_prompt.options import (
     require_positive,
     require_rate,
 )
+from tf_prompt.runs.devices import gpu_memory_option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +145,7 @@ class FitConfig:
         "several machines: seconds that one waits for another before it stops",
         group="devices",
     )
+    gpu_memory: int | None = gpu_memory_option()
     accumulate_steps: int = option(
         1,
         "rounds of batch_size / accumulate_steps examples that make one step",
@@ -205,6 +207,7 @@ class FitConfig:
             "time_budget",
             "accumulate_steps",
             "worker_timeout",
+            "gpu_memory",
         )
         require_not_negative(
             self,

@@ -30,7 +30,7 @@ FINGERPRINT = "data_fingerprint"
 # What the same run may change when it is started again.
 _MAY_CHANGE = ("run_dir", "epochs", "patience", "save_every", "time_budget")
 # Equal to rounding, where dropout and augmentation draw nothing by replica.
-_MAY_CHANGE += ("strategy", "worker_timeout")
+_MAY_CHANGE += ("strategy", "worker_timeout", "gpu_memory")
 # On these a result depends, bit for bit; `config.json` has the version of each.
 _PACKAGES = ("tensorflow", "keras", "keras_hub", "numpy")
 # What a folder may hold and still be as good as empty.
