@@ -16,7 +16,7 @@ from tf_prompt.options import (
     take_options,
 )
 from tf_prompt.runs import workers
-from tf_prompt.runs.devices import gpu_memory_option
+from tf_prompt.runs.machine.devices import gpu_memory_option
 
 EXAMPLES = (
     "python -m tf_prompt.evaluate --run-dir runs/transformer_tiny",

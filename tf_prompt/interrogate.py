@@ -15,7 +15,7 @@ from tf_prompt.options import (
     print_json,
     require_positive,
 )
-from tf_prompt.runs.devices import gpu_memory_option
+from tf_prompt.runs.machine.devices import gpu_memory_option
 
 EXAMPLES = (
     "python -m tf_prompt.interrogate --run-dir runs/clip_interrogator_tiny FOLDER",

@@ -248,6 +248,17 @@ def prepare_environment() -> None:
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
+def user_cache() -> pathlib.Path:
+    """Gives the folder of what can be made again, which may not be there yet.
+
+    It is `$TF_PROMPT_CACHE`, else `tf_prompt` in `$XDG_CACHE_HOME` or `~/.cache`.
+    """
+    if os.environ.get("TF_PROMPT_CACHE"):
+        return pathlib.Path(os.environ["TF_PROMPT_CACHE"]).expanduser()
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(caches).expanduser() / "tf_prompt"
+
+
 def command(main: Callable) -> Callable:
     """Makes `main(argv=None) -> int` a verb: what its user did wrong is one line.
 

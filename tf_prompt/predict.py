@@ -19,7 +19,7 @@ from tf_prompt.options import (
     take_options,
 )
 from tf_prompt.runs import workers
-from tf_prompt.runs.devices import gpu_memory_option
+from tf_prompt.runs.machine.devices import gpu_memory_option
 from tf_prompt.serving.client.options import ServerConfig
 
 EXAMPLES = (

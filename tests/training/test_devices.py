@@ -6,8 +6,8 @@ import os
 import pytest
 import tensorflow as tf
 
-from tf_prompt.runs import devices
 from tf_prompt.runs.config import FitConfig
+from tf_prompt.runs.machine import devices
 from tf_prompt.training import strategy
 
 

@@ -14,7 +14,7 @@ from tf_prompt.options import (
     parse_args,
     require_positive,
 )
-from tf_prompt.runs.devices import gpu_memory_option
+from tf_prompt.runs.machine.devices import gpu_memory_option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

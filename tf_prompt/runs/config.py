@@ -12,7 +12,7 @@ from tf_prompt.options import (
     require_positive,
     require_rate,
 )
-from tf_prompt.runs.devices import gpu_memory_option
+from tf_prompt.runs.machine.devices import gpu_memory_option
 
 
 @dataclasses.dataclass(frozen=True)

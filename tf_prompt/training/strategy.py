@@ -10,7 +10,8 @@ import tempfile
 import tensorflow as tf
 
 from tf_prompt.data import reading, records, sharding
-from tf_prompt.runs import devices, workers
+from tf_prompt.runs import workers
+from tf_prompt.runs.machine import devices
 
 # How a worker that is gone shows itself in those that are left.
 LOST = (

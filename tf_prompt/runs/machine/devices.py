@@ -1,9 +1,11 @@
 """The GPUs that a machine has, and why TensorFlow does not see one of them."""
 
+import json
 import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 from tf_prompt.options import option
 
@@ -14,6 +16,13 @@ _WSL_DEVICE = pathlib.Path("/dev/dxg")
 _WSL_PROGRAM = "/usr/lib/wsl/lib/nvidia-smi"
 # One of the packages of tensorflow[and-cuda].
 _CUDA_PACKAGE = "nvidia-cudnn-cu12"
+_QUESTION = """
+import json
+import tensorflow as tf
+gpus = tf.config.list_physical_devices("GPU")
+details = map(tf.config.experimental.get_device_details, gpus)
+print(json.dumps([d.get("device_name", "GPU") for d in details]))
+"""
 
 
 def gpu_memory_option():
@@ -82,3 +91,30 @@ def explain_unseen(names: list[str]) -> str:
         f"{seen}, though NVIDIA's libraries are installed. Update the driver until "
         "nvidia-smi shows CUDA 12 or later; TF_CPP_MIN_LOG_LEVEL=0 shows the reason"
     )
+
+
+def ask_tensorflow() -> dict:
+    """Asks TensorFlow, in a process of its own, which GPUs it sees.
+
+    An import that ends the process, as on a CPU without AVX, is then an answer too.
+
+    Returns:
+        `gpus`, the names of those that it sees, and `error`: why it cannot be
+        imported, None if it can.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _QUESTION],
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"gpus": [], "error": str(error)}
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        reason = f"it ended with exit code {done.returncode}"
+        if done.returncode < 0:
+            reason = f"signal {-done.returncode} ended it; does this CPU have AVX?"
+        return {"gpus": [], "error": lines[-1] if done.returncode > 0 else reason}
+    return {"gpus": json.loads(done.stdout.splitlines()[-1]), "error": None}

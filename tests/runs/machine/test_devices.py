@@ -4,7 +4,7 @@ import importlib.metadata
 
 import pytest
 
-from tf_prompt.runs import devices
+from tf_prompt.runs.machine import devices
 
 
 @pytest.fixture
@@ -73,3 +73,18 @@ def test_what_is_missing_is_named(machine, monkeypatch, device, packages, mend):
     line = devices.explain_unseen(["NVIDIA A100"])
     assert line.startswith("TensorFlow does not see the NVIDIA A100 of this machine")
     assert mend in line and "\n" not in line
+
+
+@pytest.mark.parametrize(
+    "question, expected",
+    [
+        ("print('log'); print('[\"A\"]')", {"gpus": ["A"], "error": None}),
+        ("import none_such", {"gpus": [], "error": "No module named 'none_such'"}),
+        ("import os; os.kill(os.getpid(), 4)", {"gpus": [], "error": "signal 4"}),
+    ],
+)
+def test_an_import_that_fails_is_an_answer(monkeypatch, question, expected):
+    monkeypatch.setattr(devices, "_QUESTION", question)
+    found = devices.ask_tensorflow()
+    assert found["gpus"] == expected["gpus"]
+    assert (expected["error"] or "None") in str(found["error"])
