@@ -15,6 +15,7 @@ VERBS = {
     "export": "write a run as a SavedModel for TF Serving",
     "submit": "write the Kaggle competition's submission for a folder of images",
     "demo": "open a web page that writes the prompts of images",
+    "doctor": "say what this machine has, and what is missing for which command",
 }
 _MODULES = {"demo": "tf_prompt.demo.__main__"}
 

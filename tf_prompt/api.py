@@ -234,9 +234,11 @@ def train(config, run_dir: str | os.PathLike, callbacks: Sequence = ()):
     >>> run.config.epochs
     1
     """
+    from tf_prompt.inference.devices import bound_gpu_memory
     from tf_prompt.runs.run import Run
     from tf_prompt.training import loop
 
+    bound_gpu_memory(config.gpu_memory)
     config = dataclasses.replace(config, run_dir=os.fspath(run_dir))
     loop.train(config, pathlib.Path(run_dir), callbacks=callbacks)
     return Run(run_dir)

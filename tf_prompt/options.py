@@ -201,7 +201,15 @@ def import_tensorflow() -> None:
 
     TensorFlow 2.21 writes them to file descriptor 2 during import, whatever
     `TF_CPP_MIN_LOG_LEVEL` says. A failed import still raises.
+
+    Raises:
+        ValueError: on a Mac with tensorflow-metal.
     """
+    if sys.platform == "darwin" and _has_metal():
+        raise ValueError(
+            "tensorflow-metal must be removed: it breaks this TensorFlow, which uses "
+            "the CPU of a Mac. Run: pip uninstall tensorflow-metal"
+        )
     sys.stderr.flush()
     stderr = os.dup(2)
     try:
@@ -213,6 +221,16 @@ def import_tensorflow() -> None:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
+
+
+def _has_metal() -> bool:
+    """Whether Apple's plugin is there, with which TensorFlow fails from 2.20 on.
+
+    tensorflow#126360 says why; 1.2.0, of January 2025, is its last release.
+    """
+    from importlib import metadata
+
+    return any(metadata.distributions(name="tensorflow-metal"))
 
 
 def errors_of_users() -> tuple[type[Exception], ...]:
@@ -237,6 +255,8 @@ def prepare_environment() -> None:
     # TensorFlow enables oneDNN by default only on CPUs with AVX-512. With AVX2 it
     # makes a training step of transformer_tiny 1.6 times as fast.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # Otherwise TensorFlow takes all memory of every GPU at once.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
 def user_cache() -> pathlib.Path:

@@ -18,6 +18,7 @@ from tf_prompt.options import (
     take_options,
 )
 from tf_prompt.runs import workers
+from tf_prompt.runs.machine.devices import gpu_memory_option
 from tf_prompt.serving.client.options import ServerConfig
 
 EXAMPLES = (
@@ -41,7 +42,9 @@ def main(argv=None) -> int:
         return delivery.read_embedded()
     import_tensorflow()
     from tf_prompt.inference import image_files
+    from tf_prompt.inference.devices import bound_gpu_memory
 
+    bound_gpu_memory(options.gpu_memory)
     decoding = take_options(decoding_config.DecodingConfig, options)
     wording = Wording(options, ["score"], count=load_counter(options))
     writer, strips = _load(options, decoding)
@@ -92,6 +95,7 @@ class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
         "--server",
         group="speed",
     )
+    gpu_memory: int | None = gpu_memory_option()
     share: str | None = option(
         None,
         "INDEX/COUNT, such as 0/4: every COUNT-th image, starting at INDEX; each share "
@@ -119,7 +123,7 @@ class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
         DecodingConfig.__post_init__(self)
         ServerConfig.__post_init__(self)
         DeliveryConfig.__post_init__(self)
-        require_positive(self, "batch_size")
+        require_positive(self, "batch_size", "gpu_memory")
         workers.parse_share(self.share)
         places = (self.run_dir, self.saved_model, self.server)
         num_places = sum(place is not None for place in places)

@@ -12,6 +12,7 @@ from tf_prompt.options import (
     require_positive,
     require_rate,
 )
+from tf_prompt.runs.machine.devices import gpu_memory_option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +165,7 @@ class FitConfig:
         "several machines: longest time to wait for another one, seconds",
         group="devices",
     )
+    gpu_memory: int | None = gpu_memory_option()
     accumulate_steps: int = option(
         1,
         "rounds of batch_size / accumulate_steps examples per step",
@@ -225,6 +227,7 @@ class FitConfig:
             "time_budget",
             "accumulate_steps",
             "worker_timeout",
+            "gpu_memory",
         )
         require_not_negative(
             self,

@@ -30,7 +30,7 @@ FINGERPRINT = "data_fingerprint"
 # Options that may change when the same run is resumed.
 _MAY_CHANGE = ("run_dir", "epochs", "patience", "save_every", "time_budget")
 # These change results only by rounding, without per-replica dropout or augmentation.
-_MAY_CHANGE += ("strategy", "worker_timeout")
+_MAY_CHANGE += ("strategy", "worker_timeout", "gpu_memory")
 # Results depend on these, bit for bit; `config.json` records their versions.
 _PACKAGES = ("tensorflow", "keras", "keras_hub", "numpy")
 # Files of an otherwise empty folder.

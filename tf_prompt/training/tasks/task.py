@@ -16,7 +16,7 @@ from tf_prompt.training.schedules import WarmUpCosine
 SHARED_OPTIONS = frozenset(
     {
         *("preset", "set", "data", "run_dir", "batch_size", "seed"),
-        *("strategy", "worker_timeout", "deterministic"),
+        *("strategy", "worker_timeout", "gpu_memory", "deterministic"),
     }
 )
 # Options of what learns from gradients, epoch by epoch.
