@@ -37,7 +37,7 @@ def tokenize(text: str) -> Iterator[str]:
         periods may differ from NLTK's.
     """
     for sentence in _split_sentences(text):
-        body = sentence.rstrip(_CLOSING)
+        body = sentence.rstrip().rstrip(_CLOSING).rstrip()
         *pieces, last = body.split() or [""]
         for piece in pieces:
             yield from _tokenize_piece(piece)
