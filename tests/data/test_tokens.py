@@ -38,6 +38,7 @@ def assert_same(text):
         "it's 'quoted', \"twice\", don't, cannot, wanna, rock'n'roll'",
         "a,,b :c:d ,8k 16:9 a--b --ar 3:2 well-known a/b_c",
         "猫の絵。北斎、浮世絵 o’keeffe “quoted” «x» a\u3000b",
+        "the i's' \u2028on '\nx' it's\n",
         "\n . ",
         "",
     ],

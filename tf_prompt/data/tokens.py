@@ -21,6 +21,8 @@ _PLAIN = re.compile(rf"(?:[\w\-/+=|\\~^{_ALONE}]|[,:](?![,:])|\.(?!\.))+")
 # A comma or colon in front of a digit is part of a number.
 _TOKEN = re.compile(rf"(?:[^{_ALONE},:]|[,:](?=\d))+")
 _CONTRACTION = re.compile(r"cannot|gonna|gotta|gimme|lemme|wanna|--")
+# NLTK wants a plain space behind an apostrophe.
+_OTHER_SPACE = re.compile(r"[^\S ]")
 # May stand between the last period of a sentence and its end.
 _CLOSING = "])}>\"'»”’" + string.whitespace
 _KEPT, _LONGEST_KEPT = 2**17, 64
@@ -37,6 +39,9 @@ def tokenize(text: str) -> Iterator[str]:
         periods may differ from NLTK's.
     """
     for sentence in _split_sentences(text):
+        if "'" in sentence and _OTHER_SPACE.search(sentence):
+            yield from _word_tokenizer().tokenize(sentence)
+            continue
         body = sentence.rstrip().rstrip(_CLOSING).rstrip()
         *pieces, last = body.split() or [""]
         for piece in pieces:
