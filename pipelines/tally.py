@@ -6,7 +6,8 @@ import dataclasses
 import os
 from collections.abc import Iterable
 
-from pipelines.options import FILTERS
+from pipelines.options import CAPS, FILTERS, PROMPT_FILTERS
+from pipelines.scripts import is_unspaced
 from pipelines.syntax import find_syntax
 from tf_prompt.data.split import SPLITS
 from tf_prompt.files import replacing
@@ -23,6 +24,9 @@ REJECTIONS = (
 )
 MAX_EXAMPLES = 5
 ANY_SYNTAX = "any"
+# In `Tally.prompts`.
+CLEANED, UNSPACED = "cleaned", "without_spaces"
+_DROPS = {*FILTERS, *PROMPT_FILTERS, *CAPS}
 
 
 @dataclasses.dataclass
@@ -36,6 +40,8 @@ class Tally:
         examples: records by split.
         syntax: records by the kind of prompt syntax in them, see `syntax`; those
             with any are counted as `ANY_SYNTAX` too.
+        prompts: records whose prompt was cleaned of syntax, and those in a script
+            without spaces, whose words nobody tells apart.
     """
 
     dropped: collections.Counter = dataclasses.field(
@@ -48,8 +54,10 @@ class Tally:
     examples: collections.Counter = dataclasses.field(
         default_factory=lambda: collections.Counter(dict.fromkeys(SPLITS, 0))
     )
-
     syntax: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    prompts: collections.Counter = dataclasses.field(
+        default_factory=collections.Counter
+    )
 
     @property
     def rows(self) -> int:
@@ -63,7 +71,7 @@ class Tally:
 
     def lose(self, cause: str, name: str, num_rows: int = 1) -> None:
         """Counts rows that become no record, by what dropped or rejected them."""
-        if cause in FILTERS:
+        if cause in _DROPS:
             self.dropped[cause] += num_rows
             return
         self.rejected[cause] += num_rows
@@ -72,14 +80,18 @@ class Tally:
             # Names of files can hold bytes that are no UTF-8.
             names.append(name.encode(errors="backslashreplace").decode())
 
-    def keep(self, split: str, prompt: str) -> None:
-        """Counts a row that becomes a record."""
+    def keep(self, split: str, prompt: str, cleaned: bool = False) -> None:
+        """Counts a row that becomes a record, and whether its prompt was changed."""
         self.examples[split] += 1
+        if cleaned:
+            self.prompts[CLEANED] += 1
+        if is_unspaced(prompt):
+            self.prompts[UNSPACED] += 1
         if found := find_syntax(prompt):
             self.syntax.update([ANY_SYNTAX, *found])
 
     def as_json(self) -> dict:
-        """The counts as plain dictionaries, `rows` first; `syntax` if there is any."""
+        """The counts as plain dictionaries; `syntax`, `prompts` if there are any."""
         counts = {
             "rows": self.rows,
             "dropped": dict(self.dropped),
@@ -87,7 +99,10 @@ class Tally:
             "rejected_examples": self.rejected_examples,
             "examples": dict(self.examples),
         }
-        return {**counts, "syntax": dict(self.syntax)} if self.syntax else counts
+        for name in ("syntax", "prompts"):
+            if found := getattr(self, name):
+                counts[name] = dict(found)
+        return counts
 
     @property
     def causes(self) -> str:
@@ -112,7 +127,7 @@ def is_sound(stats: dict) -> bool:
     """
     parts = [stats["dropped"], stats["rejected"], stats["examples"]]
     # Stats of earlier versions have none.
-    parts.append(stats.get("syntax", {}))
+    parts += [stats.get("syntax", {}), stats.get("prompts", {})]
     counts = [n for part in parts for n in part.values()]
     names = [name for found in stats["rejected_examples"].values() for name in found]
     return all(type(n) is int and n >= 0 for n in counts) and all(
@@ -128,6 +143,7 @@ def sum_stats(stats: Iterable[dict]) -> Tally:
         total.rejected.update(part["rejected"])
         total.examples.update(part["examples"])
         total.syntax.update(part.get("syntax", {}))
+        total.prompts.update(part.get("prompts", {}))
         for cause, names in part["rejected_examples"].items():
             known = total.rejected_examples.setdefault(cause, [])
             known.extend(names[: MAX_EXAMPLES - len(known)])
