@@ -16,10 +16,10 @@ import tensorflow as tf
 from pipelines.cleaning import clean_prompt
 from pipelines.damage import READ_ERRORS
 from pipelines.diffusiondb.metadata import dropped_by
+from pipelines.judging import judge_prompt
 from pipelines.names import match_names
 from pipelines.options import Conversion
 from pipelines.parts import Images, Part
-from pipelines.scripts import find_script
 from pipelines.tally import Tally, is_sound
 from tf_prompt.data import images
 from tf_prompt.data.records import Record, ShardWriter, shard_path
@@ -153,19 +153,22 @@ def read_records(
         for row, drop in zip(rows.itertuples(index=False), drops, strict=True):
             advance(1 / len(rows))
             try:
-                record, cleaned = _convert_row(row, drop, images_in, conversion, measures)
+                record, cleaned = _convert_row(
+                    row, drop, images_in, conversion, measures
+                )
             except LostRow as loss:
                 tally.lose(str(loss), row.image_name)
                 continue
-            split = _split_of(row, record, conversion)
-            tally.keep(split, record.prompt, cleaned)
+            own_split = getattr(row, "split", "")
+            split = own_split or _find_split(row, record, conversion)
+            tally.keep(split, record, cleaned, bool(own_split))
             yield split, record
 
 
 def _convert_row(row, drop, images_in, conversion, measures) -> tuple[Record, bool]:
     prompt = clean_prompt(row.prompt) if conversion.clean_prompts else row.prompt
     words = split_words(prompt)
-    drop = drop or _judge_prompt(prompt, words, conversion) or getattr(row, "over", "")
+    drop = drop or judge_prompt(prompt, words, conversion) or getattr(row, "over", "")
     data = _read_image(images_in, row.image_name, drop)
     _check_header(data, conversion, measures)
     if not words:
@@ -176,19 +179,7 @@ def _convert_row(row, drop, images_in, conversion, measures) -> tuple[Record, bo
     return record, prompt != row.prompt
 
 
-def _judge_prompt(prompt: str, words: list[str], conversion: Conversion) -> str:
-    """Names the filter that drops a prompt; one without words is bad, not dropped."""
-    if words and len(words) < conversion.min_words:
-        return "few_words"
-    kept = conversion.kept_scripts
-    if words and kept and find_script(prompt) not in kept:
-        return "other_script"
-    return ""
-
-
-def _split_of(row, record: Record, conversion: Conversion) -> str:
-    if split := getattr(row, "split", ""):
-        return split
+def _find_split(row, record: Record, conversion: Conversion) -> str:
     # Near-duplicates share a group, and so a split.
     key = getattr(row, "group", "").split() or record.words
     return split_of(key, conversion.validation, conversion.test)

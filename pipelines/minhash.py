@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tqdm
 
+from pipelines.groups import find_root, find_roots
+
 # Rows of a band and bands, from the similarity on. A pair at the limit of 0.7 shares a
 # band with probability 1 - (1 - 0.7**4)**32 = 0.99985, one at 0.4 with
 # 1 - (1 - 0.4**3)**100 = 0.9987.
@@ -53,7 +55,7 @@ def group_near_duplicates(
     roots = np.arange(len(prompts))
     for keys in _iterate_bands(sets, jaccard, processes):
         _link_bucket_mates(keys, sets, jaccard, roots)
-    roots = _find_roots(roots, np.arange(len(prompts)))
+    roots = find_roots(roots, np.arange(len(prompts)))
     sizes = np.bincount(roots, minlength=len(prompts))
     grouped = np.flatnonzero(sizes[roots] > 1)
     return {prompts[index]: prompts[roots[index]] for index in grouped}
@@ -178,28 +180,10 @@ def _link_bucket_mates(keys, sets: WordSets, jaccard: float, roots) -> None:
 
 
 def _link_pairs(first, second, sets: WordSets, jaccard: float, roots) -> None:
-    apart = _find_roots(roots, first) != _find_roots(roots, second)
+    apart = find_roots(roots, first) != find_roots(roots, second)
     first, second = first[apart], second[apart]
     near = sets.may_share(first, second, jaccard)
     for i, j in zip(first[near].tolist(), second[near].tolist(), strict=True):
-        one, other = sorted((_find_root(roots, i), _find_root(roots, j)))
+        one, other = sorted((find_root(roots, i), find_root(roots, j)))
         if one != other and sets.similarity(i, j) >= jaccard:
             roots[other] = one
-
-
-def _find_root(roots: np.ndarray, node: int) -> int:
-    while roots[node] != node:
-        roots[node] = roots[roots[node]]
-        node = int(roots[node])
-    return node
-
-
-def _find_roots(roots: np.ndarray, nodes: np.ndarray) -> np.ndarray:
-    found = roots[nodes]
-    while True:
-        further = roots[found]
-        if np.array_equal(further, found):
-            # The next search is shorter.
-            roots[nodes] = found
-            return found
-        found = further

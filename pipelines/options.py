@@ -5,7 +5,12 @@ import typing
 
 from tf_prompt.data.split import TEST_RATE, VALIDATION_RATE
 from tf_prompt.files import FORCE_HELP
-from tf_prompt.options import option, require_not_negative, require_positive, require_rate
+from tf_prompt.options import (
+    option,
+    require_not_negative,
+    require_positive,
+    require_rate,
+)
 
 # What `Filters` may drop an image for by its metadata, in the order they are asked.
 FILTERS = ("not_square", "blurred", "low_cfg", "few_steps")
@@ -71,6 +76,13 @@ class Filters:
         """The names in `scripts`; empty where all are kept."""
         names = (self.scripts or "").lower().split(",")
         return frozenset(name.strip() for name in names) - {""}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The filters: those by metadata, and those by prompts that are on."""
+        are_on = (self.min_words > 1, bool(self.kept_scripts))
+        on = (n for n, is_on in zip(PROMPT_FILTERS, are_on, strict=True) if is_on)
+        return (*FILTERS, *on)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -92,7 +92,11 @@ def read_json_lines(
     if found is None:
         raise ValueError(
             f"JSON lines must hold {_ask_for(known, columns)}. Received: {path}"
-            + (f" with {','.join(titles)[:_MAX_SHOWN]}" if titles else ", which is empty")
+            + (
+                f" with {','.join(titles)[:_MAX_SHOWN]}"
+                if titles
+                else ", which is empty"
+            )
         )
     names, prompts = ([to_text(e.get(title)) for e in objects] for title in found)
     table = pd.DataFrame(objects, columns=titles)

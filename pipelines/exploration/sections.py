@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Mapping
 
 from pipelines.exploration import markup
-from pipelines.options import FILTERS
 
 Plots = Mapping[str, pathlib.Path]
 COLUMN_TITLES = {
@@ -47,7 +46,9 @@ def render_filters(summary: dict, plots: Plots) -> str:
         "<code>write_records</code> counts it: by the first rule that it breaks.</p>"
         + markup.table(header, rows)
         + f"<p>Kept: {kept['after']:,} of {kept['before']:,}.</p>"
-        + markup.figure("filters", plots, f"Overlap of the {len(FILTERS)} filters")
+        + markup.figure(
+            "filters", plots, f"Overlap of the {len(summary['filters'])} filters"
+        )
         + markup.details(
             "Dropped by both", markup.table(("filter", "and", "rows"), pairs)
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from pipelines.fields import PROMPT_COLUMNS, ColumnNames, split_of_path
-from pipelines.layouts.loose import LooseSource, group_pictures
+from pipelines.layouts.loose import LooseSource, make_source
 from pipelines.names import FileFinder
 from pipelines.prompt_table import read_json_lines, read_prompt_table
 
@@ -38,7 +38,7 @@ def open_source(path: pathlib.Path, columns: ColumnNames) -> LooseSource:
         files |= of_table
     rows = pd.concat(found, ignore_index=True)
     name = tables[0].name if len(tables) == 1 else "metadata"
-    return group_pictures("imagefolder", name, rows, files)
+    return make_source("imagefolder", name, rows, files)
 
 
 def _find_tables(path: pathlib.Path) -> Iterator[pathlib.Path]:

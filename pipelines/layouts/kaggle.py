@@ -3,7 +3,7 @@
 import pathlib
 
 from pipelines.fields import ColumnNames
-from pipelines.layouts.loose import LooseSource, group_pictures
+from pipelines.layouts.loose import LooseSource, make_source
 from pipelines.names import match_names
 from pipelines.prompt_table import read_prompt_table
 from tf_prompt.data import listing
@@ -42,7 +42,7 @@ def open_source(path: pathlib.Path, columns: ColumnNames) -> LooseSource:
         for name, file in files.items()
         if name in listed or listing.has_image_ending(file)
     }
-    return group_pictures("kaggle", "prompts.csv", rows, files, is_curated=True)
+    return make_source("kaggle", "prompts.csv", rows, files, is_curated=True)
 
 
 def _find(image_id: str, known: dict[str, str]) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from pipelines.containers import FileImages
-from pipelines.groups import group_by_picture
 from pipelines.parts import PART_SIZE, Part
 
 
@@ -20,8 +19,8 @@ class LooseSource:
     Args:
         name: kind of source.
         table: file name of the table.
-        rows: `image_name` and `prompt`, fields, and `group` where images have several
-            prompts.
+        rows: `image_name` and `prompt`, fields, and `picture`, the number of the
+            image, where any has several prompts.
         files: the images that exist, by name.
         notes, is_curated: as in `parts.Source`.
     """
@@ -32,6 +31,11 @@ class LooseSource:
     files: Mapping[str, pathlib.Path]
     notes: Sequence[str] = ()
     is_curated: bool = False
+
+    @property
+    def shares_images(self) -> bool:
+        """Whether any image has several prompts: one split must take all of them."""
+        return "picture" in self.rows
 
     def __len__(self) -> int:
         return -(-len(self.rows) // PART_SIZE)
@@ -55,14 +59,14 @@ class LooseSource:
             )
 
 
-def group_pictures(
+def make_source(
     name: str,
     table: str,
     rows: pd.DataFrame,
     files: Mapping[str, pathlib.Path],
     is_curated: bool = False,
 ) -> LooseSource:
-    """Makes the source; prompts of one image become a group, so one split has all.
+    """Makes the source, and notes which rows are of one image.
 
     Args:
         name, table, rows, files, is_curated: as in `LooseSource`.
@@ -71,10 +75,11 @@ def group_pictures(
         # Not filters by size: these are cropped, whatever their tables say.
         rows = rows.drop(columns=["width", "height"], errors="ignore")
     paths = {name: os.path.realpath(file) for name, file in files.items()}
-    pictures = [paths.get(name, name) for name in rows["image_name"]]
-    groups, num_pictures = group_by_picture(pictures, rows["prompt"])
-    if not num_pictures:
+    pictures, _ = pd.factorize(rows["image_name"].map(lambda n: paths.get(n, n)))
+    prompts_of = rows["prompt"].groupby(pictures).nunique()
+    num_shared = int((prompts_of > 1).sum())
+    if not num_shared:
         return LooseSource(name, table, rows, files, (), is_curated)
-    note = f"pictures with several prompts, each kept in one split: {num_pictures}"
-    rows = rows.assign(group=groups)
+    note = f"images with several prompts, each kept in one split: {num_shared:,}"
+    rows = rows.assign(picture=pictures)
     return LooseSource(name, table, rows, files, (note,), is_curated)

@@ -3,7 +3,7 @@
 import pathlib
 
 from pipelines.fields import FILE_COLUMNS, PROMPT_COLUMNS, ColumnNames
-from pipelines.layouts.loose import LooseSource, group_pictures
+from pipelines.layouts.loose import LooseSource, make_source
 from pipelines.names import FileFinder
 from pipelines.prompt_table import read_json_lines, read_prompt_table
 
@@ -48,7 +48,7 @@ def _open(name, path, rows, find, is_curated) -> LooseSource:
     found = {name: find(name) for name in set(rows["image_name"])}
     places = {name: place for name, place in found.values() if place}
     rows["image_name"] = [found[name][0] for name in rows["image_name"]]
-    return group_pictures(name, path.name, rows, places, is_curated)
+    return make_source(name, path.name, rows, places, is_curated)
 
 
 class _Finder:
