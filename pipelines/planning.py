@@ -14,8 +14,8 @@ from pipelines.damage import READ_ERRORS
 from pipelines.diffusiondb.metadata import dropped_by
 from pipelines.groups import join_pairs
 from pipelines.image_hashes import group_hashes, hash_images
-from pipelines.minhash import group_near_duplicates
 from pipelines.judging import judge_prompt
+from pipelines.minhash import group_near_duplicates
 from pipelines.options import WriteOptions, complete
 from pipelines.parts import Part, Source
 from pipelines.sources import open_options

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from pipelines.fields import PROMPT_COLUMNS, ColumnNames, split_of_path
+from pipelines.fields import PROMPT_COLUMNS, ColumnNames
 from pipelines.layouts.loose import LooseSource, make_source
 from pipelines.names import FileFinder
 from pipelines.prompt_table import read_json_lines, read_prompt_table
