@@ -60,6 +60,10 @@ class ColumnNames:
         return dataclasses.replace(self, place=split_of_path(path.parts))
 
 
+# A user who gave none.
+FOUND = ColumnNames()
+
+
 def find_column(
     names: Sequence[str], given: str | None, known: Iterable[str]
 ) -> str | None:
@@ -71,7 +75,7 @@ def find_column(
     if given is not None:
         return given if given in names else None
     lower = {name.lower(): name for name in reversed(names)}
-    return next((lower[name] for name in known if name in lower), None)
+    return next((lower[n.lower()] for n in known if n.lower() in lower), None)
 
 
 def wanted_columns(names: Sequence[str], columns: ColumnNames) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TextIO
 
 import pandas as pd
 
-from pipelines.fields import ColumnNames, find_column, pick_fields, to_text
+from pipelines.fields import FOUND, ColumnNames, find_column, pick_fields, to_text
 from tf_prompt.data import listing
 from tf_prompt.files import open_csv
 
@@ -21,7 +21,7 @@ def read_prompt_table(
     path: pathlib.Path,
     known: tuple[Sequence[str], Sequence[str]],
     is_image: Callable[[str], bool],
-    columns: ColumnNames = ColumnNames(),
+    columns: ColumnNames = FOUND,
 ) -> pd.DataFrame:
     """Reads names of images and their prompts.
 
@@ -69,7 +69,7 @@ def read_prompt_table(
 def read_json_lines(
     path: pathlib.Path,
     known: tuple[Sequence[str], Sequence[str]],
-    columns: ColumnNames = ColumnNames(),
+    columns: ColumnNames = FOUND,
 ) -> pd.DataFrame:
     """Reads names of images and their prompts from objects, one a line.
 
@@ -90,13 +90,11 @@ def read_json_lines(
     titles = list(dict.fromkeys(title for entry in objects for title in entry))
     found = _find_titles(titles, known, columns)
     if found is None:
+        shown = ",".join(titles)[:_MAX_SHOWN]
+        what = f" with {shown}" if shown else ", which is empty"
         raise ValueError(
-            f"JSON lines must hold {_ask_for(known, columns)}. Received: {path}"
-            + (
-                f" with {','.join(titles)[:_MAX_SHOWN]}"
-                if titles
-                else ", which is empty"
-            )
+            f"JSON lines must hold {_ask_for(known, columns)}. Received: {path}{what}; "
+            "--image-column and --prompt-column give other names"
         )
     names, prompts = ([to_text(e.get(title)) for e in objects] for title in found)
     table = pd.DataFrame(objects, columns=titles)

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
-from pipelines.fields import ColumnNames
+from pipelines.fields import FOUND, ColumnNames
 from pipelines.layouts import (
     diffusiondb,
     folders,
@@ -66,7 +66,7 @@ LAYOUT_OF = {
 def open_source(
     path: str | pathlib.Path,
     layout: str | None = None,
-    columns: ColumnNames = ColumnNames(),
+    columns: ColumnNames = FOUND,
 ) -> Source:
     """Opens a source in the layout that is named, else in the first that it fits.
 

@@ -112,9 +112,7 @@ def read_table(source: Source, cleans: bool = False) -> Table:
     if not _FILTERED & set(rows):
         notes.append("this source has no metadata: only prompts can be filtered by")
     if cleans:
-        notes.append(
-            "prompts are counted without the syntax that --clean-prompts drops"
-        )
+        notes.append("prompts are counted as --clean-prompts leaves them")
     return Table(source.name, rows, list(ids), notes)
 
 
