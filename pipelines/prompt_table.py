@@ -90,11 +90,9 @@ def read_json_lines(
     titles = list(dict.fromkeys(title for entry in objects for title in entry))
     found = _find_titles(titles, known, columns)
     if found is None:
-        shown = ",".join(titles)[:_MAX_SHOWN]
-        what = f" with {shown}" if shown else ", which is empty"
         raise ValueError(
-            f"JSON lines must hold {_ask_for(known, columns)}. Received: {path}{what}; "
-            "--image-column and --prompt-column give other names"
+            f"JSON lines must hold {_ask_for(known, columns)}. Received: "
+            f"{path}{_describe(','.join(titles))}"
         )
     names, prompts = ([to_text(e.get(title)) for e in objects] for title in found)
     table = pd.DataFrame(objects, columns=titles)
@@ -148,6 +146,13 @@ def _ask_for(known, columns) -> str:
     return f"the columns {asked}"
 
 
+def _describe(titles: str) -> str:
+    if not titles:
+        return ", which is empty"
+    hint = "--image-column and --prompt-column give other names"
+    return f" with {titles[:_MAX_SHOWN]}; {hint}"
+
+
 def _read_header(file: TextIO, path, known, columns: ColumnNames):
     shown = None
     for delimiter in DELIMITERS:
@@ -158,11 +163,9 @@ def _read_header(file: TextIO, path, known, columns: ColumnNames):
         if found := _find_titles(header, known, columns):
             return reader, header, found
         shown = shown or ",".join(header)
-    what = f" with {shown[:_MAX_SHOWN]}" if shown else ", which is empty"
     raise ValueError(
         "a CSV, its fields separated by commas, semicolons or tabs, must have "
-        f"{_ask_for(known, columns)}. Received: {path}{what}; --image-column and "
-        "--prompt-column give other names"
+        f"{_ask_for(known, columns)}. Received: {path}{_describe(shown or '')}"
     )
 
 
