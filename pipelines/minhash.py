@@ -169,14 +169,28 @@ def _iterate_bands(
 def _link_bucket_mates(keys, sets: WordSets, jaccard: float, roots) -> None:
     """Joins the groups of prompts with one key that are similar enough."""
     order = np.argsort(keys, kind="stable")
-    ranked = keys[order]
     for step in range(1, _NEIGHBOURS + 1):
+        # Now and then, since most of the work is in buckets that are one group soon.
+        if step & (step - 1) == 0:
+            order = _leave_out_groups(order, keys, roots)
+        ranked = keys[order]
         here = np.flatnonzero(ranked[step:] == ranked[:-step])
         if not len(here):
             return
         for start in range(0, len(here), _BLOCK):
             block = here[start : start + _BLOCK]
             _link_pairs(order[block], order[block + step], sets, jaccard, roots)
+
+
+def _leave_out_groups(order, keys, roots) -> np.ndarray:
+    """Leaves out the buckets all of which is in one group."""
+    if not len(order):
+        return order
+    ranked, labels = keys[order], find_roots(roots, order)
+    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
+    least = np.minimum.reduceat(labels, starts)
+    is_mixed = least != np.maximum.reduceat(labels, starts)
+    return order[np.repeat(is_mixed, np.diff([*starts, len(order)]))]
 
 
 def _link_pairs(first, second, sets: WordSets, jaccard: float, roots) -> None:
