@@ -40,6 +40,28 @@ def decode_image(data, size: int, resizing: str = BILINEAR):
     return _fit(_decode(data), size, resizing)
 
 
+def decode_whole(data, size: int):
+    """Decodes one image and resizes all of it, so that its longer side has a size.
+
+    Args:
+        data: as in `decode_image`.
+        size: int > 0, pixels of the longer side.
+
+    Returns:
+        uint8 tensor `(height, width, 3)`, RGB, 0-255; the shorter side has one pixel
+        at least.
+
+    Raises:
+        tf.errors.InvalidArgumentError: as `decode_image`.
+    """
+    image = _decode(data)
+    shape = tf.cast(tf.shape(image)[:2], tf.float32)
+    target = tf.round(shape * size / tf.reduce_max(shape))
+    target = tf.maximum(tf.cast(target, tf.int32), 1)
+    resized = tf.image.resize(image, target, antialias=True)
+    return tf.cast(tf.round(tf.clip_by_value(resized, 0, 255)), tf.uint8)
+
+
 def decode_stored(data, size: int):
     """Decodes a picture of a record, which `write_records` has made upright.
 
