@@ -44,9 +44,9 @@ class Filters:
     )
     aspect: str | None = option(
         None,
-        "filters: what becomes of images that are not square: crop to the largest centred "
-        "square, pad with black, or skip; without it --square says so for DiffusionDB, "
-        "and other images are cropped",
+        "filters: what becomes of images that are not square: crop to the largest "
+        "centred square, pad with black, or skip; without it --square decides for "
+        "DiffusionDB, and other images are cropped",
         choices=ASPECTS,
     )
     drop_blurred: bool = option(True, "filters: drop images blurred for image_nsfw = 2")
