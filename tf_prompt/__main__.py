@@ -9,7 +9,7 @@ from tf_prompt.options import DONE, WRONG_USE, command
 VERBS = {
     "fit": "train a model and test it; without flags on the built-in toy set",
     "predict": "write the prompts of image files, with a run, an export or a server",
-    "interrogate": "rank phrases by their CLIP similarity with images",
+    "interrogate": "write a prompt for any image, with a pretrained CLIP or a run",
     "evaluate": "measure a run on a split, with intervals and baselines",
     "report": "compare runs with each other and with the thesis's results",
     "export": "write a run as a SavedModel for TF Serving",

@@ -29,7 +29,7 @@ class LetterTokens:
 def build_clip(precision=None):
     vision = keras_hub.models.CLIPVisionEncoder(8, 8, 1, 1, 8, image_shape=(8, 8, 3))
     text = keras_hub.models.CLIPTextEncoder(
-        VOCAB_SIZE, 16, 16, 3, 2, 32, max_sequence_length=MAX_TOKENS
+        VOCAB_SIZE, 16, 16, 2, 2, 32, max_sequence_length=MAX_TOKENS
     )
     return stir(keras_hub.models.CLIPBackbone(vision, text, 12), precision)
 
@@ -39,7 +39,7 @@ def build_metaclip(precision=None):
         8, 8, 1, 1, 8, image_shape=(8, 8, 3)
     )
     text = keras_hub.models.MetaCLIP2TextEncoder(
-        VOCAB_SIZE, 16, 16, 3, 2, 32, max_sequence_length=MAX_TOKENS
+        VOCAB_SIZE, 16, 16, 2, 2, 32, max_sequence_length=MAX_TOKENS
     )
     return stir(keras_hub.models.MetaCLIP2Backbone(vision, text, 12), precision)
 
@@ -61,11 +61,10 @@ GROWN = [
 
 
 @pytest.mark.parametrize(
-    "build, start, end",
-    [(build_clip, 38, 39), (build_metaclip, 0, 2)],
-    ids=["CLIP", "MetaCLIP 2"],
+    "build, start, end, tokens_at_once",
+    [(build_clip, 38, 39, 1), (build_clip, 38, 39, 4096), (build_metaclip, 0, 2, 4096)],
+    ids=["CLIP, text by text", "CLIP", "MetaCLIP 2"],
 )
-@pytest.mark.parametrize("tokens_at_once", [1, 4096])
 def test_grown_texts_are_embedded_as_whole_ones(
     build, start, end, tokens_at_once, monkeypatch
 ):
