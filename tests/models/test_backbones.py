@@ -128,7 +128,11 @@ def test_weights_file(tmp_path):
     "name, size, message",
     [
         ("no_such_preset", 32, "backbone must be one of .* Received: no_such_preset"),
-        ("vit_tiny", 31, "`image_size` must suit ViTBackbone. Received: image_size=31"),
+        (
+            "vit_tiny",
+            31,
+            "`image_size` must suit ViT.*: a .* of 12 pixels. Received",
+        ),
         ("vit_tiny", 0, "`image_size` must be positive. Received: image_size=0"),
     ],
 )
@@ -154,6 +158,17 @@ def test_network_of_texts_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="backbone must be a network of images"):
         build(save_preset(bert, tmp_path / "bert"))
+
+
+def test_tokens_that_nobody_knows_are_refused(monkeypatch):
+    """Which of them are patches, only the class says."""
+
+    class Tokens:
+        output = np.zeros((1, 5, 8))
+
+    monkeypatch.setattr(backbones, "open_network", lambda *_, **__: Tokens())
+    with pytest.raises(ValueError, match="DINOv3 or Swin. Received: Tokens"):
+        build("some_preset")
 
 
 def test_every_preset_of_an_architecture_is_known_to_kerashub():

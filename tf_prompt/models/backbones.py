@@ -239,7 +239,11 @@ def build_regions(description: dict, image_size: int, trainable: bool) -> keras.
         # A residual stage ends in a sum whose shape Keras may leave open.
         regions = keras.layers.Reshape((math.prod((height, width)), depth))(features)
     else:
-        regions = features[:, description["prefix_tokens"] :]
+        prefix = description["prefix_tokens"]
+        # KerasHub 0.32 counts a class token in the static shape of SigLIP, which has
+        # none: the number of patches is a square.
+        count = math.isqrt(features.shape[1] - prefix) ** 2
+        regions = features[:, prefix : prefix + count]
     return keras.Model(images, regions, name="encoder")
 
 
@@ -267,13 +271,13 @@ def _call(network, x, **options):
 def _build_network(description, image_size):
     check_positive(image_size=image_size)
     class_name = description["class_name"]
+    _require_fitting(class_name, description["arguments"], image_size)
     try:
         network_class = getattr(keras_hub.models, class_name)
         network = network_class.from_config(
             {**description["arguments"], "name": "backbone"}
         )
-    # Each class has its own way to say that its patches do not fit.
-    except (ValueError, TypeError, ZeroDivisionError) as error:
+    except ValueError as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"`image_size` must suit {class_name}. "
@@ -284,6 +288,23 @@ def _build_network(description, image_size):
     number_positions(network)
     fix_positions(network)
     return network
+
+
+def _require_fitting(class_name, arguments, image_size) -> None:
+    """Checks what KerasHub's networks of patches cut off, or stumble over."""
+    patch = arguments.get("patch_size", 1)
+    patch = patch if isinstance(patch, int) else patch[0]
+    rule = f"a multiple of its patches of {patch} pixels"
+    fits = image_size % patch == 0
+    if fits and class_name == "SwinTransformerBackbone":
+        # A window wider than the last grid fails in KerasHub 0.32.
+        least = patch * 2 ** (len(arguments["depths"]) - 1) * arguments["window_size"]
+        rule, fits = f"at least {least} pixels", image_size >= least
+    if not fits:
+        raise ValueError(
+            f"`image_size` must suit {class_name}: {rule}. "
+            f"Received: image_size={image_size}"
+        )
 
 
 def build_scaling(pixels: PixelStatistics, name: str):

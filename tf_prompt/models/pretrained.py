@@ -91,8 +91,10 @@ def find_statistics(source: str, network_class: type) -> PixelStatistics:
         return _read_processor(_read_json(path), network_class)
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(str(source))
-    # A preset may come without one.
-    except (ValueError, OSError, AttributeError):
+    # A preset may come without one; of many transformers folders there is None.
+    except (ValueError, OSError):
+        converter = None
+    if converter is None:
         return usual_statistics(network_class)
     scale, offset = _per_channel(converter.scale, 1), _per_channel(converter.offset, 0)
     # It computes pixels * scale + offset.
