@@ -36,6 +36,7 @@ def measure(
     metrics: Sequence[str],
     java_meteor=None,
     vectors: Vectors | None = None,
+    is_raw: bool = False,
 ) -> dict:
     """Measures predictions and baselines.
 
@@ -45,6 +46,7 @@ def measure(
         metrics: names of `metrics.score.ALL_METRICS`.
         java_meteor: computes METEOR, and is closed then; None takes NLTK's.
         vectors: compares the embedding that each row measured, not that of its text.
+        is_raw: whether texts are prompts as users write them, see `score.score`.
 
     Returns:
         The content of `metrics.json`. Without two different true prompts there is no
@@ -70,7 +72,7 @@ def measure(
         if has_chance:
             written[CHANCE] = [references[index] for index in order]
     scores = _score_texts(
-        references, {"model": predictions, **written}, of_texts, java_meteor
+        references, {"model": predictions, **written}, of_texts, java_meteor, is_raw
     )
     for name, value in cosines.items():
         scores.setdefault(name, {})["cosine"] = value
@@ -92,15 +94,13 @@ def _write_baselines(rows, training_prompts) -> dict[str, list[str]]:
     }
 
 
-def _score_texts(references, written, metrics, java_meteor) -> dict[str, dict]:
+def _score_texts(references, written, metrics, java_meteor, is_raw) -> dict[str, dict]:
     if not metrics:
         return {name: {} for name in written}
-    models = load_models(metrics)
+    options = {**load_models(metrics), "java_meteor": java_meteor, "is_raw": is_raw}
     with java_meteor or contextlib.nullcontext():
         return {
-            name: score(
-                references, texts, metrics=metrics, java_meteor=java_meteor, **models
-            )
+            name: score(references, texts, metrics=metrics, **options)
             for name, texts in tqdm.tqdm(written.items(), "scoring", unit="set")
         }
 

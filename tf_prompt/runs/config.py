@@ -71,9 +71,26 @@ class FitConfig:
         "entries at most, special tokens included",
         group="captioners",
     )
+    tokens: str = option(
+        "words",
+        "what prompts are learned in: normalised words without commas and digits, or "
+        "subwords, byte pairs of the prompts as they were written",
+        choices=["words", "subwords"],
+        group="captioners",
+    )
     max_words: int = option(
         30,
         "words of a prompt that are learned, the rest is cut",
+        group="captioners",
+    )
+    max_subwords: int = option(
+        75,
+        "with --tokens subwords: how many of a prompt are learned; CLIP reads 75",
+        group="captioners",
+    )
+    fold_case: bool = option(
+        False,
+        "with --tokens subwords: learn lower case only",
         group="captioners",
     )
     rotation_degrees: float = option(0.0, "augmentation: largest turn, degrees")
@@ -214,6 +231,7 @@ class FitConfig:
             "learning_rate",
             "clip_norm",
             "max_words",
+            "max_subwords",
             "image_size",
             "layer_decay",
             "shuffle_buffer",
@@ -241,6 +259,13 @@ class FitConfig:
             raise ValueError(
                 f"views goes with cache_features. Received: views={self.views}"
             )
+        foreign = {"words": ("max_subwords", "fold_case"), "subwords": ("max_words",)}
+        for name in foreign.get(self.tokens, ()):
+            if getattr(self, name) != getattr(FitConfig, name):
+                raise ValueError(
+                    f"{name} must be left out with tokens={self.tokens}. "
+                    f"Received: {getattr(self, name)}"
+                )
         settings(self.set)
 
 

@@ -8,12 +8,17 @@ import zlib
 import keras
 import tensorflow as tf
 
-from tf_prompt.data import caption_batches, region_cache, text
+from tf_prompt.data import (
+    caption_batches,
+    region_cache,
+    targets,
+    text,
+    vocabulary,
+)
 from tf_prompt.data import folder as data_folder
 from tf_prompt.layers.augmentation import Augmentation
 from tf_prompt.models import presets
 from tf_prompt.models.encoders import CONVOLUTIONS
-from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training.losses import TokenAccuracy, WordLoss
 from tf_prompt.training.optimizers import (
@@ -44,6 +49,7 @@ class CaptioningTask(Task):
     options = Task.options | {
         *("vocab_size", "max_words", "cache_features", "views", "accumulate_steps"),
         *("backbone", "image_size", "train_backbone", "head_epochs", "layer_decay"),
+        *("tokens", "max_subwords", "fold_case"),
     }
     _arguments = (*Task._arguments, "image_size")
     derived = {"vocab_size": "vocab_size", "max_tokens": "max_words"}
@@ -52,12 +58,26 @@ class CaptioningTask(Task):
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
         super().__init__(config, run_dir, folder)
-        counts, self.num_examples = data_folder.count_words(folder)
-        path = run_dir / run_folder.VOCABULARY
-        if not path.is_file():
-            vocabulary = text.build_vocabulary(counts, config.vocab_size)
-            text.write_vocabulary(vocabulary, path)
-        self.vocabulary = text.read_vocabulary(path)
+        self.num_examples = data_folder.count_examples(folder, "train")
+        if not (run_dir / vocabulary.TOKENS).is_file():
+            self._build_vocabulary().write(run_dir)
+        self.vocabulary = vocabulary.read(run_dir, config.tokens, config.fold_case)
+
+    def _build_vocabulary(self):
+        config = self.config
+        if config.tokens == "words":
+            counts, _ = data_folder.count_words(self.folder)
+            return vocabulary.WordVocabulary(
+                text.build_vocabulary(counts, config.vocab_size)
+            )
+        prompts = targets.read_split(self.folder, "train")
+        return vocabulary.build_subwords(prompts, config.vocab_size, config.fold_case)
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a prompt that are learned, the end token apart."""
+        is_raw = self.vocabulary.is_raw
+        return self.config.max_subwords if is_raw else self.config.max_words
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
@@ -73,7 +93,7 @@ class CaptioningTask(Task):
         config = self.config
         found = {
             "vocab_size": len(self.vocabulary),
-            "max_tokens": config.max_words + 1,
+            "max_tokens": self.max_tokens + 1,
             "train_encoder": config.train_backbone,
         }
         if config.backbone is not None:
@@ -137,7 +157,7 @@ class CaptioningTask(Task):
         reading = self.read_training(model, epochs, skip, share)
         features = self._features(model, "train")
         return caption_batches.training_batches(
-            reading, self.vocabulary, self.config.max_words, features
+            reading, self.vocabulary, self.max_tokens, features
         )
 
     def validation_batches(self, model, share=None):
@@ -146,7 +166,7 @@ class CaptioningTask(Task):
         return caption_batches.validation_batches(
             self.read_validation(model, share),
             self.vocabulary,
-            self.config.max_words,
+            self.max_tokens,
             features,
         )
 
