@@ -154,8 +154,9 @@ class _LoadedExport(LoadedModel):
         if "attention" not in self._backend.inputs:
             return super()._attend(encoded)
         found = self._backend.run("attention", encoded)
-        words = [word.decode() for word in found["words"][0] if word]
-        return words, found["weights"][0, : len(words)]
+        words = found["words"][0]
+        said = [index for index, word in enumerate(words) if word]
+        return [words[index].decode() for index in said], found["weights"][0, said]
 
 
 def load(

@@ -42,6 +42,17 @@ def normalise(prompt: str, max_words: int | None = MAX_WORDS) -> str:
     return " ".join(split_words(prompt, max_words))
 
 
+def tidy(prompt: str, fold_case: bool = False) -> str:
+    """Puts a prompt as its user wrote it on one line: white space becomes one space.
+
+    Args:
+        prompt: the text.
+        fold_case: whether letters become lower case.
+    """
+    line = " ".join(prompt.split())
+    return line.lower() if fold_case else line
+
+
 @functools.lru_cache(2**17)
 def _is_word(token: str) -> bool:
     if _HAS_DIGIT.search(token):
