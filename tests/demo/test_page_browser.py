@@ -13,6 +13,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+import zipfile
 
 import pytest
 
@@ -170,6 +171,30 @@ def test_a_batch_gives_a_table_and_a_csv(page, files):
     assert good["path"] == "red patch é.jpg"
     assert (good["prompt"], good["error"]) == (EXPECTED, "")
     assert bad["path"] == "notes.png" and "not a picture" in bad["error"]
+
+
+def test_the_form_words_the_prompt_that_is_shown(page, files):
+    choose(page, "#picture", files / "red patch é.jpg")
+    page.wait_for_selector(".tfp-words img")
+    page.locator("#wording button").first.click()
+    page.locator("#template").get_by_role("textbox").fill("{name}: {prompt}")
+    prompt = page.locator(".prompt textarea")
+    sync_api.expect(prompt).to_have_value(f"red patch é: {EXPECTED}")
+    page.locator("#template").get_by_role("textbox").fill("{colour}")
+    page.get_by_text("template must have no fields but").wait_for()
+
+
+def test_a_batch_is_taken_home_with_its_prompts(page, files):
+    page.get_by_role("tab", name="Batch").click()
+    choose(page, "#files", files / "red patch é.jpg")
+    page.locator("#files").get_by_text("red patch").first.wait_for()
+    page.locator("#start").click()
+    page.wait_for_selector("#zip:not([disabled])")
+    with page.expect_download() as download:
+        page.locator("#zip").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.namelist() == ["red patch é.txt", "red patch é.jpg"]
+        assert archive.read("red patch é.txt").decode() == f"{EXPECTED}\n"
 
 
 def test_too_large_a_file_is_refused(page, files):
