@@ -212,23 +212,29 @@ def ask(address, path, body=None):
         return answer.read().decode()
 
 
-def call_with_path(address, number, path):
+def call_with_path(address, event, path):
     """Calls the page's event with a payload that names a file by itself."""
     payload = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    body = {"data": [payload], "fn_index": number, "session_hash": "outsider"}
+    data = [payload, *[""] * (len(event["inputs"]) - 1)]
+    body = {"data": data, "fn_index": event["id"], "session_hash": "outsider"}
     ask(address, "gradio_api/queue/join", body)
     return ask(address, "gradio_api/queue/data?session_hash=outsider")
 
 
 def test_files_and_addresses_that_nobody_uploaded_are_not_read(page_address, files):
     config = json.loads(ask(page_address, "config"))
-    [number] = [
-        event["id"]
+    [picture] = [
+        part["id"]
+        for part in config["components"]
+        if part["props"].get("elem_id") == "picture"
+    ]
+    [event] = [
+        event
         for event in config["dependencies"]
-        if any(trigger == "change" for _, trigger in event["targets"])
+        if [picture, "change"] in event["targets"]
     ]
     outside = str(files / "red patch é.jpg")
-    assert '"success":false' in call_with_path(page_address, number, outside)
+    assert '"success":false' in call_with_path(page_address, event, outside)
     with pytest.raises(urllib.error.HTTPError, match="403"):
         ask(page_address, "gradio_api/file=" + urllib.request.pathname2url(outside))
 
@@ -244,7 +250,7 @@ def test_files_and_addresses_that_nobody_uploaded_are_not_read(page_address, fil
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         place = f"http://127.0.0.1:{server.server_port}/a.png"
-        answer = call_with_path(page_address, number, place)
+        answer = call_with_path(page_address, event, place)
         server.shutdown()
     assert "Only uploaded files are read" in answer
     assert not asked
