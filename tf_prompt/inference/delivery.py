@@ -15,7 +15,8 @@ from tf_prompt.options import DONE, SOME_FAILED, option
 from tf_prompt.runs import lock
 
 SHOW, ONLY, OFF = EMBEDDED = ("show", "only", "off")
-_PHRASES = "phrases_"
+# Before the name of a table in a CSV.
+PHRASES = "phrases_"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,7 +163,7 @@ class Delivery:
 
     def _columns(self, columns, tables):
         names = ["path", "prompt", *columns, "error"]
-        names += [f"{_PHRASES}{name}" for name in tables]
+        names += [f"{PHRASES}{name}" for name in tables]
         if self._options.embedded != OFF:
             names += image_bytes.embedded_names()
         return names
@@ -187,7 +188,7 @@ def flatten(result: dict, columns: Sequence[str]) -> dict:
     """
     row = {name: value for name, value in result.items() if name in columns}
     for name, pairs in result.get("phrases", {}).items():
-        row[f"{_PHRASES}{name}"] = "; ".join(phrase for phrase, _ in pairs)
+        row[f"{PHRASES}{name}"] = "; ".join(phrase for phrase, _ in pairs)
     for name, value in result.get("embedded", {}).items():
         row[f"embedded_{name}"] = value
     return {name: value for name, value in row.items() if name in columns}

@@ -125,8 +125,19 @@ def load_interrogator(
     """
     # Before the model, which takes long to load.
     require_phrases(tables)
-    model, tokens = load_pretrained(source, half)
+    pair = load_pretrained(source, half)
+    return embed_phrases(pair, tables, options, cache_dir, **parts)
+
+
+def embed_phrases(
+    pair: tuple,
+    tables: Mapping[str, Sequence[str]],
+    options: InterrogationConfig,
+    cache_dir: str | os.PathLike | None = None,
+    **parts,
+) -> Interrogator:
+    """Makes an interrogator of what `load_pretrained` gave, see `load_interrogator`."""
     folder = pathlib.Path(cache_dir or cache_folder())
     return Interrogator(
-        model, tokens, tables, folder, options, resizing=images.BICUBIC, **parts
+        *pair, tables, folder, options, resizing=images.BICUBIC, **parts
     )
