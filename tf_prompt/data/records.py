@@ -2,15 +2,22 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator
 
 import tensorflow as tf
 
+from tf_prompt.data import listing
 from tf_prompt.data.split import SPLITS
 
 SHARD_NAME = "{split}-{index:05d}.tfrecord"
+# What is installed lacks the pipelines.
+CHECKOUT = (
+    "git clone https://github.com/tf-prompt/tf_prompt && cd tf_prompt && "
+    'pip install -e ".[ingest]"'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,11 +142,31 @@ def list_shards(folder: str | pathlib.Path, split: str) -> list[str]:
             f"from more prompts, or with {help_text}"
         )
     if not shards:
-        raise FileNotFoundError(
-            f'no shards match "{folder}/{split}-*.tfrecord". Write them first, from a '
-            f"checkout: python -m pipelines.write_records --output {folder}"
-        )
+        raise FileNotFoundError(_explain_no_shards(folder, split))
     return shards
+
+
+def _explain_no_shards(folder: pathlib.Path, split: str) -> str:
+    commands = f"{CHECKOUT} && python -m pipelines.write_records"
+    if _holds_images(folder):
+        source = folder.resolve()
+        return (
+            f"data must be a folder of shards. Received: {folder}, a folder of images, "
+            f"which become shards first: {commands} --source {source} --output shards/ "
+            "&& python -m tf_prompt.fit --data shards/"
+        )
+    return (
+        f'no shards match "{folder}/{split}-*.tfrecord". Write them first: {commands} '
+        f"--output {folder}; it runs from a checkout"
+    )
+
+
+def _holds_images(folder: pathlib.Path) -> bool:
+    # Not of a whole disk.
+    for _, _, names in itertools.islice(os.walk(folder), 1000):
+        if any(listing.has_image_ending(pathlib.PurePath(name)) for name in names):
+            return True
+    return False
 
 
 @contextlib.contextmanager
