@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from tf_prompt.layers.augmentation import Augmentation
-from tf_prompt.models.backbones import CLIP, build_scaling
+from tf_prompt.models.backbones import build_scaling
 from tf_prompt.models.clip import describe, load_clip
+from tf_prompt.models.pretrained import CLIP
 
 # Hotter logits made CLIP's training unstable.
 MAX_SCALE = 100.0

@@ -85,26 +85,42 @@ class FitConfig:
     erasing_rate: float = option(0.0, "augmentation: share that loses a rectangle")
     backbone: str | None = option(
         None,
-        "regressors: another image backbone, a KerasHub preset or its folder; of a "
-        "CLIP preset its vision tower; interrogators: another CLIP",
+        "another image backbone: efficientnet_lite0, a KerasHub preset, "
+        "hf://USER/MODEL, or a preset's or transformers folder; of a CLIP its vision "
+        "tower. Of interrogators another CLIP",
+        group="model",
     )
     backbone_weights: str | None = option(
         None,
-        "weights of a pretrained backbone: a KerasHub preset or its folder, a "
-        ".weights.h5 file, or `random`; the encoder's own preset if not given",
+        "weights of a pretrained backbone: as --backbone, a .weights.h5 file, or "
+        "`random`; the backbone's own if not given",
         group="model",
     )
     image_size: int | None = option(
-        None, "regressors: pixels a side; positions of a ViT are interpolated"
+        None,
+        "pixels a side, for which positions of a ViT are interpolated; the preset's "
+        "own if not given",
+        group="model",
+    )
+    train_backbone: bool = option(
+        False,
+        "captioners: a pretrained backbone learns too, in place of standing still",
+        group="model",
     )
     loss: str | None = option(
         None,
         "regressors: what is minimised; the preset's own if not given",
         choices=["mse", "cosine", "cosine_mse"],
     )
-    head_epochs: int = option(0, "regressors: epochs that train the head alone")
+    head_epochs: int = option(
+        0,
+        "epochs in which a backbone that learns still stands still",
+        group="model",
+    )
     layer_decay: float = option(
-        1.0, "regressors: rate of a block of the backbone over that of the next"
+        1.0,
+        "learning rate of a block of the backbone over that of the next",
+        group="model",
     )
     ema: float = option(0.0, "regressors: momentum of averaged weights; 0 for none")
     one_image_per_prompt: bool = option(
