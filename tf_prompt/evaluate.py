@@ -66,9 +66,10 @@ class EvaluateConfig(DecodingConfig):
         "examples at most; all if not given",
         group="speed",
     )
-    neighbours: int = option(
-        10000,
-        "training images that the nearest-neighbour baseline searches",
+    neighbours: int | None = option(
+        None,
+        "training images at most that the nearest-neighbour baseline searches; all if "
+        "not given",
         group="speed",
     )
     explain: int | None = option(

@@ -22,12 +22,15 @@ class Record:
         image: encoded square RGB image, JPEG.
         prompt: text as its user wrote it.
         words: `text.split_words` of the prompt.
+        family: name of the group of similar prompts that this one is in; empty where
+            none were sought.
     """
 
     image_id: str
     image: bytes
     prompt: str
     words: list[str]
+    family: str = ""
 
 
 def serialise(record: Record) -> bytes:
@@ -38,6 +41,8 @@ def serialise(record: Record) -> bytes:
         "prompt": [record.prompt.encode()],
         "words": [word.encode() for word in record.words],
     }
+    if record.family:
+        values["family"] = [record.family.encode()]
     features = {
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
         for name, value in values.items()
@@ -64,6 +69,22 @@ def parse(serialised) -> dict:
         serialised,
         {"image": scalar, "image_id": scalar, "prompt": scalar, "words": words},
     )
+
+
+def parse_family(serialised):
+    """Reads the family of one record, scalar string; empty where it has none."""
+    family = tf.io.FixedLenFeature((), tf.string, default_value="")
+    return tf.io.parse_single_example(serialised, {"family": family})["family"]
+
+
+def has_families(folder: str | pathlib.Path, split: str) -> bool:
+    """Whether the first record of a split has a family.
+
+    Raises:
+        FileNotFoundError: as `list_shards`.
+    """
+    first = tf.data.TFRecordDataset(list_shards(folder, split)).take(1)
+    return any(parse_family(record).numpy() for record in first)
 
 
 class ShardWriter:

@@ -1,7 +1,7 @@
 """All scores of a set of predictions, with intervals and signatures."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -31,6 +31,9 @@ ALL_METRICS = (
     "bertscore_recall",
 )
 
+# In the signature of a score whose interval draws families; else it draws examples.
+BY_FAMILY = "bootstrap:families"
+
 ScoreSums = Callable[[np.ndarray], np.ndarray]
 Measured = tuple[np.ndarray, str, ScoreSums | None]
 
@@ -48,6 +51,7 @@ def score(
     resamples: int = 1000,
     seed: int = 0,
     java_meteor: meteor_java.JavaMeteor | None = None,
+    families: Sequence[str] | None = None,
 ) -> dict[str, dict]:
     """Scores predictions by every metric that this machine can compute.
 
@@ -60,6 +64,8 @@ def score(
         resamples: int > 0, bootstrap draws behind each interval.
         seed: int, of the draws.
         java_meteor: computes METEOR; None takes NLTK's.
+        families: the name of each example's family, over which intervals are then;
+            the signature says so. None takes examples.
 
     Returns:
         For each name: `score`, `low` and `high`, the 95 % bootstrap interval, and
@@ -73,17 +79,69 @@ def score(
         ValueError: if there is not one prediction for each reference, or a metric
             is unknown.
     """
+    measured = measure(references, predictions, embedder, scorer, metrics, java_meteor)
+    return summarise_all(measured, resamples, seed, families)
+
+
+def measure(
+    references: Sequence[str],
+    predictions: Sequence[str],
+    embedder: prompt_embedder.PromptEmbedder | None = None,
+    scorer: bertscore.TokenScorer | None = None,
+    metrics: Sequence[str] = METRICS,
+    java_meteor: meteor_java.JavaMeteor | None = None,
+) -> dict[str, Measured | str]:
+    """Does the work of `score` for each example, before anything is added up.
+
+    Returns:
+        For each name the statistics of the examples, the signature, and what makes
+        a score of summed statistics, as `summarise` takes them; or, of a metric
+        that cannot be computed, why.
+
+    Raises:
+        ValueError: as `score`.
+    """
     check_pairs(references, predictions)
     _check_names(metrics)
     measures = _measures(references, predictions, embedder, scorer, java_meteor)
-    scores = {}
+    found: dict[str, Measured | str] = {}
     for name in metrics:
         try:
-            statistics, signature, score_sums = measures[name]()
+            found[name] = measures[name]()
         except _NotMeasured as error:
-            scores[name] = _absent(str(error))
+            found[name] = str(error)
+    return found
+
+
+def summarise_all(
+    measured: Mapping[str, Measured | str],
+    resamples: int = 1000,
+    seed: int = 0,
+    families: Sequence[str] | None = None,
+    rows: np.ndarray | None = None,
+) -> dict[str, dict]:
+    """Makes what `score` returns of what `measure` found.
+
+    Args:
+        measured: of `measure`.
+        resamples: int > 0, bootstrap draws.
+        seed: int, of the draws.
+        families: as in `score`, of all examples.
+        rows: int `(some,)`, the examples that count, at least one; None takes all.
+            What CIDEr-D knows of words comes from all.
+    """
+    if families is not None and rows is not None:
+        families = [families[row] for row in rows]
+    scores = {}
+    for name, found in measured.items():
+        if isinstance(found, str):
+            scores[name] = _absent(found)
             continue
-        scores[name] = summarise(statistics, signature, score_sums, resamples, seed)
+        statistics, signature, score_sums = found
+        statistics = statistics if rows is None else statistics[rows]
+        scores[name] = summarise(
+            statistics, signature, score_sums, resamples, seed, families
+        )
     return scores
 
 
@@ -180,6 +238,7 @@ def summarise(
     score_sums: ScoreSums | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    families: Sequence[str] | None = None,
 ) -> dict:
     """Makes one metric's entry of `metrics.json` from its examples.
 
@@ -189,6 +248,7 @@ def summarise(
         score_sums: from summed counts to a score; None takes the mean.
         resamples: int > 0, bootstrap draws.
         seed: int, of the draws.
+        families: as in `score`.
     """
     if score_sums is None:
         value = float(np.mean(statistics))
@@ -196,9 +256,13 @@ def summarise(
         value = float(score_sums(statistics.sum(axis=0)))
     # Rounded: else equal examples give an interval beside their own mean, 1e-15 off.
     entry = {"score": round(value, 9), "low": None, "high": None}
-    # Draws of one example are all equal; that says nothing of other examples.
-    if len(statistics) > 1:
-        low, high = bootstrap.interval(statistics, score_sums, resamples, seed)
+    if families is not None:
+        signature = f"{signature}|{BY_FAMILY}"
+    # Draws of one example, or family, are all equal; that says nothing of others.
+    if len(statistics if families is None else set(families)) > 1:
+        low, high = bootstrap.interval(
+            statistics, score_sums, resamples, seed, families
+        )
         entry |= {"low": round(low, 9), "high": round(high, 9)}
     return {**entry, "signature": signature}
 
