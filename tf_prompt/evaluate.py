@@ -67,9 +67,10 @@ class EvaluateConfig(DecodingConfig):
         "largest number of examples; all if not given",
         group="speed",
     )
-    neighbours: int = option(
-        10000,
-        "number of training images that the nearest-neighbour baseline searches",
+    neighbours: int | None = option(
+        None,
+        "largest number of training images that the nearest-neighbour baseline "
+        "searches; all if not given",
         group="speed",
     )
     explain: int | None = option(

@@ -78,6 +78,22 @@ def parse(serialised) -> dict:
     )
 
 
+def parse_family(serialised):
+    """Reads the family of one record, scalar string; empty where it has none."""
+    family = tf.io.FixedLenFeature((), tf.string, default_value="")
+    return tf.io.parse_single_example(serialised, {"family": family})["family"]
+
+
+def has_families(folder: str | pathlib.Path, split: str) -> bool:
+    """Whether the first record of a split has a family.
+
+    Raises:
+        FileNotFoundError: as `list_shards`.
+    """
+    first = tf.data.TFRecordDataset(list_shards(folder, split)).take(1)
+    return any(parse_family(record).numpy() for record in first)
+
+
 class ShardWriter:
     """Writes one shard; its name appears only when all of it is on disk.
 
