@@ -82,7 +82,7 @@ def test_no_picture_gives_a_hint(folder):
 def test_text_named_png_gives_a_message(folder):
     describer = describing.Describer([ColourWriter()])
     shown = handlers.Handlers(describer, folder).show(put(folder, "notes.png"))
-    assert "notes.png is not a picture" in shown.message
+    assert "notes.png is not a readable image" in shown.message
     assert shown.is_error and not shown.models
 
 
@@ -100,9 +100,9 @@ def test_no_file_outside_the_uploads_is_read(folder):
     ):
         upload = {"path": path, "orig_name": "secret.png"}
         shown = page.show(upload)
-        assert "secret.png is no uploaded file" in shown.message
+        assert "secret.png is not an uploaded file" in shown.message
         [(table, csv_path)] = page.write_batch([upload])
-        assert "secret.png is no uploaded file" in table and csv_path is None
+        assert "secret.png is not an uploaded file" in table and csv_path is None
 
 
 def test_a_batch_ends_with_a_csv(folder):
@@ -121,7 +121,7 @@ def test_a_batch_ends_with_a_csv(folder):
     assert list(rows[0]) == ["path", "prompt", "score", "error"]
     assert [row["path"] for row in rows] == [f["orig_name"] for f in files]
     assert rows[0] == {"path": "0.png", "prompt": "blue", "score": "-0.5", "error": ""}
-    assert rows[3]["error"].startswith("notes.png is not a picture")
+    assert rows[3]["error"].startswith("notes.png is not a readable image")
 
 
 def test_files_of_one_name_are_told_apart(folder):
@@ -141,7 +141,7 @@ def test_files_of_one_name_are_told_apart(folder):
         ("1.png (3)", "blue"),
         ("1.png (4)", ""),
     ]
-    assert rows[3]["error"].startswith("1.png (4) is not a picture")
+    assert rows[3]["error"].startswith("1.png (4) is not a readable image")
 
 
 def test_the_csv_of_two_models_says_which_wrote(folder):
@@ -172,13 +172,13 @@ def test_a_file_that_vanished_costs_nobody_else(folder):
 def test_a_batch_needs_files(folder, files):
     page = handlers.Handlers(describing.Describer([ColourWriter()]), folder)
     [(table, path)] = page.write_batch(files)
-    assert "Choose pictures first" in table and path is None
+    assert "Choose images first" in table and path is None
 
 
 def test_a_batch_has_a_largest_size(folder):
     page = handlers.Handlers(describing.Describer([ColourWriter()]), folder, 2)
     [(table, path)] = page.write_batch([put(folder, "x.png", "red")] * 3)
-    assert "At most 2 files at once; here are 3." in table and path is None
+    assert "At most 2 files at once, not 3." in table and path is None
 
 
 def test_names_lose_their_folders():

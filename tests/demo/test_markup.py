@@ -28,7 +28,7 @@ def test_texts_are_escaped_everywhere():
 def test_a_result_shows_scores_attention_and_neighbours():
     written = Written(
         [("a red car", -0.1234), ("", -2.0)],
-        "mean log-probability a word",
+        "mean log-probability per word",
         [("red", b"view")],
         [("two red cars", 0.8765)],
         "training prompts",

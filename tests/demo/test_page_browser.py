@@ -79,7 +79,7 @@ def page(request, browser, page_address):
     tab.on("request", lambda asked: addresses.append(asked.url))
     tab.on("pageerror", lambda error: errors.append(str(error)))
     tab.goto(page_address)
-    tab.wait_for_selector("#picture input[type=file]", state="attached")
+    tab.wait_for_selector("#image input[type=file]", state="attached")
     yield tab
     width = tab.evaluate("document.documentElement.scrollWidth")
     context.close()
@@ -109,7 +109,7 @@ def choose(page, where, *paths):
 
 
 def test_upload_gives_prompt_scores_attention_and_copy(page, files):
-    choose(page, "#picture", files / "red patch é.jpg")
+    choose(page, "#image", files / "red patch é.jpg")
     page.wait_for_selector(".tfp-words img")
     assert page.locator(".prompt textarea").input_value() == EXPECTED
     assert page.locator(".tfp-list").first.locator("li").count() == 3
@@ -139,15 +139,15 @@ def test_a_pasted_picture_gives_its_prompt(page, files):
 
 
 def test_text_named_png_gives_a_message_and_the_page_goes_on(page, files):
-    choose(page, "#picture", files / "notes.png")
+    choose(page, "#image", files / "notes.png")
     alert = page.locator(".tfp-error[role=alert]")
     alert.wait_for()
-    assert "notes.png is not a picture that can be read" in alert.inner_text()
+    assert "notes.png is not a readable image" in alert.inner_text()
     assert "Traceback" not in page.content()
     assert not page.locator(".prompt textarea").is_visible()
     page.get_by_role("button", name="Remove Image").click()
     page.wait_for_selector(".tfp-hint")
-    choose(page, "#picture", files / "red patch é.jpg")
+    choose(page, "#image", files / "red patch é.jpg")
     page.wait_for_selector(".tfp-words img")
     assert not alert.is_visible()
 
@@ -169,11 +169,11 @@ def test_a_batch_gives_a_table_and_a_csv(page, files):
         good, bad = csv.DictReader(file)
     assert good["path"] == "red patch é.jpg"
     assert (good["prompt"], good["error"]) == (EXPECTED, "")
-    assert bad["path"] == "notes.png" and "not a picture" in bad["error"]
+    assert bad["path"] == "notes.png" and "not a readable image" in bad["error"]
 
 
 def test_too_large_a_file_is_refused(page, files):
-    choose(page, "#picture", files / "big.png")
+    choose(page, "#image", files / "big.png")
     page.get_by_text(re.compile("exceed the maximum allowed size")).first.wait_for()
     assert not page.locator(".tfp-words img").count()
 

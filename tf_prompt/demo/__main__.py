@@ -1,4 +1,4 @@
-"""Opens a web page that writes the prompts of pictures."""
+"""Opens a web page that writes the prompts of images."""
 
 import dataclasses
 import importlib.util
@@ -24,7 +24,7 @@ EXAMPLES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """Opens a web page that writes the prompts of pictures."""
+    """Opens a web page that writes the prompts of images."""
 
     first_groups: typing.ClassVar = ("model", "output", "server")
 
@@ -101,7 +101,7 @@ class DemoConfig:
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(DemoConfig, argv, "demo", EXAMPLES)
-    # Before the models, which take long to load.
+    # Before loading the models, which takes long.
     if importlib.util.find_spec("gradio") is None:
         raise ValueError('the web page needs an extra: pip install "tf_prompt[demo]"')
     import_tensorflow()
@@ -110,7 +110,7 @@ def main(argv=None) -> int:
 
     describer = describing.load_describer(options)
     with tempfile.TemporaryDirectory(prefix="tf_prompt-demo-") as folder:
-        # Gradio reads both when it is imported; uploads go with the folder.
+        # Gradio reads both at import; uploads are deleted with the folder.
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["GRADIO_TEMP_DIR"] = folder
         from tf_prompt.demo import page

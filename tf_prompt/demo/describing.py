@@ -1,4 +1,4 @@
-"""From an uploaded file to all that the page shows of it."""
+"""Computes everything that the page shows for an uploaded file."""
 
 import csv
 import dataclasses
@@ -26,10 +26,10 @@ BATCH_SIZE = 8
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """All that is said of a picture.
+    """All results for an image.
 
     Attributes:
-        written: what each model says, in the order of `Describer.names`.
+        written: results of each model, in the order of `Describer.names`.
         interrogated: phrases by table; None without an interrogator.
     """
 
@@ -39,12 +39,12 @@ class Description:
 
 @dataclasses.dataclass(frozen=True)
 class BatchRow:
-    """One file of a batch.
+    """The results for one file of a batch.
 
     Attributes:
-        name: the file's name.
-        prompts: the best prompt of each model and its score; empty for a bad file.
-        error: what is wrong with the file.
+        name: name of the file.
+        prompts: best prompt and score of each model; empty for a bad file.
+        error: what is wrong with the file, or None.
     """
 
     name: str
@@ -53,10 +53,10 @@ class BatchRow:
 
 
 class Describer:
-    """Turns files into all results; one caller at a time, the others wait.
+    """Computes the results for files; one caller at a time.
 
     Args:
-        models: `writers.Writer`s, at least one.
+        models: at least one `writers.Writer`.
         interrogator: ranks phrases; None leaves them out.
     """
 
@@ -67,7 +67,7 @@ class Describer:
     ):
         self.names = [model.name for model in models]
         self._models, self._interrogator = list(models), interrogator
-        # Keras promises nothing to threads.
+        # Keras is not guaranteed to be thread-safe.
         self._lock = threading.Lock()
 
     @property
@@ -76,34 +76,34 @@ class Describer:
         return self._interrogator is not None
 
     def describe(self, data: bytes, name: str) -> Description:
-        """Says all of one file.
+        """Computes all results for one file.
 
         Args:
             data: content of the file.
-            name: its name, for messages.
+            name: name of the file, for messages.
 
         Raises:
-            ValueError: if it is no picture; the message is for the visitor.
+            ValueError: if it is not an image; the message is for the visitor.
         """
-        uploads.check_picture(data, name)
+        uploads.check_image(data, name)
         with self._lock:
             written = [model.describe(data) for model in self._models]
             if self._interrogator is None:
                 return Description(written)
             size = self._interrogator.model.image_size
-            picture = images.decode_image(data, size).numpy()
-            return Description(written, self._interrogator(picture[None])[0])
+            image = images.decode_image(data, size).numpy()
+            return Description(written, self._interrogator(image[None])[0])
 
     def write(
         self, files: Sequence[tuple[str, Callable[[], bytes]]]
     ) -> Iterator[list[BatchRow]]:
-        """Writes the prompts of many files; a bad one costs nobody else.
+        """Writes the prompts of many files; bad ones do not affect the others.
 
         Args:
-            files: name of each, and a function that reads it.
+            files: pairs of a name and a function that reads the file.
 
         Yields:
-            The rows of the next files, in their order.
+            The rows of the next files, in order.
         """
         for start in range(0, len(files), BATCH_SIZE):
             yield self._write_batch(files[start : start + BATCH_SIZE])
@@ -113,7 +113,7 @@ class Describer:
         for index, (name, read) in enumerate(files):
             try:
                 data = read()
-                uploads.check_picture(data, name)
+                uploads.check_image(data, name)
                 sound[index] = data
             except OSError as error:
                 errors[index] = f"{name}: {error.strerror or error}"
@@ -134,11 +134,11 @@ class Describer:
 def write_csv(
     rows: Sequence[BatchRow], names: Sequence[str], path: str | pathlib.Path
 ) -> None:
-    """Writes a batch in the columns of `predict --csv`, a line an image and model.
+    """Writes a batch with the columns of `predict --csv`, one line per image and model.
 
     Args:
-        rows: of `Describer.write`.
-        names: of the models; of several a column says which wrote.
+        rows: rows from `Describer.write`.
+        names: names of the models; several add a column `model`.
         path: the file.
     """
     several = len(names) > 1
@@ -155,14 +155,14 @@ def write_csv(
 
 
 def load_describer(options) -> Describer:
-    """Loads what the command line asks for.
+    """Loads the models that the command line names.
 
     Args:
         options: `demo.__main__.DemoConfig`.
 
     Raises:
         FileNotFoundError: if a run, its data or the bank are missing.
-        ValueError: if one is not what it must be.
+        ValueError: if one of them is damaged or of the wrong kind.
     """
     loader, count = Loader(), options.num_prompts
     if options.saved_model is not None:
@@ -181,7 +181,7 @@ def load_describer(options) -> Describer:
 
 
 def name_runs(runs: Sequence[Run]) -> list[str]:
-    """Names runs for the visitor by preset, and by folder where these are equal."""
+    """Names runs for the visitor by preset, and by folder if presets are equal."""
     names = [run.preset for run in runs]
     if len(set(names)) == len(names):
         return names
@@ -216,14 +216,14 @@ def _load_writer(run: Run, name, options, loader) -> writers.Writer:
 
 def _load_banked(model, run, options, loader) -> BankedModel | Background[BankedModel]:
     if options.bank is None and _lacks_toy(run):
-        # Here, not in a thread: whoever lacks it is told now.
+        # Loaded here, not in the thread, so that a missing model is reported now.
         _ = loader.embedder
         return Background(lambda: BankedModel(model, _toy_bank(run, loader)))
     return BankedModel(model, loader.find_bank(run, options.bank))
 
 
 def _find_neighbours_later(run, options, loader) -> Background | None:
-    """Finds the training prompts, which may have to be embedded first."""
+    """Finds training prompts in the background, as they may have to be embedded."""
 
     def find():
         try:
@@ -247,13 +247,13 @@ def _lacks_toy(run) -> bool:
 
 
 def _toy_bank(run, loader):
-    """The training prompts of the toy set, for which no picture need be drawn."""
+    """The training prompts of the toy set, without drawing its images."""
     prompts = [prompt for *_, prompt in toy_shards.list_prompts("train")]
     return build_bank(prompts, loader.embedder, run.path / BANK_CACHE)
 
 
 def _tell_missing(error) -> None:
-    # The model writes without; the page then says less.
+    # The model works without them; the page then shows less.
     print(f"demo: no nearest training prompts: {error}", file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the toy set for visitors who have none at hand."""
+"""Example images of the toy set for visitors."""
 
 import pathlib
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ _SPLIT = "test"
 def write_examples(
     runs: Sequence[Run], folder: str | pathlib.Path
 ) -> list[pathlib.Path]:
-    """Writes pictures that no run saw in training, each of another prompt.
+    """Writes test images with different prompts.
 
-    Only those of the toy set: of other data nobody knows what they show.
+    Only images of the toy set, because other data may show anything.
 
     Args:
-        runs: shown on the page.
-        folder: where the files go.
+        runs: the runs on the page.
+        folder: folder for the files.
 
     Returns:
-        Their paths; none if no run is of the toy set.
+        list of paths, empty if no run is of the toy set.
     """
     if "toy" not in {run.config.data for run in runs}:
         return []
-    # The whole set takes a minute to draw, six pictures a moment.
+    # Drawing the whole set takes a minute, six images a moment.
     drawn = _read() if toy_shards.is_written() else _draw()
     paths = []
     for number, image in enumerate(drawn, start=1):

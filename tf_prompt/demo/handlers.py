@@ -1,4 +1,4 @@
-"""From the payload of an upload to what the page shows; needs no Gradio."""
+"""Handlers of the page's events, independent of Gradio."""
 
 import dataclasses
 import itertools
@@ -8,17 +8,17 @@ from collections.abc import Iterator, Sequence
 
 from tf_prompt.demo import describing, markup
 
-HINT = "Drop, paste or choose a picture, and its prompt appears here."
+HINT = "Drop, paste or choose an image, and its prompt appears here."
 
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """What the page shows of one picture.
+    """What the page shows for one image.
 
     Attributes:
-        message: HTML above the results; empty if all went well.
-        models: of each model its prompt, and HTML of all that it says; none
-            without a result.
+        message: HTML above the results; empty on success.
+        models: for each model its prompt, and HTML of all its results; empty without
+            results.
         phrases: HTML of the interrogator's phrases.
         is_error: whether the message is about a bad file.
     """
@@ -30,12 +30,12 @@ class Shown:
 
 
 class Handlers:
-    """What the page's events call: payloads of uploads in, HTML out.
+    """Handlers of events: payloads of uploads in, HTML out.
 
     Args:
-        describer: says what there is to say.
-        folder: where Gradio keeps uploads; no file outside is read.
-        max_files: files at most in a batch.
+        describer: computes the results.
+        folder: Gradio's folder of uploads; no file outside of it is read.
+        max_files: largest number of files in a batch.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ class Handlers:
             files: Gradio's payloads.
 
         Yields:
-            The table so far, and the path of a CSV, None until all is done.
+            The table so far, and the path of a CSV file, None until all is done.
         """
         if not files:
-            yield markup.hint("Choose pictures first."), None
+            yield markup.hint("Choose images first."), None
             return
         if len(files) > self._max_files:
-            message = f"At most {self._max_files} files at once; here are {len(files)}."
+            message = f"At most {self._max_files} files at once, not {len(files)}."
             yield markup.error(message), None
             return
         try:
@@ -90,7 +90,7 @@ class Handlers:
         for part in self._describer.write(sources):
             rows += part
             yield markup.batch(rows, names, len(files)), None
-        # A folder each: the file that visitors save is always called prompts.csv.
+        # In its own folder, because the file that visitors save is called prompts.csv.
         path = pathlib.Path(tempfile.mkdtemp(dir=self._folder)) / "prompts.csv"
         describing.write_csv(rows, names, path)
         yield markup.batch(rows, names, len(files)), str(path)
@@ -98,12 +98,12 @@ class Handlers:
     def _locate(self, upload):
         path = pathlib.Path(upload.get("path") or "").resolve()
         if not path.is_relative_to(self._folder) or not path.is_file():
-            raise ValueError(f"{name_of(upload)} is no uploaded file.")
+            raise ValueError(f"{name_of(upload)} is not an uploaded file.")
         return path
 
 
 def tell_apart(names: Sequence[str]) -> list[str]:
-    """Numbers names that come again: of two folders, both may have a `1.png`."""
+    """Numbers repeated names, such as `1.png` from two folders."""
     told: list[str] = []
     taken = set(names)
     seen: set[str] = set()
@@ -118,6 +118,6 @@ def tell_apart(names: Sequence[str]) -> list[str]:
 
 
 def name_of(upload: dict) -> str:
-    """Gives the name that a visitor's file had, without folders."""
+    """Returns the original name of a visitor's file, without folders."""
     name = upload.get("orig_name") or upload.get("path") or "the file"
     return pathlib.PurePosixPath(str(name).replace("\\", "/")).name

@@ -1,4 +1,4 @@
-"""HTML of the page's results; every text in it is escaped."""
+"""HTML of the page's results, with all text escaped."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ _EMPTY = "(no word)"
 
 
 def error(message: str) -> str:
-    """Shows a message; screen readers speak it at once."""
+    """Shows an error message, which screen readers announce at once."""
     return f'<p class="tfp-error" role="alert">{escape(message)}</p>'
 
 
 def hint(message: str) -> str:
-    """Says what to do where there is no result yet."""
+    """Shows what to do while there is no result."""
     return f'<p class="tfp-hint">{escape(message)}</p>'
 
 
 def written(result: Written) -> str:
-    """Shows all that a model says of a picture."""
+    """Shows all results of a model for an image."""
     parts = [_scored("Prompts", result.prompts, result.score_name, numbered=True)]
     if result.words:
         parts.append(_attention(result.words))
@@ -34,7 +34,7 @@ def written(result: Written) -> str:
 
 
 def phrases(tables: Mapping[str, Sequence[Scored]]) -> str:
-    """Shows an interrogator's ranked phrases, a list a table."""
+    """Shows an interrogator's ranked phrases, one list per table."""
     lists = "".join(
         _scored(name.replace("_", " ").capitalize(), pairs, _SIMILARITY)
         for name, pairs in tables.items()
@@ -43,7 +43,7 @@ def phrases(tables: Mapping[str, Sequence[Scored]]) -> str:
 
 
 def batch(rows: Sequence[BatchRow], names: Sequence[str], total: int) -> str:
-    """Shows a batch so far: a file a row, a model a column."""
+    """Shows the batch so far: one row per file, one column per model."""
     num_bad = sum(row.error is not None for row in rows)
     state = f"{len(rows)} of {total} files"
     if num_bad:
@@ -63,7 +63,7 @@ def _batch_row(row, names):
         cell = f'<td class="tfp-bad" colspan="{len(names)}">{escape(row.error)}</td>'
         return f"<tr>{name}{cell}</tr>"
     cells = "".join(
-        # The model's name stands in the cell where a phone stacks them.
+        # On phones, where cells are stacked, the model's name is shown in the cell.
         f'<td data-model="{escape(model)}">{escape(prompt or _EMPTY)} '
         f'<span class="tfp-score">{score:.3f}</span></td>'
         for model, (prompt, score) in zip(names, row.prompts, strict=True)
@@ -92,6 +92,6 @@ def _attention(words):
         for word, view in words
     )
     return (
-        "<section><h3>Attention <small>bright where the model looked for the word"
+        "<section><h3>Attention <small>bright where the model looked for each word"
         f'</small></h3><div class="tfp-words">{figures}</div></section>'
     )

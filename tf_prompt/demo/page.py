@@ -1,4 +1,4 @@
-"""The page itself: what stands where, and which event calls what."""
+"""The page itself: its layout and events."""
 
 import pathlib
 import signal
@@ -11,7 +11,7 @@ from tf_prompt.demo.handlers import HINT, Handlers
 
 try:
     with warnings.catch_warnings():
-        # pydub, which Gradio imports for sound, misses ffmpeg.
+        # pydub, which Gradio imports for audio, warns about missing ffmpeg.
         warnings.simplefilter("ignore")
         import gradio as gr
         from starlette.middleware import Middleware
@@ -21,13 +21,13 @@ except ImportError as error:
     ) from error
 
 _STYLE = pathlib.Path(__file__).with_name("page.css")
-# Gradio's own theme loads fonts from Google's servers.
+# Gradio's default theme loads fonts from Google's servers.
 _FONTS = {
     "font": ["system-ui", "sans-serif"],
     "font_mono": ["ui-monospace", "monospace"],
 }
 _ONE_AT_A_TIME = {"concurrency_id": "models", "concurrency_limit": 1}
-# Seconds: how often uploads are looked through, and after how long they go.
+# Seconds between clean-ups of uploads, and their lifetime.
 _CACHE = (600, 3600)
 
 
@@ -37,23 +37,23 @@ def build_page(
     examples: Sequence[pathlib.Path],
     options,
 ) -> "gr.Blocks":
-    """Lays out the page.
+    """Builds the page.
 
     Args:
-        describer: says what there is to say.
+        describer: computes the results.
         folder: Gradio's folder of uploads.
-        examples: pictures to choose from.
+        examples: example images.
         options: `demo.__main__.DemoConfig`.
     """
     handlers = Handlers(describer, folder, options.max_files)
-    title = "From picture to prompt"
+    title = "From image to prompt"
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=_CACHE) as page:
         gr.Markdown(f"# {title}\nModels: {', '.join(describer.names)}")
-        with gr.Tab("One picture"):
+        with gr.Tab("One image"):
             _build_single(handlers, describer, examples)
         with gr.Tab("Batch"):
             _build_batch(handlers)
-    # Closed to direct calls, which would pass the queue by.
+    # Direct calls are disabled, because they would bypass the queue.
     page.queue(max_size=options.queue, api_open=False, default_concurrency_limit=1)
     return page
 
@@ -61,27 +61,27 @@ def build_page(
 def _build_single(handlers, describer, examples):
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            picture = gr.Image(
+            image = gr.Image(
                 type="filepath",
                 image_mode=None,
                 sources=["upload", "clipboard"],
-                label="Picture",
+                label="Image",
                 height=300,
                 buttons=["fullscreen"],
-                elem_id="picture",
+                elem_id="image",
             )
             if examples:
-                gr.Examples([[str(path)] for path in examples], picture)
+                gr.Examples([[str(path)] for path in examples], image)
         with gr.Column(scale=len(describer.names) + 1, min_width=300):
             message = gr.HTML(markup.hint(HINT), elem_id="message")
             results, parts = _build_results(describer)
-    _refuse_addresses(picture)
+    _refuse_addresses(image)
 
     def show(upload):
         shown = handlers.show(upload)
         models = shown.models or [("", "")] * len(describer.names)
         return [
-            # Browsers draw a file that is no picture as a torn one.
+            # Browsers would show a file that is not an image as a broken one.
             gr.Image(elem_classes="tfp-torn" if shown.is_error else ""),
             gr.HTML(shown.message, visible=bool(shown.message)),
             gr.Column(visible=bool(shown.models)),
@@ -89,11 +89,11 @@ def _build_single(handlers, describer, examples):
             shown.phrases,
         ]
 
-    picture.change(
+    image.change(
         show,
-        picture,
-        [picture, message, results, *parts],
-        # Gradio's own reading of the file would fail with a traceback.
+        image,
+        [image, message, results, *parts],
+        # Gradio's own preprocessing would fail with a traceback.
         preprocess=False,
         show_progress_on=[message, results],
         api_visibility="private",
@@ -102,7 +102,7 @@ def _build_single(handlers, describer, examples):
 
 
 def _build_results(describer):
-    """Lays out what is hidden as long as there is no result."""
+    """Builds the part that is hidden until there is a result."""
     parts = []
     with gr.Column(visible=False) as results:
         with gr.Row():
@@ -130,7 +130,7 @@ def _build_batch(handlers):
     files = gr.File(
         file_count="multiple",
         file_types=list(listing.SUFFIXES),
-        label="Pictures",
+        label="Images",
         height=200,
         elem_id="files",
     )
@@ -155,7 +155,7 @@ def _build_batch(handlers):
 
 
 def _refuse_addresses(component) -> None:
-    """Takes uploads only: Gradio would fetch any address that a payload names."""
+    """Accepts uploads only, because Gradio would fetch any address in a payload."""
     move = component.async_move_resource_to_block_cache
 
     async def move_upload(place):
@@ -195,10 +195,10 @@ def serve(page: "gr.Blocks", options) -> None:
         )
     except OSError as error:
         raise OSError(
-            "host and port must be this machine's and free. "
+            "host and port must belong to this machine and be free. "
             f"Received: {options.host}:{options.port}"
         ) from error
-    # As by Ctrl-C: what visitors uploaded goes in either case.
+    # As by Ctrl-C, so that uploads are deleted in either case.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"{address}  (Ctrl-C stops)", flush=True)
     page.block_thread()

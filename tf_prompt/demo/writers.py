@@ -1,4 +1,4 @@
-"""What a model says of a picture, in the form that the page shows."""
+"""The results of a model for an image, in the form that the page shows."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from tf_prompt.metrics import prompt_embedder
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """What a model says of a picture.
+    """The results of a model for an image.
 
     Attributes:
-        prompts: texts and their scores, the best first.
-        score_name: what the scores are.
-        words: each word of the best prompt, and a WebP of where the model looked.
-        neighbours: prompts of a bank near to the best prompt, and their cosines.
-        bank_name: what the bank holds.
+        prompts: prompts with their scores, the best first.
+        score_name: meaning of the scores.
+        words: each word of the best prompt, with a WebP of where the model looked.
+        neighbours: prompts of a bank nearest to the best prompt, with their cosines.
+        bank_name: name of the bank.
     """
 
     prompts: list[Scored]
@@ -30,13 +30,13 @@ class Written:
 
 
 class Neighbours:
-    """Finds prompts of a bank that mean nearly the same.
+    """Finds prompts of a bank with a similar meaning.
 
     Args:
         bank: the prompts.
-        embedder: from `metrics.cosine.load_embedder`.
-        count: int > 0. Prompts found; all if there are no more.
-        name: what the bank holds, such as `training prompts`.
+        embedder: from `metrics.prompt_embedder.load_embedder`.
+        count: int > 0, largest number of prompts to find.
+        name: name of the bank, such as `training prompts`.
     """
 
     def __init__(self, bank: PromptBank, embedder, count: int, name: str):
@@ -45,7 +45,7 @@ class Neighbours:
         self._count = min(count, len(bank.prompts))
 
     def of_embeddings(self, embeddings) -> list[list[Scored]]:
-        """Finds those near to embeddings, float `(queries, 384)`."""
+        """Finds the prompts nearest to embeddings, float `(queries, 384)`."""
         found, cosines = self._bank.nearest(embeddings, self._count)
         return [
             list(zip(prompts, map(float, row), strict=True))
@@ -53,22 +53,22 @@ class Neighbours:
         ]
 
     def of_prompt(self, prompt: str) -> list[Scored]:
-        """Finds those near to a text; none of an empty one."""
+        """Finds the prompts nearest to a text; none for an empty one."""
         if not prompt:
             return []
         return self.of_embeddings(prompt_embedder.embed([prompt], self._embedder))[0]
 
 
 class Writer:
-    """A model of the page.
+    """A model on the page.
 
     Args:
-        name: for the visitor.
-        model: a `PromptModel` that writes prompts, or a `SavedPromptWriter`; of one in
-            the background the first picture waits for it.
-        num_prompts: int > 0. Prompts of a picture at most.
-        neighbours: of the best prompt; None shows none, and so do those in the
-            background until they are there.
+        name: name for the visitor.
+        model: a `PromptModel` that writes prompts, or a `SavedPromptWriter`; if it is
+            still loading in the background, the first image waits for it.
+        num_prompts: int > 0, largest number of prompts per image.
+        neighbours: finds neighbours of the best prompt; None shows none, and so does
+            one that is still loading in the background.
     """
 
     def __init__(
@@ -91,15 +91,15 @@ class Writer:
         """Writes the prompts of encoded images.
 
         Args:
-            image_bytes: sound images.
+            image_bytes: encoded, intact images.
 
         Returns:
-            Of each image its prompts and scores, the best first.
+            For each image a list of prompts with scores, the best first.
         """
         return self._model.write_best(list(image_bytes), self._num_prompts)
 
     def describe(self, data: bytes) -> Written:
-        """Says all it can of one encoded image."""
+        """Computes all results for one encoded image."""
         prompts = self.write([data])[0]
         best, near = prompts[0][0], self._neighbours
         if isinstance(near, Background):
