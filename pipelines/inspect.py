@@ -6,7 +6,7 @@ import pathlib
 import sys
 import typing
 
-from pipelines.options import Filters
+from pipelines.options import Filters, SourceOptions, complete
 from tf_prompt.files import FORCE_HELP, write_json
 from tf_prompt.options import DONE, command, option, parse_args, require_positive
 
@@ -17,19 +17,15 @@ EXAMPLES = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InspectConfig(Filters):
+class InspectConfig(Filters, SourceOptions):
     """Counts and plots what a source holds, before and after the filters.
 
-    Filters apply to DiffusionDB; other sources have no metadata to filter by.
+    A filter looks at what a source knows of its images. Of DiffusionDB its metadata
+    alone will do.
     """
 
     first_groups: typing.ClassVar = ("input", "output")
 
-    source: str = option(
-        dataclasses.MISSING,
-        "input: folder in DiffusionDB's or Kaggle's layout, DiffusionDB's metadata "
-        "alone, or a CSV",
-    )
     output: str = option(
         dataclasses.MISSING, "output: folder for index.html, summary.json and plots/"
     )
@@ -38,6 +34,7 @@ class InspectConfig(Filters):
     force: bool = option(False, FORCE_HELP, group="output")
 
     def __post_init__(self):
+        super().__post_init__()
         require_positive(self, "processes")
 
 
@@ -50,7 +47,7 @@ def main(argv=None) -> int:
     from pipelines.exploration.summary import describe
     from pipelines.exploration.table import open_table
 
-    source = open_table(config.source)
+    source = open_table(config)
     output = pathlib.Path(config.output)
     prepare_folder(output, config.force)
     summary = explore(source, config)
@@ -84,7 +81,8 @@ def explore(source, config: InspectConfig) -> dict:
         raise ValueError(
             f"images must be off for metadata alone. Received: {config.source}"
         )
-    table = read_table(source)
+    config = complete(config, source.is_curated)
+    table = read_table(source, config.clean_prompts)
     for note in table.notes:
         print(f"inspect: {note}", file=sys.stderr)
     summary = summarise(table, config, config.processes)

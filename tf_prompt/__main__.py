@@ -9,12 +9,13 @@ from tf_prompt.options import DONE, WRONG_USE, command
 VERBS = {
     "fit": "train a model and test it; without flags on the built-in toy set",
     "predict": "write the prompts of image files, with a run, an export or a server",
-    "interrogate": "rank phrases by their CLIP similarity with images",
+    "interrogate": "write a prompt for any image, with a pretrained CLIP or a run",
     "evaluate": "measure a run on a split, with intervals and baselines",
     "report": "compare runs with each other and with the thesis's results",
     "export": "write a run as a SavedModel for TF Serving",
     "submit": "write the Kaggle competition's submission for a folder of images",
     "demo": "open a web page that writes the prompts of images",
+    "doctor": "say what this machine has, and what is missing for which command",
 }
 _MODULES = {"demo": "tf_prompt.demo.__main__"}
 

@@ -154,8 +154,9 @@ class _LoadedExport(LoadedModel):
         if "attention" not in self._backend.inputs:
             return super()._attend(encoded)
         found = self._backend.run("attention", encoded)
-        words = [word.decode() for word in found["words"][0] if word]
-        return words, found["weights"][0, : len(words)]
+        words = found["words"][0]
+        said = [index for index, word in enumerate(words) if word]
+        return [words[index].decode() for index in said], found["weights"][0, said]
 
 
 def load(
@@ -234,9 +235,11 @@ def train(config, run_dir: str | os.PathLike, callbacks: Sequence = ()):
     >>> run.config.epochs
     1
     """
+    from tf_prompt.inference.devices import bound_gpu_memory
     from tf_prompt.runs.run import Run
     from tf_prompt.training import loop
 
+    bound_gpu_memory(config.gpu_memory)
     config = dataclasses.replace(config, run_dir=os.fspath(run_dir))
     loop.train(config, pathlib.Path(run_dir), callbacks=callbacks)
     return Run(run_dir)

@@ -16,6 +16,7 @@ from tf_prompt.options import (
     take_options,
 )
 from tf_prompt.runs import workers
+from tf_prompt.runs.machine.devices import gpu_memory_option
 
 EXAMPLES = (
     "python -m tf_prompt.evaluate --run-dir runs/transformer_tiny",
@@ -82,6 +83,7 @@ class EvaluateConfig(DecodingConfig):
         "waits for the others and measures all; that of TF_CONFIG if not given",
         group="devices",
     )
+    gpu_memory: int | None = gpu_memory_option()
     json: bool = option(
         False,
         "print the content of metrics.json and nothing else",
@@ -90,7 +92,9 @@ class EvaluateConfig(DecodingConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "batch_size", "limit", "neighbours", "explain")
+        require_positive(
+            self, "batch_size", "limit", "neighbours", "explain", "gpu_memory"
+        )
         workers.parse_share(self.share)
         if self.json and self.explain:
             raise ValueError("explain must be left out with --json. Received: both")
@@ -111,7 +115,9 @@ def main(argv=None) -> int:
     java_meteor = meteor_java.JavaMeteor() if options.meteor == "java" else None
     import_tensorflow()
     from tf_prompt.evaluation import scoring
+    from tf_prompt.inference.devices import bound_gpu_memory
 
+    bound_gpu_memory(options.gpu_memory)
     metrics, rows = measure(options, java_meteor)
     if metrics is None:
         print("evaluate: this share is done; share 0 measures all", file=sys.stderr)

@@ -40,6 +40,7 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options, saved = parse(sys.argv[1:] if argv is None else argv)
     import_tensorflow()
+    from tf_prompt.inference.devices import bound_gpu_memory
     from tf_prompt.runs import folder as run_folder
     from tf_prompt.training import (
         dry_run,
@@ -53,6 +54,8 @@ def main(argv=None) -> int:
     run = take_options(FitConfig, options)
     if saved:
         run = recipes.without_meaningless(run, saved)
+    bound_gpu_memory(run.gpu_memory)
+    announce(run)
     run_dir = pathlib.Path(run.run_dir or f"runs/{run.preset}")
     run_folder.compare_with(saved, run)
     if options.dry_run or options.find_learning_rate:
@@ -69,6 +72,23 @@ def main(argv=None) -> int:
         return stop.exit_code
     report(run_dir)
     return DONE
+
+
+def announce(run: FitConfig) -> None:
+    """Says on stderr which devices will train, before anything that takes time.
+
+    Raises:
+        FileNotFoundError, ValueError: for what is wrong with the options or the data,
+            so that a mistake is the only line.
+    """
+    from tf_prompt.data import folder
+    from tf_prompt.training import recipes, strategy
+
+    recipes.complete(run)
+    if run.data != "toy":
+        folder.find_data(run.data)
+    for line in strategy.describe_devices(run):
+        print(f"fit: {line}", file=sys.stderr)
 
 
 def report(run_dir: pathlib.Path) -> None:

@@ -154,7 +154,7 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def _add_argument(parser, field, hint) -> None:
-    argument = dict(field.metadata)
+    argument, hint = dict(field.metadata), _without_none(hint)
     positional = argument.pop("positional", False)
     argument.pop("group", None)
     argument["help"] = _split_help(field)[1]
@@ -164,13 +164,13 @@ def _add_argument(parser, field, hint) -> None:
         argument.pop("default")
         if not positional:
             argument["required"] = True
-    if _without_none(hint) is bool:
+    if hint is bool:
         argument["action"] = argparse.BooleanOptionalAction
     elif typing.get_origin(hint) is tuple:
         argument["type"] = _reader_of(typing.get_args(hint)[0])
         argument.setdefault("nargs", "+" if positional else "*")
     else:
-        argument["type"] = _reader_of(_without_none(hint))
+        argument["type"] = _reader_of(hint)
     if argument.get("action") == "append":
         argument.pop("nargs")
         argument["default"] = list(field.default)
@@ -201,7 +201,15 @@ def import_tensorflow() -> None:
 
     TensorFlow 2.21 writes them to file descriptor 2 during import, whatever
     `TF_CPP_MIN_LOG_LEVEL` says. A failed import still raises.
+
+    Raises:
+        ValueError: on a Mac with tensorflow-metal.
     """
+    if sys.platform == "darwin" and _has_metal():
+        raise ValueError(
+            "tensorflow-metal must be removed: it breaks this TensorFlow, which uses "
+            "the CPU of a Mac. Run: pip uninstall tensorflow-metal"
+        )
     sys.stderr.flush()
     stderr = os.dup(2)
     try:
@@ -213,6 +221,16 @@ def import_tensorflow() -> None:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
+
+
+def _has_metal() -> bool:
+    """Whether Apple's plugin is there, with which TensorFlow fails from 2.20 on.
+
+    tensorflow#126360 says why; 1.2.0, of January 2025, is its last release.
+    """
+    from importlib import metadata
+
+    return any(metadata.distributions(name="tensorflow-metal"))
 
 
 def errors_of_users() -> tuple[type[Exception], ...]:
@@ -237,6 +255,19 @@ def prepare_environment() -> None:
     # TensorFlow enables oneDNN by default only on CPUs with AVX-512. With AVX2 it
     # makes a training step of transformer_tiny 1.6 times as fast.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # Otherwise TensorFlow takes all memory of every GPU at once.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+
+def user_cache() -> pathlib.Path:
+    """Gives the folder of what can be made again, which may not be there yet.
+
+    It is `$TF_PROMPT_CACHE`, else `tf_prompt` in `$XDG_CACHE_HOME` or `~/.cache`.
+    """
+    if os.environ.get("TF_PROMPT_CACHE"):
+        return pathlib.Path(os.environ["TF_PROMPT_CACHE"]).expanduser()
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(caches).expanduser() / "tf_prompt"
 
 
 def command(main: Callable) -> Callable:

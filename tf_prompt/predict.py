@@ -1,6 +1,5 @@
 """Writes the prompts of image files."""
 
-import contextlib
 import dataclasses
 import sys
 import typing
@@ -8,9 +7,9 @@ import typing
 from tf_prompt import api
 from tf_prompt.decoding import config as decoding_config
 from tf_prompt.decoding.config import DecodingConfig
+from tf_prompt.inference.delivery import ONLY, Delivery, DeliveryConfig
+from tf_prompt.inference.wording import Wording, load_counter
 from tf_prompt.options import (
-    DONE,
-    SOME_FAILED,
     command,
     import_tensorflow,
     option,
@@ -19,6 +18,7 @@ from tf_prompt.options import (
     take_options,
 )
 from tf_prompt.runs import workers
+from tf_prompt.runs.machine.devices import gpu_memory_option
 from tf_prompt.serving.client.options import ServerConfig
 
 EXAMPLES = (
@@ -28,61 +28,57 @@ EXAMPLES = (
 BATCH_SIZE = 32
 # The largest batch that saved_models/batching.config allows.
 SERVER_BATCH_SIZE = 16
+# What prompts depend on besides the ways of writing.
+_IDENTITY = ("run_dir", "saved_model", "bank")
+_IDENTITY += ("server", "model", "model_version", "model_label")
 
 
 @command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(PredictConfig, argv, "predict", EXAMPLES)
+    delivery = _open_delivery(options)
+    if options.embedded == ONLY:
+        return delivery.read_embedded()
     import_tensorflow()
-    from tf_prompt.data import listing
-    from tf_prompt.inference import image_files, result_files
-    from tf_prompt.inference.places import Places
+    from tf_prompt.inference import image_files
+    from tf_prompt.inference.devices import bound_gpu_memory
 
-    named = result_files.read_names(options.paths)
-    found = listing.find_images(named, options.recursive)
-    # For all images, those of other shares too: no two outputs may collide.
-    places = Places(found, named, options)
-    paths = places.paths
-    share = workers.parse_share(options.share)
-    if share:
-        paths = paths[share.index :: share.count]
-    if options.skip_existing:
-        paths = [p for p in paths if not result_files.sidecar_of(p).exists()]
+    bound_gpu_memory(options.gpu_memory)
     decoding = take_options(decoding_config.DecodingConfig, options)
+    wording = Wording(options, ["score"], count=load_counter(options))
     writer, strips = _load(options, decoding)
     if strips is not None:
-        strips.plan(places)
-    failures = []
-    with contextlib.ExitStack() as stack:
-        tables = result_files.open_tables(options, dataclasses.asdict(decoding), stack)
-        left = result_files.without_done(paths, tables)
-        for result in image_files.predict(writer, left, options.images_at_once):
-            if "error" not in result:
-                result = result_files.write_beside(result, options, strips, places)
-            result_files.show(result, options.json)
-            if "error" in result:
-                failures.append(result)
-            # Last: a row means that everything for the image is done.
-            for table in tables:
-                table.add([result])
-    result_files.report_failures(failures, len(left))
-    return SOME_FAILED if failures else DONE
+        strips.plan(delivery.places)
+    identity = {name: getattr(options, name) for name in _IDENTITY}
+    if options.shows_embedded:
+        identity["embedded"] = options.embedded
+    return delivery.deliver(
+        lambda paths: image_files.predict(
+            writer, paths, options.images_at_once, options.shows_embedded
+        ),
+        wording,
+        {**dataclasses.asdict(decoding), **identity},
+        columns=["score"],
+        note=strips and (lambda row: strips.write(row["path"], row["prompt"])),
+    )
+
+
+def _open_delivery(options: "PredictConfig") -> Delivery:
+    delivery = Delivery(options, "predict")
+    share = workers.parse_share(options.share)
+    if share:
+        # Of all images, also those of other shares, nothing may collide.
+        delivery.paths = delivery.paths[share.index :: share.count]
+    return delivery
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictConfig(DecodingConfig, ServerConfig):
+class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
     """Writes the prompts of image files and of the images in folders."""
 
     first_groups: typing.ClassVar = ("input", "model", "output", "server")
 
-    paths: tuple[str, ...] = option(
-        dataclasses.MISSING,
-        "image files and folders; - reads paths from standard input, one per line",
-        positional=True,
-        metavar="PATH",
-        group="input",
-    )
     run_dir: str | None = option(
         None,
         "folder of a run of tf_prompt.fit",
@@ -93,48 +89,13 @@ class PredictConfig(DecodingConfig, ServerConfig):
         "folder of one version of an export",
         group="model",
     )
-    recursive: bool = option(
-        False,
-        "search subfolders too",
-        group="input",
-    )
     batch_size: int | None = option(
         None,
         f"images per batch; if not given {BATCH_SIZE}, or {SERVER_BATCH_SIZE} with "
         "--server",
         group="speed",
     )
-    json: bool = option(
-        False,
-        "print one JSON object per image",
-        group="output",
-    )
-    csv: str | None = option(
-        None,
-        "also write a CSV file of path, prompt, score and error; resumes",
-        group="output",
-    )
-    jsonl: str | None = option(
-        None,
-        "also write a JSON Lines file; resumes",
-        group="output",
-    )
-    sidecar: bool = option(
-        False,
-        "also write each prompt to a .txt file beside its image",
-        group="output",
-    )
-    skip_existing: bool = option(
-        False,
-        "skip images that have a .txt file beside them",
-        group="input",
-    )
-    write_metadata: str | None = option(
-        None,
-        "folder for copies of the PNG, JPEG and WebP images with the prompt in their "
-        "metadata; subfolders are kept",
-        group="output",
-    )
+    gpu_memory: int | None = gpu_memory_option()
     share: str | None = option(
         None,
         "INDEX/COUNT, such as 0/4: every COUNT-th image, starting at INDEX; each share "
@@ -161,10 +122,12 @@ class PredictConfig(DecodingConfig, ServerConfig):
     def __post_init__(self):
         DecodingConfig.__post_init__(self)
         ServerConfig.__post_init__(self)
-        require_positive(self, "batch_size")
+        DeliveryConfig.__post_init__(self)
+        require_positive(self, "batch_size", "gpu_memory")
         workers.parse_share(self.share)
         places = (self.run_dir, self.saved_model, self.server)
-        if sum(place is not None for place in places) != 1:
+        num_places = sum(place is not None for place in places)
+        if num_places != 1 and (num_places or self.embedded != ONLY):
             raise ValueError(
                 "one of --run-dir, --saved-model and --server must be given. "
                 f"Received: run_dir={self.run_dir}, saved_model={self.saved_model}, "

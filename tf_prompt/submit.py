@@ -82,7 +82,8 @@ class SubmitConfig:
                 f"Received: {' '.join(map(str, self.weights))}"
             )
         output = pathlib.Path(self.output)
-        if output.is_dir() or not output.parent.is_dir():
+        is_special = output.exists() and not output.is_file()
+        if is_special or not output.parent.is_dir():
             raise ValueError(
                 f"output must be a file in a folder that exists. Received: {output}"
             )

@@ -1,4 +1,6 @@
 import csv
+import os
+import pathlib
 import sys
 import tracemalloc
 import types
@@ -375,6 +377,10 @@ def test_wrong_use_is_one_line(argv, message, folder, members, capsys):
 def test_wrong_paths_are_one_line(folder, members, capsys, tmp_path):
     result = run(folder, "--run-dir", "runs/a", output="absent/s.csv")
     assert_refused(result, capsys, "a folder that exists", "absent")
+    # Root could rename the finished file over a device.
+    code, _ = run(folder, "--run-dir", "runs/a", output=os.devnull)
+    assert code == 2 and not pathlib.Path(os.devnull).is_file()
+    assert "output must be a file" in capsys.readouterr().err
     result = run(tmp_path / "x" / "absent", "--run-dir", "runs/a")
     assert_refused(result, capsys, "images must be a folder")
     (tmp_path / "x" / "empty").mkdir(parents=True)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tf_prompt.data.text import SPECIAL_TOKENS
+from tf_prompt.data.vocabulary import WordVocabulary
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.inference.captioner import CaptionerModel
 from tf_prompt.models import presets
@@ -30,7 +31,7 @@ def build_model(name):
     kernel = captioner.output_proj.kernel
     kernel.assign(tf.random.stateless_normal(kernel.shape, [1, 2]))
     vocabulary = [*SPECIAL_TOKENS, *map(str, range(40 - len(SPECIAL_TOKENS)))]
-    return captioner, vocabulary
+    return captioner, WordVocabulary(vocabulary)
 
 
 @pytest.mark.parametrize(

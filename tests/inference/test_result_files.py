@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -334,15 +335,16 @@ def test_one_file_is_no_csv_and_json_lines_at_once(tiny_run, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-@pytest.mark.parametrize("name", ["absent/t.csv", "folder"])
+@pytest.mark.parametrize("name", ["absent/t.csv", "folder", "pipe"])
 def test_a_table_that_cannot_be_is_one_line(tiny_run, tmp_path, capsys, name):
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
     argv = ["--run-dir", str(tiny_run), str(tmp_path / "a.png")]
     assert predict.main([*argv, "--csv", str(tmp_path / name)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "must be in a folder that exists. Received: " in line
-    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "folder"}
+    assert {p.name for p in tmp_path.iterdir()} == {"a.png", "folder", "pipe"}
 
 
 def test_results_beside_an_image_are_wanted(tmp_path):

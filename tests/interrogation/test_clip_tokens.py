@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import keras_hub
@@ -40,16 +41,28 @@ def test_vocabulary_keeps_to_its_size():
         clip_tokens.build_tokenizer(COUNTS, 514)
 
 
+def test_the_same_counts_give_the_same_ids():
+    # Equal counts everywhere, so that most pairs are chosen among equals.
+    words = map("".join, itertools.permutations("abcde", 4))
+    counts = dict.fromkeys(words, 1)
+    first = clip_tokens.build_tokenizer(counts, 600)
+    for _ in range(3):
+        again = clip_tokens.build_tokenizer(counts, 600)
+        assert again.get_vocabulary() == first.get_vocabulary()
+        assert list(again.merges) == list(first.merges)
+
+
 def test_texts_lie_between_start_and_end(tokenizer):
     tokens = CLIPTokens(tokenizer, max_tokens=10)
     cat = int(tokenizer.tokenize("cat")[0])
     token_ids = tokens(["cat", "cat cat", ""])
-    assert token_ids.dtype == np.int32 and token_ids.shape == (3, 8)
+    # No longer than the longest.
+    assert token_ids.dtype == np.int32 and token_ids.shape == (3, 4)
     start, end = tokens.start_id, tokens.end_id
     assert end == tokenizer.vocabulary_size() - 1
-    np.testing.assert_array_equal(token_ids[0], [start, cat, end, 0, 0, 0, 0, 0])
-    np.testing.assert_array_equal(token_ids[1], [start, cat, cat, end, 0, 0, 0, 0])
-    np.testing.assert_array_equal(token_ids[2], [start, end, 0, 0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(token_ids[0], [start, cat, end, 0])
+    np.testing.assert_array_equal(token_ids[1], [start, cat, cat, end])
+    np.testing.assert_array_equal(token_ids[2], [start, end, 0, 0])
 
 
 def test_a_long_text_loses_its_tail_but_not_its_end(tokenizer):

@@ -273,7 +273,8 @@ def test_files_that_are_no_certificates(server, transport, certificate, tmp_path
 
 def test_grpc_says_which_extra_it_needs(server, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
-    with pytest.raises(ValueError, match=r'pip install "tf_prompt\[serve\]"; REST'):
+    message = r'pip install "tf_prompt\[tf-serving\]"; REST'
+    with pytest.raises(ValueError, match=message):
         connect_to(server, "grpc")
     assert list(connect_to(server, "rest")([b"abc"])["prompt"]) == [b"v2 3"]
 

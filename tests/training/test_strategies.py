@@ -18,6 +18,7 @@ from tests.conftest import SMALL_TRANSFORMER
 from tf_prompt.data import caption_batches, sharding
 from tf_prompt.data.reading import Reading
 from tf_prompt.data.text import SPECIAL_TOKENS
+from tf_prompt.data.vocabulary import WordVocabulary
 from tf_prompt.runs import workers
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.runs.run import Run
@@ -145,7 +146,9 @@ def batches_of(shards, share=None, **overrides):
     }
     vocabulary = [*SPECIAL_TOKENS, "patch", "red", "green", "blue", "white"]
     reading = Reading(folder=shards, share=share, **arguments)
-    batches = caption_batches.training_batches(reading, vocabulary, max_words=5)
+    batches = caption_batches.training_batches(
+        reading, WordVocabulary(vocabulary), max_tokens=5
+    )
     return list(batches.as_numpy_iterator())
 
 

@@ -10,22 +10,25 @@ IMAGE_SIZE = 224
 # Of a check whether a file is an image at all.
 _CHECK_SIZE = 32
 JPEG_QUALITY = 95
+# Filters of resizing: ours, and the one that CLIP was trained with.
+BILINEAR, BICUBIC = "bilinear", "bicubic"
 
 _DECODED_AT_ONCE = 8
 
 
-def decode_image(data, size: int):
+def decode_image(data, size: int, resizing: str = BILINEAR):
     """Decodes one image and makes it a square of a given size.
 
     It is turned upright, as its EXIF says; then the largest centred square is kept
-    and resized with an antialiasing bilinear filter. A picture that already has the
-    size is left as it is. Of 16 bits a channel the higher 8 count.
+    and resized with an antialiasing filter. A picture that already has the size is
+    left as it is. Of 16 bits a channel the higher 8 count.
 
     Args:
         data: scalar string tensor or bytes, an encoded PNG, JPEG, WebP, BMP, or
             GIF, of which the first frame is taken. Transparency is ignored: the colours
             under it are kept.
         size: int > 0, pixels a side.
+        resizing: `BILINEAR`, which all our training has, or `BICUBIC`.
 
     Returns:
         uint8 tensor `(size, size, 3)`, RGB, 0-255.
@@ -34,7 +37,29 @@ def decode_image(data, size: int):
         tf.errors.InvalidArgumentError: if `data` is not an image, or has more than
             `image_headers.MAX_PIXELS` pixels.
     """
-    return _fit(_decode(data), size)
+    return _fit(_decode(data), size, resizing)
+
+
+def decode_whole(data, size: int):
+    """Decodes one image and resizes all of it, so that its longer side has a size.
+
+    Args:
+        data: as in `decode_image`.
+        size: int > 0, pixels of the longer side.
+
+    Returns:
+        uint8 tensor `(height, width, 3)`, RGB, 0-255; the shorter side has one pixel
+        at least.
+
+    Raises:
+        tf.errors.InvalidArgumentError: as `decode_image`.
+    """
+    image = _decode(data)
+    shape = tf.cast(tf.shape(image)[:2], tf.float32)
+    target = tf.round(shape * size / tf.reduce_max(shape))
+    target = tf.maximum(tf.cast(target, tf.int32), 1)
+    resized = tf.image.resize(image, target, antialias=True)
+    return tf.cast(tf.round(tf.clip_by_value(resized, 0, 255)), tf.uint8)
 
 
 def decode_stored(data, size: int):
@@ -173,22 +198,23 @@ def _fit_all(image, sizes):
     return [_fit(image, size) for size in sizes]
 
 
-def _fit(image, size):
+def _fit(image, size, resizing=BILINEAR):
     shape = tf.shape(image)
     resized = tf.cond(
         tf.reduce_all(shape[:2] == size),
         lambda: image,
-        lambda: resize_square(image, size),
+        lambda: resize_square(image, size, resizing),
     )
     return tf.ensure_shape(resized, (size, size, 3))
 
 
-def resize_square(image, size: int):
+def resize_square(image, size: int, resizing: str = BILINEAR):
     """Crops an image to its largest centred square and resizes it.
 
     Args:
         image: uint8 tensor `(height, width, 3)`.
         size: int > 0, pixels a side.
+        resizing: `BILINEAR` or `BICUBIC`.
 
     Returns:
         uint8 tensor `(size, size, 3)`.
@@ -198,7 +224,7 @@ def resize_square(image, size: int):
     top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
     square = image[top : top + side, left : left + side]
     # Without antialias, bilinear resizing to less than half skips pixels.
-    resized = tf.image.resize(square, (size, size), antialias=True)
+    resized = tf.image.resize(square, (size, size), resizing, antialias=True)
     return tf.cast(tf.round(tf.clip_by_value(resized, 0, 255)), tf.uint8)
 
 

@@ -82,6 +82,17 @@ def build_xmp(prompt: str, packet: bytes | None = None) -> bytes:
     return packet[:place] + part + b"</rdf:Description>\n" + packet[place:]
 
 
+def read_xmp(packet: bytes) -> str | None:
+    """Reads the prompt that `build_xmp` put into a packet; None if there is none."""
+    begin, end = b"<tf_prompt:prompt>", b"</tf_prompt:prompt>"
+    start = packet.find(begin) + len(begin)
+    stop = packet.find(end, start)
+    if start < len(begin) or stop < 0 or NAMESPACE.encode() not in packet:
+        return None
+    text = packet[start:stop].decode(errors="replace")
+    return saxutils.unescape(text, {"&#13;": "\r"})
+
+
 def bare_xmp(packet: bytes) -> bytes:
     """Removes our part from a packet; returns b"" if the packet has no other part."""
     bare = _PART.sub(b"", packet)

@@ -22,12 +22,15 @@ class Record:
         image: square RGB image, encoded as JPEG.
         prompt: the original text.
         words: `text.split_words` of the prompt.
+        family: name of the group of similar prompts that this one is in; empty where
+            none were sought.
     """
 
     image_id: str
     image: bytes
     prompt: str
     words: list[str]
+    family: str = ""
 
 
 def serialise(record: Record) -> bytes:
@@ -38,6 +41,8 @@ def serialise(record: Record) -> bytes:
         "prompt": [record.prompt.encode()],
         "words": [word.encode() for word in record.words],
     }
+    if record.family:
+        values["family"] = [record.family.encode()]
     features = {
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
         for name, value in values.items()

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -92,6 +92,18 @@ def read_prompts(shard: str, text_rule: str = "prompt") -> list[str]:
                 texts = tf.strings.reduce_join(parsed["words"], axis=-1, separator=" ")
             prompts.extend(text.decode(errors="replace") for text in texts.numpy())
     return prompts
+
+
+def read_split(folder: str | os.PathLike, split: str) -> Iterator[str]:
+    """Reads the prompts of a split as their users wrote them, shard by shard.
+
+    Raises:
+        FileNotFoundError: if the split has no shards.
+        ValueError: if a shard is damaged; names it.
+    """
+    shards = records.list_shards(folder, split)
+    for shard in tqdm.tqdm(shards, "reading prompts", unit="shard", leave=False):
+        yield from read_prompts(shard)
 
 
 def parse_target(serialised):

@@ -12,15 +12,21 @@ from tf_prompt.data.records import shard_path
 _SHARD_TEMPLATE = "{SPLIT}-{SHARD_INDEX}.tfrecord"
 
 
-def build_features(image_size: int) -> dict:
-    """Describes a record to TFDS; images have `image_size` pixels a side."""
+def build_features(image_size: int, has_families: bool = False) -> dict:
+    """Describes a record to TFDS.
+
+    Args:
+        image_size: side of the images, pixels.
+        has_families: whether records name the family of their prompts.
+    """
     shape = (image_size, image_size, 3)
-    return {
+    features = {
         "image": tfds.features.Image(shape=shape, encoding_format="jpeg"),
         "image_id": tfds.features.Text(),
         "prompt": tfds.features.Text(),
         "words": tfds.features.Sequence(tfds.features.Text()),
     }
+    return {**features, "family": tfds.features.Text()} if has_families else features
 
 
 def write_tfds_metadata(
@@ -28,6 +34,7 @@ def write_tfds_metadata(
     name: str,
     image_size: int,
     shard_lengths: Mapping[str, Sequence[int]],
+    has_families: bool = False,
 ) -> None:
     """Makes `tfds.builder_from_directory(folder)` read the shards.
 
@@ -38,6 +45,7 @@ def write_tfds_metadata(
         shard_lengths: dict from split to the number of records of each shard, in
             order of shard index; 0 for a shard that was not written. Splits without
             records are left out.
+        has_families: as in `build_features`.
     """
     template = tfds.core.ShardedFileTemplate(
         data_dir=folder,
@@ -57,7 +65,7 @@ def write_tfds_metadata(
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
-        features=build_features(image_size),
+        features=build_features(image_size, has_families),
         split_infos=splits,
         filename_template=template,
         check_data=False,

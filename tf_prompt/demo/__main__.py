@@ -15,6 +15,7 @@ from tf_prompt.options import (
     parse_args,
     require_positive,
 )
+from tf_prompt.runs.machine.devices import gpu_memory_option
 
 EXAMPLES = (
     "python -m tf_prompt.demo --run-dir runs/transformer_tiny",
@@ -79,11 +80,13 @@ class DemoConfig:
         "largest number of waiting requests",
         group="server",
     )
+    gpu_memory: int | None = gpu_memory_option()
 
     def __post_init__(self):
         require_positive(
             self, "num_prompts", "port", "max_upload_mb", "max_files", "queue"
         )
+        require_positive(self, "gpu_memory")
         if self.port > 65535:
             raise ValueError(f"port must be at most 65535. Received: {self.port}")
         if bool(self.run_dir) == (self.saved_model is not None):
@@ -106,8 +109,10 @@ def main(argv=None) -> int:
         raise ValueError('the web page needs an extra: pip install "tf_prompt[demo]"')
     import_tensorflow()
     from tf_prompt.demo import describing, examples
+    from tf_prompt.inference.devices import bound_gpu_memory
     from tf_prompt.runs.run import Run
 
+    bound_gpu_memory(options.gpu_memory)
     describer = describing.load_describer(options)
     with tempfile.TemporaryDirectory(prefix="tf_prompt-demo-") as folder:
         # Gradio reads both at import; uploads are deleted with the folder.

@@ -108,7 +108,9 @@ def evaluate_run(
     if model.predicts_embeddings:
         vectors = scoring.Vectors(examples.targets(), training.vectors)
     metrics, java_meteor = options.metrics, options.java_meteor
-    result = scoring.measure(rows, training.prompts, metrics, java_meteor, vectors)
+    result = scoring.measure(
+        rows, training.prompts, metrics, java_meteor, vectors, model.is_raw
+    )
     write_json(output / "metrics.json", result)
     batches = caption_batches.evaluation_batches(
         folder,
@@ -155,7 +157,7 @@ class _Training:
     """Prompts and features of the training images that others are compared with.
 
     For models that predict embeddings the prompts are the original ones, each with
-    its vector; for others they are the words that the model could write.
+    its vector; for others they are the text that the model could write.
     """
 
     prompts: list[str]
@@ -174,13 +176,19 @@ def _read_training(model, folder, options: EvaluationOptions) -> _Training:
     prompts, vectors, features = [], [], []
     examples = Examples(folder, "train", options.neighbours, with_targets=with_targets)
     for batch in examples.batches(options.batch_size, "reading neighbours"):
-        prompts.extend(batch["prompt" if with_targets else "reference"])
+        texts = batch["prompt"] if with_targets else _references(model, batch)
+        prompts.extend(texts)
         vectors.append(batch.get("target"))
         features.append(model.features(model.open(batch["image"])).numpy())
     features = np.concatenate(features)
     if not with_targets:
         return _Training(prompts, features)
     return _Training(prompts, features, np.concatenate(vectors))
+
+
+def _references(model: PromptModel, batch) -> list[str]:
+    pairs = zip(batch["prompt"], batch["reference"], strict=True)
+    return [model.reference(prompt, words) for prompt, words in pairs]
 
 
 def _predict_rows(model: PromptModel, training: _Training, batch) -> Iterator[dict]:
@@ -190,10 +198,11 @@ def _predict_rows(model: PromptModel, training: _Training, batch) -> Iterator[di
     truth = None
     if "target" in batch:
         truth = cosine.cosines(batch["target"], found["embedding"])
+    references = _references(model, batch)
     for i, image_id in enumerate(batch["image_id"]):
         row = {
             "image_id": image_id,
-            "reference": batch["reference"][i],
+            "reference": references[i],
             "prediction": found["prompt"][i],
             "score": float(found["score"][i]),
             "ended": bool(found["ended"][i]) if "ended" in found else None,

@@ -36,6 +36,7 @@ def measure(
     metrics: Sequence[str],
     java_meteor=None,
     vectors: Vectors | None = None,
+    is_raw: bool = False,
 ) -> dict:
     """Measures predictions and baselines.
 
@@ -46,6 +47,7 @@ def measure(
         java_meteor: computes METEOR and is closed afterwards; None takes NLTK's.
         vectors: if given, the cosine is that of the predicted embeddings, from the
             column `cosine`, not of the text.
+        is_raw: whether texts are prompts as users write them, see `score.score`.
 
     Returns:
         The content of `metrics.json`. The baseline `shuffled` needs two different
@@ -71,7 +73,7 @@ def measure(
         if has_chance:
             written[CHANCE] = [references[index] for index in order]
     scores = _score_texts(
-        references, {"model": predictions, **written}, of_texts, java_meteor
+        references, {"model": predictions, **written}, of_texts, java_meteor, is_raw
     )
     for name, value in cosines.items():
         scores.setdefault(name, {})["cosine"] = value
@@ -93,15 +95,13 @@ def _write_baselines(rows, training_prompts) -> dict[str, list[str]]:
     }
 
 
-def _score_texts(references, written, metrics, java_meteor) -> dict[str, dict]:
+def _score_texts(references, written, metrics, java_meteor, is_raw) -> dict[str, dict]:
     if not metrics:
         return {name: {} for name in written}
-    models = load_models(metrics)
+    options = {**load_models(metrics), "java_meteor": java_meteor, "is_raw": is_raw}
     with java_meteor or contextlib.nullcontext():
         return {
-            name: score(
-                references, texts, metrics=metrics, java_meteor=java_meteor, **models
-            )
+            name: score(references, texts, metrics=metrics, **options)
             for name, texts in tqdm.tqdm(written.items(), "scoring", unit="set")
         }
 

@@ -1,18 +1,17 @@
 """Captioners at inference: images in, prompts written word by word out."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import tensorflow as tf
 
 from tf_prompt.data import images as image_codec
-from tf_prompt.data.text import END_ID, PAD_ID, SPECIAL_TOKENS, START_ID, UNK_ID
+from tf_prompt.data.text import END_ID, PAD_ID, START_ID, UNK_ID
+from tf_prompt.data.vocabulary import Vocabulary
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.decoding.rules import NEVER, Rules
 from tf_prompt.decoding.sampling import Sampling
 from tf_prompt.decoding.search import Search
-from tf_prompt.inference.graph_embedder import PartEmbedder
 from tf_prompt.inference.model import PromptModel
+from tf_prompt.inference.prompt_tokens import PromptTokens, is_said
 from tf_prompt.metrics.prompt_embedder import EMBEDDING_DIM, PromptEmbedder
 from tf_prompt.models.captioner import Captioner
 
@@ -30,7 +29,7 @@ class CaptionerModel(PromptModel):
 
     Args:
         network: a `Captioner`.
-        vocabulary: tokens in the order of their ids.
+        vocabulary: the vocabulary, of words or of subwords.
         options: how to decode.
         embedder: from `prompt_embedder.load_embedder`; None leaves embeddings out of
             `describe`.
@@ -54,7 +53,7 @@ class CaptionerModel(PromptModel):
     def __init__(
         self,
         network: Captioner,
-        vocabulary: Sequence[str],
+        vocabulary: Vocabulary,
         options: DecodingConfig | None = None,
         embedder: PromptEmbedder | None = None,
         name: str = "captioner",
@@ -64,7 +63,7 @@ class CaptionerModel(PromptModel):
         if options.rerank and embedder is None:
             raise ValueError(f"rerank needs an embedder. Received: {options}")
         rules = Rules(
-            (PAD_ID, UNK_ID, START_ID),
+            (PAD_ID, UNK_ID, START_ID, *vocabulary.banned_ids),
             options.min_words,
             options.repetition_penalty,
             options.no_repeat_ngram,
@@ -73,11 +72,13 @@ class CaptionerModel(PromptModel):
         self._sampling = Sampling(
             self.draw_uniform, options.temperature, options.top_k, options.top_p
         )
-        self.network, self.vocabulary = network, list(vocabulary)
+        self.network, self.vocabulary = network, vocabulary
         self._num_beams = num_beams
-        self._tokens = tf.constant(vocabulary)
-        self._id_of = {token: index for index, token in enumerate(vocabulary)}
-        self._parts = None if embedder is None else PartEmbedder(vocabulary, embedder)
+        self._tokens = PromptTokens(vocabulary, embedder)
+        self.embeds_in_graph = not vocabulary.is_raw
+        self.is_raw = vocabulary.is_raw
+        if vocabulary.is_raw:
+            self.score_name = "mean log-probability a subword"
         self._write = self._write_tokens
         if options.rerank:
             self._write = self._write_agreed
@@ -92,23 +93,31 @@ class CaptionerModel(PromptModel):
     def answer(self, images):
         """See `PromptModel`; without the embedding, which costs time."""
         token_ids, scores, _ = self._decode(images[self.image_size])
-        return {"prompt": self.join_words(token_ids), "score": scores}
+        return {"prompt": self._tokens.join(token_ids), "score": scores}
 
     def endpoints(self):
         """See `PromptModel`.
 
         `beam` returns `prompt` and `score`, `(batch, num_beams)`, best first;
-        `attention` returns `words`, string `(batch, max_tokens)`, and `weights`,
-        float32 `(batch, max_tokens, regions)`.
+        `attention` returns `words`, string `(batch, max_tokens)`, for subwords pieces
+        with the space before them, and `weights`, float32 `(batch, max_tokens,
+        regions)`.
         """
         found = {"beam": self._write_beams, "attention": self._attend}
-        return found if self._parts is None else {**found, **super().endpoints()}
+        if self._tokens.embeds_in_graph:
+            found |= super().endpoints()
+        return found
 
     def require_exportable(self) -> None:
-        """See `PromptModel`; TF Serving turns XLA off."""
+        """See `PromptModel`; TF Serving turns XLA off, and calls no Python."""
         if self.options.xla:
             raise ValueError(
                 f"`xla` must be off in an export. Received: {self.options}"
+            )
+        if self.options.rerank and not self.embeds_in_graph:
+            raise ValueError(
+                "`rerank` must be 0 in an export that writes subwords. "
+                f"Received: {self.options}"
             )
 
     def write_best(self, image_bytes, count):
@@ -123,24 +132,17 @@ class CaptionerModel(PromptModel):
 
     def look(self, image, prompt):
         """See `PromptModel`."""
-        words = prompt.split()
+        ids, words, parts = self._tokens.split(prompt)
         if not words:
             return [], np.zeros((0, 1))
-        # Inputs are the previous words: the last word is never an input.
-        token_ids = [START_ID, *(self._id_of[word] for word in words[:-1])]
-        weights = self.network.attend(image[None], tf.constant([token_ids]))
-        return words, weights[0].numpy()
+        # Inputs are the previous tokens: the last token is never an input.
+        token_ids = tf.constant([[START_ID, *ids[:-1]]])
+        weights = self.network.attend(image[None], token_ids)
+        return words, parts @ weights[0].numpy()
 
-    def join_words(self, token_ids):
-        """Joins words to prompts: ids `(…, tokens)` to string `(…)`."""
-        flat = tf.reshape(token_ids, (-1, token_ids.shape[-1]))
-        words = tf.ragged.boolean_mask(tf.gather(self._tokens, flat), is_word(flat))
-        prompts = tf.strings.reduce_join(words, axis=-1, separator=" ")
-        return tf.reshape(prompts, tf.shape(token_ids)[:-1])
-
-    def list_words(self, token_ids):
-        """Looks up the word of each id; special tokens become empty strings."""
-        return tf.where(is_word(token_ids), tf.gather(self._tokens, token_ids), "")
+    def reference(self, prompt, words):
+        """See `PromptModel`."""
+        return self.vocabulary.reference(prompt, words)
 
     def search_beams(self, images, num_beams: int):
         """Finds several prompts per image by beam search.
@@ -161,7 +163,7 @@ class CaptionerModel(PromptModel):
         )
         shape = (None, num_beams, self.network.max_tokens)
         token_ids = tf.ensure_shape(token_ids, shape)
-        prompts = self.join_words(token_ids)
+        prompts = self._tokens.join(token_ids)
         return image_codec.blank(scores > NEVER / 2, prompts, scores)
 
     def attend(self, images, token_ids):
@@ -178,13 +180,14 @@ class CaptionerModel(PromptModel):
         # The input at each step is the previous word.
         read = tf.concat([_starts(images)[:, None], token_ids[:, :-1]], axis=1)
         weights = tf.cast(self.network.attend(images, read), tf.float32)
-        return tf.where(is_word(token_ids)[..., None], weights, 0.0)
+        return tf.where(is_said(token_ids)[..., None], weights, 0.0)
 
     def _describe(self, images):
         token_ids, scores, ended = self._decode(images[self.image_size])
-        found = {"prompt": self.join_words(token_ids), "score": scores, "ended": ended}
-        if self._parts is not None:
-            found["embedding"] = self._embed_words(token_ids)
+        prompts = self._tokens.join(token_ids)
+        found = {"prompt": prompts, "score": scores, "ended": ended}
+        if self._tokens.embeds:
+            found["embedding"] = self._tokens.embed(token_ids)
         return found
 
     def _features(self, images):
@@ -192,10 +195,7 @@ class CaptionerModel(PromptModel):
 
     def _embed(self, images):
         token_ids, _, _ = self._decode(images[self.image_size])
-        return {"embedding": self._embed_words(token_ids)}
-
-    def _embed_words(self, token_ids):
-        return self._parts(tf.ragged.boolean_mask(token_ids, is_word(token_ids)))
+        return {"embedding": self._tokens.embed(token_ids)}
 
     def _write_beams(self, images):
         prompts, scores = self.search_beams(images, self._num_beams)
@@ -205,7 +205,7 @@ class CaptionerModel(PromptModel):
         images = images[self.image_size]
         token_ids, _, _ = self._decode(images)
         weights = self.attend(images, token_ids)
-        return {"words": self.list_words(token_ids), "weights": weights}
+        return {"words": self._tokens.each(token_ids), "weights": weights}
 
     def _decode_tokens(self, images):
         """Token ids of the prompts, `(batch, max_tokens)`, scores, whether ended."""
@@ -227,7 +227,7 @@ class CaptionerModel(PromptModel):
         """As `_write_tokens`, for the candidate most similar to the others."""
         ids, scores, ended = self._write_candidates(start_ids, state, memory)
         count = self.options.rerank
-        embeddings = self._embed_words(tf.reshape(ids, (-1, self.network.max_tokens)))
+        embeddings = self._tokens.embed(tf.reshape(ids, (-1, self.network.max_tokens)))
         embeddings = tf.reshape(embeddings, (-1, count, EMBEDDING_DIM))
         chosen = choose(embeddings, self._weigh(ids, scores))
         return tuple(
@@ -257,11 +257,6 @@ class CaptionerModel(PromptModel):
     def draw_uniform(self, position, shape):
         """Draws numbers in [0, 1) that depend only on seed and position."""
         return tf.random.stateless_uniform(shape, [self.options.seed, position])
-
-
-def is_word(token_ids):
-    """Whether token ids are those of words, not of special tokens."""
-    return token_ids >= len(SPECIAL_TOKENS)
 
 
 def choose(embeddings, weights):

@@ -55,6 +55,11 @@ class EnsembleModel(PromptModel):
         """See `PromptModel`."""
         for member in self.members:
             member.require_exportable()
+            if not member.embeds_in_graph:
+                raise ValueError(
+                    "an ensemble's members must embed in a graph to be exported. "
+                    f"Received: {member.name}, which writes subwords"
+                )
 
     def _describe(self, images):
         found = [member.describe(images)["embedding"] for member in self.members]

@@ -82,3 +82,29 @@ class PartEmbedder(tf.Module):
         }
         names = [tensor.name for tensor in self.network.inputs]
         return self.network({name: inputs[name] for name in names}, training=False)
+
+
+class TextEmbedder:
+    """MiniLM's embeddings of any texts; a graph calls Python, and is not exported.
+
+    Args:
+        embedder: of `prompt_embedder.load_embedder`.
+
+    Call arguments:
+        texts: string `(batch,)`.
+
+    Returns:
+        float32 `(batch, 384)`.
+    """
+
+    def __init__(self, embedder: prompt_embedder.PromptEmbedder):
+        self._embedder = embedder
+
+    def __call__(self, texts):
+        found = tf.numpy_function(self._embed, [texts], tf.float32)
+        return tf.ensure_shape(found, (None, prompt_embedder.EMBEDDING_DIM))
+
+    def _embed(self, texts):
+        decoded = [text.decode() for text in texts]
+        found = prompt_embedder.embed(decoded, self._embedder)
+        return np.asarray(found, np.float32).reshape(-1, prompt_embedder.EMBEDDING_DIM)

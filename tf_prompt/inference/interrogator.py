@@ -22,6 +22,7 @@ _OF = "of"
 # Tables of which the best phrase is used, in the order of the prompt; of all others,
 # which are kinds of flavours, the best three phrases together.
 _MEDIA, *_STYLE = CLASSIC
+_SUBJECTS, _ = SCENE
 
 
 class InterrogatorModel(PromptModel):
@@ -91,10 +92,11 @@ class InterrogatorModel(PromptModel):
             if name
         }
         scene = [best[name] for name in SCENE if name in best]
-        if _MEDIA in best:
-            of = [tf.fill(tf.shape(best[_MEDIA]), 2 * self._num_phrases)]
-            scene = [best[_MEDIA], *(of + scene if scene else [])]
-        groups = [scene] if scene else []
+        media = [best[_MEDIA]] if _MEDIA in best else []
+        if media and _SUBJECTS in best:
+            of = tf.fill(tf.shape(media[0]), 2 * self._num_phrases)
+            media, scene = [], [*media, of, *scene]
+        groups = [group for group in (media, scene) if group]
         groups += [[best[name]] for name in _STYLE if name in best]
         if "" in self._tables:
             flavours = self._choose_flavours(vectors)

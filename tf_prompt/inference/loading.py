@@ -3,10 +3,10 @@
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.inference import bank
+from tf_prompt.inference import bank, pretrained
 from tf_prompt.inference.captioner import NUM_BEAMS, CaptionerModel
 from tf_prompt.inference.embedding_models import (
     BankedModel,
@@ -16,7 +16,7 @@ from tf_prompt.inference.embedding_models import (
 from tf_prompt.inference.interrogator import MODE, InterrogatorModel
 from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.neighbours import NEIGHBOURS, NeighbourModel, open_index
-from tf_prompt.interrogation import clip_tokens, phrases
+from tf_prompt.interrogation import presets, table_sources
 from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.interrogation.interrogator import Interrogator
 from tf_prompt.metrics import prompt_embedder
@@ -201,22 +201,6 @@ def require_clip(run: Run) -> None:
         )
 
 
-def load_pretrained(source: str):
-    """Loads a pretrained CLIP and its tokens, see `models.clip.load_clip`.
-
-    Raises:
-        ValueError: if there is none within reach, or it has no tokenizer.
-    """
-    model = CLIPInterrogator(source)
-    tokenizer = clip_tokens.load_tokenizer(source)
-    if tokenizer.vocabulary_size() != model.vocab_size:
-        raise ValueError(
-            f"the tokenizer must have {model.vocab_size} entries, as the clip. "
-            f"Received: {tokenizer.vocabulary_size()} in {source}"
-        )
-    return model, clip_tokens.CLIPTokens(tokenizer, model.max_tokens)
-
-
 def load_interrogation(options) -> tuple[Interrogator, Callable | None]:
     """Loads what the command line of `interrogate` asks for.
 
@@ -230,33 +214,33 @@ def load_interrogation(options) -> tuple[Interrogator, Callable | None]:
         FileNotFoundError, ValueError: if a part is missing, or not what it must be.
     """
     loader = Loader()
-    tables = phrases.read_tables(options.phrases)
-    cache_dir = options.cache_dir
-    if options.run_dir is None:
-        model, tokens = load_pretrained(options.clip)
-    else:
-        run = Run(options.run_dir)
-        require_clip(run)
-        model, tokens = run.model, run.tokens
-        tables = join_tables(run.phrases, tables)
-        cache_dir = cache_dir or run.path / PHRASE_CACHE
+    how = take_options(InterrogationConfig, options)
+    # A run has phrases of its own.
+    names = () if options.run_dir and options.tables is None else options.tables
+    tables = pretrained.find_tables(names, options.phrases, how.mode)
     captioner = None
     if options.captioner is not None:
         captioner = loader.load_writer(options.captioner)
-    embedder = loader.embedder if options.json and options.embedding else None
-    how = take_options(InterrogationConfig, options)
+    wants_embedding = options.embedding and (options.json or options.jsonl)
+    embedder = loader.embedder if wants_embedding else None
+    if options.run_dir is None:
+        interrogator = pretrained.load_interrogator(
+            options.clip or presets.DEFAULT,
+            tables,
+            how,
+            options.cache_dir,
+            options.half,
+            embedder=embedder,
+        )
+        return interrogator, captioner
+    run = Run(options.run_dir)
+    require_clip(run)
     interrogator = Interrogator(
-        model, tokens, tables, cache_dir, how, embedder=embedder
+        run.model,
+        run.tokens,
+        table_sources.join_tables(run.phrases, tables),
+        options.cache_dir or run.path / PHRASE_CACHE,
+        how,
+        embedder=embedder,
     )
     return interrogator, captioner
-
-
-def join_tables(
-    tables: Mapping[str, Sequence[str]], own: Mapping[str, Sequence[str]]
-) -> dict[str, list[str]]:
-    """Adds a user's tables; phrases of an equal name join those that are there."""
-    names = dict.fromkeys([*tables, *own])
-    return {
-        name: list(dict.fromkeys([*tables.get(name, ()), *own.get(name, ())]))
-        for name in names
-    }

@@ -39,6 +39,10 @@ class PromptModel:
     attends = False
     # Whether `describe` predicts the embedding itself, not that of a text it wrote.
     predicts_embeddings = True
+    # Whether a graph computes the embedding, so that it can be exported.
+    embeds_in_graph = True
+    # Whether prompts are written like the original ones, not as normalised words.
+    is_raw = False
     # Whether exports have a signature that takes pixels.
     takes_pixels = False
     is_thread_safe = True
@@ -125,6 +129,15 @@ class PromptModel:
             For each image a list of distinct prompts with scores, the best first.
         """
         return the_one_prompt(self(image_bytes))
+
+    def reference(self, prompt: str, words: str) -> str:
+        """The true text that what the model writes is compared with.
+
+        Args:
+            prompt: as its user wrote it.
+            words: its normalised words, joined by spaces.
+        """
+        return words
 
     def look(self, image, prompt: str) -> tuple[list[str], np.ndarray]:
         """Returns the attention over image regions for each word of a written prompt.

@@ -1,6 +1,7 @@
 """All metrics of a set of predictions, with intervals and signatures."""
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -31,6 +32,9 @@ ALL_METRICS = (
     "bertscore_recall",
 )
 
+# Runs of letters and digits; any other sign by itself.
+_PARTS = re.compile(r"\w+|[^\w\s]")
+
 ScoreSums = Callable[[np.ndarray], np.ndarray]
 Measured = tuple[np.ndarray, str, ScoreSums | None]
 
@@ -48,11 +52,12 @@ def score(
     resamples: int = 1000,
     seed: int = 0,
     java_meteor: meteor_java.JavaMeteor | None = None,
+    is_raw: bool = False,
 ) -> dict[str, dict]:
     """Scores predictions, with a bootstrap interval and a signature for each metric.
 
     Args:
-        references: true prompts, normalised words joined by spaces.
+        references: true prompts: normalised words joined by spaces, or raw.
         predictions: predicted prompts, in the order of `references`; strings may be
             empty.
         embedder: embedder of the cosine; None loads the default.
@@ -61,6 +66,9 @@ def score(
         resamples: int > 0, bootstrap resamples per interval.
         seed: int, seed of the resamples.
         java_meteor: computes METEOR; None takes NLTK's.
+        is_raw: whether texts are prompts as users write them. Each mark, such as a
+            comma, then counts as a word, and upper case matters. Signatures say
+            `text:raw`.
 
     Returns:
         dict from name to a dict of `score`; `low` and `high`, the 95 % interval, None
@@ -86,7 +94,7 @@ def score(
     """
     check_pairs(references, predictions)
     _check_names(metrics)
-    measures = _measures(references, predictions, embedder, scorer, java_meteor)
+    measures = _measures(references, predictions, embedder, scorer, java_meteor, is_raw)
     scores = {}
     for name in metrics:
         try:
@@ -94,30 +102,41 @@ def score(
         except _NotMeasured as error:
             scores[name] = _absent(str(error))
             continue
+        if is_raw:
+            signature = f"{signature}|text:raw"
         scores[name] = summarise(statistics, signature, score_sums, resamples, seed)
     return scores
 
 
 def _measures(
-    references, predictions, embedder, scorer, java_meteor
+    references, predictions, embedder, scorer, java_meteor, is_raw
 ) -> dict[str, Callable[[], Measured]]:
     """Functions that compute each metric; shared work is done once."""
     bertscores = functools.cache(lambda: _bertscore(references, predictions, scorer))
-    bleu_counts = functools.cache(lambda: bleu.count_matches(references, predictions))
+    # What cuts texts at spaces alone gets marks apart.
+    cut = (references, predictions)
+    if is_raw:
+        cut = tuple([part_marks(text) for text in texts] for texts in cut)
+    bleu_counts = functools.cache(lambda: bleu.count_matches(*cut))
     return {
         "bleu": lambda: _bleu(bleu_counts(), bleu.MAX_N),
         "bleu_1": lambda: _bleu(bleu_counts(), 1),
         "bleu_2": lambda: _bleu(bleu_counts(), 2),
         "bleu_3": lambda: _bleu(bleu_counts(), 3),
         "sacrebleu": lambda: _sacrebleu(references, predictions),
-        "meteor": lambda: _meteor(references, predictions, java_meteor),
-        "rouge_l": lambda: _rouge(references, predictions),
+        "meteor": lambda: _meteor(*cut, java_meteor),
+        "rouge_l": lambda: _rouge(*cut),
         "bertscore_precision": lambda: _column(bertscores(), 0),
         "bertscore_recall": lambda: _column(bertscores(), 1),
         "bertscore_f1": lambda: _column(bertscores(), 2),
         "cosine": lambda: _cosine(references, predictions, embedder),
-        "cider_d": lambda: _cider(references, predictions),
+        "cider_d": lambda: _cider(*cut),
     }
+
+
+def part_marks(text: str) -> str:
+    """Puts spaces around marks: "a castle, 8k" becomes "a castle , 8k"."""
+    return " ".join(_PARTS.findall(text))
 
 
 def _check_names(metrics: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from tf_prompt.options import (
     require_positive,
     require_rate,
 )
+from tf_prompt.runs.machine.devices import gpu_memory_option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,9 +85,26 @@ class FitConfig:
         "largest vocabulary, special tokens included",
         group="captioners",
     )
+    tokens: str = option(
+        "words",
+        "what prompts are learned in: normalised words without commas and digits, or "
+        "subwords, byte pairs of the prompts as they were written",
+        choices=["words", "subwords"],
+        group="captioners",
+    )
     max_words: int = option(
         30,
         "largest number of words per prompt; longer prompts are cut",
+        group="captioners",
+    )
+    max_subwords: int = option(
+        75,
+        "with --tokens subwords: how many of a prompt are learned; CLIP reads 75",
+        group="captioners",
+    )
+    fold_case: bool = option(
+        False,
+        "with --tokens subwords: learn lower case only",
         group="captioners",
     )
     rotation_degrees: float = option(0.0, "augmentation: largest rotation, degrees")
@@ -100,17 +118,27 @@ class FitConfig:
     )
     backbone: str | None = option(
         None,
-        "regressors: another image backbone, a KerasHub preset or its folder; a CLIP "
-        "preset gives its vision tower. Interrogators: another CLIP",
+        "another image backbone: efficientnet_lite0, a KerasHub preset, "
+        "hf://USER/MODEL, or a preset's or transformers folder; of a CLIP its vision "
+        "tower. Of interrogators another CLIP",
+        group="model",
     )
     backbone_weights: str | None = option(
         None,
-        "weights of a pretrained backbone: a KerasHub preset or its folder, a "
-        ".weights.h5 file, or `random`; the encoder's own preset if not given",
+        "weights of a pretrained backbone: as --backbone, a .weights.h5 file, or "
+        "`random`; the backbone's own if not given",
         group="model",
     )
     image_size: int | None = option(
-        None, "regressors: side of the image, pixels; ViT positions are interpolated"
+        None,
+        "side of the image, pixels; ViT positions are interpolated; the preset's own "
+        "if not given",
+        group="model",
+    )
+    train_backbone: bool = option(
+        False,
+        "captioners: train a pretrained backbone too, instead of freezing it",
+        group="model",
     )
     loss: str | None = option(
         None,
@@ -118,10 +146,14 @@ class FitConfig:
         choices=["mse", "cosine", "cosine_mse"],
     )
     head_epochs: int = option(
-        0, "regressors: number of first epochs that train only the head"
+        0,
+        "first epochs in which a backbone that is trained stays frozen",
+        group="model",
     )
     layer_decay: float = option(
-        1.0, "regressors: learning rate of each backbone block relative to the next"
+        1.0,
+        "learning rate of each backbone block relative to the next",
+        group="model",
     )
     ema: float = option(
         0.0, "regressors: momentum of the moving average of weights; 0 for none"
@@ -164,6 +196,7 @@ class FitConfig:
         "several machines: longest time to wait for another one, seconds",
         group="devices",
     )
+    gpu_memory: int | None = gpu_memory_option()
     accumulate_steps: int = option(
         1,
         "rounds of batch_size / accumulate_steps examples per step",
@@ -218,6 +251,7 @@ class FitConfig:
             "learning_rate",
             "clip_norm",
             "max_words",
+            "max_subwords",
             "image_size",
             "layer_decay",
             "shuffle_buffer",
@@ -225,6 +259,7 @@ class FitConfig:
             "time_budget",
             "accumulate_steps",
             "worker_timeout",
+            "gpu_memory",
         )
         require_not_negative(
             self,
@@ -245,6 +280,13 @@ class FitConfig:
             raise ValueError(
                 f"views goes with cache_features. Received: views={self.views}"
             )
+        foreign = {"words": ("max_subwords", "fold_case"), "subwords": ("max_words",)}
+        for name in foreign.get(self.tokens, ()):
+            if getattr(self, name) != getattr(FitConfig, name):
+                raise ValueError(
+                    f"{name} must be left out with tokens={self.tokens}. "
+                    f"Received: {getattr(self, name)}"
+                )
         settings(self.set)
 
 

@@ -12,6 +12,7 @@ import keras
 import tf_prompt
 import tf_prompt.models.presets
 from tf_prompt.data import folder as data_folder
+from tf_prompt.data import vocabulary
 from tf_prompt.files import (
     half_files,
     read_json,
@@ -22,7 +23,7 @@ from tf_prompt.files import (
 from tf_prompt.runs import checkpoints, lock
 from tf_prompt.runs.config import FitConfig, from_json
 
-CONFIG, VOCABULARY, BEST_MODEL = "config.json", "vocabulary.txt", "best.keras"
+CONFIG, VOCABULARY, BEST_MODEL = "config.json", vocabulary.TOKENS, "best.keras"
 HISTORY, CURVES, LEARNING_RATE = "history.csv", "curves.png", "learning_rate.png"
 # Of an interrogator: its tokenizer, and one file per table of phrases.
 TOKENIZER, PHRASES = "tokenizer", "phrases"
@@ -30,7 +31,7 @@ FINGERPRINT = "data_fingerprint"
 # Options that may change when the same run is resumed.
 _MAY_CHANGE = ("run_dir", "epochs", "patience", "save_every", "time_budget")
 # These change results only by rounding, without per-replica dropout or augmentation.
-_MAY_CHANGE += ("strategy", "worker_timeout")
+_MAY_CHANGE += ("strategy", "worker_timeout", "gpu_memory")
 # Results depend on these, bit for bit; `config.json` records their versions.
 _PACKAGES = ("tensorflow", "keras", "keras_hub", "numpy")
 # Files of an otherwise empty folder.
@@ -82,7 +83,8 @@ def open_run(
             _check_same_data(run_dir, data)
     elif (run_dir / CONFIG).is_file():
         # The run ended within its first epoch: other options lose nothing.
-        (run_dir / VOCABULARY).unlink(missing_ok=True)
+        for name in (VOCABULARY, vocabulary.MERGES):
+            (run_dir / name).unlink(missing_ok=True)
     run_dir.mkdir(parents=True, exist_ok=True)
     remove_half_files(run_dir)
     facts = {"package_version": tf_prompt.__version__, "git_commit": _git_commit()}

@@ -47,14 +47,17 @@ def hold_file(path: str | pathlib.Path):
         path: the file; its folder must exist, the file need not.
 
     Raises:
-        ValueError: if another process holds the lock, or the folder does not exist
-            or is not writable.
+        ValueError: if another process holds the lock, the folder does not exist or
+            is not writable, or the name is that of a folder, a device or a pipe.
     """
     path = pathlib.Path(path)
     beside = path.with_name(f"{path.name}.lock")
-    if not path.parent.is_dir():
+    # Root can rename a file over a device: /dev/stdout would be one from then on.
+    is_special = path.exists() and not path.is_file()
+    if is_special or not path.parent.is_dir():
         raise ValueError(
-            f"a file of results must be in a folder that exists. Received: {path}"
+            "a file of results must be a file, and must be in a folder that exists. "
+            f"Received: {path}"
         )
     try:
         descriptor = _acquire(beside)

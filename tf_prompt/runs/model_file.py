@@ -15,8 +15,9 @@ _MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
 # Our largest config has 5 kB.
 _MAX_CONFIG = 2**20
 _OURS = "tf_prompt"
-# Given as strings, these would be looked up on the disk and in hubs.
-_DESCRIBED = ("backbone", "clip")
+# Of these, a name or a folder would be looked for on the disk and in hubs: the names
+# that may stand there, all else must be described.
+_DESCRIBED = {"backbone": (), "clip": (), "encoder": ("conv", "resnet50")}
 
 
 def load_model_file(path: str | pathlib.Path) -> keras.Model:
@@ -74,11 +75,10 @@ def _check_config(content) -> None:
     if not isinstance(content, dict) or not _is_ours(content):
         raise ValueError(f"{_CONFIG} names no class of tf_prompt")
     arguments = content.get("config")
-    for name in _DESCRIBED:
-        if isinstance(arguments, dict) and not isinstance(
-            arguments.get(name, {}), dict
-        ):
-            raise ValueError(f"{name} must be described. It is {arguments[name]!r}")
+    for name, allowed in _DESCRIBED.items():
+        value = arguments.get(name, {}) if isinstance(arguments, dict) else {}
+        if not isinstance(value, dict) and value not in allowed:
+            raise ValueError(f"{name} must be described. It is {value!r}")
     _check_classes(content)
 
 
@@ -111,12 +111,12 @@ def _is_part(content) -> bool:
     registered = content.get("registered_name")
     if not isinstance(name, str):
         return False
+    is_network = name.endswith(("Backbone", "Encoder"))
     if "arguments" in content:
-        return module is None and registered is None and name.endswith("Backbone")
+        return module is None and registered is None and is_network
     if registered is None:
         return module == "keras" and name.endswith("DTypePolicy")
-    # Encoders of a CLIP, and backbones.
-    return registered == f"keras_hub>{name}" and name.endswith(("Backbone", "Encoder"))
+    return registered == f"keras_hub>{name}" and is_network
 
 
 def _check_weights(weights) -> None:

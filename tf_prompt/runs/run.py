@@ -7,7 +7,7 @@ import pathlib
 import keras
 
 import tf_prompt.models.presets  # noqa: F401  registers the classes that Keras loads
-from tf_prompt.data import text
+from tf_prompt.data import vocabulary
 from tf_prompt.interrogation import clip_tokens, phrases
 from tf_prompt.runs import folder
 from tf_prompt.runs.model_file import load_model_file
@@ -69,20 +69,21 @@ class Run:
         return (self.path / folder.BEST_MODEL).stat()
 
     @functools.cached_property
-    def vocabulary(self) -> list[str]:
-        """A captioner's tokens, in the order of their ids.
+    def vocabulary(self) -> vocabulary.Vocabulary:
+        """What the prompts of a model that decodes are written in.
 
         Raises:
-            FileNotFoundError: if the file is missing.
-            ValueError: if its size is not that of the model's vocabulary.
+            FileNotFoundError: if a file of it is missing.
+            ValueError: if it is damaged, or not the model's own.
         """
-        vocabulary = text.read_vocabulary(self.path / folder.VOCABULARY)
-        if len(vocabulary) != self.model.vocab_size:
+        config = self.config
+        found = vocabulary.read(self.path, config.tokens, config.fold_case)
+        if len(found) != self.model.vocab_size:
             raise ValueError(
-                f"{folder.VOCABULARY} must hold the model's {self.model.vocab_size} "
-                f"tokens. Received: {len(vocabulary)} in {self.path}"
+                f"{vocabulary.TOKENS} must hold the model's {self.model.vocab_size} "
+                f"tokens. Received: {len(found)} in {self.path}"
             )
-        return vocabulary
+        return found
 
     @functools.cached_property
     def tokens(self) -> clip_tokens.CLIPTokens:

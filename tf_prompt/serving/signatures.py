@@ -83,7 +83,10 @@ def load_servable(run: Run, options) -> Servable:
         model = loader.load_run(run, embeds=options.embed, num_beams=beams)
     except EmbedderMissing as error:
         model = loader.load_run(run, embeds=False, num_beams=beams)
-        print(f"the signature `embed` is left out: {error}", file=sys.stderr)
+        _tell_missing_embed(error)
+    else:
+        if options.embed and not model.embeds_in_graph:
+            _tell_missing_embed("MiniLM's tokens of subwords are not known in a graph")
     if model.writes_prompts and options.bank is not None:
         raise ValueError(
             f"bank must be left out with preset {run.preset}. Received: {options.bank}"
@@ -100,6 +103,10 @@ def load_servable(run: Run, options) -> Servable:
                 file=sys.stderr,
             )
     return Servable(model)
+
+
+def _tell_missing_embed(reason) -> None:
+    print(f"the signature `embed` is left out: {reason}", file=sys.stderr)
 
 
 def _blank(sound, name, value):

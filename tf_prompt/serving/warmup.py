@@ -12,7 +12,7 @@ BATCH_SIZES = (1, 2, 4, 8, 16)
 FILE = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 MISSING = (
     "no warm-up requests were written, because they need tensorflow-serving-api. "
-    'Install it with: pip install "tf_prompt[serve]"'
+    'Install it with: pip install "tf_prompt[tf-serving]"'
 )
 _SIDE = 64
 

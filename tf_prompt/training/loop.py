@@ -58,7 +58,8 @@ def train(
         task, model = stack.enter_context(built(config, own_dir, folder, strategy))
         with strategy.scope():
             state = task.load_state(model, run_dir)
-        facts = dataclasses.replace(config, run_dir=None), fingerprint(folder), state
+        common = dataclasses.replace(config, run_dir=None, gpu_memory=None)
+        facts = common, fingerprint(folder), state
         strategies.require_agreement(strategy, *facts)
         history = task.fit(model, state, deadline, callbacks)
         # No worker leaves while another still needs it.

@@ -8,8 +8,9 @@ from keras import ops
 
 from tf_prompt.training import private_names
 
-# A repeated block of a backbone: `transformer_block_3`, `stack1_block0`.
-_BLOCK = re.compile(r"(?:stack\d+_)?(?:block|layer)_?\d+")
+# A repeated part of a backbone: `transformer_block_3`, `stack1_block0`, `block2`,
+# `layers_3`, `stage_1/blocks_0`.
+_BLOCK = re.compile(r"(?:stack\d+_|stage_\d+/)?(?:block|layer)s?_?\d+")
 
 # Private names of Keras' optimizer: overridden here, and read here.
 _OVERRIDDEN = (
@@ -248,6 +249,25 @@ class OnePassAdamW(BatchAdamW):
             epsilon=self.epsilon,
             grad=ops.cast(gradient, dtype),
         )
+
+
+def rate_by_layer(backbone, config, schedule, steps_per_epoch, **kwargs):
+    """Builds the optimiser of a model whose backbone learns.
+
+    Args:
+        backbone: its image network, see `layer_factors`.
+        config: `FitConfig`, for `head_epochs` and `layer_decay`.
+        schedule: of the learning rate.
+        steps_per_epoch: int > 0.
+        **kwargs: of `LayerwiseAdamW`.
+    """
+    return LayerwiseAdamW(
+        schedule,
+        layer_factors(backbone, config.layer_decay),
+        config.head_epochs * steps_per_epoch,
+        [variable.path for variable in backbone.trainable_variables],
+        **kwargs,
+    )
 
 
 def _add_squares(squares, gradient):

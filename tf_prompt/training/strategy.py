@@ -1,7 +1,9 @@
 """Distribution strategies: the devices that train, on one machine or several."""
 
+import collections
 import contextlib
 import hashlib
+import os
 import pathlib
 import tempfile
 
@@ -9,6 +11,7 @@ import tensorflow as tf
 
 from tf_prompt.data import reading, records, sharding
 from tf_prompt.runs import workers
+from tf_prompt.runs.machine import devices
 
 # Errors that the loss of a worker causes in the others.
 LOST = (
@@ -46,6 +49,37 @@ def build_strategy(
     workers.meet(found, timeout)
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout)
     return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+
+
+def describe_devices(config) -> list[str]:
+    """Says which devices will train, and in which precision.
+
+    It begins nothing: workers can still be joined.
+
+    Args:
+        config: the run's options.
+
+    Returns:
+        One line, and another where TensorFlow does not see a GPU that is there.
+
+    Raises:
+        ValueError: as `build_strategy`.
+    """
+    found = find_workers(config.strategy)
+    gpus = tf.config.list_physical_devices("GPU")
+    if config.strategy == "one_device":
+        gpus = gpus[:1]
+    details = map(tf.config.experimental.get_device_details, gpus)
+    names = collections.Counter(d.get("device_name", "GPU") for d in details)
+    listed = " and ".join(f"{count} × {name}" for name, count in names.items())
+    where = listed or f"the CPU, {os.cpu_count()} cores"
+    if found:
+        where += f", as worker {found.index + 1} of {found.count}"
+    precision = "float16, with float32 weights" if config.mixed_precision else "float32"
+    lines = [f"training on {where}, in {precision}"]
+    if not gpus and (unseen := devices.list_nvidia_gpus()):
+        lines.append(f"warning: {devices.explain_unseen(unseen)}")
+    return lines
 
 
 def find_workers(name: str) -> workers.Workers | None:

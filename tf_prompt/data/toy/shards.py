@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tqdm
 
-from tf_prompt import files
+from tf_prompt import files, options
 from tf_prompt.data import images, records, split, text
 from tf_prompt.data.toy import grammar, render, workers
 
@@ -148,14 +148,7 @@ def _settings(num_prompts: int, image_size: int, seed: int) -> dict[str, int]:
 
 def _find_folder(settings: dict[str, int]) -> pathlib.Path:
     digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=6).hexdigest()
-    return _cache_root() / f"toy-{digest}"
-
-
-def _cache_root() -> pathlib.Path:
-    if os.environ.get("TF_PROMPT_CACHE"):
-        return pathlib.Path(os.environ["TF_PROMPT_CACHE"]).expanduser()
-    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return pathlib.Path(caches).expanduser() / "tf_prompt"
+    return options.user_cache() / f"toy-{digest}"
 
 
 def _rename_unless_there(temporary: pathlib.Path, folder: pathlib.Path) -> None:

@@ -210,10 +210,14 @@ def _describe_data(run) -> str:
 
 
 def _describe_text(run) -> str:
+    lead = "No prompt lies in two splits."
+    if run.config.get("tokens") == "subwords":
+        case = ", in lower case" if run.config.get("fold_case") else ""
+        return f"{lead} Prompts are learned as they were written{case}."
     words = run.config.get("max_words", ABSENT)
     return (
-        "No prompt is in two splits. Prompts are normalised: lower case, words without "
-        f"digits, at most {words}."
+        f"{lead} Prompts are normalised: lower case, words without digits, at most "
+        f"{words}."
     )
 
 
@@ -294,6 +298,9 @@ def _show_examples(run) -> str:
 
 
 def _describe_language(run) -> str:
+    if run.config.get("tokens") == "subwords":
+        count = run.config.get("max_subwords", ABSENT)
+        return f"- It has read at most {count} subwords of each prompt."
     words = run.config.get("max_words", ABSENT)
     return (
         f"- It knows only the words of its training prompts, of each the first {words}."

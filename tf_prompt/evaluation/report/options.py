@@ -8,6 +8,8 @@ from tf_prompt.evaluation.report.runs import Run
 from tf_prompt.runs.config import FitConfig
 
 _NOT_RECORDED = "not recorded"
+# Options that change no number.
+_NO_MATTER = ("run_dir", "gpu_memory")
 _VERSIONS = {
     "package_version": "tf_prompt",
     "git_commit": "git commit",
@@ -20,7 +22,7 @@ def option_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
     """Lists the options of training and evaluation that differ between runs."""
     if len(runs) == 1:
         return (Paragraph("There is only one run: nothing differs."),)
-    names = [f.name for f in dataclasses.fields(FitConfig) if f.name != "run_dir"]
+    names = [f.name for f in dataclasses.fields(FitConfig) if f.name not in _NO_MATTER]
     rows = [(name, *(_show(run.config, name) for run in runs)) for name in names]
     names = list(dict.fromkeys(name for run in runs for name in run.evaluation))
     for name in names:

@@ -48,8 +48,8 @@ class GrpcCall:
             from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
         except ImportError as error:
             raise ImportError(
-                'gRPC needs an extra: pip install "tf_prompt[serve]"; REST needs none: '
-                "--server http://HOST:PORT"
+                'gRPC needs an extra: pip install "tf_prompt[tf-serving]"; REST needs '
+                "none: --server http://HOST:PORT"
             ) from error
         self._grpc_error = grpc.RpcError
         self._request_class = predict_pb2.PredictRequest
