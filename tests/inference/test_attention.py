@@ -21,7 +21,7 @@ from tf_prompt.inference.places import Places
 def test_light_follows_the_weights():
     picture = np.full((32, 32, 3), 200, np.uint8)
     weights = np.array([1.0, 0, 0, 0])
-    lit = inference_attention.light_picture(picture, weights)
+    lit = inference_attention.highlight(picture, weights)
     assert lit[2, 2].mean() == 200
     # Bicubic: a hair above the fifth that stays.
     assert 40 <= lit[-2, -2].mean() < 50

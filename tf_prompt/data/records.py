@@ -1,4 +1,4 @@
-"""The TFRecord schema, and shard files that are either whole or absent."""
+"""The TFRecord schema, and shard files that are written atomically."""
 
 import contextlib
 import dataclasses
@@ -22,12 +22,12 @@ CHECKOUT = (
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One image and the prompt that made it.
+    """One image and its prompt.
 
     Args:
         image_id: file name of the image in its source.
-        image: encoded square RGB image, JPEG.
-        prompt: text as its user wrote it.
+        image: square RGB image, encoded as JPEG.
+        prompt: the original text.
         words: `text.split_words` of the prompt.
         family: name of the group of similar prompts that this one is in; empty where
             none were sought.
@@ -41,7 +41,7 @@ class Record:
 
 
 def serialise(record: Record) -> bytes:
-    """Turns a record into the bytes of a `tf.train.Example`."""
+    """Serialises a record as the bytes of a `tf.train.Example`."""
     values = {
         "image": [record.image],
         "image_id": [record.image_id.encode()],
@@ -55,19 +55,19 @@ def serialise(record: Record) -> bytes:
         for name, value in values.items()
     }
     example = tf.train.Example(features=tf.train.Features(feature=features))
-    # Map fields have no fixed order unless it is asked for; shards must be
-    # byte for byte the same from run to run.
+    # Map fields have no fixed order unless requested, and shards must be byte for
+    # byte the same in every run.
     return example.SerializeToString(deterministic=True)
 
 
 def parse(serialised) -> dict:
-    """Reads one record inside a tf.data pipeline.
+    """Parses one record inside a tf.data pipeline.
 
     Args:
         serialised: scalar string tensor, the bytes of `serialise`.
 
     Returns:
-        `image` (still encoded), `image_id` and `prompt`, scalar strings, and
+        dict of scalar strings `image` (still encoded), `image_id` and `prompt`, and
         `words`, string `(words,)`.
     """
     scalar = tf.io.FixedLenFeature((), tf.string)
@@ -95,9 +95,9 @@ def has_families(folder: str | pathlib.Path, split: str) -> bool:
 
 
 class ShardWriter:
-    """Writes one shard; its name appears only when all of it is on disk.
+    """Writes one shard; the file appears only when it is complete.
 
-    Used as a context manager. Left by an exception, it removes what it wrote.
+    A context manager; after an exception the partial file is removed.
 
     Args:
         path: the shard's final name.
@@ -106,7 +106,7 @@ class ShardWriter:
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
         self.num_records = 0
-        # Not `.tfrecord`: a half file of a killed run must not look like a shard.
+        # Not `.tfrecord`: a partial file of a killed run must not look like a shard.
         self._temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
 
     def __enter__(self) -> "ShardWriter":
@@ -127,12 +127,12 @@ class ShardWriter:
 
 
 def shard_path(folder: str | pathlib.Path, split: str, index: int) -> pathlib.Path:
-    """Names the shard of a split that comes from input part `index`."""
+    """Returns the path of a split's shard from input part `index`."""
     return pathlib.Path(folder) / SHARD_NAME.format(split=split, index=index)
 
 
 def list_splits(folder: str | pathlib.Path) -> list[str]:
-    """Lists the splits of which a folder has shards."""
+    """Lists the splits for which a folder has shards."""
     folder = pathlib.Path(folder)
     return [split for split in SPLITS if next(folder.glob(f"{split}-*.tfrecord"), None)]
 
@@ -141,8 +141,8 @@ def list_shards(folder: str | pathlib.Path, split: str) -> list[str]:
     """Lists the shards of a split in order.
 
     Raises:
-        FileNotFoundError: if the folder or the split's shards are missing; of an
-            empty split, unlike a folder without shards, it says what helps.
+        FileNotFoundError: if the folder or the split's shards are missing; says what
+            to do.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -153,7 +153,7 @@ def list_shards(folder: str | pathlib.Path, split: str) -> list[str]:
         if split == "train":
             help_text = "smaller shares of the others: --validation 0.05 --test 0.05"
         raise FileNotFoundError(
-            f"data must hold examples of {split}: that split is empty. Received: "
+            f"data must have examples of {split}: that split is empty. Received: "
             f"{folder} with shards of {' and '.join(others)} only. Write them again "
             f"from more prompts, or with {help_text}"
         )
@@ -187,14 +187,15 @@ def _holds_images(folder: pathlib.Path) -> bool:
 
 @contextlib.contextmanager
 def naming(shard: str | pathlib.Path) -> Iterator[None]:
-    """Turns what TensorFlow says of a damaged shard into one line that names it.
+    """Context manager that reports a damaged shard in one line with its name.
 
     Raises:
-        ValueError: if its records are cut, changed, or no records of ours.
+        ValueError: if its records are truncated, changed, or not those of
+            `write_records`.
     """
     try:
         yield
-    # The last is of a message that quotes the bytes of the record.
+    # The last comes from a message that quotes the bytes of the record.
     except (
         tf.errors.DataLossError,
         tf.errors.InvalidArgumentError,
@@ -206,7 +207,7 @@ def naming(shard: str | pathlib.Path) -> Iterator[None]:
 
 
 def count_records(shard: str | pathlib.Path) -> int:
-    """Counts a shard's records by their headers alone.
+    """Counts a shard's records from their headers.
 
     Raises:
         ValueError: if the headers do not lead to the end of the file.

@@ -1,4 +1,4 @@
-"""TFDS metadata of a folder of shards, so that other tools can read it by name."""
+"""TFDS metadata for a folder of shards, so that TFDS can read it."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,13 @@ import tensorflow_datasets as tfds
 
 from tf_prompt.data.records import shard_path
 
-# `records.SHARD_NAME` in TFDS's words. Its "{FILEFORMAT}" would match the JSON
-# files of the folder as well.
+# `records.SHARD_NAME` in TFDS's notation, without its "{FILEFORMAT}", which would
+# match the folder's JSON files as well.
 _SHARD_TEMPLATE = "{SPLIT}-{SHARD_INDEX}.tfrecord"
 
 
 def build_features(image_size: int, has_families: bool = False) -> dict:
-    """Describes a record in TFDS's words.
+    """Describes a record to TFDS.
 
     Args:
         image_size: side of the images, pixels.
@@ -42,9 +42,9 @@ def write_tfds_metadata(
         folder: the shards, named by `records.shard_path`.
         name: the data set's name; letters, digits and underscores.
         image_size: side of the stored images, pixels.
-        shard_lengths: split to records of each shard, in order of shard index.
-            0 stands for a shard that was not written. A split without records
-            is left out.
+        shard_lengths: dict from split to the number of records of each shard, in
+            order of shard index; 0 for a shard that was not written. Splits without
+            records are left out.
         has_families: as in `build_features`.
     """
     template = tfds.core.ShardedFileTemplate(
@@ -69,7 +69,7 @@ def write_tfds_metadata(
         split_infos=splits,
         filename_template=template,
         check_data=False,
-        description="Pictures and the prompts that a text-to-image model made them of.",
+        description="Images of a text-to-image model, with their prompts.",
     )
 
 
