@@ -9,7 +9,7 @@ from tf_prompt.options import DONE, WRONG_USE, command
 VERBS = {
     "fit": "train a model, then test it; with no flags on the embedded toy set",
     "predict": "write the prompts of image files, with a run, an export or a server",
-    "interrogate": "rank the phrases that images show by CLIP",
+    "interrogate": "find a prompt for any image by a pretrained CLIP, no training",
     "evaluate": "measure a run on a split, with intervals and baselines",
     "report": "show runs side by side with the thesis's table",
     "export": "write a run as a SavedModel for TF Serving",

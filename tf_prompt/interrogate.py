@@ -23,7 +23,6 @@ from tf_prompt.options import (
 EXAMPLES = (
     "python -m tf_prompt.interrogate picture.png",
     "python -m tf_prompt.interrogate FOLDER --mode fast --tables media artists --json",
-    "python -m tf_prompt.interrogate --make-tables prompts.csv --output my_tables",
 )
 # What results depend on, besides their wording.
 _IDENTITY = [field.name for field in dataclasses.fields(InterrogationConfig)]

@@ -36,6 +36,7 @@ class WordClip:
     """
 
     image_size, embedding_dim, precision = 4, len(WORDS), "float32"
+    is_causal = False
     clip: dict = {}
 
     def __init__(self):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_prompt.data import images
 from tf_prompt.interrogation import clip_tokens, packed_tokens, presets, table_sources
 from tf_prompt.interrogation.config import InterrogationConfig
-from tf_prompt.interrogation.interrogator import Interrogator
+from tf_prompt.interrogation.interrogator import Interrogator, require_phrases
 from tf_prompt.models import clip
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.options import user_cache
@@ -37,16 +37,17 @@ def load_pretrained(source: str, half: bool | None = None):
             that is missing it says where it was looked for and how to bring it.
     """
     place = presets.resolve(source)
+    if place in clip.NAMES:
+        # An architecture: its weights would be drawn at random.
+        raise ValueError(presets.explain_missing(source, "it has no weights"))
+    half = has_fast_halves() if half is None else half
     try:
-        if place in clip.NAMES:
-            # An architecture: its weights would be drawn at random.
-            raise ValueError(f"{place} has no weights")
-        half = has_fast_halves() if half is None else half
         model = CLIPInterrogator(place, dtype=HALF if half else None)
     except ValueError as error:
-        if os.path.isdir(place):
+        # What a hub said is the cause; a model of another kind is no matter of reach.
+        if os.path.isdir(place) or error.__cause__ is None:
             raise
-        reason = _shorten(error.__cause__ or error)
+        reason = _shorten(error.__cause__)
         raise ValueError(presets.explain_missing(source, reason)) from error
     return model, _load_tokens(place, model)
 
@@ -123,6 +124,8 @@ def load_interrogator(
     Raises:
         ValueError: as `load_pretrained`; if there is no phrase.
     """
+    # Before the model, which takes long to load.
+    require_phrases(tables)
     pair = load_pretrained(source, half)
     return embed_phrases(pair, tables, options, cache_dir, **parts)
 

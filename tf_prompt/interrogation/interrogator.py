@@ -3,12 +3,14 @@
 import dataclasses
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from tf_prompt.data import images
 from tf_prompt.interrogation.chains import Chain, chain_up
 from tf_prompt.interrogation.config import InterrogationConfig
+from tf_prompt.interrogation.growing import Grower
 from tf_prompt.interrogation.phrase_store import PhraseStore, embed_texts
 from tf_prompt.metrics import prompt_embedder
 
@@ -35,6 +37,20 @@ class Interrogated:
     similarity: float
     phrases: dict[str, list[tuple[str, float]]]
     embedding: np.ndarray | None = None
+
+
+class Try(NamedTuple):
+    """A chain with one phrase more.
+
+    Args:
+        image: number of the picture in its batch.
+        chain: the longer one.
+        cosine: of the phrase alone.
+    """
+
+    image: int
+    chain: Chain
+    cosine: float
 
 
 class Interrogator:
@@ -67,12 +83,11 @@ class Interrogator:
         embedder=None,
         resizing: str = images.BILINEAR,
     ):
-        if not any(tables.values()):
-            raise ValueError("phrases must not be empty. Received: no phrase")
+        require_phrases(tables)
         self.model, self.tokens = model, tokens
         self.options = options or InterrogationConfig()
         self.captioner, self.embedder = captioner, embedder
-        self._resizing = resizing
+        self._resizing, self._grow = resizing, Grower(model, tokens)
         self.tables = PhraseStore(model, tokens, cache_dir).make_tables(
             {name: phrases for name, phrases in tables.items() if phrases}
         )
@@ -171,35 +186,47 @@ class Interrogator:
         best = np.full(len(chains), -np.inf)
         begun = [i for i, chain in enumerate(chains) if chain.text]
         if begun:
-            best[begun] = self._score(vectors, [(i, chains[i]) for i in begun])
+            texts = self._encode([chains[i].text for i in begun])
+            best[begun] = np.einsum("bd,bd->b", vectors[begun], texts)
         growing, least = list(range(len(chains))), self.options.min_gain
         for _ in range(self.options.max_phrases):
             tries = [
-                (i, chains[i].add(name, phrase))
+                Try(i, chains[i].add(name, phrase), cosine)
                 for i in growing
                 for name, pairs in ranked[i].items()
-                for phrase, _ in pairs[: self.options.candidates]
+                for phrase, cosine in pairs[: self.options.candidates]
                 if chains[i].has_room(name, phrase)
             ]
-            if not tries:
-                break
-            scores = self._score(vectors, tries)
+            scores = self._score(vectors, tries, chains)
             growing = []
             for index in np.argsort(-scores, kind="stable"):
-                image, chain = tries[index]
+                image = tries[index].image
                 if image not in growing and scores[index] > best[image] + least:
-                    best[image], chains[image] = scores[index], chain
+                    best[image], chains[image] = scores[index], tries[index].chain
                     growing.append(image)
             if not growing:
                 break
         return chains
 
-    def _score(self, vectors, tries):
+    def _score(self, vectors, tries, chains):
         """Compares each tried chain with its picture; equal texts are embedded once."""
-        texts = [chain.text for _, chain in tries]
-        rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        encoded = self._encode(list(rows))[[rows[text] for text in texts]]
-        return np.einsum("bd,bd->b", vectors[[image for image, _ in tries]], encoded)
+        # A phrase alone was compared when the tables were ranked.
+        scores = np.array([t.cosine for t in tries], np.float64)
+        grown = [i for i, t in enumerate(tries) if chains[t.image].text]
+        if not grown:
+            return scores
+        owners = {tries[i].chain.text: tries[i].image for i in grown}
+        images = sorted(set(owners.values()))
+        texts = self._grow(
+            list(owners),
+            [chains[image].text for image in images],
+            [images.index(image) for image in owners.values()],
+        )
+        rows = {text: row for row, text in enumerate(owners)}
+        of = [rows[tries[i].chain.text] for i in grown]
+        pictures = vectors[[tries[i].image for i in grown]]
+        scores[grown] = np.einsum("bd,bd->b", pictures, texts[of])
+        return scores
 
     def _encode(self, texts):
         return embed_texts(self.model, self.tokens, texts)
@@ -212,6 +239,16 @@ class Interrogator:
         )
         for result, vector in zip(results, vectors, strict=True):
             result.embedding = vector
+
+
+def require_phrases(tables: Mapping[str, Sequence[str]]) -> None:
+    """Checks that tables hold a phrase.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    if not any(tables.values()):
+        raise ValueError("phrases must not be empty. Received: no phrase")
 
 
 def _first(row) -> list[tuple[str, str]]:

@@ -40,9 +40,8 @@ def embed_texts(
         float32 `(texts, dim)`, of unit length.
     """
     rows = tokens.rows(texts)
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
     result = np.empty((len(rows), model.embedding_dim), np.float32)
-    for part in _split(order, [len(row) for row in rows]):
+    for part in split_batches([len(row) for row in rows]):
         ids = tokens.pad([rows[index] for index in part])
         result[part] = model.text_network.predict_on_batch(ids)
         if advance is not None:
@@ -50,10 +49,18 @@ def embed_texts(
     return result
 
 
-def _split(order, lengths) -> Iterator[list[int]]:
-    """Cuts indices, the shortest first, into batches of about so many tokens."""
+def split_batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Cuts texts into batches of about as many tokens, the shortest texts first.
+
+    Args:
+        lengths: of texts, in tokens.
+
+    Yields:
+        Indices of texts; no batch has more than `_TOKENS_AT_ONCE` with its padding,
+        but for a text that has more by itself.
+    """
     batch: list[int] = []
-    for index in order:
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         if batch and (len(batch) + 1) * lengths[index] > _TOKENS_AT_ONCE:
             yield batch
             batch = []

@@ -7,6 +7,7 @@ import pathlib
 
 import keras_hub
 import numpy as np
+import safetensors
 
 # Of models in transformers' format, what KerasHub converts itself.
 _CONVERTED_BY_KERAS_HUB = ("metaclip_2",)
@@ -71,15 +72,8 @@ def open_arrays(folder):
         may be larger than the memory that is left beside the model.
 
     Raises:
-        ValueError: if there is no such file, one is damaged, or the package to read
-            it is missing.
+        ValueError: if there is no such file, or one is damaged.
     """
-    try:
-        import safetensors
-    except ImportError as error:
-        raise ValueError(
-            "transformers weights need a package: pip install safetensors"
-        ) from error
     paths = sorted(pathlib.Path(folder).glob("*.safetensors"))
     if not paths:
         raise ValueError(f"`clip` must hold .safetensors files. Received: {folder}")
