@@ -66,10 +66,14 @@ class ImageByImage:
         tokens: `CLIPTokens`.
         tables: phrases and their vectors by table, embedded before.
         options: `InterrogationConfig`.
+
+    Attributes:
+        num_read: tokens that went through the text tower, padding included.
     """
 
     def __init__(self, model, tokens, tables, options):
         self._model, self._tokens, self._options = model, tokens, options
+        self.num_read = 0
         self._tables = {
             name: (phrases, torch.from_numpy(np.array(vectors)))
             for name, (phrases, vectors) in tables.items()
@@ -107,6 +111,7 @@ class ImageByImage:
 
     def _encode(self, texts):
         ids = np.zeros((len(texts), MAX_TOKENS), np.int64)
+        self.num_read += ids.size
         for padded, row in zip(ids, self._tokens.rows(texts), strict=True):
             padded[: len(row)] = row
         pooled = self._model.text_model(input_ids=torch.from_numpy(ids)).pooler_output
