@@ -39,6 +39,8 @@ class PromptModel:
     attends = False
     # Whether `describe` predicts the embedding itself: not that of a text it wrote.
     predicts_embeddings = True
+    # Whether `describe` gives an embedding at all.
+    embeds = True
     # Whether one more signature of an export takes pixels.
     takes_pixels = False
     is_thread_safe = True
