@@ -39,6 +39,8 @@ class PromptModel:
     attends = False
     # Whether `describe` predicts the embedding itself, not that of a text it wrote.
     predicts_embeddings = True
+    # Whether `describe` gives an embedding at all.
+    embeds = True
     # Whether a graph computes the embedding, so that it can be exported.
     embeds_in_graph = True
     # Whether prompts are written like the original ones, not as normalised words.

@@ -15,6 +15,7 @@ from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.lstm import LSTMCaptioner
 from tf_prompt.models.regressor import EmbeddingRegressor
+from tf_prompt.models.retriever import Retriever
 from tf_prompt.models.transformer import TransformerCaptioner
 
 _BASE = {"vocab_size": 46664, "image_size": 224, "encoder": "resnet50"}
@@ -100,6 +101,18 @@ PRESETS = {
         EmbeddingRegressor,
         {"backbone": "resnet_tiny", **_TINY_REGRESSOR},
     ),
+    "retrieval_small": (
+        Retriever,
+        {"encoder": "efficientnet_lite0", "image_size": 224},
+    ),
+    "retrieval_tiny": (
+        Retriever,
+        {
+            "encoder": "conv",
+            "conv_filters": _TINY["conv_filters"],
+            "image_size": _TINY["image_size"],
+        },
+    ),
     "clip_interrogator_base": (CLIPInterrogator, {"clip": "base", "image_size": 224}),
     "clip_interrogator_tiny": (CLIPInterrogator, {"clip": "tiny", "image_size": 96}),
     "ensemble_base": (
@@ -146,6 +159,13 @@ _FACTS = {
         "prompt, 384 numbers; `predict` writes the training prompt nearest to that.",
         "image-feature-extraction",
         ("predict", "submit", "export"),
+    ),
+    Retriever: Facts(
+        "It takes a picture, seeks the training images nearest to it, and writes the "
+        "prompt that agrees most with all of theirs; its score is the BLEU that can "
+        "be expected, 0 to 1.",
+        "image-to-text",
+        ("predict", "export"),
     ),
     CLIPInterrogator: Facts(
         "It takes a picture and texts, and ranks the texts by CLIP's similarity with "
