@@ -29,7 +29,7 @@ def theirs(tmp_path_factory):
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("pretrained")
     ours = clip_tokens.build_tokenizer(dict.fromkeys(WORDS, 3), 560)
-    sizes = {"intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes = {"intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
     config = transformers.CLIPConfig(
         text_config={
             **sizes,
