@@ -6,6 +6,7 @@ from tests.pipelines.conftest import encode, write_csv
 from tf_prompt import fit
 from tf_prompt.data import records
 from tf_prompt.runs import run as runs
+from tf_prompt.training import interruption, loop
 
 
 def test_an_empty_test_split_is_no_error_after_training(tmp_path, monkeypatch, capsys):
@@ -30,5 +31,17 @@ def test_an_empty_validation_split_is_named(tmp_path, capsys):
     argv = ["--data", str(tmp_path / "out"), "--run-dir", str(tmp_path / "run")]
     assert fit.main([*argv, "--preset", "lstm_tiny", "--batch-size", "1"]) == 2
     line = capsys.readouterr().err.replace("\r", "\n").splitlines()[-1].strip()
-    assert line.startswith("fit: error: data must hold examples of validation")
+    assert line.startswith("fit: error: data must have examples of validation")
     assert "with shards of train only" in line and line.endswith("--validation 0.2")
+
+
+def test_the_first_line_names_the_devices(tmp_path, tiny_shards, monkeypatch, capsys):
+    def stop(run, run_dir):
+        raise interruption.Stopped("stopped", 0)
+
+    monkeypatch.setattr(loop, "train", stop)
+    argv = ["--data", str(tiny_shards), "--run-dir", str(tmp_path / "run")]
+    assert fit.main(argv) == 0
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("fit: training on ") and first.endswith(", in float32")
+    assert second == "fit: stopped"

@@ -12,7 +12,8 @@ FLOORS = [
     {"inference"},
     {"training", "evaluation", "serving"},
     {"__init__", "__main__", "api", "demo"}
-    | {"fit", "evaluate", "predict", "export", "interrogate", "submit", "report"},
+    | {"fit", "evaluate", "predict", "export", "interrogate", "submit", "report"}
+    | {"doctor"},
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # The rest is written with keras and keras.ops.

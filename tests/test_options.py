@@ -12,6 +12,7 @@ from tf_prompt import files, fit
 from tf_prompt.options import (
     WRONG_USE,
     command,
+    import_tensorflow,
     option,
     parse_args,
     print_json,
@@ -251,3 +252,12 @@ def test_a_command_ends_quietly_where_nobody_reads_on(ending, last):
         assert done.stderr.count("\n") == 1 and last in done.stderr
     else:
         assert (done.stdout, done.stderr) == ("0\n141\n", "")
+
+
+def test_metal_is_refused_before_it_ends_the_import(monkeypatch):
+    from importlib import metadata
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(metadata, "distributions", lambda name: [name])
+    with pytest.raises(ValueError, match="Run: pip uninstall tensorflow-metal"):
+        import_tensorflow()

@@ -1,4 +1,4 @@
-"""Ranks the phrases that image files show, and makes them prompts."""
+"""Ranks phrases by their CLIP similarity with images, and builds prompts of them."""
 
 import dataclasses
 import sys
@@ -19,6 +19,7 @@ from tf_prompt.options import (
     parse_args,
     require_positive,
 )
+from tf_prompt.runs.machine.devices import gpu_memory_option
 
 EXAMPLES = (
     "python -m tf_prompt.interrogate picture.png",
@@ -47,6 +48,7 @@ class InterrogateConfig(InterrogationConfig, SourceConfig, TableConfig, Delivery
         "images at once",
         group="speed",
     )
+    gpu_memory: int | None = gpu_memory_option()
     embedding: bool = option(
         True,
         "with --json and --jsonl: add MiniLM's embedding of the prompt",
@@ -58,7 +60,7 @@ class InterrogateConfig(InterrogationConfig, SourceConfig, TableConfig, Delivery
         SourceConfig.__post_init__(self)
         TableConfig.__post_init__(self)
         DeliveryConfig.__post_init__(self)
-        require_positive(self, "batch_size")
+        require_positive(self, "batch_size", "gpu_memory")
         if bool(self.paths) == (self.list or self.make_tables is not None):
             raise ValueError(
                 "one of IMAGE, --list and --make-tables must be given. "
@@ -83,7 +85,9 @@ def main(argv=None) -> int:
         return delivery.read_embedded()
     import_tensorflow()
     from tf_prompt.inference import image_files, loading
+    from tf_prompt.inference.devices import bound_gpu_memory
 
+    bound_gpu_memory(options.gpu_memory)
     interrogator, captioner = loading.load_interrogation(options)
     tables = list(interrogator.tables)
     count = load_counter(options, interrogator.tokens)

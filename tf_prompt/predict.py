@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import typing
 
 from tf_prompt import api
 from tf_prompt.decoding import config as decoding_config
@@ -18,6 +19,7 @@ from tf_prompt.options import (
     take_options,
 )
 from tf_prompt.runs import workers
+from tf_prompt.runs.machine.devices import gpu_memory_option
 from tf_prompt.serving.client.options import ServerConfig
 
 EXAMPLES = (
@@ -25,7 +27,7 @@ EXAMPLES = (
     "python -m tf_prompt.predict --saved-model saved_models/m/1 FOLDER --csv out.csv",
 )
 BATCH_SIZE = 32
-# The largest that saved_models/batching.config lets through.
+# The largest batch that saved_models/batching.config allows.
 SERVER_BATCH_SIZE = 16
 # What prompts depend on besides the ways of writing.
 _IDENTITY = ("run_dir", "saved_model", "bank")
@@ -43,7 +45,9 @@ def main(argv=None) -> int:
         return delivery.read_embedded()
     import_tensorflow()
     from tf_prompt.inference import image_files
+    from tf_prompt.inference.devices import bound_gpu_memory
 
+    bound_gpu_memory(options.gpu_memory)
     decoding = take_options(decoding_config.DecodingConfig, options)
     wording = Wording(options, ["score"], count=load_counter(options))
     writer, strips = _load(options, decoding)
@@ -76,6 +80,8 @@ def _open_delivery(options: "PredictConfig") -> Delivery:
 class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
     """Writes the prompts of image files and of the images in folders."""
 
+    first_groups: typing.ClassVar = ("input", "model", "output", "server")
+
     run_dir: str | None = option(
         None,
         "folder of a run of tf_prompt.fit",
@@ -88,38 +94,39 @@ class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
     )
     batch_size: int | None = option(
         None,
-        f"images written about at once; {BATCH_SIZE}, or of a server "
-        f"{SERVER_BATCH_SIZE}, if not given",
+        f"images per batch; if not given {BATCH_SIZE}, or {SERVER_BATCH_SIZE} with "
+        "--server",
         group="speed",
     )
+    gpu_memory: int | None = gpu_memory_option()
     share: str | None = option(
         None,
-        "INDEX/COUNT: every COUNT-th image from the INDEX-th on, as 0/4; each share "
-        "wants a --csv of its own; that of TF_CONFIG if not given",
-        group="input",
+        "INDEX/COUNT, such as 0/4: every COUNT-th image, starting at INDEX; each share "
+        "needs its own --csv; that of TF_CONFIG if not given",
+        group="devices",
     )
     bank: str | None = option(
         None,
-        "models of embeddings: text file of prompts, one a line, of which the nearest "
-        "is written; the training prompts if not given",
+        "embedding models: text file of prompts, one per line, from which the nearest "
+        "is chosen; the training prompts if not given",
         group="model",
     )
     attention: str | None = option(
         None,
-        "folder for a PNG an image that shows where the model looked for each word",
+        "folder for PNGs, one per image, that show the attention for each word",
         group="output",
     )
 
     @property
     def images_at_once(self) -> int:
-        """`batch_size`, or what stands for it."""
+        """`batch_size`, or its default."""
         return self.batch_size or (SERVER_BATCH_SIZE if self.server else BATCH_SIZE)
 
     def __post_init__(self):
         DecodingConfig.__post_init__(self)
         ServerConfig.__post_init__(self)
         DeliveryConfig.__post_init__(self)
-        require_positive(self, "batch_size")
+        require_positive(self, "batch_size", "gpu_memory")
         workers.parse_share(self.share)
         places = (self.run_dir, self.saved_model, self.server)
         num_places = sum(place is not None for place in places)
@@ -138,7 +145,7 @@ class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
 
 
 def _load(options: PredictConfig, decoding: DecodingConfig):
-    """What writes prompts; of a run, also what draws its attention if it is asked."""
+    """The model, and for --attention what draws its strips."""
     if options.server is not None:
         return api.connect(options, decoding), None
     if options.saved_model is not None:

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import keras_hub
@@ -38,6 +39,17 @@ def test_vocabulary_keeps_to_its_size():
     assert list(small.merges) == ["c a"]
     with pytest.raises(ValueError, match="vocab_size must exceed 514"):
         clip_tokens.build_tokenizer(COUNTS, 514)
+
+
+def test_the_same_counts_give_the_same_ids():
+    # Equal counts everywhere, so that most pairs are chosen among equals.
+    words = map("".join, itertools.permutations("abcde", 4))
+    counts = dict.fromkeys(words, 1)
+    first = clip_tokens.build_tokenizer(counts, 600)
+    for _ in range(3):
+        again = clip_tokens.build_tokenizer(counts, 600)
+        assert again.get_vocabulary() == first.get_vocabulary()
+        assert list(again.merges) == list(first.merges)
 
 
 def test_texts_lie_between_start_and_end(tokenizer):

@@ -8,8 +8,8 @@ import pytest
 
 from tests import checks
 from tf_prompt.models import clip, clip_conversion
-from tf_prompt.models.backbones import CLIP
 from tf_prompt.models.interrogator import CLIPInterrogator
+from tf_prompt.models.pretrained import CLIP
 
 VOCAB_SIZE, END = 60, 59
 TOKEN_IDS = np.array([[58, 5, 6, 59, 0], [58, 7, 59, 0, 0], [58, 9, 30, 31, 59]])

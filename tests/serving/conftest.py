@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-pytest.importorskip("tensorflow_serving", reason="needs tf_prompt[serve]")
+pytest.importorskip("tensorflow_serving", reason="needs tf_prompt[tf-serving]")
 
 from tests.serving.model_server import ModelServer  # noqa: E402
 from tests.serving.stub import export_stub  # noqa: E402

@@ -1,4 +1,4 @@
-"""A CLIP that can be asked from Python what a picture shows."""
+"""The Python interface of CLIP interrogators."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,12 +16,20 @@ from tf_prompt.runs.run import Run
 
 
 class Interrogator:
-    """Ranks the phrases that pictures show, and makes prompts of them.
+    """Ranks phrases by their CLIP similarity with images, and builds prompts of them.
 
-    Made by `from_run` or `from_preset`.
+    Create one with `from_run` or `from_preset`.
 
     Args:
         engine: `interrogation.interrogator.Interrogator`.
+
+    Example:
+
+    >>> interrogator = tf_prompt.Interrogator.from_run("runs/clip_interrogator_tiny")
+    >>> found = interrogator.interrogate("red.jpg")
+    >>> isinstance(found.prompt, str) and -1 <= found.similarity <= 1
+    True
+    >>> [(phrase, score), *others] = found.phrases["subjects"]
     """
 
     def __init__(self, engine: interrogator.Interrogator):

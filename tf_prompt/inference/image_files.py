@@ -1,4 +1,4 @@
-"""From image files to prompts, in batches; a bad file costs nobody else."""
+"""Applies models to image files in batches; bad files do not affect the others."""
 
 import collections
 import concurrent.futures
@@ -26,9 +26,9 @@ def predict(
 ) -> Iterator[dict]:
     """Writes the prompts of image files.
 
-    Two batches are under way at once, where the writer allows it: while words of
-    one are written, files of the next are read and its pictures looked at. One more
-    waits, so that memory does not grow with the number of files.
+    If the writer allows it, two batches are processed at once: while the words of one
+    are written, the files of the next are read and encoded. One more waits, so that
+    memory does not grow with the number of files.
 
     Args:
         writer: function from encoded images to a dict of `prompt` and `score`, such
@@ -116,20 +116,20 @@ def embed_images(
     paths: dict[str, pathlib.Path],
     batch_size: int,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Predicts embeddings: the weighted mean of all models', each normalised.
+    """Predicts embeddings: the weighted mean of several models' normalised ones.
 
     Args:
-        models: at least one.
-        weights: not negative, one a model; only their ratios matter.
-        paths: the file of each image id.
-        batch_size: images at once.
+        models: at least one model.
+        weights: one weight >= 0 per model; only their ratios matter.
+        paths: dict from image id to file.
+        batch_size: images per batch.
 
     Yields:
-        Image ids, and float32 `(images, 384)` of unit length.
+        Image ids, and float32 `(images, 384)`, rows of unit length.
 
     Raises:
-        ValueError: if a file cannot be read as an image, or a model gives
-            something else than finite embeddings; names it.
+        ValueError: if a file is not a readable image, or a model returns embeddings
+            that are not finite; the message names it.
     """
     ids = list(paths)
     sizes = {size for model in models for size in model.sizes}
@@ -167,13 +167,13 @@ def _decode(path, sizes) -> dict[int, np.ndarray]:
 
 
 def check_embeddings(embeddings, image_ids: Sequence[str], name: str) -> np.ndarray:
-    """Checks that embeddings are finite, not zero, and 384 numbers an image.
+    """Checks that embeddings are finite, non-zero, and have 384 numbers per image.
 
     Returns:
         float32 `(images, 384)`.
 
     Raises:
-        ValueError: if they are not; names them and the first bad image.
+        ValueError: if they are not; the message names the first bad image.
     """
     embeddings = np.asarray(embeddings)
     if embeddings.dtype.kind not in "fiu":

@@ -1,4 +1,4 @@
-"""Where the files about each image go, settled before the work begins."""
+"""Chooses and checks the output files of each image before the work starts."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""Where the prompts of files go: screen, CSV, JSON lines, files beside the images."""
+"""Outputs of predict: screen, CSV, JSON Lines, files beside the images."""
 
 import os
 import pathlib
@@ -131,10 +131,10 @@ def write_beside(result: dict, options, places: Places | None = None) -> dict:
 
 
 def read_names(paths: Sequence[str]) -> list[str]:
-    """Gives paths as named; `-` stands for lines of standard input.
+    """Returns the paths given; `-` stands for the lines of standard input.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: if there are none.
     """
     named: list[str] = []
     for path in paths:
@@ -156,7 +156,7 @@ def _open_stdin() -> Iterable[str]:
 def without_done(
     paths: Sequence[pathlib.Path], tables: Sequence[ResumableTable]
 ) -> list[pathlib.Path]:
-    """Leaves out the images whose rows are in every table."""
+    """Removes the images that have a row in every table."""
     if not tables:
         return list(paths)
     done = set.intersection(*(table.done for table in tables))
@@ -166,7 +166,7 @@ def without_done(
 def report_failures(
     failed: Sequence[dict], num_files: int, command: str = "predict"
 ) -> None:
-    """Says at the end which of several files failed, ten at most, on stderr."""
+    """Lists the first ten failed files on stderr, if there were several files."""
     if not failed or num_files == 1:
         return
     print(f"{command}: {len(failed)} files failed", file=sys.stderr)

@@ -69,10 +69,12 @@ def _learn_merges(counts, alphabet, room):
         ]
     )
     trainer = trainers.BpeTrainer(
-        # It counts letters at the end of words only where it meets them.
         vocab_size=2 * len(alphabet) + room,
         min_frequency=1,
         initial_alphabet=alphabet,
+        # Numbered here, and not in the order of a hash map, which differs from
+        # process to process and decides between pairs of equal counts.
+        special_tokens=[letter + _WORD_END for letter in alphabet],
         end_of_word_suffix=_WORD_END,
         show_progress=False,
     )

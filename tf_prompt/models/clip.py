@@ -8,7 +8,8 @@ import keras_hub
 
 from tf_prompt.layers.transformer import EPSILON, EncoderBlock
 from tf_prompt.models import clip_conversion
-from tf_prompt.models.backbones import number_positions, stack_convolutions
+from tf_prompt.models.backbones import number_positions
+from tf_prompt.models.encoders import stack_convolutions
 
 NAMES = ("tiny", "base")
 # What KerasHub has of pairs of towers, one for pictures and one for texts.

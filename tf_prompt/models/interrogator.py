@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from tf_prompt.layers.augmentation import Augmentation
-from tf_prompt.models.backbones import build_scaling, pair_statistics
+from tf_prompt.models.backbones import build_scaling
 from tf_prompt.models.clip import describe, load_clip
+from tf_prompt.models.pretrained import usual_statistics
 
 # Hotter logits made CLIP's training unstable.
 MAX_SCALE = 100.0
@@ -61,7 +62,7 @@ class CLIPInterrogator(keras.Model):
         self.erasing_rate = erasing_rate
         self.augmentation = Augmentation(rotation_degrees, flip, erasing_rate)
         images = keras.Input((self.image_size, self.image_size, 3), name="images")
-        pixels = pair_statistics(self.backbone.vision_encoder)
+        pixels = usual_statistics(type(self.backbone.vision_encoder))
         scaled = build_scaling(pixels, "clip_scale")(images)
         token_ids = keras.Input((None,), dtype="int32", name="token_ids")
         unit = keras.layers.UnitNormalization

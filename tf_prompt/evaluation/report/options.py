@@ -1,4 +1,4 @@
-"""Tables of the options that differ between runs, and of versions."""
+"""Tables of the options that differ between runs, and of software versions."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,6 +8,8 @@ from tf_prompt.evaluation.report.runs import Run
 from tf_prompt.runs.config import FitConfig
 
 _NOT_RECORDED = "not recorded"
+# Options that change no number.
+_NO_MATTER = ("run_dir", "gpu_memory")
 _VERSIONS = {
     "package_version": "tf_prompt",
     "git_commit": "git commit",
@@ -17,10 +19,10 @@ _VERSIONS = {
 
 
 def option_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Lists the options of training and evaluation that are not the same in all."""
+    """Lists the options of training and evaluation that differ between runs."""
     if len(runs) == 1:
-        return (Paragraph("One run: nothing differs."),)
-    names = [f.name for f in dataclasses.fields(FitConfig) if f.name != "run_dir"]
+        return (Paragraph("There is only one run: nothing differs."),)
+    names = [f.name for f in dataclasses.fields(FitConfig) if f.name not in _NO_MATTER]
     rows = [(name, *(_show(run.config, name) for run in runs)) for name in names]
     names = list(dict.fromkeys(name for run in runs for name in run.evaluation))
     for name in names:
@@ -31,7 +33,7 @@ def option_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
         return (Paragraph("All options are the same."),)
     header = ("option", *(run.name for run in runs))
     return Table(header, tuple(rows), num_text_columns=len(header)), Points(
-        ("All other options are the same, and stand in each run's config.json.",)
+        ("All other options are the same; each run's config.json has them.",)
     )
 
 
@@ -45,7 +47,7 @@ def _show(values: dict, name: str) -> str:
 
 
 def version_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Lists the versions that trained each run."""
+    """Lists the software versions that trained each run."""
     rows = []
     for run in runs:
         versions = [str(run.config.get(key) or _NOT_RECORDED) for key in _VERSIONS]

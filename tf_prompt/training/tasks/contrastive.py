@@ -47,10 +47,14 @@ class InterrogationTask(Task):
         counts, self.num_examples = data_folder.count_words(folder)
         self._vocabulary = text.build_vocabulary(counts, config.vocab_size)
         self._source = self._find_source()
-        if self._source is None:
-            self._tokenizer = clip_tokens.build_tokenizer(counts, _VOCAB_SIZE)
-        else:
+        if self._source is not None:
             self._tokenizer = clip_tokens.load_tokenizer(self._source)
+        elif self.has_result(run_dir):
+            # What the checkpoints were trained on: a version before numbered pairs
+            # of equal counts at random.
+            self._tokenizer = clip_tokens.load_tokenizer(run_dir / run_folder.TOKENIZER)
+        else:
+            self._tokenizer = clip_tokens.build_tokenizer(counts, _VOCAB_SIZE)
         self._tokens = None
         tables = phrases.build_tables(
             prompt

