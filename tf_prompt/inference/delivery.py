@@ -92,6 +92,8 @@ class Delivery:
     Attributes:
         places: of all images, where the files about each go.
         paths: of the images that are to be looked at.
+        is_done: whether none is left because all have their `.txt`. Then no model need
+            be loaded, and a table of an earlier run stays as it is.
 
     Raises:
         FileNotFoundError: if a path does not exist.
@@ -104,8 +106,10 @@ class Delivery:
         found = listing.find_images(named, options.recursive)
         self.places = Places(found, named, options, command)
         self.paths = self.places.paths
+        self.is_done = False
         if options.skip_existing:
             self.paths = [p for p in self.paths if not sidecar_of(p).exists()]
+            self.is_done = not self.paths
 
     def read_embedded(self) -> int:
         """Gives what the files say themselves; returns as `deliver`."""
