@@ -18,6 +18,7 @@ import tensorflow as tf  # noqa: E402
 
 from tf_prompt.data import images, listing  # noqa: E402
 from tf_prompt.data.text import SPECIAL_TOKENS  # noqa: E402
+from tf_prompt.data.vocabulary import WordVocabulary  # noqa: E402
 from tf_prompt.inference import image_files  # noqa: E402
 from tf_prompt.inference.captioner import CaptionerModel  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
@@ -56,7 +57,7 @@ def compare_preset(name: str, paths, repeats: int) -> dict:
     captioner = presets.build(name)
     words = [f"word{i}" for i in range(captioner.vocab_size - len(SPECIAL_TOKENS))]
     vocabulary = [*SPECIAL_TOKENS, *words]
-    writer = CaptionerModel(captioner, vocabulary)
+    writer = CaptionerModel(captioner, WordVocabulary(vocabulary))
 
     def predict():
         return list(image_files.predict(writer, paths, BATCH_SIZE))

@@ -34,6 +34,7 @@ from benchmarks import measure  # noqa: E402
 from tests.serving.stub import export_stub  # noqa: E402
 from tf_prompt.data import images  # noqa: E402
 from tf_prompt.data.text import SPECIAL_TOKENS  # noqa: E402
+from tf_prompt.data.vocabulary import WordVocabulary  # noqa: E402
 from tf_prompt.decoding.config import DecodingConfig  # noqa: E402
 from tf_prompt.inference.captioner import CaptionerModel  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
@@ -64,7 +65,7 @@ def export_models(folder: pathlib.Path) -> None:
     keras.utils.set_random_seed(0)
     captioner = presets.build(PRESET)
     words = [f"word{i}" for i in range(captioner.vocab_size - len(SPECIAL_TOKENS))]
-    written = CaptionerModel(captioner, [*SPECIAL_TOKENS, *words])
+    written = CaptionerModel(captioner, WordVocabulary([*SPECIAL_TOKENS, *words]))
     steps = [functools.partial(warmup.write_requests, model_name=PRESET)]
     versions.export(written, folder / PRESET, last_steps=steps)
     export_stub(folder / ECHO / "1", "echo")

@@ -20,6 +20,7 @@ threads.pin()
 
 from tf_prompt.data import images  # noqa: E402
 from tf_prompt.data.text import SPECIAL_TOKENS  # noqa: E402
+from tf_prompt.data.vocabulary import WordVocabulary  # noqa: E402
 from tf_prompt.inference.captioner import CaptionerModel  # noqa: E402
 from tf_prompt.models import presets  # noqa: E402
 from tf_prompt.serving import versions  # noqa: E402
@@ -100,7 +101,7 @@ def export_tiny(scratch: pathlib.Path) -> pathlib.Path:
     captioner = presets.build("transformer_tiny")
     count = captioner.vocab_size - len(SPECIAL_TOKENS)
     vocabulary = [*SPECIAL_TOKENS, *(f"word{i}" for i in range(count))]
-    servable = Servable(CaptionerModel(captioner, vocabulary))
+    servable = Servable(CaptionerModel(captioner, WordVocabulary(vocabulary)))
     return versions.export(servable, scratch / "transformer_tiny")
 
 

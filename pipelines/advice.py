@@ -6,7 +6,7 @@ from collections.abc import Collection
 import tensorflow as tf
 
 from pipelines.options import Conversion
-from pipelines.tally import ANY_SYNTAX, Tally
+from pipelines.tally import ANY_SYNTAX, UNSPACED, Tally, describe_leaks
 from tf_prompt.data.records import list_shards
 from tf_prompt.data.split import SPLITS, split_of
 
@@ -38,6 +38,12 @@ def advise_empty(
     if not empty:
         return None
     num_records = tally.examples.total()
+    if tally.own_splits:
+        return (
+            f"{' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty in the "
+            "source's own splits; fit needs train and validation, evaluate test: "
+            "without --split-column a hash deals out the prompts"
+        )
     said = f"{' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty"
     need = "fit needs train and validation, evaluate test"
     prompts = _read_prompts(folder, tally) if num_records <= _MOST_READ else {}
@@ -74,6 +80,60 @@ def advise_syntax(tally: Tally) -> str | None:
     return (
         f"{found:,} of {num_records:,} prompts ({found / num_records:.1%}) hold syntax "
         f"of A1111, Civitai or Midjourney, whose words a model learns to write: {named}"
+    )
+
+
+# What sets free again what a filter drops.
+_REMEDIES = {
+    "not_square": "--aspect crop or --aspect pad keeps them",
+    "blurred": "--no-drop-blurred keeps them",
+    "low_cfg": "--min-cfg sets the limit",
+    "few_steps": "--min-step sets the limit",
+    "few_words": "--min-words sets the limit",
+    "other_script": "--scripts names those that are kept",
+    "over_prompt": "--max-per-prompt sets the limit",
+    "over_family": "--max-per-family sets the limit",
+}
+
+
+def advise_dropped(tally: Tally) -> str | None:
+    """Says what took away over half of the rows; None where nothing did."""
+    dropped = tally.dropped.total()
+    if 2 * dropped <= tally.rows:
+        return None
+    ((cause, count),) = tally.dropped.most_common(1)
+    return (
+        f"{dropped:,} of {tally.rows:,} rows were dropped, {count:,} as "
+        f"{cause.replace('_', ' ')}: {_REMEDIES[cause]}"
+    )
+
+
+def advise_leaks(tally: Tally) -> str | None:
+    """Says how many prompts lie in several of a source's own splits."""
+    leaks = describe_leaks(tally).get("leaks")
+    if not leaks or not leaks["prompts"]:
+        return None
+    records = " and ".join(
+        f"{count:,} of {tally.examples[split]:,} records of {split}"
+        for split, count in leaks["records"].items()
+        if count
+    )
+    return (
+        f"{leaks['prompts']:,} prompts lie in several of the source's own splits: "
+        f"{records} have one that was seen before, and scores on them flatter; without "
+        "--split-column no prompt does"
+    )
+
+
+def advise_scripts(tally: Tally) -> str | None:
+    """Says that prompts stand without spaces; None where hardly any do."""
+    found, num_records = tally.prompts[UNSPACED], tally.examples.total()
+    if found <= _MUCH_SYNTAX * num_records:
+        return None
+    return (
+        f"{found:,} of {num_records:,} prompts ({found / num_records:.1%}) are in a "
+        "script without spaces, of which the text rule takes whole sentences for "
+        "words; --scripts latin drops them"
     )
 
 

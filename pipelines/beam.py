@@ -14,6 +14,12 @@ from pipelines.options import Conversion, WriteOptions
 from tf_prompt.files import read_json
 from tf_prompt.options import command, import_tensorflow, parse_args, take_options
 
+EXAMPLES = (
+    "python -m pipelines.beam --source diffusiondb --output shards",
+    "python -m pipelines.beam --source DIR --output DIR --runner DirectRunner "
+    "--direct_num_workers 2",
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BeamConfig(WriteOptions):
@@ -24,15 +30,17 @@ class BeamConfig(WriteOptions):
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
     ours, beams = separate_flags(sys.argv[1:] if argv is None else argv)
-    config = parse_args(BeamConfig, ours, prog="beam")
+    config = parse_args(BeamConfig, ours, "beam", EXAMPLES)
     options = parse_beam_flags(beams)
     import_tensorflow()
     from pipelines.convert import stats_path
     from pipelines.folder import finish, prepare_folder
-    from pipelines.sources import open_source
+    from pipelines.options import complete
+    from pipelines.sources import open_options
 
-    # Near-duplicates are found where the parts are listed.
-    source = open_source(config.source)
+    # What is settled over all rows is settled where the parts are listed.
+    source = open_options(config)
+    config = complete(config, source.is_curated)
     prepare_folder(source, config, prog="beam")
     for note in source.notes:
         print(f"beam: {note}", file=sys.stderr)
@@ -55,7 +63,7 @@ def separate_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     takes_value = {"--help": False, "-h": False}
     for field in dataclasses.fields(BeamConfig):
         name = field.name.replace("_", "-")
-        takes_value[f"--{name}"] = hints[field.name] is not bool
+        takes_value[f"--{name}"] = hints[field.name] not in (bool, bool | None)
         takes_value[f"--no-{name}"] = False
     ours, others = [], []
     words = iter(argv)
@@ -95,27 +103,31 @@ def parse_beam_flags(flags: Sequence[str]):
     return options
 
 
-def run_job(config: BeamConfig, options) -> None:
+def run_job(config: BeamConfig, beam_options) -> None:
     """Converts the parts that are not done yet, and waits.
 
     Args:
         config: source, output and filters. Both paths must mean the same files on
             every machine.
-        options: Beam's, of `parse_beam_flags`.
+        beam_options: of `parse_beam_flags`.
 
     Raises:
         OSError: if the job fails.
     """
     beam = _import_beam()
     output = os.path.abspath(config.output)
+    # Not of `BeamConfig`: run with -m this module is `__main__`, unknown to workers.
+    options = dataclasses.replace(
+        take_options(WriteOptions, config), source=os.path.abspath(config.source)
+    )
     conversion = take_options(Conversion, config)
-    pipeline = beam.Pipeline(options=options)
+    pipeline = beam.Pipeline(options=beam_options)
     # A part is cut out where it is needed: all rows of the metadata are more than
     # the description of a job may hold.
     (
         pipeline
-        | "source" >> beam.Create([os.path.abspath(config.source)])
-        | "list parts" >> beam.FlatMap(list_parts, config.jaccard)
+        | "source" >> beam.Create([options])
+        | "list parts" >> beam.FlatMap(list_parts)
         | "spread" >> beam.Reshuffle()
         | "convert" >> beam.Map(convert_once, output, conversion)
     )
@@ -128,16 +140,16 @@ def run_job(config: BeamConfig, options) -> None:
         raise OSError(f"the job must end DONE. Received: {state}")
 
 
-def list_parts(path: str, jaccard: float | None) -> Iterator:
+def list_parts(options: WriteOptions) -> Iterator:
     """Gives the parts of a source, on a worker.
 
     Args:
-        path: the source.
-        jaccard: as in `GroupedSource`; None groups nothing.
+        options: of the command.
     """
-    from pipelines.split import open_grouped
+    from pipelines.planning import open_planned
 
-    yield from open_grouped(path, jaccard).parts()
+    source, _ = open_planned(options, os.cpu_count() or 1)
+    yield from source.parts()
 
 
 def convert_once(part, folder: str, conversion: Conversion) -> int:

@@ -5,7 +5,7 @@ import math
 import pathlib
 import stat
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import IO
 
 import pandas as pd
@@ -71,31 +71,38 @@ class ZipImages:
 
     def read_rows(self) -> pd.DataFrame:
         """Reads the archive's own JSON: `image_name`, `prompt`, `cfg`, `step`."""
-        entries = {}
-        if self._json_member is not None:
-            size = self._json_member.file_size
-            if not _is_safe(self._json_member) or size > MAX_JSON_SIZE:
-                raise ValueError(f"{self._json_member.filename} is not safe to read")
-            entries = json.loads(self._archive.read(self._json_member))
-        if not isinstance(entries, dict) or not all(
-            isinstance(entry, dict) for entry in entries.values()
-        ):
-            raise ValueError("the JSON of a part must map names to settings")
-        settings = entries.values()
-        return pd.DataFrame(
-            {
-                "image_name": pd.Series(map(_to_text, entries), dtype=str),
-                "prompt": pd.Series(
-                    (_to_text(s.get("p")) for s in settings), dtype=str
-                ),
-                "cfg": pd.Series(
-                    (_to_number(s.get("c")) for s in settings), dtype=float
-                ),
-                "step": pd.Series(
-                    (_to_number(s.get("st")) for s in settings), dtype=float
-                ),
-            }
-        )
+        if self._json_member is None:
+            return parse_part_json(b"{}")
+        size = self._json_member.file_size
+        if not _is_safe(self._json_member) or size > MAX_JSON_SIZE:
+            raise ValueError(f"{self._json_member.filename} is not safe to read")
+        return parse_part_json(self._archive.read(self._json_member))
+
+
+def parse_part_json(content: bytes) -> pd.DataFrame:
+    """Reads the JSON of a part of DiffusionDB.
+
+    Returns:
+        `image_name`, `prompt`, `cfg`, `step`.
+
+    Raises:
+        ValueError: if it does not map names to settings.
+    """
+    entries = json.loads(content)
+    if not isinstance(entries, dict) or not all(
+        isinstance(entry, dict) for entry in entries.values()
+    ):
+        raise ValueError("the JSON of a part must map names to settings")
+    settings = entries.values()
+    prompts = (_to_text(entry.get("p")) for entry in settings)
+    return pd.DataFrame(
+        {
+            "image_name": pd.Series(map(_to_text, entries), dtype=str),
+            "prompt": pd.Series(prompts, dtype=str),
+            "cfg": pd.Series((_to_number(s.get("c")) for s in settings), dtype=float),
+            "step": pd.Series((_to_number(s.get("st")) for s in settings), dtype=float),
+        }
+    )
 
 
 def _to_text(value) -> str:
@@ -134,14 +141,19 @@ def _is_safe(member: zipfile.ZipInfo) -> bool:
 
 
 class FileImages:
-    """Images that are loose files, behind the same face as `ZipImages`.
+    """Images that are loose files, behind the face of `parts.Images`.
 
     Args:
         files: image name to file.
+        read_rows: gives the rows of these images, if they have no table.
     """
 
-    def __init__(self, files: Mapping[str, pathlib.Path]):
-        self._files = files
+    def __init__(
+        self,
+        files: Mapping[str, pathlib.Path],
+        read_rows: Callable[[Mapping[str, pathlib.Path]], pd.DataFrame] | None = None,
+    ):
+        self._files, self._read_rows = files, read_rows
 
     def __enter__(self) -> "FileImages":
         return self
@@ -158,6 +170,14 @@ class FileImages:
         """Whether an image may be read: always, the user listed it."""
         return True
 
+    def open(self, name: str) -> IO[bytes]:
+        """Opens one encoded image."""
+        return self._files[name].open("rb")
+
     def read(self, name: str) -> bytes:
         """Reads one encoded image."""
         return self._files[name].read_bytes()
+
+    def read_rows(self) -> pd.DataFrame:
+        """Reads the rows that lie with the images."""
+        return self._read_rows(self._files)

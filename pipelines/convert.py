@@ -13,12 +13,13 @@ import pandas as pd
 import PIL.Image
 import tensorflow as tf
 
-from pipelines.containers import FileImages, ZipImages
+from pipelines.cleaning import clean_prompt
 from pipelines.damage import READ_ERRORS
 from pipelines.diffusiondb.metadata import dropped_by
+from pipelines.judging import judge_prompt
 from pipelines.names import match_names
 from pipelines.options import Conversion
-from pipelines.sources import Part
+from pipelines.parts import Images, Part
 from pipelines.tally import Tally, is_sound
 from tf_prompt.data import images
 from tf_prompt.data.records import Record, ShardWriter, shard_path
@@ -45,8 +46,10 @@ def fingerprint(part: Part, conversion: Conversion) -> str:
         "part": [part.name, part.size],
     }
     digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16)
-    if part.rows is not None:
-        digest.update(pd.util.hash_pandas_object(part.rows, index=False).values)
+    # Rows that lie with the images cost reading these; their size stands for them.
+    known = part.columns if part.rows is None else part.read_rows()
+    if known is not None:
+        digest.update(pd.util.hash_pandas_object(known, index=False).values)
     return digest.hexdigest()
 
 
@@ -131,34 +134,56 @@ def read_records(
     Returns:
         An iterator of split and record.
     """
-    try:
-        images_in = part.open_images()
-        rows = images_in.read_rows() if part.rows is None else part.rows
-    except READ_ERRORS:
-        num_rows = 1 if part.rows is None else max(1, len(part.rows))
-        tally.lose("unreadable_part", part.name, num_rows)
-        advance(1.0)
-        return
-    with images_in:
-        names = match_names(rows["image_name"], images_in.names)
-        rows = rows.assign(image_name=names)
+    with contextlib.ExitStack() as stack:
+        try:
+            images_in = stack.enter_context(part.open_images())
+            rows = part.read_rows(images_in)
+        except READ_ERRORS:
+            num_rows = 1 if part.rows is None else max(1, len(part.rows))
+            tally.lose("unreadable_part", part.name, num_rows)
+            advance(1.0)
+            return
+        rows = rows.assign(image_name=match_names(rows["image_name"], images_in.names))
         for name in sorted(set(images_in.names).difference(rows["image_name"])):
-            tally.lose("no_metadata_row", name)
+            tally.lose(part.unlisted, name)
+        measures = conversion.aspect == "skip" or (
+            conversion.wants_squares and part.measures
+        )
         drops = dropped_by(rows, conversion)
         for row, drop in zip(rows.itertuples(index=False), drops, strict=True):
             advance(1 / len(rows))
             try:
-                data = _read_image(images_in, row.image_name, drop)
-                _check_header(data, conversion, part.rows is None)
-                record = _make_record(row, data, conversion.image_size)
+                record, cleaned = _convert_row(
+                    row, drop, images_in, conversion, measures
+                )
             except LostRow as loss:
                 tally.lose(str(loss), row.image_name)
                 continue
-            # Near-duplicates share a group, and so a split.
-            key = getattr(row, "group", "").split() or record.words
-            split = split_of(key, conversion.validation, conversion.test)
-            tally.keep(split, record.prompt)
+            own_split = getattr(row, "split", "")
+            split = own_split or _find_split(row, record, conversion)
+            tally.keep(split, record, cleaned, bool(own_split))
             yield split, record
+
+
+def _convert_row(row, drop, images_in, conversion, measures) -> tuple[Record, bool]:
+    prompt = clean_prompt(row.prompt) if conversion.clean_prompts else row.prompt
+    words = split_words(prompt)
+    judged = judge_prompt(prompt, words, conversion)
+    drop = drop or "".join(judged[:1]) or getattr(row, "over", "")
+    data = _read_image(images_in, row.image_name, drop)
+    _check_header(data, conversion, measures)
+    if not words:
+        raise LostRow("no_words")
+    image = _reencode(data, conversion)
+    family = getattr(row, "family", "")
+    record = Record(row.image_name, image, prompt, words, family)
+    return record, prompt != row.prompt
+
+
+def _find_split(row, record: Record, conversion: Conversion) -> str:
+    # Near-duplicates share a group, and so a split.
+    key = getattr(row, "group", "").split() or record.words
+    return split_of(key, conversion.validation, conversion.test)
 
 
 def _write_shards(part: Part, folder, conversion: Conversion, advance) -> Tally:
@@ -173,7 +198,7 @@ def _write_shards(part: Part, folder, conversion: Conversion, advance) -> Tally:
     return tally
 
 
-def _read_image(images_in: ZipImages | FileImages, name: str, drop: str) -> bytes:
+def _read_image(images_in: Images, name: str, drop: str) -> bytes:
     if name not in images_in.names:
         raise LostRow("row_without_image")
     if not images_in.is_safe(name):
@@ -186,7 +211,7 @@ def _read_image(images_in: ZipImages | FileImages, name: str, drop: str) -> byte
         raise LostRow("undecodable_image") from error
 
 
-def _check_header(data: bytes, conversion: Conversion, size_unknown: bool) -> None:
+def _check_header(data: bytes, conversion: Conversion, measures: bool) -> None:
     # Before decoding: a file of some kilobytes can claim gigabytes of pixels.
     try:
         # Of Pillow's own limit, ours is a flag; and of damaged EXIF.
@@ -199,28 +224,32 @@ def _check_header(data: bytes, conversion: Conversion, size_unknown: bool) -> No
         raise LostRow("undecodable_image") from error
     if width * height > conversion.max_pixels:
         raise LostRow("too_many_pixels")
-    if size_unknown and conversion.square and width != height:
+    if measures and width != height:
         raise LostRow("not_square")
 
 
-def _make_record(row, data: bytes, image_size: int) -> Record:
-    words = split_words(row.prompt)
-    if not words:
-        raise LostRow("no_words")
+def _reencode(data: bytes, conversion: Conversion) -> bytes:
+    pads = conversion.aspect == "pad"
     try:
-        image, constant = _reencoder(image_size)(data)
+        image, constant = _reencoder(conversion.image_size, pads)(data)
     except tf.errors.InvalidArgumentError as error:
         raise LostRow("undecodable_image") from error
     if constant:
         raise LostRow("constant_image")
-    return Record(row.image_name, image.numpy(), row.prompt, words)
+    return image.numpy()
 
 
 @functools.cache
-def _reencoder(image_size: int):
+def _reencoder(image_size: int, pads: bool):
     def reencode(data):
-        picture = images.decode_image(data, image_size)
+        decode = images.decode_whole if pads else images.decode_image
+        picture = decode(data, image_size)
         constant = tf.reduce_all(picture == picture[:1, :1])
+        if pads:
+            top, left = tf.unstack((image_size - tf.shape(picture)[:2]) // 2)
+            picture = tf.image.pad_to_bounding_box(
+                picture, top, left, image_size, image_size
+            )
         return tf.io.encode_jpeg(picture, quality=images.JPEG_QUALITY), constant
 
     # Traced once: 1.6 times as fast as the same operations one by one.

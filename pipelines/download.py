@@ -17,6 +17,10 @@ from tf_prompt.options import (
     require_positive,
 )
 
+EXAMPLES = (
+    "python -m pipelines.download --parts 1-3 --output diffusiondb",
+    "python -m pipelines.download --metadata-only --large --output diffusiondb",
+)
 NUM_SHOWN = 5
 
 
@@ -24,12 +28,14 @@ NUM_SHOWN = 5
 class DownloadConfig(Selection):
     """Fetches DiffusionDB; the same command goes on after any interruption."""
 
-    output: str = option(dataclasses.MISSING, "folder for the files")
-    base_url: str = option(BASE_URL, "where the files are published")
-    workers: int = option(4, "files fetched at once")
-    retries: int = option(5, "attempts after one that brought no new bytes, per file")
-    force: bool = option(False, FORCE_HELP)
-    timeout: float = option(60.0, "longest silence of the server, seconds")
+    output: str = option(dataclasses.MISSING, "output: folder for the files")
+    base_url: str = option(BASE_URL, "server: where the files are published")
+    workers: int = option(4, "server: files to fetch at once")
+    retries: int = option(
+        5, "server: retries per file; the count starts again when new bytes arrive"
+    )
+    force: bool = option(False, FORCE_HELP, group="output")
+    timeout: float = option(60.0, "server: longest time without data, seconds")
 
     def __post_init__(self):
         super().__post_init__()
@@ -45,7 +51,7 @@ class DownloadConfig(Selection):
 @command
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    config = parse_args(DownloadConfig, argv, prog="download")
+    config = parse_args(DownloadConfig, argv, "download", EXAMPLES)
     folder = pathlib.Path(config.output)
     names = config.list_files()
     require_one_layout(folder, config.layout)

@@ -4,9 +4,22 @@ import os
 import pathlib
 import sys
 
-from pipelines.advice import advise_empty, advise_syntax
+from pipelines.advice import (
+    advise_dropped,
+    advise_empty,
+    advise_leaks,
+    advise_scripts,
+    advise_syntax,
+)
 from pipelines.options import Conversion, WriteOptions
-from pipelines.tally import Tally, sum_stats, summarise, write_rejects
+from pipelines.tally import (
+    Tally,
+    describe_families,
+    describe_leaks,
+    sum_stats,
+    summarise,
+    write_rejects,
+)
 from pipelines.written import (
     COMMAND,
     FOLDER_FILES,
@@ -125,23 +138,49 @@ def finish(source, config: WriteOptions, stats: list[dict], prog: str) -> int:
             f"lost: {tally.causes}"
         )
     lengths = {split: [p["examples"][split] for p in stats] for split in tally.examples}
-    write_tfds_metadata(config.output, source.name, config.image_size, lengths)
+    write_tfds_metadata(
+        config.output, source.name, config.image_size, lengths, bool(tally.families)
+    )
     total = {
         "source": source.name,
         "parts": len(stats),
         "flags": conversion.as_json(),
         "near_duplicate_jaccard": config.jaccard,
+        **_describe_plan(config),
         **tally.as_json(),
+        **describe_families(tally),
+        **describe_leaks(tally),
     }
+    total.pop("own_splits", None)
     write_json(os.path.join(config.output, "stats.json"), total)
     print(summarise(tally))
     exit_code = _judge(tally, config.max_reject_rate, prog)
     # What was rejected comes first: it may be what a split lacks.
     if exit_code == DONE:
-        empty = advise_empty(config.output, tally, conversion)
-        for line in filter(None, (empty, advise_syntax(tally))):
+        lines = (
+            advise_empty(config.output, tally, conversion),
+            advise_dropped(tally),
+            advise_leaks(tally),
+            advise_syntax(tally),
+            advise_scripts(tally),
+        )
+        for line in filter(None, lines):
             print(f"warning: {line}", file=sys.stderr)
     return exit_code
+
+
+def _describe_plan(config: WriteOptions) -> dict:
+    """The flags of planning that are given, by their names."""
+    plan = {
+        "near_duplicate_image_bits": config.near_duplicate_bits
+        if config.group_near_duplicate_images
+        else None,
+        "group_families": config.group_families,
+        "max_per_prompt": config.max_per_prompt,
+        "max_per_family": config.max_per_family,
+        "split_column": config.split_column,
+    }
+    return {name: value for name, value in plan.items() if value is not None}
 
 
 def _judge(tally: Tally, max_reject_rate: float, prog: str) -> int:

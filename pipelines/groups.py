@@ -1,9 +1,9 @@
 """Groups of prompts that one split must take all of."""
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from tf_prompt.data.text import normalise
+import numpy as np
 
 
 def join_pairs(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -23,7 +23,7 @@ def join_pairs(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {text: root for text, root in roots.items() if sizes[root] > 1}
 
 
-def find_root(parent: dict | list, node):
+def find_root(parent: dict | list | np.ndarray, node):
     """Follows links to the one that stands for a group, and shortens them.
 
     Args:
@@ -36,32 +36,21 @@ def find_root(parent: dict | list, node):
     return node
 
 
-def group_by_picture(
-    pictures: Sequence[str], prompts: Sequence[str]
-) -> tuple[list[str], int]:
-    """Groups prompts that one picture has, so that no picture lies in two splits.
+def find_roots(parent: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """`find_root` of many numbers at once.
 
     Args:
-        pictures: what names the picture of each row.
-        prompts: the prompt of each row, as its user wrote it.
+        parent: int `(all,)`.
+        nodes: int `(some,)`.
 
     Returns:
-        For each row the normalised prompt that speaks for its group, or nothing;
-        and the number of pictures with several prompts, as the text rule leaves
-        them. If that is 0, no row has a group.
+        int `(some,)`.
     """
-    prompts_of = collections.defaultdict(set)
-    for picture, prompt in zip(pictures, prompts, strict=True):
-        prompts_of[picture].add(prompt)
-    several = [found for found in prompts_of.values() if len(found) > 1]
-    if not several:
-        return [""] * len(pictures), 0
-    normal = {prompt: normalise(prompt) for prompt in set(prompts)}
-    pairs, num_pictures = [], 0
-    for found in several:
-        # A prompt without words becomes no record.
-        first, *others = sorted({normal[prompt] for prompt in found} - {""}) or [""]
-        pairs += [(first, other) for other in others]
-        num_pictures += bool(others)
-    groups = join_pairs(pairs)
-    return [groups.get(normal[prompt], "") for prompt in prompts], num_pictures
+    found = parent[nodes]
+    while True:
+        further = parent[found]
+        if np.array_equal(further, found):
+            # The next search is shorter.
+            parent[nodes] = found
+            return found
+        found = further

@@ -4,44 +4,50 @@ import dataclasses
 import os
 import pathlib
 import sys
+import typing
 
-from pipelines.options import Filters
+from pipelines.options import Filters, SourceOptions, complete
 from tf_prompt.files import FORCE_HELP, write_json
 from tf_prompt.options import DONE, command, option, parse_args, require_positive
 
+EXAMPLES = (
+    "python -m pipelines.inspect --source diffusiondb --output inspection",
+    "python -m pipelines.inspect --source kaggle --output inspection --images",
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InspectConfig(Filters):
+class InspectConfig(Filters, SourceOptions):
     """Counts and plots what a source holds, before and after the filters.
 
-    Filters apply to DiffusionDB; other sources have no metadata to filter by.
+    A filter looks at what a source knows of its images. Of DiffusionDB its metadata
+    alone will do.
     """
 
-    source: str = option(
-        dataclasses.MISSING,
-        "folder in DiffusionDB's or Kaggle's layout, its metadata alone, or a CSV",
-    )
+    first_groups: typing.ClassVar = ("input", "output")
+
     output: str = option(
-        dataclasses.MISSING, "folder for index.html, summary.json and plots/"
+        dataclasses.MISSING, "output: folder for index.html, summary.json and plots/"
     )
-    images: bool = option(False, "also read the header of every image")
-    processes: int = option(os.cpu_count() or 1, "processes that work at once")
-    force: bool = option(False, FORCE_HELP)
+    images: bool = option(False, "input: also read the header of every image")
+    processes: int = option(os.cpu_count() or 1, "speed: processes to run at once")
+    force: bool = option(False, FORCE_HELP, group="output")
 
     def __post_init__(self):
+        super().__post_init__()
         require_positive(self, "processes")
 
 
 @command
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    config = parse_args(InspectConfig, argv, prog="inspect")
+    config = parse_args(InspectConfig, argv, "inspect", EXAMPLES)
     from pipelines.exploration.page import prepare_folder, write_page
     from pipelines.exploration.plots import draw_plots
     from pipelines.exploration.summary import describe
     from pipelines.exploration.table import open_table
 
-    source = open_table(config.source)
+    source = open_table(config)
     output = pathlib.Path(config.output)
     prepare_folder(output, config.force)
     summary = explore(source, config)
@@ -75,7 +81,8 @@ def explore(source, config: InspectConfig) -> dict:
         raise ValueError(
             f"images must be off for metadata alone. Received: {config.source}"
         )
-    table = read_table(source)
+    config = complete(config, source.is_curated)
+    table = read_table(source, config.clean_prompts)
     for note in table.notes:
         print(f"inspect: {note}", file=sys.stderr)
     summary = summarise(table, config, config.processes)

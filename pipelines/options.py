@@ -1,35 +1,110 @@
 """The flags that decide which images become records, and how; light to import."""
 
 import dataclasses
+import typing
 
 from tf_prompt.data.split import TEST_RATE, VALIDATION_RATE
 from tf_prompt.files import FORCE_HELP
-from tf_prompt.options import option, require_positive, require_rate
+from tf_prompt.options import (
+    option,
+    require_not_negative,
+    require_positive,
+    require_rate,
+)
 
-# What `Filters` may drop an image for, in the order in which they are asked.
+# What `Filters` may drop an image for by its metadata, in the order they are asked.
 FILTERS = ("not_square", "blurred", "low_cfg", "few_steps")
+# What else drops a row; stats name these only where they did.
+PROMPT_FILTERS = ("few_words", "other_script")
+CAPS = ("over_prompt", "over_family")
+LAYOUTS = (
+    "diffusiondb",
+    "kaggle",
+    "csv",
+    "jsonl",
+    "imagefolder",
+    "img2dataset",
+    "webdataset",
+    "parquet",
+    "sidecar",
+    "embedded",
+)
+ASPECTS = ("crop", "pad", "skip")
+# Flags that earlier versions had not: where they change nothing, nothing tells of
+# them, and what those versions wrote stays known.
+_LATER = ("validation", "test", "aspect", "clean_prompts", "scripts", "min_words")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Which DiffusionDB images are kept."""
+    """Which images are kept, and what of their prompts."""
 
-    square: bool = option(True, "keep only images whose width is their height")
-    drop_blurred: bool = option(True, "drop images blurred for image_nsfw = 2")
-    min_cfg: float = option(0.0, "least guidance scale kept")
-    min_step: int = option(10, "fewest denoising steps kept")
+    square: bool = option(
+        True, "filters: keep only images of DiffusionDB whose width is their height"
+    )
+    aspect: str | None = option(
+        None,
+        "filters: what becomes of images that are not square: crop to the largest "
+        "centred square, pad with black, or skip; without it --square decides for "
+        "DiffusionDB, and other images are cropped",
+        choices=ASPECTS,
+    )
+    drop_blurred: bool = option(True, "filters: drop images blurred for image_nsfw = 2")
+    min_cfg: float = option(
+        0.0, "filters: least guidance scale kept, where it is known"
+    )
+    min_step: int = option(
+        10, "filters: fewest denoising steps kept, where they are known"
+    )
+    clean_prompts: bool | None = option(
+        None,
+        "filters: drop weights, networks and options such as (word:1.2) or --ar 16:9 "
+        "from prompts, and keep their words; without it all sources but DiffusionDB, "
+        "Kaggle's and CSV are cleaned",
+    )
+    min_words: int = option(1, "filters: fewest words of a prompt kept")
+    scripts: str | None = option(
+        None,
+        "filters: writing systems of prompts kept, such as latin or latin,cyrillic",
+    )
+
+    def __post_init__(self):
+        require_positive(self, "min_words")
+
+    @property
+    def wants_squares(self) -> bool:
+        """Whether images that are known not to be square are dropped."""
+        return self.square if self.aspect is None else self.aspect == "skip"
+
+    @property
+    def kept_scripts(self) -> frozenset[str]:
+        """The names in `scripts`; empty where all are kept."""
+        names = (self.scripts or "").lower().split(",")
+        return frozenset(name.strip() for name in names) - {""}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The filters: those by metadata, and those by prompts that are on."""
+        are_on = (self.min_words > 1, bool(self.kept_scripts))
+        on = (n for n, is_on in zip(PROMPT_FILTERS, are_on, strict=True) if is_on)
+        return (*FILTERS, *on)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Conversion(Filters):
     """All that a record depends on besides the source."""
 
-    image_size: int = option(224, "side of the stored image, pixels")
-    max_pixels: int = option(2**26, "pixels above which an image is refused unread")
-    validation: float = option(VALIDATION_RATE, "share of prompts for validation, 0-1")
-    test: float = option(TEST_RATE, "share of prompts for the test, 0-1")
+    image_size: int = option(224, "records: side of the stored image, pixels")
+    max_pixels: int = option(
+        2**26, "records: refuse larger images without decoding them, pixels"
+    )
+    validation: float = option(
+        VALIDATION_RATE, "split: share of prompts for validation, 0-1"
+    )
+    test: float = option(TEST_RATE, "split: share of prompts for testing, 0-1")
 
     def __post_init__(self):
+        super().__post_init__()
         require_positive(self, "image_size", "max_pixels")
         require_rate(self, "validation", "test")
         if self.validation + self.test >= 1:
@@ -39,45 +114,123 @@ class Conversion(Filters):
             )
 
     def as_json(self) -> dict:
-        """The fields; shares of splits only where they are not those by default.
-
-        Earlier versions had no such flags, and what they wrote must stay known.
-        """
+        """The fields; those that came later only where they change something."""
         fields = dataclasses.asdict(self)
-        for name in ("validation", "test"):
-            if fields[name] == getattr(Conversion, name):
+        for name in _LATER:
+            if fields[name] is False or fields[name] == getattr(Conversion, name):
                 del fields[name]
         return fields
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WriteOptions(Conversion):
-    """What every way of writing shards asks for."""
+class SourceOptions:
+    """Where images and prompts come from."""
 
     source: str = option(
-        dataclasses.MISSING, "folder in DiffusionDB's or Kaggle's layout, or a CSV"
+        dataclasses.MISSING,
+        "input: folder or file with images and prompts; what it is, is recognised",
     )
-    output: str = option(dataclasses.MISSING, "folder for the shards")
-    max_reject_rate: float = option(0.05, "share of bad rows above which exit is 1")
+    layout: str | None = option(
+        None, "input: what it is, where that is not recognised", choices=LAYOUTS
+    )
+    image_column: str | None = option(
+        None, "input: column of images or their files, if it has another name"
+    )
+    prompt_column: str | None = option(
+        None, "input: column of prompts, if it has another name"
+    )
+    split_column: str | None = option(
+        None,
+        "input: column of its own splits, to be kept; split also takes what names of "
+        "files and folders say, as train/",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """What is settled over all rows before the first is converted."""
+
     group_near_duplicates: bool = option(
-        False, "keep prompts that share most of their words in one split"
+        False, "split: keep prompts that share most of their words in one split"
     )
     near_duplicate_jaccard: float = option(
-        0.7, "words in both prompts over words in either, from which they are grouped"
+        0.7,
+        "split: words in both prompts over words in either, from which they are "
+        "grouped",
     )
-    force: bool = option(False, FORCE_HELP)
+    group_near_duplicate_images: bool = option(
+        False, "split: keep images that look the same in one split"
+    )
+    near_duplicate_bits: int = option(
+        4, "split: bits of 64 in which perceptual hashes of such images may differ"
+    )
+    group_families: float | None = option(
+        None,
+        "split: overlap of words, 0-1, from which prompts are one family, over any "
+        "number of steps; 0.4 suits long prompts. A family lies in one split, and "
+        "records carry its name",
+    )
+    max_per_prompt: int | None = option(None, "split: most images of one prompt")
+    max_per_family: int | None = option(None, "split: most images of one family")
 
     def __post_init__(self):
-        super().__post_init__()
-        require_positive(self, "near_duplicate_jaccard")
-        require_rate(self, "max_reject_rate")
-        if self.near_duplicate_jaccard > 1:
+        require_positive(
+            self,
+            "near_duplicate_jaccard",
+            "group_families",
+            "max_per_prompt",
+            "max_per_family",
+        )
+        require_not_negative(self, "near_duplicate_bits")
+        for name in ("near_duplicate_jaccard", "group_families"):
+            value = getattr(self, name)
+            if value is not None and value > 1:
+                raise ValueError(f"{name} must be at most 1. Received: {value}")
+        if self.near_duplicate_bits > 16:
             raise ValueError(
-                f"near_duplicate_jaccard must be at most 1. "
-                f"Received: {self.near_duplicate_jaccard}"
+                "near_duplicate_bits must be at most 16, or all images would be alike. "
+                f"Received: {self.near_duplicate_bits}"
+            )
+        if self.max_per_family and self.group_families is None:
+            raise ValueError(
+                "max_per_family needs families: give group_families too. Received: "
+                f"{self.max_per_family}"
             )
 
     @property
     def jaccard(self) -> float | None:
         """Similarity from which prompts are grouped; None groups nothing."""
         return self.near_duplicate_jaccard if self.group_near_duplicates else None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WriteOptions(PlanOptions, Conversion, SourceOptions):
+    """What every way of writing shards asks for."""
+
+    first_groups: typing.ClassVar = ("input", "output", "filters", "records", "split")
+
+    output: str = option(dataclasses.MISSING, "output: folder for the shards")
+    max_reject_rate: float = option(
+        0.05, "records: share of bad rows above which the exit code is 1"
+    )
+    force: bool = option(False, FORCE_HELP, group="output")
+
+    def __post_init__(self):
+        PlanOptions.__post_init__(self)
+        Conversion.__post_init__(self)
+        require_rate(self, "max_reject_rate")
+
+
+def complete(options: Filters, is_curated: bool):
+    """Settles what a user left to the source.
+
+    Args:
+        options: `Filters`, or more.
+        is_curated: of the source, see `parts.Source`.
+    """
+    clean, aspect = options.clean_prompts, options.aspect
+    if clean is None:
+        clean = not is_curated
+    if aspect is None and not is_curated:
+        aspect = "crop"
+    return dataclasses.replace(options, clean_prompts=clean, aspect=aspect)

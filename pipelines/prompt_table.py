@@ -1,12 +1,14 @@
-"""Reads the CSV file that gives loose images their prompts."""
+"""Reads the CSV file, or that of JSON lines, that gives loose images their prompts."""
 
 import csv
+import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 import pandas as pd
 
+from pipelines.fields import FOUND, ColumnNames, find_column, pick_fields, to_text
 from tf_prompt.data import listing
 from tf_prompt.files import open_csv
 
@@ -16,7 +18,10 @@ _MAX_SHOWN = 80
 
 
 def read_prompt_table(
-    path: pathlib.Path, name_column: str, is_image: Callable[[str], bool]
+    path: pathlib.Path,
+    known: tuple[Sequence[str], Sequence[str]],
+    is_image: Callable[[str], bool],
+    columns: ColumnNames = FOUND,
 ) -> pd.DataFrame:
     """Reads names of images and their prompts.
 
@@ -24,19 +29,21 @@ def read_prompt_table(
 
     Args:
         path: the file.
-        name_column: title of the column of names; that of prompts is `prompt`.
+        known: titles of the column of names and of that of prompts, each the first
+            found; the first of each is what an error asks for.
         is_image: tells whether a name is that of an image that is there.
+        columns: titles that the user gave.
 
     Returns:
-        `image_name` and `prompt`, all text.
+        `image_name` and `prompt`, all text, and those of `fields.FIELDS` that the
+        table has.
 
     Raises:
         ValueError: if it is no such table, or a row cannot be told from the next;
             names the line.
     """
     with open_csv(path) as file:
-        reader, header = _read_header(file, path, name_column)
-        columns = header.index(name_column), header.index("prompt")
+        reader, header, found = _read_header(file, path, known, columns)
         lines, rows = [], []
         for line, row in _read_rows(reader, path):
             if len(row) != len(header):
@@ -47,27 +54,118 @@ def read_prompt_table(
                     f"{len(header)}"
                 )
             lines.append(line)
-            rows.append([row[column] for column in columns])
+            rows.append(row)
     if not rows:
         raise ValueError(f"a CSV must have rows. Received: {path}")
-    _refuse_merged(path, lines, rows, reader.dialect.delimiter, is_image)
-    return pd.DataFrame(rows, columns=["image_name", "prompt"], dtype=str)
+    pairs = [[row[header.index(name)] for name in found] for row in rows]
+    _refuse_merged(path, lines, pairs, reader.dialect.delimiter, is_image)
+    # Of two columns of one title the first.
+    places = {title: place for place, title in reversed(list(enumerate(header)))}
+    table = {title: [row[place] for row in rows] for title, place in places.items()}
+    rows = pd.DataFrame(pairs, columns=["image_name", "prompt"], dtype=str)
+    return join_rows(pd.DataFrame(table, dtype=str), rows, columns)
 
 
-def _read_header(file: TextIO, path, name_column: str):
+def read_json_lines(
+    path: pathlib.Path,
+    known: tuple[Sequence[str], Sequence[str]],
+    columns: ColumnNames = FOUND,
+) -> pd.DataFrame:
+    """Reads names of images and their prompts from objects, one a line.
+
+    Args:
+        path, known, columns: as in `read_prompt_table`.
+
+    Returns:
+        As `read_prompt_table`.
+
+    Raises:
+        ValueError: if a line is no object, or none has the names; names the line.
+    """
+    objects = []
+    # Not by `splitlines`: U+2028 and its like may stand inside a prompt.
+    for number, line in enumerate(_read_text(path).split("\n"), 1):
+        if line.strip():
+            objects.append(_parse_line(line, path, number))
+    titles = list(dict.fromkeys(title for entry in objects for title in entry))
+    found = _find_titles(titles, known, columns)
+    if found is None:
+        raise ValueError(
+            f"JSON lines must hold {_ask_for(known, columns)}. Received: "
+            f"{path}{_describe(','.join(titles))}"
+        )
+    names, prompts = ([to_text(e.get(title)) for e in objects] for title in found)
+    table = pd.DataFrame(objects, columns=titles)
+    rows = pd.DataFrame({"image_name": names, "prompt": prompts}, dtype=str)
+    return join_rows(table, rows, columns)
+
+
+def join_rows(
+    table: pd.DataFrame, rows: pd.DataFrame, columns: ColumnNames
+) -> pd.DataFrame:
+    """Adds the known fields of a table to its rows, without those of a failure.
+
+    A row with an `error` and no prompt is what `predict` writes of a broken image.
+    """
+    rows = rows.join(pick_fields(table, columns))
+    if "error" in table and "path" in table:
+        failed = (table["error"].fillna("") != "") & (rows["prompt"] == "")
+        rows = rows[~failed.to_numpy()].reset_index(drop=True)
+    return rows
+
+
+def _read_text(path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"JSON lines must be UTF-8 text. Received: {path} ({error})"
+        ) from error
+
+
+def _parse_line(line, path, number) -> dict:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        entry = None
+    if not isinstance(entry, dict):
+        raise ValueError(
+            f"JSON lines must be objects, one a line. Received: {path}, line {number}"
+        )
+    return entry
+
+
+def _find_titles(titles, known, columns) -> list[str] | None:
+    given = (columns.image, columns.prompt)
+    found = [find_column(titles, g, k) for g, k in zip(given, known, strict=True)]
+    return None if None in found else found
+
+
+def _ask_for(known, columns) -> str:
+    asked = f"{columns.image or known[0][0]},{columns.prompt or known[1][0]}"
+    return f"the columns {asked}"
+
+
+def _describe(titles: str) -> str:
+    if not titles:
+        return ", which is empty"
+    hint = "--image-column and --prompt-column give other names"
+    return f" with {titles[:_MAX_SHOWN]}; {hint}"
+
+
+def _read_header(file: TextIO, path, known, columns: ColumnNames):
     shown = None
     for delimiter in DELIMITERS:
         file.seek(0)
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         _, header = next(_read_rows(reader, path), (1, []))
         header = [title.strip() for title in header]
-        if {name_column, "prompt"} <= set(header):
-            return reader, header
+        if found := _find_titles(header, known, columns):
+            return reader, header, found
         shown = shown or ",".join(header)
-    found = f" with {shown[:_MAX_SHOWN]}" if shown else ", which is empty"
     raise ValueError(
-        "a CSV, its fields separated by commas, semicolons or tabs, must have the "
-        f"columns {name_column},prompt. Received: {path}{found}"
+        "a CSV, its fields separated by commas, semicolons or tabs, must have "
+        f"{_ask_for(known, columns)}. Received: {path}{_describe(shown or '')}"
     )
 
 

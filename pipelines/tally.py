@@ -3,11 +3,14 @@
 import collections
 import csv
 import dataclasses
+import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from pipelines.options import FILTERS
+from pipelines.options import CAPS, FILTERS, PROMPT_FILTERS
+from pipelines.scripts import is_unspaced
 from pipelines.syntax import find_syntax
+from tf_prompt.data.records import Record
 from tf_prompt.data.split import SPLITS
 from tf_prompt.files import replacing
 
@@ -23,6 +26,13 @@ REJECTIONS = (
 )
 MAX_EXAMPLES = 5
 ANY_SYNTAX = "any"
+# Families whose sizes are told.
+_LARGEST = 10
+# In `Tally.prompts`.
+CLEANED, UNSPACED = "cleaned", "without_spaces"
+# Counts that stats of earlier versions have not.
+_LATER = ("syntax", "prompts", "families", "own_splits")
+_DROPS = {*FILTERS, *PROMPT_FILTERS, *CAPS}
 
 
 @dataclasses.dataclass
@@ -36,6 +46,11 @@ class Tally:
         examples: records by split.
         syntax: records by the kind of prompt syntax in them, see `syntax`; those
             with any are counted as `ANY_SYNTAX` too.
+        prompts: records whose prompt was cleaned of syntax, and those in a script
+            without spaces, whose words nobody tells apart.
+        families: records by the name of their family.
+        own_splits: where a source brings its splits, for each split records by
+            `digest_words`: of all parts together, these tell prompts of two splits.
     """
 
     dropped: collections.Counter = dataclasses.field(
@@ -48,8 +63,14 @@ class Tally:
     examples: collections.Counter = dataclasses.field(
         default_factory=lambda: collections.Counter(dict.fromkeys(SPLITS, 0))
     )
-
     syntax: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    prompts: collections.Counter = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    families: collections.Counter = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    own_splits: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -63,7 +84,7 @@ class Tally:
 
     def lose(self, cause: str, name: str, num_rows: int = 1) -> None:
         """Counts rows that become no record, by what dropped or rejected them."""
-        if cause in FILTERS:
+        if cause in _DROPS:
             self.dropped[cause] += num_rows
             return
         self.rejected[cause] += num_rows
@@ -72,14 +93,32 @@ class Tally:
             # Names of files can hold bytes that are no UTF-8.
             names.append(name.encode(errors="backslashreplace").decode())
 
-    def keep(self, split: str, prompt: str) -> None:
-        """Counts a row that becomes a record."""
+    def keep(
+        self, split: str, record: Record, cleaned: bool = False, is_own: bool = False
+    ) -> None:
+        """Counts a row that becomes a record.
+
+        Args:
+            split: where it goes.
+            record: what it becomes.
+            cleaned: whether its prompt was changed.
+            is_own: whether the source said the split.
+        """
         self.examples[split] += 1
-        if found := find_syntax(prompt):
+        if found := find_syntax(record.prompt):
             self.syntax.update([ANY_SYNTAX, *found])
+        if cleaned:
+            self.prompts[CLEANED] += 1
+        if is_unspaced(record.prompt):
+            self.prompts[UNSPACED] += 1
+        if record.family:
+            self.families[record.family] += 1
+        if is_own:
+            known = self.own_splits.setdefault(split, collections.Counter())
+            known[digest_words(record.words)] += 1
 
     def as_json(self) -> dict:
-        """The counts as plain dictionaries, `rows` first; `syntax` if there is any."""
+        """The counts as plain dictionaries, those that came later if there are any."""
         counts = {
             "rows": self.rows,
             "dropped": dict(self.dropped),
@@ -87,7 +126,10 @@ class Tally:
             "rejected_examples": self.rejected_examples,
             "examples": dict(self.examples),
         }
-        return {**counts, "syntax": dict(self.syntax)} if self.syntax else counts
+        for name in _LATER:
+            if found := getattr(self, name):
+                counts[name] = dict(found)
+        return counts
 
     @property
     def causes(self) -> str:
@@ -104,6 +146,49 @@ class Tally:
         )
 
 
+def describe_families(tally: Tally) -> dict:
+    """What `stats.json` tells of families; nothing where none were sought.
+
+    Returns:
+        `families`: their number, `of_one` record, and the sizes of the `largest`.
+    """
+    if not tally.families:
+        return {}
+    largest = [size for _, size in tally.families.most_common(_LARGEST)]
+    of_one = sum(size == 1 for size in tally.families.values())
+    families = {"number": len(tally.families), "of_one": of_one, "largest": largest}
+    return {"families": families}
+
+
+def describe_leaks(tally: Tally) -> dict:
+    """What `stats.json` tells of splits that a source brought along.
+
+    Returns:
+        `leaks`: `prompts` that lie in several splits, and for validation and test the
+        `records` whose prompt another split has that is trained or chosen on.
+    """
+    splits = tally.own_splits
+    if not splits:
+        return {}
+    found = collections.Counter(
+        digest for of_one in splits.values() for digest in of_one
+    )
+    earlier: set[str] = set()
+    records = {}
+    for split in SPLITS:
+        of_split = splits.get(split, {})
+        if split != "train":
+            records[split] = sum(n for d, n in of_split.items() if d in earlier)
+        earlier.update(of_split)
+    prompts = sum(count > 1 for count in found.values())
+    return {"leaks": {"prompts": prompts, "records": records}}
+
+
+def digest_words(words: Sequence[str]) -> str:
+    """Names a normalised prompt by 12 hexadecimal digits."""
+    return hashlib.blake2b(" ".join(words).encode(), digest_size=6).hexdigest()
+
+
 def is_sound(stats: dict) -> bool:
     """Whether stats that were read from a file hold counts and names.
 
@@ -111,8 +196,8 @@ def is_sound(stats: dict) -> bool:
         KeyError, AttributeError, TypeError: if parts of them are missing.
     """
     parts = [stats["dropped"], stats["rejected"], stats["examples"]]
-    # Stats of earlier versions have none.
-    parts.append(stats.get("syntax", {}))
+    parts += [stats.get(name, {}) for name in ("syntax", "prompts", "families")]
+    parts += stats.get("own_splits", {}).values()
     counts = [n for part in parts for n in part.values()]
     names = [name for found in stats["rejected_examples"].values() for name in found]
     return all(type(n) is int and n >= 0 for n in counts) and all(
@@ -127,7 +212,10 @@ def sum_stats(stats: Iterable[dict]) -> Tally:
         total.dropped.update(part["dropped"])
         total.rejected.update(part["rejected"])
         total.examples.update(part["examples"])
-        total.syntax.update(part.get("syntax", {}))
+        for name in ("syntax", "prompts", "families"):
+            getattr(total, name).update(part.get(name, {}))
+        for split, counts in part.get("own_splits", {}).items():
+            total.own_splits.setdefault(split, collections.Counter()).update(counts)
         for cause, names in part["rejected_examples"].items():
             known = total.rejected_examples.setdefault(cause, [])
             known.extend(names[: MAX_EXAMPLES - len(known)])
@@ -166,4 +254,8 @@ def summarise(tally: Tally) -> str:
         for name, count in counts.items():
             if count or title != "rejected":
                 lines.append(f"  {name.replace('_', ' '):<20}{count:>10,}")
+    if families := describe_families(tally).get("families"):
+        largest = ", ".join(map(str, families["largest"]))
+        lines.append(f"{'families':<22}{families['number']:>10,}")
+        lines.append(f"  the largest have {largest} records")
     return "\n".join(lines)

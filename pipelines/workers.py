@@ -13,13 +13,13 @@ import tqdm
 from pipelines import worker
 from pipelines.convert import convert_part, read_done
 from pipelines.options import Conversion
-from pipelines.sources import DiffusionDBSource, LooseSource, Part
+from pipelines.parts import Part, Source
 from pipelines.written import list_files
 from tf_prompt.files import MANIFEST, remove_half_files
 
 
 def convert_parts(
-    source: DiffusionDBSource | LooseSource,
+    source: Source,
     folder: str | pathlib.Path,
     conversion: Conversion,
     processes: int,

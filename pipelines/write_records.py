@@ -14,16 +14,21 @@ from tf_prompt.options import (
     take_options,
 )
 
+EXAMPLES = (
+    "python -m pipelines.write_records --source diffusiondb --output shards",
+    "python -m pipelines.write_records --source pictures.csv --output shards --force",
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WriteConfig(WriteOptions):
-    """Turns DiffusionDB, a Kaggle folder or a CSV into TFRecord shards.
+    """Turns images and their prompts, however laid out, into TFRecord shards.
 
-    Filters apply to DiffusionDB; other sources have no metadata to filter by, and
-    each of their images is cropped to its largest centred square.
+    A filter looks at what a source knows of its images; what it does not know drops
+    nothing.
     """
 
-    processes: int = option(os.cpu_count() or 1, "processes that work at once")
+    processes: int = option(os.cpu_count() or 1, "speed: processes to run at once")
 
     def __post_init__(self):
         super().__post_init__()
@@ -33,13 +38,13 @@ class WriteConfig(WriteOptions):
 @command
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    config = parse_args(WriteConfig, argv, prog="write_records")
+    config = parse_args(WriteConfig, argv, "write_records", EXAMPLES)
     import_tensorflow()
     from pipelines.folder import finish, prepare_folder
-    from pipelines.split import open_grouped
+    from pipelines.planning import open_planned
     from pipelines.workers import convert_parts
 
-    source = open_grouped(config.source, config.jaccard)
+    source, config = open_planned(config, config.processes)
     prepare_folder(source, config, prog="write_records")
     for note in source.notes:
         print(f"write_records: {note}", file=sys.stderr)

@@ -83,7 +83,7 @@ def test_beams_are_an_option(tiny_run):
     "images, message",
     [
         ([], "images must hold at least one. Received: none"),
-        ([RED, b"no image"], r"Received another thing at images\[1\]"),
+        ([RED, b"no image"], r"Received something else at images\[1\]"),
         ([np.zeros((4, 4, 3))], r"images\[0\] must be a path.*float64 \(4, 4, 3\)"),
         ([7], r"images\[0\] must be a path.*Received: int"),
     ],
@@ -109,11 +109,11 @@ def test_an_export_does_what_it_has_signatures_for(tiny_run, tmp_path, model):
             assert found == expected
         else:
             np.testing.assert_allclose(found, expected, atol=1e-5)
-    with pytest.raises(ValueError, match="embed goes with a run, or with an export"):
+    with pytest.raises(ValueError, match="embed needs a run, or an export"):
         saved.embed(RED)
-    with pytest.raises(ValueError, match="a SavedModel writes greedily"):
+    with pytest.raises(ValueError, match="a SavedModel decodes greedily"):
         tf_prompt.load(tmp_path / "m" / "1", num_beams=2)
-    with pytest.raises(ValueError, match="bank goes with a run"):
+    with pytest.raises(ValueError, match="bank needs a run"):
         tf_prompt.load(tmp_path / "m" / "1", bank="bank.txt")
 
 

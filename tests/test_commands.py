@@ -205,7 +205,7 @@ def test_export_that_differs_is_not_published(tiny_run, tmp_path, monkeypatch, c
     )
     argv = ["--run-dir", str(tiny_run), "--output", str(tmp_path)]
     assert export.main(argv) == 2
-    assert "must give the model's prompts" in capsys.readouterr().err
+    assert "must give the same prompts" in capsys.readouterr().err
     assert list((tmp_path / tiny_run.name).iterdir()) == []
 
 
@@ -239,8 +239,12 @@ def test_fit_prints_metrics_and_examples(tiny_run, capsys, monkeypatch):
         (fit.main, ["--data", "absent"], "data must be `toy` or a folder"),
         (evaluate.main, ["--run-dir", "absent"], "run_dir must hold a run"),
         (export.main, ["--run-dir", "absent"], "run_dir must hold a run"),
-        (export.main, ["--run-dir", "r", "--name", "a/b"], "name must be of letters"),
-        (predict.main, ["x", "--sample", "--num-beams", "2"], "sample goes with one"),
+        (export.main, ["--run-dir", "r", "--name", "a/b"], "name must be letters"),
+        (
+            predict.main,
+            ["x", "--sample", "--num-beams", "2"],
+            "sample needs num_beams=1",
+        ),
         (predict.main, ["x", "--top-p", "1.5"], "top_p must be at most 1. Received"),
         (predict.main, ["x.png"], "one of --run-dir, --saved-model and"),
         (predict.main, ["--run-dir", "r", "absent"], "PATH must be a file or a folder"),

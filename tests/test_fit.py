@@ -31,7 +31,7 @@ def test_an_empty_validation_split_is_named(tmp_path, capsys):
     argv = ["--data", str(tmp_path / "out"), "--run-dir", str(tmp_path / "run")]
     assert fit.main([*argv, "--preset", "lstm_tiny", "--batch-size", "1"]) == 2
     line = capsys.readouterr().err.replace("\r", "\n").splitlines()[-1].strip()
-    assert line.startswith("fit: error: data must hold examples of validation")
+    assert line.startswith("fit: error: data must have examples of validation")
     assert "with shards of train only" in line and line.endswith("--validation 0.2")
 
 

@@ -8,9 +8,19 @@ import sys
 import pytest
 
 from tests import checks
-from tf_prompt import fit, predict
 from tf_prompt.__main__ import VERBS, main
-from tf_prompt.options import group_options
+from tf_prompt.options import group_options, parse_args
+
+COMMANDS = [
+    *(f"tf_prompt.{verb}" for verb in VERBS),
+    *(f"pipelines.{verb}" for verb in ("download", "inspect", "write_records", "beam")),
+]
+each_command = pytest.mark.parametrize("name", COMMANDS)
+
+
+def import_command(name):
+    is_package = name == "tf_prompt.demo"
+    return importlib.import_module(f"{name}.__main__" if is_package else name)
 
 
 def test_the_commands_are_listed(capsys):
@@ -18,8 +28,7 @@ def test_the_commands_are_listed(capsys):
     listed = capsys.readouterr().out
     for verb in VERBS:
         assert f"\n  {verb} " in listed
-        name = "tf_prompt.demo.__main__" if verb == "demo" else f"tf_prompt.{verb}"
-        assert callable(importlib.import_module(name).main)
+        assert callable(import_command(f"tf_prompt.{verb}").main)
 
 
 def test_a_verb_gets_the_arguments_behind_it(capsys):
@@ -36,24 +45,49 @@ def test_an_unknown_verb_is_one_line(capsys):
     assert line.endswith("Received: paint")
 
 
-@pytest.mark.parametrize("verb", ["fit", "predict", "evaluate", "interrogate"])
-def test_help_has_groups_and_ends_with_examples(verb, capsys):
-    module = importlib.import_module(f"tf_prompt.{verb}")
+@each_command
+def test_help_has_groups_and_ends_with_examples(name, capsys):
+    module = import_command(name)
     with pytest.raises(SystemExit, match="0"):
         module.main(["--help"])
     shown = capsys.readouterr().out
+    assert "\nother options:\n" not in shown
     ending = shown.rpartition("\nexamples:\n")[2].splitlines()
-    assert len(ending) == 2 and all(f"tf_prompt.{verb}" in line for line in ending)
+    assert ending == [f"  {example}" for example in module.EXAMPLES]
+    assert len(ending) == 2
 
 
-def test_every_flag_stands_in_one_group():
-    for config_class in (fit.FitOptions, predict.PredictConfig):
-        groups = group_options(config_class)
-        assert "other options" not in groups
-        names = [field.name for fields in groups.values() for field in fields]
-        expected = [field.name for field in dataclasses.fields(config_class)]
-        assert sorted(names) == sorted(expected)
-        assert all(groups.values())
+@each_command
+def test_examples_of_the_help_parse(name, monkeypatch):
+    module = import_command(name)
+    parsed = []
+
+    def parse_only(*arguments):
+        parsed.append(parse_args(*arguments))
+        raise ValueError("only parsed")
+
+    monkeypatch.setattr(module, "parse_args", parse_only)
+    for example in module.EXAMPLES:
+        python, flag, command, *argv = example.split()
+        assert (python, flag, command) == ("python", "-m", name)
+        assert module.main(argv) == 2
+    assert len(parsed) == 2
+
+
+@each_command
+def test_every_flag_stands_in_one_group(name, monkeypatch, capsys):
+    module = import_command(name)
+    seen = []
+    monkeypatch.setattr(
+        module, "parse_args", lambda *a: seen.append(a[0]) or sys.exit(0)
+    )
+    with pytest.raises(SystemExit):
+        module.main([])
+    groups = group_options(seen[0])
+    names = [field.name for fields in groups.values() for field in fields]
+    expected = [field.name for field in dataclasses.fields(seen[0])]
+    assert sorted(names) == sorted(expected)
+    assert all(groups.values())
 
 
 def test_the_list_waits_for_nothing():

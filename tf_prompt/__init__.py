@@ -1,14 +1,14 @@
-"""tf_prompt: from pictures made by Stable Diffusion back to their prompts.
+"""tf_prompt: from images made by Stable Diffusion back to their prompts.
 
-The names below are imported when they are asked for: `import tf_prompt` takes no time,
-and no `--help` waits for TensorFlow.
+The public names are imported on first use: `import tf_prompt` is instant, and no
+`--help` waits for TensorFlow.
 """
 
 import importlib
 
 __version__ = "0.1.0"
 
-# Where each public name lives.
+# The module of each public name.
 _PLACES = {
     "FitConfig": "tf_prompt.runs.config",
     "Interrogator": "tf_prompt.inference.asking",

@@ -1,4 +1,4 @@
-"""Lists the commands, and runs the one that is named: `tf-prompt VERB …`."""
+"""Lists the commands and runs one of them: `tf-prompt VERB …`."""
 
 import importlib
 import sys
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from tf_prompt.options import DONE, WRONG_USE, command
 
 VERBS = {
-    "fit": "train a model, then test it; with no flags on the embedded toy set",
+    "fit": "train a model and test it; without flags on the built-in toy set",
     "predict": "write the prompts of image files, with a run, an export or a server",
-    "interrogate": "rank the phrases that images show by CLIP",
+    "interrogate": "write a prompt for any image, with a pretrained CLIP or a run",
     "evaluate": "measure a run on a split, with intervals and baselines",
-    "report": "show runs side by side with the thesis's table",
+    "report": "compare runs with each other and with the thesis's results",
     "export": "write a run as a SavedModel for TF Serving",
     "submit": "write the Kaggle competition's submission for a folder of images",
-    "demo": "open a web page that writes the prompts of pictures",
+    "demo": "open a web page that writes the prompts of images",
     "doctor": "say what this machine has, and what is missing for which command",
 }
 _MODULES = {"demo": "tf_prompt.demo.__main__"}
@@ -22,7 +22,7 @@ _MODULES = {"demo": "tf_prompt.demo.__main__"}
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs `VERB` with the arguments behind it; without one, lists the verbs."""
+    """Runs `VERB` with the remaining arguments; without a verb, lists them."""
     verb, *rest = [*(sys.argv[1:] if argv is None else argv), ""]
     if verb in ("", "-h", "--help"):
         print(_list_verbs())
@@ -46,7 +46,7 @@ def _list_verbs() -> str:
             "",
             *lines,
             "",
-            "tf-prompt VERB --help lists the flags of a verb. Data are prepared from a",
+            "tf-prompt VERB --help lists the flags of a verb. To prepare data, use a",
             "checkout: python -m pipelines.download, inspect, write_records, beam.",
         ]
     )

@@ -1,4 +1,4 @@
-"""From a place to what writes prompts: a run, a SavedModel or a server."""
+"""The Python interface: loads models from runs, SavedModels and servers; trains."""
 
 import dataclasses
 import os
@@ -14,14 +14,22 @@ _DEFAULT = DecodingConfig()
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """What a model says of one image.
+    """A model's answer for one image.
 
     Attributes:
         text: the prompt.
-        score: the model's own; of a captioner the mean log-probability of the words,
-            0 at best.
-        embedding: float32 `(384,)` of unit length, of a model that predicts it; None
-            of others, whose `embed` computes it.
+        score: the model's own score. For captioners the mean log-probability of the
+            words, at most 0.
+        embedding: float32 `(384,)` of unit length from models that predict it, else
+            None; `LoadedModel.embed` computes it for any model.
+
+    Example:
+
+    >>> prompt = tf_prompt.Prompt("a red patch", score=-0.1)
+    >>> prompt.text
+    'a red patch'
+    >>> prompt.embedding is None
+    True
     """
 
     text: str
@@ -30,10 +38,10 @@ class Prompt:
 
 
 class LoadedModel:
-    """A model in whatever place; made by `load`.
+    """A model that `load` found in a run, a SavedModel or on a server.
 
     Args:
-        place: for messages.
+        place: where the model is, for messages.
         backend: function from encoded images to a dict of arrays.
     """
 
@@ -44,12 +52,15 @@ class LoadedModel:
         """Writes the prompts of images.
 
         Args:
-            images: one image or several; each a path, bytes of a file, a PIL image,
-                or uint8 `(height, width, 3)`, 0-255.
+            images: one image or several, each a path, the bytes of a file, a PIL
+                image, or a uint8 array or tensor `(height, width, 3)`, 0-255.
+
+        Returns:
+            list of `Prompt`, one per image.
 
         Raises:
             FileNotFoundError: if a path does not exist.
-            ValueError: if one is no image; says which.
+            ValueError: if something is not an image; the message says which.
         """
         encoded = _encode(images)
         found = self._backend(encoded)
@@ -59,31 +70,35 @@ class LoadedModel:
         return [Prompt(text.decode(), float(score), v) for text, score, v in rows]
 
     def embed(self, images) -> np.ndarray:
-        """Predicts the embeddings of the images' prompts.
+        """Predicts the MiniLM embeddings of the images' prompts.
 
         Args:
             images: as in `predict`.
 
         Returns:
-            float32 `(images, 384)` of unit length.
+            float32 `(images, 384)`, rows of unit length.
 
         Raises:
-            FileNotFoundError, ValueError: as `predict`; if the place has none.
+            FileNotFoundError, ValueError: as in `predict`.
+            ValueError: if the model is on a server, or in an export without
+                embeddings.
         """
         return self._call("embed", "embedding", _encode(images))
 
     def attend(self, image) -> tuple[list[str], np.ndarray]:
-        """Says where the model looked for each word of the prompt that it writes.
+        """Returns the attention over image regions for each word of the prompt.
 
         Args:
-            image: one, as in `predict`.
+            image: one image, as in `predict`.
 
         Returns:
-            The words, and float32 `(words, regions)`: each row sums to 1; the regions
-            are a square grid, row by row.
+            The words of the prompt, and float32 `(words, regions)`: each row sums to
+            1; the regions are a square grid in row-major order.
 
         Raises:
-            FileNotFoundError, ValueError: as `predict`; if the place has none.
+            FileNotFoundError, ValueError: as in `predict`.
+            ValueError: for more than one image, a model without attention, one on a
+                server, or one in an export without this signature.
         """
         encoded = _encode(image)
         if len(encoded) != 1:
@@ -92,7 +107,7 @@ class LoadedModel:
 
     def _call(self, signature: str, output: str, encoded) -> np.ndarray:
         raise ValueError(
-            f"{signature} goes with a run, or with an export that has it. "
+            f"{signature} needs a run, or an export with that signature. "
             f"Received: {self._place}"
         )
 
@@ -101,7 +116,7 @@ class LoadedModel:
 
 
 class _LoadedRun(LoadedModel):
-    """A run: its `PromptModel`, and the same with embeddings once they are wanted."""
+    """A run; its model of embeddings is loaded on first use."""
 
     def __init__(self, place, loader, decoding, bank):
         super().__init__(place, loader.load_writer(place, decoding, bank))
@@ -112,7 +127,7 @@ class _LoadedRun(LoadedModel):
         if self._embedding_model is None:
             self._embedding_model = self._backend
             if not self._backend.predicts_embeddings:
-                # Only now: MiniLM takes seconds.
+                # Not earlier: loading MiniLM takes seconds.
                 self._embedding_model = self._loader.load(self._place, self._decoding)
         found = self._embedding_model.describe_encoded(_require_sound(encoded))
         return found[output]
@@ -126,7 +141,7 @@ class _LoadedRun(LoadedModel):
 
 
 class _LoadedExport(LoadedModel):
-    """A SavedModel, which has some signatures and not others."""
+    """A SavedModel, which may lack some signatures."""
 
     def _call(self, signature, output, encoded):
         if signature not in self._backend.inputs:
@@ -139,29 +154,47 @@ class _LoadedExport(LoadedModel):
         if "attention" not in self._backend.inputs:
             return super()._attend(encoded)
         found = self._backend.run("attention", encoded)
-        words = [word.decode() for word in found["words"][0] if word]
-        return words, found["weights"][0, : len(words)]
+        words = found["words"][0]
+        said = [index for index, word in enumerate(words) if word]
+        return [words[index].decode() for index in said], found["weights"][0, said]
 
 
 def load(
     place: str | os.PathLike, bank: str | os.PathLike | None = None, **decoding
 ) -> LoadedModel:
-    """Loads a model of any kind, wherever it is.
+    """Loads a model of any kind from a run, a SavedModel or a server.
 
     Args:
-        place: folder of a run of `tf_prompt.fit`, as `runs/transformer_tiny`, or
-            `knn:FOLDER`, its nearest training pictures; folder of one version of an
-            export, as `saved_models/transformer_tiny/1`; or a server of it,
-            `http://HOST:PORT`, `https://HOST:PORT` or `grpc://HOST:PORT`, with
-            `/MODEL` behind it if the model has another name than `prompt`.
-        bank: runs of models of embeddings: text file of one prompt a line, of which
-            the nearest is written; None takes the training prompts.
-        **decoding: runs of captioners: fields of `DecodingConfig`, such as
+        place: where the model is, one of
+            - the folder of a run of `tf_prompt.fit`, such as `runs/transformer_tiny`,
+              or `knn:FOLDER` for the nearest training images of that run;
+            - the folder of one version of an export, such as
+              `saved_models/transformer_tiny/1`;
+            - a TF Serving server, `http://HOST:PORT`, `https://HOST:PORT` or
+              `grpc://HOST:PORT`, followed by `/MODEL` unless the model's name is
+              `transformer_tiny`.
+        bank: text file of prompts, one per line, from which models that predict
+            embeddings choose the nearest; None takes the training prompts.
+        **decoding: fields of `DecodingConfig` for the run of a captioner, such as
             `num_beams=3`.
 
+    Returns:
+        `LoadedModel` with the methods `predict`, `embed` and `attend`.
+
     Raises:
-        FileNotFoundError: if there is nothing in the place.
-        ValueError: for options that mean nothing there.
+        FileNotFoundError: if there is no model in that place.
+        ValueError: for options that the model does not have.
+
+    Example:
+
+    >>> model = tf_prompt.load("runs/transformer_tiny", num_beams=3)
+    >>> [prompt.text for prompt in model.predict(["red.jpg", "green.jpg"])]
+    ['a red patch left', 'a green patch top']
+    >>> words, weights = model.attend("red.jpg")
+    >>> words
+    ['a', 'red', 'patch', 'left']
+    >>> weights.shape
+    (4, 16)
     """
     place = os.fspath(place)
     options = _decoding(decoding)
@@ -172,7 +205,7 @@ def load(
     if (pathlib.Path(place) / "saved_model.pb").is_file():
         _require_no_bank(bank, place)
         return _LoadedExport(place, load_saved_model(place, options))
-    # Here, as below: Keras takes seconds, which a SavedModel does without.
+    # Imported here and below, because a SavedModel needs no Keras, which takes seconds.
     from tf_prompt.inference.loading import Loader
 
     bank = None if bank is None else os.fspath(bank)
@@ -180,18 +213,27 @@ def load(
 
 
 def train(config, run_dir: str | os.PathLike, callbacks: Sequence = ()):
-    """Trains a model, or goes on with the run that is in the folder.
+    """Trains a model, or resumes the run in the folder.
 
     Args:
-        config: `FitConfig`; what is None in it comes from the preset.
-        run_dir: folder of the run, whatever `config.run_dir` says.
+        config: `FitConfig`; fields that are None take the preset's values.
+        run_dir: folder of the run; it replaces `config.run_dir`.
         callbacks: Keras callbacks, called after those of the run.
 
     Returns:
         `Run`, the trained run.
 
     Raises:
-        FileNotFoundError, ValueError, ConnectionError: as `training.loop.train`.
+        FileNotFoundError, ValueError, ConnectionError: as in `training.loop.train`.
+
+    Example:
+
+    >>> config = tf_prompt.FitConfig(data="shards", epochs=1, set=SMALL)
+    >>> run = tf_prompt.train(config, "runs/new")
+    >>> run.path
+    PosixPath('runs/new')
+    >>> run.config.epochs
+    1
     """
     from tf_prompt.inference.devices import bound_gpu_memory
     from tf_prompt.runs.run import Run
@@ -208,12 +250,12 @@ def load_run(run_dir: str, decoding: DecodingConfig, bank: str | None = None):
 
     Args:
         run_dir: folder of a run of `tf_prompt.fit`, or `knn:FOLDER`.
-        decoding: how a captioner writes; other models take the default only.
+        decoding: how a captioner decodes; other models take only the default.
         bank: see `load`.
 
     Raises:
-        FileNotFoundError: if a part is missing.
-        ValueError: for options that mean nothing to the model.
+        FileNotFoundError: if a file of the run is missing.
+        ValueError: for options that the model does not have.
     """
     from tf_prompt.inference.loading import Loader
 
@@ -224,21 +266,21 @@ def load_saved_model(path: str, decoding: DecodingConfig):
     """Loads a SavedModel as a function of encoded images.
 
     Args:
-        path: folder of a version, which writes as it was exported to.
-        decoding: must be the default one.
+        path: folder of one version.
+        decoding: must be the default, since the export fixed how to decode.
 
     Returns:
         `SavedPromptWriter`.
 
     Raises:
         FileNotFoundError: if there is no such model.
-        ValueError: for ways of decoding, which a SavedModel cannot follow.
+        ValueError: for other ways of decoding.
     """
     from tf_prompt.serving import saved_model
 
     if decoding != _DEFAULT:
         raise ValueError(
-            "a SavedModel writes greedily; other ways of decoding need --run-dir. "
+            "a SavedModel decodes greedily; other ways of decoding need --run-dir. "
             f"Received: saved_model={path} and {decoding}"
         )
     return saved_model.SavedPromptWriter(path)
@@ -249,12 +291,12 @@ def connect(options, decoding: DecodingConfig):
 
     Args:
         options: `serving.client.options.ServerConfig`.
-        decoding: must be the default one.
+        decoding: must be the default, since the export fixed how to decode.
 
     Raises:
-        ValueError: for ways of decoding, or a server that cannot be asked.
+        ValueError: for other ways of decoding, or if gRPC is not installed.
     """
-    # gRPC is an extra.
+    # Imported here, because gRPC is an extra.
     from tf_prompt.serving.client import writer
 
     return writer.connect(options, decoding)
@@ -265,7 +307,7 @@ def _decoding(options: dict) -> DecodingConfig:
     for name in options:
         if name not in valid:
             raise ValueError(
-                f"a way of decoding must be one of {', '.join(valid)}. Received: {name}"
+                f"a decoding option must be one of {', '.join(valid)}. Received: {name}"
             )
     return DecodingConfig(**options)
 
@@ -281,7 +323,7 @@ def _server_of(place: str):
 
 def _require_no_bank(bank, place: str) -> None:
     if bank is not None:
-        raise ValueError(f"bank goes with a run. Received: {bank} with {place}")
+        raise ValueError(f"bank needs a run. Received: {bank} with {place}")
 
 
 def _encode(images) -> list[bytes]:
@@ -294,7 +336,7 @@ def _require_images(numbers) -> None:
     broken = np.flatnonzero(np.isnan(numbers))
     if len(broken):
         raise ValueError(
-            "images must be images that can be decoded. Received another thing at "
+            "images must be decodable images. Received something else at "
             f"images[{broken[0]}]"
         )
 

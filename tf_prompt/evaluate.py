@@ -1,4 +1,4 @@
-"""Measures a run on a split: scores with intervals, baselines, health."""
+"""Measures a run on a split: scores with intervals, baselines, signs of collapse."""
 
 import dataclasses
 import json
@@ -59,29 +59,30 @@ class EvaluateConfig(DecodingConfig):
     )
     batch_size: int = option(
         64,
-        "images written about at once",
+        "images per batch",
         group="speed",
     )
     limit: int | None = option(
         None,
-        "examples at most; all if not given",
+        "largest number of examples; all if not given",
         group="speed",
     )
-    neighbours: int = option(
-        10000,
-        "training images that the nearest-neighbour baseline searches",
+    neighbours: int | None = option(
+        None,
+        "largest number of training images that the nearest-neighbour baseline "
+        "searches; all if not given",
         group="speed",
     )
     explain: int | None = option(
         None,
-        "examples to show word by word, from the best to the worst",
+        "number of examples to compare word by word, from the best to the worst",
         group="output",
     )
     share: str | None = option(
         None,
-        "INDEX/COUNT: write only this share of the prompts, as 0/4; 0 waits for the "
-        "others and measures all; that of TF_CONFIG if not given",
-        group="speed",
+        "INDEX/COUNT, such as 0/4: predict only this share of the prompts; share 0 "
+        "waits for the others and measures all; that of TF_CONFIG if not given",
+        group="devices",
     )
     gpu_memory: int | None = gpu_memory_option()
     json: bool = option(
@@ -111,7 +112,7 @@ def main(argv=None) -> int:
     options = parse_args(EvaluateConfig, argv, "evaluate", EXAMPLES)
     from tf_prompt.metrics import health, meteor_java, overlap
 
-    # Before TensorFlow loads: what is missing should be said at once.
+    # Before TensorFlow loads, so that a missing program is reported at once.
     java_meteor = meteor_java.JavaMeteor() if options.meteor == "java" else None
     import_tensorflow()
     from tf_prompt.evaluation import scoring
@@ -120,12 +121,12 @@ def main(argv=None) -> int:
     bound_gpu_memory(options.gpu_memory)
     metrics, rows = measure(options, java_meteor)
     if metrics is None:
-        print("evaluate: this share is written; the first measures", file=sys.stderr)
+        print("evaluate: this share is done; share 0 measures all", file=sys.stderr)
         return DONE
     for sign in health.find_collapse(
         *([row[name] for row in rows] for name in ("reference", "prediction", "ended"))
     ):
-        print(f"evaluate: warning: the model collapses: {sign}", file=sys.stderr)
+        print(f"evaluate: warning: the model has collapsed: {sign}", file=sys.stderr)
     print(json.dumps(metrics) if options.json else scoring.format_metrics(metrics))
     if options.explain:
         print(f"\n{overlap.explain(rows, options.explain)}")
@@ -135,7 +136,7 @@ def main(argv=None) -> int:
 def measure(
     options: EvaluateConfig, java_meteor=None
 ) -> tuple[dict | None, list[dict]]:
-    """Measures a run of any model; see `evaluator.evaluate_run`."""
+    """Measures a run of any kind of model; see `evaluator.evaluate_run`."""
     from tf_prompt.evaluation import evaluator
     from tf_prompt.metrics.score import ALL_METRICS
 

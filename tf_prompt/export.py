@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import sys
+import typing
 
 from tf_prompt.options import (
     DONE,
@@ -15,34 +16,61 @@ from tf_prompt.options import (
 )
 from tf_prompt.serving import model_config_file
 
+EXAMPLES = (
+    "python -m tf_prompt.export --run-dir runs/transformer_tiny",
+    "python -m tf_prompt.export --run-dir RUN --name prompt --label canary --keep 3",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """Writes OUTPUT/NAME/<next version>, a SavedModel that takes image bytes."""
+    """Writes OUTPUT/NAME/<next version>, a SavedModel that takes encoded images."""
 
-    run_dir: str = option(dataclasses.MISSING, "folder of a run of tf_prompt.fit")
-    output: str = option("saved_models", "folder of all exported models")
+    first_groups: typing.ClassVar = ("run", "output")
+
+    run_dir: str = option(
+        dataclasses.MISSING,
+        "folder of a run of tf_prompt.fit",
+        group="run",
+    )
+    output: str = option(
+        "saved_models",
+        "folder of all exported models",
+        group="output",
+    )
     name: str | None = option(
         None,
-        "what the model is served as; the name of the run's folder if not given. Runs "
-        "of one NAME are versions of one model",
+        "name the model is served under; the name of the run's folder if not given. "
+        "Runs with the same NAME become versions of one model",
+        group="output",
     )
     label: str | None = option(
         None,
-        "name of the new version in OUTPUT/models.config, taken from an older one",
+        "label of the new version in OUTPUT/models.config; an older version loses it",
         choices=list(model_config_file.LABELS),
+        group="output",
     )
     keep: int | None = option(
-        None, "newest versions that stay, and those with a label; all if not given"
+        None,
+        "keep this many of the newest versions, and all that have a label; all "
+        "versions if not given",
+        group="output",
     )
-    num_beams: int = option(3, "captioners: prompts of the signature `beam`")
+    num_beams: int = option(
+        3,
+        "beams of the signature `beam`",
+        group="captioners",
+    )
     embed: bool = option(
-        True, "captioners: the signature `embed`, for which MiniLM is included, 90 MB"
+        True,
+        "add the signature `embed`, which includes MiniLM, 90 MB",
+        group="captioners",
     )
     bank: str | None = option(
         None,
-        "models of embeddings: text file of prompts, one a line, of which the nearest "
-        "is written; the training prompts if not given",
+        "text file of prompts, one per line, from which the nearest is chosen; the "
+        "training prompts if not given",
+        group="embedding models",
     )
 
     def __post_init__(self):
@@ -54,7 +82,7 @@ class ExportConfig:
 @command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = parse_args(ExportConfig, argv, "export")
+    options = parse_args(ExportConfig, argv, "export", EXAMPLES)
     import_tensorflow()
     from tf_prompt.evaluation.report import model_card
     from tf_prompt.runs import folder as run_folder
@@ -64,7 +92,7 @@ def main(argv=None) -> int:
     run, output = Run(options.run_dir), pathlib.Path(options.output)
     run_dir, name = run.path, names.name_model(run, output, options.name)
     models = output / model_config_file.FILE
-    # Before the work: a damaged file is found out now.
+    # Before the work, so that a damaged file is reported at once.
     labels = model_config_file.read_labels(models, name)
     servable = signatures.load_servable(run, options)
     metrics = run.evaluation_folder("test") / "metrics.json"
@@ -84,7 +112,7 @@ def main(argv=None) -> int:
         labels[options.label] = int(version.name)
     elif labels:
         print(
-            f"version {version.name} is not served before it has a label: see {models}",
+            f"version {version.name} is not served until it has a label: see {models}",
             file=sys.stderr,
         )
     loaded = model_config_file.add_model(models, name, labels)

@@ -1,8 +1,8 @@
-"""Whole files, tables that resume, and folders where nobody's files are lost.
+"""Atomic files, resumable tables, and output folders that keep foreign files safe.
 
-A command refuses a folder where it would replace somebody's files, and `--force`
-names them. Which files are its own it knows from their content, or from the manifest
-that it keeps in the folder.
+A command refuses a folder in which it would replace files that it did not write;
+`--force` replaces and names them. It recognises its own files by their content, or
+by the manifest that it keeps in the folder.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TextIO
 
-# Prompts are written as they come, and one of 20,000 words passes csv's own limit.
+# Prompts are stored unshortened, and one of 20,000 words exceeds csv's own limit.
 _LONGEST_FIELD = 2**24
-# What `replacing` gives: `NAME.PID.part`, `STEM.PID.part.ENDING`.
+# Temporary names of `replacing`: `NAME.PID.part`, `STEM.PID.part.ENDING`.
 _TEMPORARY = re.compile(r"(.+)\.\d+\.part(\.[^.]+)?")
-# The same, and `NAME.part`, which a `ResumableTable` has, and earlier versions had.
+# These, and `NAME.part`, used by `ResumableTable` and by earlier versions.
 _HALF = re.compile(r"(.+?)(?:\.\d+)?\.part(\.[^.]+)?")
 MANIFEST = "tf_prompt_files.json"
 FORCE_HELP = "replace files in output that this command did not write, and name them"
@@ -30,21 +30,20 @@ FORCE_HELP = "replace files in output that this command did not write, and name 
 def replacing(
     path: str | pathlib.Path, keep_ending: bool = False
 ) -> Iterator[pathlib.Path]:
-    """Gives another name to write a file under, in a `with`; then it gets its own.
+    """Context manager for writing a file atomically, under this process's own name.
 
-    The other name is this process' alone. Left by an exception, what was written
-    under it is removed.
+    On exit the file is renamed to `path`; after an exception it is removed.
 
     Args:
-        path: the file's own name; what has it stays until the new file is whole.
-        keep_ending: whether the other name has the file's ending too, by which some
-            libraries choose a format.
+        path: final name; an existing file stays until the new one is complete.
+        keep_ending: whether the yielded temporary name keeps the extension, by which
+            some libraries choose a format.
     """
     path = pathlib.Path(path)
     if keep_ending:
         name = f"{path.stem}.{os.getpid()}.part{path.suffix}"
     else:
-        # A half file of a killed process must not look like a whole one.
+        # A partial file of a killed process must not look like a complete one.
         name = f"{path.name}.{os.getpid()}.part"
     temporary = path.with_name(name)
     try:
@@ -57,7 +56,7 @@ def replacing(
 
 
 def half_files(folder: str | pathlib.Path) -> list[pathlib.Path]:
-    """Lists what processes that were killed, or still write, have in a folder."""
+    """Lists partial files in a folder, of killed processes or of running ones."""
     paths = pathlib.Path(folder).glob("*.part*")
     return [path for path in paths if _TEMPORARY.fullmatch(path.name)]
 
@@ -65,13 +64,14 @@ def half_files(folder: str | pathlib.Path) -> list[pathlib.Path]:
 def remove_half_files(
     folder: str | pathlib.Path, names: Collection[str] | None = None
 ) -> None:
-    """Removes what processes that were killed had begun to write.
+    """Removes partial files left by killed processes.
 
-    No other process may write into the folder meanwhile.
+    No other process may be writing into the folder.
 
     Args:
-        folder: where they are.
-        names: only of files of these names; None takes all of a folder that is ours.
+        folder: the folder.
+        names: final names of the files to consider; None removes all partial files,
+            for folders that only tf_prompt writes to.
     """
     if names is None:
         found = half_files(folder)
@@ -83,13 +83,13 @@ def remove_half_files(
 
 
 def write_whole(path: str | pathlib.Path, content: bytes) -> None:
-    """Writes a file so that it is either whole or as it was."""
+    """Writes a file atomically: afterwards it is complete, or as it was before."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_json(path: str | pathlib.Path, content) -> None:
-    """Writes a JSON file so that it is either whole or as it was."""
+    """Writes a JSON file atomically, as `write_whole` does."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_whole(path, text.encode())
 
@@ -98,20 +98,21 @@ def read_json(path: str | pathlib.Path):
     """Reads a JSON file.
 
     Raises:
-        ValueError: if the file is not JSON; names it.
+        ValueError: if the file is not valid JSON; the message names it.
     """
     try:
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    # RecursionError: brackets within brackets, some thousand deep.
+    # RecursionError: brackets nested thousands deep.
     except (ValueError, RecursionError) as error:
         raise ValueError(f"a JSON file must be whole. Received: {path}") from error
 
 
 def read_entries(path: str | pathlib.Path, key: str) -> dict:
-    """Reads the object that stands under a key of a JSON file.
+    """Reads the object under one key of a JSON file.
 
     Raises:
-        ValueError: if the file is not JSON, or holds no such object; names it.
+        ValueError: if the file is not valid JSON or has no such object; the message
+            names it.
     """
     content = read_json(path)
     entries = content.get(key) if isinstance(content, dict) else None
@@ -122,10 +123,10 @@ def read_entries(path: str | pathlib.Path, key: str) -> dict:
 
 @contextlib.contextmanager
 def open_csv(path: str | pathlib.Path) -> Iterator[TextIO]:
-    """Opens a CSV file to be read by `csv`, in a `with`.
+    """Context manager that opens a CSV file for the `csv` module.
 
     Raises:
-        ValueError: if it turns out not to be UTF-8 text, or no CSV; names it.
+        ValueError: if the file turns out not to be UTF-8 or CSV; the message names it.
     """
     csv.field_size_limit(_LONGEST_FIELD)
     try:
@@ -142,31 +143,30 @@ def open_csv(path: str | pathlib.Path) -> Iterator[TextIO]:
 
 
 class ResumableTable:
-    """A CSV file, or one of JSON lines, that a killed command goes on with.
+    """A CSV or JSON Lines file that a command resumes after an interruption.
 
-    Used as a context manager. Rows go into `NAME.part`, which takes its name at the
-    end. Left by an exception or a kill it stays, if a row is in it, and the same
-    command goes on behind its rows. Those with an `error`, and all from the first
-    damaged one on, are written again; another identity begins anew.
+    A context manager. Rows are appended to `NAME.part`, which is renamed to `NAME` at
+    the end. After an exception or a kill it stays, unless it is empty, and the same
+    command continues after its rows. Rows with an `error`, and all from the first
+    damaged one on, are written again; another identity starts afresh.
 
     Args:
         path: file to write.
-        identity: JSON content, all that the rows depend on.
-        columns: what a row, a dict, may hold; in a CSV in this order.
-        as_json: whether each row is a line of JSON; else the file is CSV.
+        identity: JSON content with everything that the rows depend on.
+        columns: keys that a row, a dict, may have; in a CSV, the order of columns.
+        as_json: whether to write JSON Lines instead of CSV.
         parse: as in `read_rows`.
-        key: column that names a row: one that is there is not added again. None is
-            for rows that are known by their order.
-        identity_path: where the identity stays, so that of a finished table all rows
-            are done. None keeps it in `NAME.part.json`, which goes at the end, and a
-            finished table begins anew.
+        key: column that identifies a row: one that is present is not added again.
+            None for rows identified by their order.
+        identity_path: file that keeps the identity, so that a finished table counts
+            as done. None keeps it in `NAME.part.json` until the table is finished.
 
     Attributes:
-        num_done: rows that are there already.
-        done: what these have in the column `key`.
+        num_done: number of rows already present.
+        done: set of their values in the column `key`.
 
     Raises:
-        ValueError: if the path is a folder or in none.
+        ValueError: if the path is a folder, or its parent folder does not exist.
     """
 
     def __init__(
@@ -193,13 +193,13 @@ class ResumableTable:
         rows = self._find_rows(parse) if self._has(identity) else []
         self.num_done = self._num_rows = len(rows)
         self.done = {row[key] for row in rows} if key else set()
-        # Rows of another identity must be gone before the new one is there.
+        # Rows of another identity must be gone before the new identity is written.
         self._begin(rows)
         write_json(self._identity, identity)
         self._file = open(self._part, "a", newline="", encoding="utf-8")
 
     def add(self, rows: Iterable[dict]) -> None:
-        """Writes rows to the disk, dicts of some of `columns`."""
+        """Appends rows, dicts with some of `columns` as keys, and flushes the file."""
         new = [row for row in rows if not self._key or row[self._key] not in self.done]
         self._write(self._file, new)
         self._file.flush()
@@ -215,7 +215,7 @@ class ResumableTable:
             if not self._is_kept:
                 self._identity.unlink()
         elif not self._num_rows:
-            # First what says that the rows, also those of a finished file, are its.
+            # The identity first: without it no rows, of a finished file either, count.
             self._identity.unlink(missing_ok=True)
             self._part.unlink(missing_ok=True)
 
@@ -234,7 +234,7 @@ class ResumableTable:
     def _begin(self, rows) -> None:
         with (
             replacing(self._part) as temporary,
-            # Of a damaged file, JSON may hold what UTF-8 cannot.
+            # JSON of a damaged file may hold lone surrogates, which UTF-8 cannot.
             open(
                 temporary, "w", newline="", encoding="utf-8", errors="replace"
             ) as file,
@@ -257,24 +257,24 @@ def read_rows(
     columns: Sequence[str] | None = None,
     as_json: bool = False,
 ) -> list[dict]:
-    """Reads the rows of a `ResumableTable`, up to the first that is damaged.
+    """Reads the rows of a `ResumableTable` up to the first damaged one.
 
     Args:
-        path: the table, or its part; one that is absent has no rows.
-        parse: from a row as it is in the file, in a CSV all text, to the row as it
-            was added. KeyError, TypeError or ValueError says that it is damaged.
-        columns: those that a CSV must have; None takes what it has.
-        as_json: whether each row is a line of JSON.
+        path: the table or its `.part` file; an absent file has no rows.
+        parse: function from a row as stored, in a CSV all strings, to the row as it
+            was added. It raises KeyError, TypeError or ValueError for a damaged row.
+        columns: columns that a CSV must have; None accepts any.
+        as_json: whether the file is JSON Lines.
     """
     if not path.is_file():
         return []
     content, rows = path.read_bytes(), []
     try:
-        # Not read_text, which makes other line breaks of those in names.
+        # Not read_text, which would change line breaks inside names.
         text = content.decode()
     except UnicodeDecodeError as error:
         text = content[: error.start].decode()
-    # The last line of a killed run may be cut.
+    # The last line of a killed run may be incomplete.
     text = text[: text.rfind("\n") + 1]
     try:
         for row in _parse_json(text) if as_json else _parse_csv(text, columns):
@@ -286,7 +286,7 @@ def read_rows(
 
 
 def _parse_json(text) -> Iterator[dict]:
-    # Not splitlines: U+2028 and its like may stand inside a name.
+    # Not splitlines: U+2028 and the like may occur inside a name.
     for line in text.split("\n")[:-1]:
         row = json.loads(line)
         if not isinstance(row, dict):
@@ -301,12 +301,12 @@ def _parse_csv(text, columns) -> Iterator[dict]:
         return
     for row in reader:
         if None in row or None in row.values():
-            raise ValueError(f"a row must have a value a column. Received: {row}")
+            raise ValueError(f"a row must have a value per column. Received: {row}")
         yield row
 
 
 def find_present(folder: str | pathlib.Path, names: Iterable[str]) -> list[str]:
-    """Lists those of the names under which there is something in a folder, sorted."""
+    """Returns those of the names that exist in a folder, sorted."""
     paths = {name: pathlib.Path(folder) / name for name in names}
     return sorted(n for n, path in paths.items() if path.exists() or path.is_symlink())
 
@@ -314,20 +314,20 @@ def find_present(folder: str | pathlib.Path, names: Iterable[str]) -> list[str]:
 def take_over(
     folder: str | pathlib.Path, command: str, foreign: Collection[str], force: bool
 ) -> None:
-    """Asks for leave to replace files that a command did not write.
+    """Checks that a command may replace files that it did not write.
 
     Args:
-        folder: where they are.
-        command: what messages call the command.
-        foreign: their names; with none there is nothing to ask.
-        force: whether leave was given; the names are then told on stderr.
+        folder: the folder.
+        command: the command's name in messages.
+        foreign: names of the files; without any nothing is checked.
+        force: whether the user allowed it; the names are then printed to stderr.
 
     Raises:
-        ValueError: if it was not.
+        ValueError: if there are such files and `force` is False.
     """
     if foreign and not force:
         raise ValueError(
-            f"output must not hold files of others that {command} would replace. "
+            f"output must not hold foreign files that {command} would replace. "
             f"Received: {folder} with {name_some(foreign)}; --force replaces them"
         )
     if foreign:
@@ -338,33 +338,33 @@ def take_over(
 
 
 def name_some(names: Collection[str], num_named: int = 3) -> str:
-    """Writes the first names in alphabetical order, and how many more there are."""
+    """Joins the first names in alphabetical order, and the number of the others."""
     first = ", ".join(sorted(names)[:num_named])
     more = len(names) - num_named
     return f"{first} and {more} more" if more > 0 else first
 
 
 def belongs(name: str, names: Collection[str]) -> bool:
-    """Whether a file is one of those named, or a half file of one."""
+    """Whether a file is one of those named, or a partial file of one."""
     return name in names or is_half_file(name, names)
 
 
 def is_half_file(name: str, names: Collection[str]) -> bool:
-    """Whether a file is what a process that was killed had begun of one of these."""
+    """Whether a file is a partial file, of a killed process, of one of those named."""
     match = _HALF.fullmatch(name)
     return match is not None and match[1] + (match[2] or "") in names
 
 
 def read_manifest(folder: str | pathlib.Path) -> dict[str, dict]:
-    """Reads what commands noted in a folder.
+    """Reads the manifest of a folder.
 
     Returns:
-        From the name of a command to a dict of `files`, the names of all that it
-        wrote or was about to write, and of what else it noted. Empty if there is no
+        dict from the name of a command to a dict of `files`, the names of all files
+        that it wrote or was about to write, and its other facts. Empty if there is no
         manifest.
 
     Raises:
-        ValueError: if the manifest is not one of ours.
+        ValueError: if the manifest was not written by `note_files`.
     """
     path = pathlib.Path(folder) / MANIFEST
     if not path.exists():
@@ -381,12 +381,12 @@ def read_manifest(folder: str | pathlib.Path) -> dict[str, dict]:
 def note_files(
     folder: str | pathlib.Path, command: str, files: Iterable[str], **facts
 ) -> None:
-    """Writes into the manifest what a command is about to write, before it does so.
+    """Notes in the manifest which files a command is about to write.
 
     Args:
-        folder: it must be there.
-        command: the name of the command; what others noted stays.
-        files: names of files.
+        folder: an existing folder.
+        command: the name of the command; entries of other commands stay.
+        files: names of the files.
         **facts: JSON content to keep beside them.
     """
     entry = {**facts, "files": sorted(files)}

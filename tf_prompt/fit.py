@@ -25,8 +25,7 @@ EXAMPLES = (
     "python -m tf_prompt.fit --preset lstm_base --data SHARDS --run-dir runs/lstm",
 )
 NUM_SHOWN = 10
-NUM_NEIGHBOURS = 1000
-# What a command takes beside the run.
+# What a command needs besides the run.
 _ARGUMENTS = {
     "interrogate": "IMAGE...",
     "predict": "IMAGE...",
@@ -92,10 +91,10 @@ def announce(run: FitConfig) -> None:
 
 
 def report(run_dir: pathlib.Path) -> None:
-    """Tests a run on the test split, prints examples, and says what may follow.
+    """Tests a run on the test split, prints examples, and suggests what to do next.
 
     Args:
-        run_dir: folder of a trained run; gets the evaluation.
+        run_dir: folder of a trained run, to which the evaluation is added.
     """
     from tf_prompt.data.records import list_splits
     from tf_prompt.models import presets
@@ -121,11 +120,9 @@ def report(run_dir: pathlib.Path) -> None:
 def _test(run_dir, task) -> None:
     from tf_prompt.evaluation import evaluator, scoring
 
-    metrics, rows = evaluator.evaluate_run(
-        run_dir, metrics=task.report_metrics, neighbours=NUM_NEIGHBOURS
-    )
+    metrics, rows = evaluator.evaluate_run(run_dir, metrics=task.report_metrics)
     print(scoring.format_metrics(metrics))
-    # A prompt often made several pictures: show it once.
+    # Several images often share a prompt: show it once.
     distinct = {row["reference"]: row for row in reversed(rows)}
     for row in list(reversed(distinct.values()))[:NUM_SHOWN]:
         print(f"\ntrue:      {row['reference']}\npredicted: {row['prediction']}")
@@ -133,23 +130,23 @@ def _test(run_dir, task) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class FitOptions(FitConfig):
-    """Trains a model, then tests it; run again, the same command resumes."""
+    """Trains a model and tests it; the same command resumes an interrupted run."""
 
-    first_groups: typing.ClassVar = ("run", "learning", "model")
+    first_groups: typing.ClassVar = ("run", "data", "learning", "model")
 
     config: str | None = option(
         None,
-        "config.json of a run: its values stand for flags that are not given",
+        "config.json of a run, whose values replace the defaults of flags",
         group="run",
     )
     dry_run: bool = option(
         False,
-        "a few steps, then the memory, time and disk that the run needs; no run",
+        "train a few steps and print the memory, time and disk space that a run needs",
         group="instead of a run",
     )
     find_learning_rate: bool = option(
         False,
-        "a few hundred steps at rising rates, then a suggestion; no run",
+        "train a few hundred steps at rising learning rates and suggest one",
         group="instead of a run",
     )
 
@@ -157,7 +154,7 @@ class FitOptions(FitConfig):
         super().__post_init__()
         if self.dry_run and self.find_learning_rate:
             raise ValueError(
-                "dry_run must be left out with find_learning_rate. Received: both"
+                "dry_run and find_learning_rate exclude each other. Received: both"
             )
 
 
@@ -169,7 +166,7 @@ def parse(argv: Sequence[str]) -> tuple[FitOptions, dict]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no config.json.
+        ValueError: if it is not the config.json of a run.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=expand_home)
@@ -181,7 +178,7 @@ def parse(argv: Sequence[str]) -> tuple[FitOptions, dict]:
             raise ValueError(
                 f"config must be the config.json of a run. Received: {path}"
             )
-        # Another folder, or the command would go on with the run that it repeats.
+        # Without its folder, or the command would resume the run that it repeats.
         flags = flags_of(FitConfig, {**saved, "run_dir": None})
     return parse_args(FitOptions, [*flags, *argv], "fit", EXAMPLES), saved
 

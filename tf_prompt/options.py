@@ -1,4 +1,4 @@
-"""Options as dataclasses: a flag's name, type, default and help exist once."""
+"""Options as dataclasses: a flag's name, type, default and help are written once."""
 
 import argparse
 import dataclasses
@@ -14,9 +14,9 @@ import typing
 from collections.abc import Callable, Sequence
 
 DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
-# What a shell says of a program that wrote to a closed pipe, as `| head` leaves it.
+# What a shell reports for a program that wrote to a closed pipe, as under `| head`.
 PIPE_CLOSED = 141
-# What stands before a path in one word.
+# A prefix of a path within one argument, such as `knn:` or `name=`.
 _BEFORE_PATH = re.compile(r"(?:[\w.-]+[=:](?=~))?")
 
 
@@ -25,11 +25,11 @@ def option(default, help_text: str, **argument):
 
     Args:
         default: the value without the flag; `dataclasses.MISSING` requires it.
-        help_text: what the flag is for, with its unit.
-        **argument: more for `ArgumentParser.add_argument`, such as `choices`;
-            `positional=True` makes it an argument without dashes, `group="input"`
-            puts it under that title in the help, as `TITLE: what the flag is for`
-            does in the help text itself.
+        help_text: what the flag is for, with its unit. `TITLE: what the flag is for`
+            lists it under that title in the help.
+        **argument: more arguments of `ArgumentParser.add_argument`, such as
+            `choices`; also `positional=True` for an argument without dashes, and
+            `group="input"` for the title in the help.
     """
     return dataclasses.field(default=default, metadata={"help": help_text, **argument})
 
@@ -42,18 +42,21 @@ def parse_args(
 ):
     """Fills a dataclass of options from the command line.
 
-    In text a `~` is written out as by `expand_home`.
+    Every string goes through `expand_home`.
 
     Args:
         config_class: dataclass whose fields come from `option`. A `tuple` field
             takes several values; the class's docstring describes the command.
-        argv: arguments; None reads those of the process.
+        argv: arguments; None takes those of the process.
         prog: the command's name in help and errors.
-        examples: commands that the help ends with.
+        examples: commands shown at the end of the help.
 
     Returns:
-        An instance. A bad flag, or a `ValueError` of the class, ends the process
-        with exit code 2 and one line.
+        An instance of `config_class`.
+
+    Raises:
+        SystemExit: with code 2 and one line on stderr, for a bad flag or a
+            `ValueError` of the class; with code 0 after `--help`.
     """
     places = [
         field.metadata.get("metavar", field.name)
@@ -84,11 +87,11 @@ def parse_args(
 
 
 def flags_of(config_class, values: dict) -> list[str]:
-    """Writes values as the flags that would have given them; None gives no flag.
+    """Turns values back into the flags that set them; None gives no flag.
 
     Args:
         config_class: dataclass of the flags.
-        values: by field name, as in `config.json`; what is no field is left out.
+        values: dict by field name, as in `config.json`; other keys are ignored.
     """
     flags = []
     for field in dataclasses.fields(config_class):
@@ -105,16 +108,16 @@ def flags_of(config_class, values: dict) -> list[str]:
 
 
 def take_options(config_class, config):
-    """Takes the options of `config_class` out of a verb's larger set of them."""
+    """Extracts an instance of `config_class` from a command's larger set of options."""
     names = [field.name for field in dataclasses.fields(config_class)]
     return config_class(**{name: getattr(config, name) for name in names})
 
 
 def group_options(config_class) -> dict[str, list[dataclasses.Field]]:
-    """Sorts the options of a dataclass under the titles that its help has.
+    """Groups the fields of a dataclass by their title in the help.
 
-    The groups that its `first_groups` names, if it has that attribute, come first, the
-    others in the order of their first option.
+    The groups named in its attribute `first_groups`, if any, come first; the others
+    follow in the order of their first field.
     """
     first = getattr(config_class, "first_groups", ())
     groups: dict[str, list[dataclasses.Field]] = {title: [] for title in first}
@@ -124,7 +127,7 @@ def group_options(config_class) -> dict[str, list[dataclasses.Field]]:
 
 
 def _split_help(field) -> tuple[str, str]:
-    """Title and text of an option's help."""
+    """Returns the title and the text of an option's help."""
     text = field.metadata["help"]
     title, colon, rest = text.partition(": ")
     if "group" in field.metadata:
@@ -137,7 +140,12 @@ def _split_help(field) -> tuple[str, str]:
 class _HelpFormatter(
     argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
 ):
-    """Shows defaults, and leaves the lines of examples as they are."""
+    """Shows defaults that say something, and keeps the line breaks of examples."""
+
+    def _get_help_string(self, action):
+        if action.default is None or action.default in ((), []):
+            return action.help
+        return super()._get_help_string(action)
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -146,7 +154,7 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def _add_argument(parser, field, hint) -> None:
-    argument = dict(field.metadata)
+    argument, hint = dict(field.metadata), _without_none(hint)
     positional = argument.pop("positional", False)
     argument.pop("group", None)
     argument["help"] = _split_help(field)[1]
@@ -156,13 +164,13 @@ def _add_argument(parser, field, hint) -> None:
         argument.pop("default")
         if not positional:
             argument["required"] = True
-    if _without_none(hint) is bool:
+    if hint is bool:
         argument["action"] = argparse.BooleanOptionalAction
     elif typing.get_origin(hint) is tuple:
         argument["type"] = _reader_of(typing.get_args(hint)[0])
         argument.setdefault("nargs", "+" if positional else "*")
     else:
-        argument["type"] = _reader_of(_without_none(hint))
+        argument["type"] = _reader_of(hint)
     if argument.get("action") == "append":
         argument.pop("nargs")
         argument["default"] = list(field.default)
@@ -170,9 +178,9 @@ def _add_argument(parser, field, hint) -> None:
 
 
 def expand_home(text: str) -> str:
-    """Writes out the `~` or `~user` that a path begins with, as a shell does.
+    """Expands a leading `~` or `~user`, as a shell does.
 
-    A shell leaves it in `--output=~/x`, and behind `knn:` or the `name=` of `--set`.
+    A shell does not expand it in `--output=~/x`, in `knn:~/x`, or in `--set a=~/x`.
     """
     before = _BEFORE_PATH.match(text)[0]
     return before + os.path.expanduser(text[len(before) :])
@@ -189,10 +197,10 @@ def _without_none(hint):
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without its remarks about GPUs that are not there.
+    """Imports TensorFlow and silences its messages about missing GPUs.
 
-    TensorFlow 2.21 writes them to file descriptor 2 while it is imported, whatever
-    `TF_CPP_MIN_LOG_LEVEL` says. An import that fails still raises.
+    TensorFlow 2.21 writes them to file descriptor 2 during import, whatever
+    `TF_CPP_MIN_LOG_LEVEL` says. A failed import still raises.
 
     Raises:
         ValueError: on a Mac with tensorflow-metal.
@@ -226,10 +234,10 @@ def _has_metal() -> bool:
 
 
 def errors_of_users() -> tuple[type[Exception], ...]:
-    """The exceptions that what a user gives can cause: `command` makes them a line.
+    """Exceptions that user input can cause; `command` reports them in one line.
 
-    Among them those of TensorFlow, if it is loaded: a damaged shard is noticed deep
-    inside a dataset.
+    They include TensorFlow's own if it is loaded: a damaged shard is only noticed
+    deep inside a dataset.
     """
     tensorflow = sys.modules.get("tensorflow")
     found = getattr(getattr(tensorflow, "errors", None), "OpError", None)
@@ -237,12 +245,15 @@ def errors_of_users() -> tuple[type[Exception], ...]:
 
 
 def prepare_environment() -> None:
-    """Sets what TensorFlow and Keras read when they are imported, unless it is set."""
-    # Otherwise TensorFlow speaks of absent GPUs.
+    """Sets the environment variables that TensorFlow and Keras read at import.
+
+    Variables that are already set stay as they are.
+    """
+    # Otherwise TensorFlow logs missing GPUs.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    # TensorFlow turns oneDNN on by itself only where a CPU has AVX-512. With
-    # AVX2 it makes a training step of transformer_tiny 1.6 times as fast.
+    # TensorFlow enables oneDNN by default only on CPUs with AVX-512. With AVX2 it
+    # makes a training step of transformer_tiny 1.6 times as fast.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # Otherwise TensorFlow takes all memory of every GPU at once.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
@@ -260,11 +271,11 @@ def user_cache() -> pathlib.Path:
 
 
 def command(main: Callable) -> Callable:
-    """Makes `main(argv=None) -> int` a verb: what its user did wrong is one line.
+    """Decorates a command's `main(argv=None) -> int` with error handling.
 
-    An error of `errors_of_users` becomes `name: error: …` on stderr and exit code 2.
-    `TF_PROMPT_DEBUG=1` shows the traceback instead. What the console cannot show is
-    printed as its code, and where nobody reads on the command ends without a word.
+    An exception of `errors_of_users` becomes `name: error: …` on stderr and exit code
+    2; `TF_PROMPT_DEBUG=1` shows the traceback instead. Characters that the console
+    cannot encode are escaped, and a closed pipe ends the command silently.
     """
 
     @functools.wraps(main)
@@ -275,7 +286,7 @@ def command(main: Callable) -> Callable:
             try:
                 return main(argv)
             finally:
-                # Here, since Python's own flush at the end only complains.
+                # Here, because Python's flush at exit would print a complaint.
                 _flush(sys.stdout)
         except errors_of_users() as error:
             if _silence_closed() and isinstance(error, BrokenPipeError):
@@ -285,7 +296,7 @@ def command(main: Callable) -> Callable:
             name = main.__module__.rpartition(".")[2]
             if name == "__main__":
                 path = pathlib.Path(sys.argv[0])
-                # A package run with -m, such as the demo, is named by its folder.
+                # A package run with -m, such as the demo, is named after its folder.
                 name = path.parent.name if path.stem == "__main__" else path.stem
             print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
             return WRONG_USE
@@ -297,31 +308,31 @@ def command(main: Callable) -> Callable:
 
 
 def print_json(content) -> None:
-    """Prints one line of JSON; letters that stdout cannot show as their codes."""
+    """Prints one line of JSON, with characters that stdout cannot encode escaped."""
     line = json.dumps(content, ensure_ascii=False)
     try:
         line.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
-        # Not left to `_print_anything`: of its codes JSON knows only some.
+        # Not left to `_print_anything`: not all of its escapes are valid JSON.
         line = json.dumps(content)
     print(line, flush=True)
 
 
 def _print_anything() -> None:
-    """Lets names of files be printed that the console's encoding does not have."""
+    """Escapes characters, as of file names, that the console cannot encode."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _flush(stream) -> None:
-    # Python has none where a process was started without.
+    # None if the process was started without that stream.
     if stream is not None:
         stream.flush()
 
 
 def _silence_closed() -> bool:
-    """Turns away streams that cannot be written to any more; says if there are any."""
+    """Redirects closed output streams to /dev/null; returns whether there were any."""
     closed = [s for s in (sys.stdout, sys.stderr) if s is not None and _is_closed(s)]
     for stream in closed:
         with open(os.devnull, "w") as nowhere:
@@ -337,7 +348,7 @@ def _is_closed(stream) -> bool:
     try:
         descriptor = stream.fileno()
     except OSError:
-        # A stream of Python's own, as in a notebook.
+        # Not a file of the system, as in a notebook.
         return False
     poll = select.poll()
     poll.register(descriptor, 0)
@@ -345,7 +356,7 @@ def _is_closed(stream) -> bool:
 
 
 def require_positive(config, *names: str) -> None:
-    """Checks that the named fields are above zero, or None.
+    """Checks that the named fields are above zero or None.
 
     Raises:
         ValueError: naming the first that is not.
@@ -355,7 +366,7 @@ def require_positive(config, *names: str) -> None:
 
 
 def require_not_negative(config, *names: str) -> None:
-    """Checks that the named fields are zero or above, or None.
+    """Checks that the named fields are at least zero or None.
 
     Raises:
         ValueError: naming the first that is not.
@@ -377,6 +388,6 @@ def require_rate(config, *names: str) -> None:
 def _require(config, names: Sequence[str], holds: Callable, rule: str) -> None:
     for name in names:
         value = getattr(config, name)
-        # NaN holds to no rule.
+        # False for NaN under every rule.
         if not holds(value):
             raise ValueError(f"{name} {rule}. Received: {value}")

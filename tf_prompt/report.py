@@ -1,15 +1,20 @@
-"""Puts runs side by side, with the thesis's table: Markdown, HTML and curves."""
+"""Compares runs, and the thesis's results, in Markdown, HTML and curves."""
 
 import dataclasses
 import os
 import pathlib
 import sys
+import typing
 
 from tf_prompt import files
 from tf_prompt.options import DONE, command, import_tensorflow, option, parse_args
 
+EXAMPLES = (
+    "python -m tf_prompt.report --run-dir runs/transformer_tiny --output report",
+    "python -m tf_prompt.report --run-dir runs/lstm runs/transformer --output report",
+)
 CURVES, MARKDOWN, PAGE = "curves.png", "report.md", "report.html"
-# With it each report begins.
+# Every report starts with it.
 _TITLE = "tf_prompt: "
 
 
@@ -17,20 +22,31 @@ _TITLE = "tf_prompt: "
 class ReportConfig:
     """Compares runs; writes report.md, report.html and curves.png."""
 
+    first_groups: typing.ClassVar = ("run", "output")
+
     run_dir: tuple[str, ...] = option(
         dataclasses.MISSING,
-        "folders of runs of tf_prompt.fit, best evaluated",
+        "folders of runs of tf_prompt.fit, preferably evaluated",
         nargs="+",
         action="extend",
+        group="run",
     )
-    output: str = option(dataclasses.MISSING, "folder for the report")
-    force: bool = option(False, files.FORCE_HELP)
+    output: str = option(
+        dataclasses.MISSING,
+        "folder for the report",
+        group="output",
+    )
+    force: bool = option(
+        False,
+        files.FORCE_HELP,
+        group="output",
+    )
 
 
 @command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = parse_args(ReportConfig, argv, "report")
+    options = parse_args(ReportConfig, argv, "report", EXAMPLES)
     import_tensorflow()
     import tqdm
 
@@ -46,11 +62,11 @@ def main(argv=None) -> int:
 
 
 def write_report(runs, output: pathlib.Path) -> str:
-    """Writes the three files, each whole or as it was.
+    """Writes the three files of a report, each one atomically.
 
     Args:
-        runs: what `reporting.runs.read_run` gave, at least one.
-        output: a folder that is there.
+        runs: at least one result of `evaluation.report.runs.read_run`.
+        output: an existing folder.
 
     Returns:
         The table of test scores as Markdown.
@@ -59,20 +75,20 @@ def write_report(runs, output: pathlib.Path) -> str:
 
     comparisons, signatures = comparison.compare_runs(runs)
     light, dark = (curves.draw_curves(runs, dark) for dark in (False, True))
-    picture = None
+    figure = None
     if light and dark:
-        caption = "Loss of training (dashed) and validation; a mark where the best is"
-        picture = document.Picture(CURVES, caption, light, dark)
-    parts = sections.write_sections(runs, comparisons, signatures, picture)
+        caption = "Training loss (dashed) and validation loss; a mark at the best epoch"
+        figure = document.Figure(CURVES, caption, light, dark)
+    parts = sections.write_sections(runs, comparisons, signatures, figure)
     count = f"{len(runs)} runs side by side" if len(runs) > 1 else "One run"
     title = f"{_TITLE}{count}"
     markdown = document.to_markdown(title, parts)
-    # First: by it the next report knows that the other files are ours.
+    # First: it tells the next report that the other files are ours.
     files.write_whole(output / MARKDOWN, markdown.encode())
     if light:
         files.write_whole(output / CURVES, light)
     else:
-        # That of a report before this one would show other runs.
+        # An earlier report's curves would show other runs.
         (output / CURVES).unlink(missing_ok=True)
     markdown = document.to_markdown(title, parts)
     files.write_whole(output / "report.md", markdown.encode())

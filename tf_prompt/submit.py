@@ -4,6 +4,7 @@ import dataclasses
 import math
 import pathlib
 import sys
+import typing
 
 from tf_prompt.options import (
     DONE,
@@ -14,37 +15,64 @@ from tf_prompt.options import (
     require_positive,
 )
 
+EXAMPLES = (
+    "python -m tf_prompt.submit --run-dir runs/vit --images kaggle/images",
+    "python -m tf_prompt.submit --run-dir runs/clip runs/vit --weights 0.25 0.75 "
+    "--images DIR",
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SubmitConfig:
-    """Writes the submission of a folder of images; several runs are averaged."""
+    """Writes the submission for a folder of images; several runs are averaged."""
+
+    first_groups: typing.ClassVar = ("run", "input", "output")
 
     run_dir: tuple[str, ...] = option(
         dataclasses.MISSING,
-        "folders of runs of tf_prompt.fit; knn:DIR takes the neighbours of a run",
+        "folders of runs of tf_prompt.fit; knn:DIR averages the nearest training "
+        "images of a run",
         nargs="+",
         action="extend",
+        group="run",
     )
-    images: str = option(dataclasses.MISSING, "folder of images")
-    output: str = option("submission.csv", "CSV file to write")
+    images: str = option(
+        dataclasses.MISSING,
+        "folder of images",
+        group="input",
+    )
+    output: str = option(
+        "submission.csv",
+        "CSV file to write",
+        group="output",
+    )
     weights: tuple[float, ...] = option(
-        (), "of the runs, in their order; equal if not given"
+        (),
+        "one weight per run, in the order of --run-dir; equal if not given",
+        group="run",
     )
     score: str | None = option(
-        None, "CSV file of imgId and true prompt; prints the competition's metric"
+        None,
+        "CSV file of imgId and true prompt; prints the competition's metric",
+        group="output",
     )
     sample_submission: str | None = option(
         None,
-        "CSV file whose order to follow; sample_submission.csv in the folder of images "
-        "or above it if not given; `none` sorts by name",
+        "CSV file whose row order to follow; sample_submission.csv in the folder of "
+        "images or above it if not given; `none` sorts by name",
+        group="input",
     )
-    batch_size: int = option(16, "images embedded at once")
+    batch_size: int = option(
+        16,
+        "images per batch",
+        group="speed",
+    )
 
     def __post_init__(self):
         require_positive(self, "batch_size")
         if self.weights and len(self.weights) != len(self.run_dir):
             raise ValueError(
-                f"weights must be one a run, {len(self.run_dir)}. "
+                f"weights must be one per run, {len(self.run_dir)}. "
                 f"Received: {len(self.weights)}"
             )
         total = sum(self.weights) if self.weights else 1
@@ -54,7 +82,8 @@ class SubmitConfig:
                 f"Received: {' '.join(map(str, self.weights))}"
             )
         output = pathlib.Path(self.output)
-        if output.is_dir() or not output.parent.is_dir():
+        is_special = output.exists() and not output.is_file()
+        if is_special or not output.parent.is_dir():
             raise ValueError(
                 f"output must be a file in a folder that exists. Received: {output}"
             )
@@ -63,7 +92,7 @@ class SubmitConfig:
 @command
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
-    options = parse_args(SubmitConfig, argv, "submit")
+    options = parse_args(SubmitConfig, argv, "submit", EXAMPLES)
     import_tensorflow()
     from tf_prompt.evaluation import submission
     from tf_prompt.inference import image_files
@@ -73,7 +102,7 @@ def main(argv=None) -> int:
     sample = submission.find_sample(options.images, options.sample_submission)
     paths = submission.find_images(options.images, sample)
     if options.score is not None:
-        # Before the work, so that nobody waits hours for a missing column.
+        # Before the work, so that a missing column is not reported hours later.
         prompts = submission.read_true_prompts(options.score, paths)
         embedder = prompt_embedder.load_embedder()
     loader = Loader()

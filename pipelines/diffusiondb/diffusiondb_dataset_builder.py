@@ -16,11 +16,11 @@ from pipelines.options import (
     Conversion,  # noqa: E402
     WriteOptions,  # noqa: E402
 )
-from pipelines.sources import (
-    DiffusionDBSource,  # noqa: E402
+from pipelines.parts import (
     Part,  # noqa: E402
-    open_source,  # noqa: E402
+    Source,  # noqa: E402
 )
+from pipelines.sources import open_source  # noqa: E402
 from pipelines.tally import Tally  # noqa: E402
 from tf_prompt.data.split import (
     SPLITS,  # noqa: E402
@@ -74,13 +74,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(
-        self, source: DiffusionDBSource, split: str, tally: Tally
+        self, source: Source, split: str, tally: Tally
     ) -> Iterator[tuple[str, dict]]:
         for part in source.parts():
             part = select_split(part, split)
             for found, record in read_records(part, Conversion(), tally):
                 if found == split:
                     example = dataclasses.asdict(record)
+                    del example["family"]
                     example["image"] = io.BytesIO(record.image)
                     yield f"{part.name}/{record.image_id}", example
             if tally.rejected["unreadable_part"]:

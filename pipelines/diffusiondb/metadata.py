@@ -95,14 +95,14 @@ def dropped_by(rows: pd.DataFrame, filters: Filters) -> np.ndarray:
     is unknown.
 
     Args:
-        rows: some of `COLUMNS`.
+        rows: some of `COLUMNS`, of DiffusionDB or another source.
         filters: the limits.
 
     Returns:
         Strings `(rows,)`: one of `FILTERS`, or empty for a row that is kept.
     """
     drops = {}
-    if filters.square and "width" in rows:
+    if filters.wants_squares and {"width", "height"} <= set(rows):
         known = rows["width"].notna() & rows["height"].notna()
         drops["not_square"] = known & (rows["width"] != rows["height"])
     if filters.drop_blurred and "image_nsfw" in rows:

@@ -46,10 +46,14 @@ LAYOUT_LARGE = Layout(
 class Selection:
     """Which files are wanted."""
 
-    parts: str | None = option(None, "numbers and inclusive ranges, such as 1-3,17")
-    all: bool = option(False, "fetch every part")
-    metadata_only: bool = option(False, "fetch the metadata parquet, no part")
-    large: bool = option(False, "DiffusionDB Large, 14000 parts, in place of 2M, 2000")
+    parts: str | None = option(
+        None, "input: numbers and inclusive ranges of parts, such as 1-3,17"
+    )
+    all: bool = option(False, "input: fetch every part")
+    metadata_only: bool = option(False, "input: fetch only the metadata parquet")
+    large: bool = option(
+        False, "input: DiffusionDB Large, 14000 parts, instead of 2M, 2000 parts"
+    )
 
     def __post_init__(self):
         given = {

@@ -1,7 +1,5 @@
 """What prompts are about, told by words; a rough guide, not a classifier."""
 
-import functools
-import unicodedata
 from collections.abc import Iterable
 
 # An image counts for every subject of which its prompt has a word, as `split_words`
@@ -35,25 +33,3 @@ def find_categories(words: Iterable[str], category_of: dict[str, str]) -> set[st
     """Names the categories of which there is a word; `none of these` if no one."""
     found = {category_of[word] for word in words if word in category_of}
     return found or {"none of these"}
-
-
-def find_script(prompt: str) -> str:
-    """Names the Unicode script of most letters, such as `latin` or `cyrillic`.
-
-    A script is no language: English and Polish are both `latin`.
-    """
-    counts: dict[str, int] = {}
-    letters = filter(str.isalpha, prompt)
-    if prompt.isascii():
-        return "latin" if next(letters, None) else "no letters"
-    for letter in letters:
-        script = _script_of(letter)
-        counts[script] = counts.get(script, 0) + 1
-    return max(counts, key=counts.__getitem__, default="no letters")
-
-
-@functools.lru_cache(maxsize=10_000)
-def _script_of(letter: str) -> str:
-    # Decomposed first: a full-width or mathematical letter is a Latin one.
-    plain = unicodedata.normalize("NFKC", letter)[0]
-    return unicodedata.name(plain, "unnamed").split()[0].lower()

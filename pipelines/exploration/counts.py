@@ -2,13 +2,13 @@
 
 import collections
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from pipelines.diffusiondb.metadata import dropped_by
-from pipelines.options import FILTERS, Filters
+from pipelines.options import Filters
 
 # What `dropped_by` looks at for each filter; given one filter's columns alone, it
 # judges by that filter alone.
@@ -63,19 +63,25 @@ class PairCounter:
         ]
 
 
-def judge_rows(rows: pd.DataFrame, filters: Filters) -> np.ndarray:
+def judge_rows(
+    rows: pd.DataFrame, filters: Filters, by_prompt: Mapping[str, np.ndarray]
+) -> np.ndarray:
     """Tells which filters drop each row, each filter on its own.
 
     Args:
         rows: some of DiffusionDB's columns.
         filters: the limits.
+        by_prompt: of those that look at prompts, bool `(rows,)`.
 
     Returns:
         Bool `(rows, filters)`, True where the filter drops the row; the columns
-        are in the order of `FILTERS`.
+        are in the order of `filters.names`.
     """
-    drops = np.zeros((len(rows), len(FILTERS)), bool)
-    for index, name in enumerate(FILTERS):
+    drops = np.zeros((len(rows), len(filters.names)), bool)
+    for index, name in enumerate(filters.names):
+        if name in by_prompt:
+            drops[:, index] = by_prompt[name]
+            continue
         columns = [column for column in FILTER_COLUMNS[name] if column in rows]
         drops[:, index] = dropped_by(rows[columns], filters) == name
     return drops
@@ -85,7 +91,7 @@ def count_filters(rows: pd.DataFrame, drops: np.ndarray, filters: Filters) -> di
     """Counts what each filter drops, and what no other would have dropped.
 
     Returns:
-        For each of `FILTERS`: `rule`; `state`, which is `on`, `off` or `not in
+        For each of `filters.names`: `rule`; `state`, which is `on`, `off` or `not in
         this source`; `rows` that it drops; `first`, those that no filter before
         it drops, as `write_records` counts; `only`, those that no other drops.
     """
@@ -94,14 +100,16 @@ def count_filters(rows: pd.DataFrame, drops: np.ndarray, filters: Filters) -> di
         "blurred": "image_nsfw is 2",
         "low_cfg": f"cfg below {filters.min_cfg:g}",
         "few_steps": f"step below {filters.min_step}",
+        "few_words": f"fewer words than {filters.min_words}",
+        "other_script": f"script is not {filters.scripts}",
     }
-    off = {"not_square": not filters.square, "blurred": not filters.drop_blurred}
+    off = {"not_square": not filters.wants_squares, "blurred": not filters.drop_blurred}
     num_drops = drops.sum(axis=1)
     result = {}
-    for index, name in enumerate(FILTERS):
+    for index, name in enumerate(filters.names):
         dropped = drops[:, index]
         state = "off" if off.get(name) else "on"
-        if not set(FILTER_COLUMNS[name]) <= set(rows.columns):
+        if not set(FILTER_COLUMNS.get(name, ())) <= set(rows.columns):
             state = "not in this source"
         result[name] = {
             "rule": rules[name],
@@ -113,19 +121,23 @@ def count_filters(rows: pd.DataFrame, drops: np.ndarray, filters: Filters) -> di
     return result
 
 
-def count_overlaps(drops: np.ndarray) -> dict[str, list[dict]]:
+def count_overlaps(drops: np.ndarray, names: Sequence[str]) -> dict[str, list[dict]]:
     """Counts rows by the filters that drop them.
+
+    Args:
+        drops: of `judge_rows`.
+        names: of its columns.
 
     Returns:
         `exact`: rows dropped by these filters and no other, most rows first; the
         kept rows are not among them. `pairs`: rows dropped by both of two
         filters, whatever others do.
     """
-    masks = drops @ (1 << np.arange(len(FILTERS)))
-    counts = np.bincount(masks, minlength=1 << len(FILTERS))
+    masks = drops @ (1 << np.arange(len(names)))
+    counts = np.bincount(masks, minlength=1 << len(names))
     exact = [
         {
-            "filters": [n for bit, n in enumerate(FILTERS) if mask >> bit & 1],
+            "filters": [n for bit, n in enumerate(names) if mask >> bit & 1],
             "rows": int(counts[mask]),
         }
         for mask in range(1, len(counts))
@@ -134,10 +146,10 @@ def count_overlaps(drops: np.ndarray) -> dict[str, list[dict]]:
     exact.sort(key=lambda overlap: -overlap["rows"])
     pairs = [
         {
-            "filters": [FILTERS[i], FILTERS[j]],
+            "filters": [names[i], names[j]],
             "rows": int((drops[:, i] & drops[:, j]).sum()),
         }
-        for i, j in itertools.combinations(range(len(FILTERS)), 2)
+        for i, j in itertools.combinations(range(len(names)), 2)
     ]
     return {"exact": exact, "pairs": pairs}
 
@@ -206,5 +218,7 @@ def _name_size(size: float) -> str:
     return " x ".join(map(str, divmod(int(size), _SHIFT)))
 
 
-def _name_sampler(number: float) -> str:
+def _name_sampler(number: float | str) -> str:
+    if isinstance(number, str):
+        return number or "none named"
     return SAMPLERS.get(int(number), f"number {number:g}")

@@ -1,25 +1,21 @@
 """What image files say of themselves: size and format, without decoding them."""
 
 import collections
-import contextlib
-import functools
-import pathlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import PIL.Image
 import tqdm
 
-from pipelines.containers import ZipImages
 from pipelines.damage import READ_ERRORS
 from pipelines.exploration.counts import TOP
 from pipelines.names import match_names
-from pipelines.sources import DiffusionDBSource, LooseSource, Part
+from pipelines.parts import Images, Part, Source
 
 MAX_EXAMPLES = 5
 
 
-def read_headers(source: DiffusionDBSource | LooseSource) -> dict:
+def read_headers(source: Source) -> dict:
     """Reads the header of every image of a source.
 
     Returns:
@@ -71,45 +67,27 @@ def _read_part(
     part: Part, counts: collections.Counter
 ) -> Iterator[tuple[str, tuple[str, tuple[int, int]] | None]]:
     """Gives name and header of each image, and counts what does not match the rows."""
-    with contextlib.ExitStack() as stack:
-        if part.archive is None:
-            files = {n: functools.partial(f.open, "rb") for n, f in part.files.items()}
-        else:
-            files = _open_members(part.archive, stack)
-        rows = part.rows
-        if rows is None:
-            with part.open_images() as images:
-                rows = images.read_rows()
-        rows = rows.assign(image_name=match_names(rows["image_name"], files))
+    with part.open_images() as images:
+        rows = part.read_rows(images)
+        rows = rows.assign(image_name=match_names(rows["image_name"], images.names))
         listed = set(rows["image_name"])
-        counts["rows_without_image"] += len(listed.difference(files))
-        counts["images_without_row"] += len(set(files).difference(listed))
+        counts["rows_without_image"] += len(listed.difference(images.names))
+        counts["images_without_row"] += len(set(images.names).difference(listed))
         known = {}
         if "width" in rows:
             known = {r.image_name: (r.width, r.height) for r in rows.itertuples()}
-        for name, open_file in files.items():
-            header = _read_header(open_file) if open_file else None
+        for name in images.names:
+            header = _read_header(images, name) if images.is_safe(name) else None
             yield name, header
             if header and header[1] != known.get(name, header[1]):
                 counts["other_size"] += 1
 
 
-def _open_members(
-    archive: pathlib.Path, stack: contextlib.ExitStack
-) -> dict[str, Callable | None]:
-    """Maps the images of an archive to what opens them; None for an unsafe one."""
-    images = stack.enter_context(ZipImages(archive))
-    return {
-        name: functools.partial(images.open, name) if images.is_safe(name) else None
-        for name in images.names
-    }
-
-
-def _read_header(open_file: Callable) -> tuple[str, tuple[int, int]] | None:
-    """Reads format and size; None if the file cannot be read."""
+def _read_header(images: Images, name: str) -> tuple[str, tuple[int, int]] | None:
+    """Reads format and size; None if the image cannot be read."""
     try:
         # Pillow reads a PNG or JPEG only as far as its header.
-        with warnings.catch_warnings(action="ignore"), open_file() as stream:
+        with warnings.catch_warnings(action="ignore"), images.open(name) as stream:
             with PIL.Image.open(stream) as image:
                 return str(image.format), image.size
     except (*READ_ERRORS, SyntaxError, PIL.Image.DecompressionBombError):

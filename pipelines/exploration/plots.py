@@ -10,7 +10,6 @@ import matplotlib.figure
 import matplotlib.ticker
 
 from pipelines.exploration.sections import COLUMN_TITLES
-from pipelines.options import FILTERS
 from tf_prompt.data.keywords import FUNCTION_WORDS
 from tf_prompt.files import replacing
 
@@ -163,7 +162,7 @@ def draw_lengths(lengths: dict) -> matplotlib.figure.Figure:
 
 def draw_overlaps(summary: dict) -> matplotlib.figure.Figure | None:
     """Draws how filters overlap, as an UpSet plot; None if nothing is dropped."""
-    exact = summary["overlaps"]["exact"]
+    exact, names = summary["overlaps"]["exact"], list(summary["filters"])
     if not exact:
         return None
     figure = matplotlib.figure.Figure(figsize=(_WIDTH, 4), layout="constrained")
@@ -176,15 +175,15 @@ def draw_overlaps(summary: dict) -> matplotlib.figure.Figure | None:
     _finish(top, top.yaxis, "rows")
     top.tick_params(axis="x", length=0)
     for position, entry in enumerate(exact):
-        used = [FILTERS.index(name) for name in entry["filters"]]
-        dots.plot([position] * len(FILTERS), range(len(FILTERS)), "o", color="#d5d5d5")
+        used = [names.index(name) for name in entry["filters"]]
+        dots.plot([position] * len(names), range(len(names)), "o", color="#d5d5d5")
         dots.plot([position] * len(used), used, "o-", color=AFTER_COLOUR)
     labels = [
         f"{name.replace('_', ' ')}  {summary['filters'][name]['rows']:,}"
-        for name in FILTERS
+        for name in names
     ]
-    dots.set_yticks(range(len(FILTERS)), labels)
-    dots.set_ylim(len(FILTERS) - 0.5, -0.5)
+    dots.set_yticks(range(len(names)), labels)
+    dots.set_ylim(len(names) - 0.5, -0.5)
     dots.set_xlim(-0.6, max(len(exact), 4) - 0.4)
     dots.tick_params(length=0, labelbottom=False)
     dots.spines[:].set_visible(False)

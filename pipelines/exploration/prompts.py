@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import tqdm
 
-from pipelines.exploration.categories import SUBJECTS, find_categories, find_script
+from pipelines.exploration.categories import SUBJECTS, find_categories
 from pipelines.exploration.counts import TOP, PairCounter, pair
-from pipelines.exploration.words import join_words
+from pipelines.scripts import find_script
 from pipelines.syntax import find_syntax
 from pipelines.tally import ANY_SYNTAX
+from pipelines.words import join_words
 from tf_prompt.data.keywords import MEDIA, find_artists, index_keywords
 from tf_prompt.data.text import MAX_WORDS
 

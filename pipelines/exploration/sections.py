@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Mapping
 
 from pipelines.exploration import markup
-from pipelines.options import FILTERS
 
 Plots = Mapping[str, pathlib.Path]
 COLUMN_TITLES = {
@@ -41,13 +40,13 @@ def render_filters(summary: dict, plots: Plots) -> str:
         (*(name.replace("_", " ") for name in pair["filters"]), pair["rows"])
         for pair in summary["overlaps"]["pairs"]
     ]
-    kept = summary["rows"]
+    kept, title = summary["rows"], f"Overlap of the {len(rows)} filters"
     return (
         "<p>A row may break several rules. <em>Counted first</em> is how "
         "<code>write_records</code> counts it: by the first rule that it breaks.</p>"
         + markup.table(header, rows)
         + f"<p>Kept: {kept['after']:,} of {kept['before']:,}.</p>"
-        + markup.figure("filters", plots, f"Overlap of the {len(FILTERS)} filters")
+        + markup.figure("filters", plots, title)
         + markup.details(
             "Dropped by both", markup.table(("filter", "and", "rows"), pairs)
         )

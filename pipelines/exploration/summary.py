@@ -16,6 +16,8 @@ sizes       of the metadata, like samplers, cfg, step, days: `distinct`, `unknow
 images      what the image headers say, null without `--images`, see `headers`
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipelines.exploration.counts import (
@@ -32,7 +34,9 @@ from pipelines.exploration.prompts import (
     survey_prompts,
 )
 from pipelines.exploration.table import Table
-from pipelines.options import Filters
+from pipelines.judging import judge_prompt
+from pipelines.options import FILTERS, Filters
+from pipelines.words import join_words
 
 
 def summarise(table: Table, filters: Filters, processes: int = 1) -> dict:
@@ -43,9 +47,11 @@ def summarise(table: Table, filters: Filters, processes: int = 1) -> dict:
         filters: the limits.
         processes: how many apply the text rule at once.
     """
-    drops = judge_rows(table.rows, filters)
-    kept = ~drops.any(axis=1)
     prompt_ids, num_prompts = table.rows["prompt_id"].to_numpy(), len(table.prompts)
+    by_prompt = _judge_prompts(table.prompts, filters, processes)
+    by_row = {name: dropped[prompt_ids] for name, dropped in by_prompt.items()}
+    drops = judge_rows(table.rows, filters, by_row)
+    kept = ~drops.any(axis=1)
     survey = survey_prompts(
         table.prompts,
         np.bincount(prompt_ids, minlength=num_prompts),
@@ -56,12 +62,25 @@ def summarise(table: Table, filters: Filters, processes: int = 1) -> dict:
         "source": {"name": table.name, "notes": table.notes},
         "rows": pair(len(kept), kept.sum()),
         "filters": count_filters(table.rows, drops, filters),
-        "overlaps": count_overlaps(drops),
+        "overlaps": count_overlaps(drops, filters.names),
         "prompts": count_prompts(table.prompts, survey),
         "lengths": count_lengths(survey),
         **count_names(survey),
         **count_columns(table.rows, kept),
     }
+
+
+def _judge_prompts(
+    prompts: Sequence[str], filters: Filters, processes: int
+) -> dict[str, np.ndarray]:
+    """For each filter of prompts that is on, bool `(prompts,)`: which it drops."""
+    names = filters.names[len(FILTERS) :]
+    if not names:
+        return {}
+    texts = join_words(prompts, processes)
+    pairs = zip(prompts, texts, strict=True)
+    causes = [judge_prompt(prompt, text.split(), filters) for prompt, text in pairs]
+    return {name: np.array([name in found for found in causes]) for name in names}
 
 
 def describe(summary: dict) -> str:

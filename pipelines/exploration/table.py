@@ -2,15 +2,19 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 import tqdm
 
+from pipelines.cleaning import clean_prompt
 from pipelines.damage import READ_ERRORS
 from pipelines.diffusiondb.metadata import check_types
-from pipelines.sources import DiffusionDBSource, LooseSource, open_source
+from pipelines.layouts.diffusiondb import DiffusionDBSource
+from pipelines.options import SourceOptions
+from pipelines.parts import Source
+from pipelines.sources import open_options
 
 try:
     import pyarrow
@@ -18,7 +22,7 @@ try:
 except ImportError:
     pyarrow = None
 
-# Of DiffusionDB's columns, those that are counted.
+# Of the columns of all sources, those that are counted.
 COLUMNS = (
     "prompt",
     "part_id",
@@ -31,6 +35,7 @@ COLUMNS = (
     "timestamp",
     "image_nsfw",
 )
+_FILTERED = {"step", "cfg", "width", "image_nsfw"}
 _METADATA_ALONE = {
     "metadata.parquet": "diffusiondb_2m",
     "metadata-large.parquet": "diffusiondb_large",
@@ -56,20 +61,20 @@ class Table:
     notes: list[str]
 
 
-def open_table(path: str | pathlib.Path) -> DiffusionDBSource | LooseSource:
-    """Recognises a source as `open_source` does, or metadata without archives.
+def open_table(options: SourceOptions) -> Source:
+    """Opens a source as `open_options` does, or metadata without archives.
 
     Raises:
-        FileNotFoundError: if there is nothing at `path`.
+        FileNotFoundError: if there is nothing at its path.
         ValueError: if it fits no layout, or two.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(options.source)
     names = [name for name in _METADATA_ALONE if (path / name).is_file()]
     has_archives = any(
-        next(path.glob(pattern), None) for pattern in ("part-*.zip", "*/part-*.zip")
+        next(path.glob(pattern), None) for pattern in ("part-*", "*/part-*")
     )
-    if not names or has_archives:
-        return open_source(path)
+    if not names or has_archives or options.layout not in (None, "diffusiondb"):
+        return open_options(options)
     if len(names) > 1:
         raise ValueError(
             f"source must hold one metadata file. Received: {path} with "
@@ -78,45 +83,55 @@ def open_table(path: str | pathlib.Path) -> DiffusionDBSource | LooseSource:
     return DiffusionDBSource(_METADATA_ALONE[names[0]], path, {}, path / names[0])
 
 
-def read_table(source: DiffusionDBSource | LooseSource) -> Table:
+def read_table(source: Source, cleans: bool = False) -> Table:
     """Reads the rows of a source without looking at its images.
 
     Of metadata that covers more parts than are there, only the rows of these
     parts are read, which are those that become records.
 
+    Args:
+        source: what `open_table` gave.
+        cleans: whether syntax is taken out of prompts first.
+
     Raises:
         ValueError: if the metadata cannot be read, or there are no rows.
     """
     notes = list(source.notes)
-    if isinstance(source, LooseSource):
-        notes.append("this source has no metadata: the filters drop nothing")
-        batches = iter([source.rows])
-    elif source.metadata is None:
-        batches = _read_archives(source)
-    else:
+    if isinstance(source, DiffusionDBSource) and source.metadata is not None:
         if not len(source):
             notes.append("no archives here: all rows of the metadata are counted")
         batches = _read_parquet(source.metadata, sorted(source.archives))
+    else:
+        batches = _read_parts(source)
     ids: dict[str, int] = {}
-    frames = [_number_prompts(batch, ids) for batch in batches]
+    clean = clean_prompt if cleans else str
+    frames = [_number_prompts(batch, ids, clean) for batch in batches]
     rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     if rows.empty:
         raise ValueError("source must have rows of its parts. Received: none")
+    if not _FILTERED & set(rows):
+        notes.append("this source has no metadata: only prompts can be filtered by")
+    if cleans:
+        notes.append("prompts are counted as --clean-prompts leaves them")
     return Table(source.name, rows, list(ids), notes)
 
 
-def _number_prompts(batch: pd.DataFrame, ids: dict[str, int]) -> pd.DataFrame:
+def _number_prompts(
+    batch: pd.DataFrame, ids: dict[str, int], clean: Callable[[str], str]
+) -> pd.DataFrame:
     codes, prompts = pd.factorize(batch["prompt"].fillna(""))
-    new_ids = [ids.setdefault(str(prompt), len(ids)) for prompt in prompts]
+    new_ids = [ids.setdefault(clean(str(prompt)), len(ids)) for prompt in prompts]
     columns = [name for name in COLUMNS[2:] if name in batch]
     return batch[columns].assign(prompt_id=np.array(new_ids, np.int32)[codes])
 
 
-def _read_archives(source: DiffusionDBSource) -> Iterator[pd.DataFrame]:
-    for part in tqdm.tqdm(source.parts(), "reading", len(source), unit=" parts"):
+def _read_parts(source: Source) -> Iterator[pd.DataFrame]:
+    parts: Iterable = source.parts()
+    if len(source) > 1:
+        parts = tqdm.tqdm(parts, "reading", len(source), unit=" parts")
+    for part in parts:
         try:
-            with part.open_images() as images:
-                yield images.read_rows()
+            yield part.read_rows()
         except READ_ERRORS as error:
             raise ValueError(
                 f"a part must be a whole archive. Received: {part.name}: {error}"

@@ -8,10 +8,11 @@ from tf_prompt.data import caption_batches, text
 from tf_prompt.data import folder as data_folder
 from tf_prompt.data.reading import Reading
 from tf_prompt.data.text import END_ID, PAD_ID, START_ID
+from tf_prompt.data.vocabulary import WordVocabulary
 
 WORDS = collections.Counter({"a": 96, "patch": 96, "bright": 24, "white": 24})
 WORDS.update({"red": 24, "green": 24, "blue": 24, **dict.fromkeys(PLACES, 32)})
-VOCABULARY = text.build_vocabulary(WORDS, 100)
+VOCABULARY = WordVocabulary(text.build_vocabulary(WORDS, 100))
 
 
 def training_batches(folder, **overrides):

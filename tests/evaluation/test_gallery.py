@@ -178,7 +178,7 @@ def test_entries_join_models_by_image():
 
 
 def test_entries_need_a_row_for_each_image():
-    with pytest.raises(ValueError, match="rows of lstm.*no row of 2, and 1 missing"):
+    with pytest.raises(ValueError, match="rows of lstm.*no row of 2, 1 missing"):
         gallery.entries_of({"lstm": [row("1", "a")]}, {"1": JPEG, "2": JPEG})
     with pytest.raises(ValueError, match="at least one model"):
         gallery.entries_of({}, {"1": JPEG})
@@ -296,7 +296,7 @@ def test_browser_sorts_both_ways(opened):
 def test_browser_filters_by_keyboard(opened):
     opened.press("\ue004red")
     assert opened.shown() == ["middle"]
-    assert count_of(opened) == "1 of 4 pictures"
+    assert count_of(opened) == "1 of 4 images"
     opened.press("\ue003\ue003\ue003Cat")
     assert opened.shown() == ["middle", "best", "worst"]
     opened.press("\ue003\ue003\ue003מרחבא")
@@ -320,7 +320,7 @@ def test_browser_opens_attention_by_keyboard(browser, tmp_path):
     # Filter, sort, order, checkbox.
     browser.press("\ue004\ue004\ue004\ue004 ")
     assert browser.shown() == ["looked"]
-    assert count_of(browser) == "1 of 2 pictures"
+    assert count_of(browser) == "1 of 2 images"
     browser.press(" ")
     assert browser.shown() == ["plain", "looked"]
     browser.press("\ue004\ue007")

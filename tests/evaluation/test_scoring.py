@@ -42,8 +42,39 @@ def test_one_example_has_no_interval_and_no_chance_level():
     assert cider["score"] is None and "2 different true prompts" in cider["signature"]
     text = scoring.format_metrics(found)
     assert "only 1 example: no intervals" in text and "[" not in text
-    assert "no chance level (shuffled): it takes 2 different true prompts" in text
+    assert "no chance level (shuffled): it needs 2 different true prompts" in text
     assert "unmeasured" in text
+
+
+def test_scores_are_told_apart_by_the_closest_training_prompt():
+    references = ["a red cat on a hill", "snow falls over the old town"]
+    predictions = [references[0], "a blue dog in a mill"]
+    found = scoring.measure(rows_of(references, predictions), TRAINING, METRICS)
+    groups = found["by_overlap"]
+    counts = [group["examples"] for group in groups.values()]
+    assert list(groups) == ["below_0.3", "below_0.5", "below_0.7", "from_0.7"]
+    assert counts == [1, 0, 0, 1] and set(groups["below_0.5"]) == {"examples"}
+    near, far = groups["from_0.7"], groups["below_0.3"]
+    assert near["metrics"]["bleu"]["score"] == 100 > far["metrics"]["bleu"]["score"]
+    assert near["baselines"]["nearest_neighbour"]["bleu"]["score"] == 100
+    text = scoring.format_metrics(found)
+    assert "overlap of words with the closest training prompt" in text
+    assert "from 0.7            1" in text
+
+
+def test_intervals_go_by_families_where_there_are_some():
+    rows = rows_of(["the old mill", "a red cat", "a red hat"], ["the old mill"] * 3)
+    alone = scoring.measure(rows, TRAINING, ("meteor",))
+    assert "families" not in alone
+    assert "bootstrap" not in alone["metrics"]["meteor"]["signature"]
+    for row, family in zip(rows, ["", "b", "b"], strict=True):
+        row["family"] = family
+    found = scoring.measure(rows, TRAINING, ("meteor",))
+    assert found["families"] == 2
+    meteor = found["metrics"]["meteor"]
+    assert meteor["signature"].endswith("|bootstrap:families")
+    assert meteor["score"] == alone["metrics"]["meteor"]["score"]
+    assert "over its 2 families of prompts" in scoring.format_metrics(found)
 
 
 def test_equal_prompts_have_intervals_and_no_chance_level():
@@ -88,6 +119,6 @@ def test_embeddings_have_a_chance_level_of_two_prompts(monkeypatch, num_examples
 
 def test_a_submission_of_one_image_has_no_interval():
     text = submission.format_score(np.array([0.5]), "minilm")
-    assert text == "cosine 0.50000 of one image, which has no interval\nminilm"
+    assert text == "cosine 0.50000 for one image, which has no interval\nminilm"
     text = submission.format_score(np.array([0.5, 0.5]), "minilm")
-    assert text == "cosine 0.50000 [0.50000, 0.50000] of 2 images\nminilm"
+    assert text == "cosine 0.50000 [0.50000, 0.50000] for 2 images\nminilm"

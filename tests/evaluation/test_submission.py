@@ -1,4 +1,6 @@
 import csv
+import os
+import pathlib
 import sys
 import tracemalloc
 import types
@@ -342,7 +344,7 @@ def test_missing_and_double_images_are_named(folder, members, capsys):
     [
         ("name,prompt\na,x\n", "columns imgId and prompt"),
         ("imgId,prompt\na,x\n", "without 2 of 3, first a-1"),
-        ("imgId,prompt\na,x\na,y\n", "one prompt an image"),
+        ("imgId,prompt\na,x\na,y\n", "one prompt per image"),
         ("imgId,prompt\na,x, y\n", "prompts.csv, line 2: a"),
         ("", "columns imgId and prompt"),
     ],
@@ -358,7 +360,7 @@ def test_bad_true_prompts_are_refused_first(content, message, folder, members, c
 @pytest.mark.parametrize(
     "argv, message",
     [
-        (["--weights", 1, 2], "weights must be one a run, 1. Received: 2"),
+        (["--weights", 1, 2], "weights must be one per run, 1. Received: 2"),
         (["--weights", -1], "weights must not be negative"),
         (["--weights", 0], "not all zero"),
         (["--weights", "nan"], "not all zero"),
@@ -375,6 +377,10 @@ def test_wrong_use_is_one_line(argv, message, folder, members, capsys):
 def test_wrong_paths_are_one_line(folder, members, capsys, tmp_path):
     result = run(folder, "--run-dir", "runs/a", output="absent/s.csv")
     assert_refused(result, capsys, "a folder that exists", "absent")
+    # Root could rename the finished file over a device.
+    code, _ = run(folder, "--run-dir", "runs/a", output=os.devnull)
+    assert code == 2 and not pathlib.Path(os.devnull).is_file()
+    assert "output must be a file" in capsys.readouterr().err
     result = run(tmp_path / "x" / "absent", "--run-dir", "runs/a")
     assert_refused(result, capsys, "images must be a folder")
     (tmp_path / "x" / "empty").mkdir(parents=True)

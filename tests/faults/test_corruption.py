@@ -93,7 +93,7 @@ def test_damaged_checkpoint_is_named_and_the_one_before_taken(
 def test_all_checkpoints_damaged_is_an_error(run_dir):
     for path in checkpoints.list_checkpoints(run_dir):
         truncate(path)
-    with pytest.raises(ValueError, match="must hold a whole checkpoint. Received: 2"):
+    with pytest.raises(ValueError, match="must hold an intact one. Received: 2"):
         checkpoints.load_checkpoint(new_model(), run_dir)
     # Nothing is thrown away.
     assert names(run_dir) == ["epoch-00001", "epoch-00002"]
@@ -118,7 +118,7 @@ def test_checkpoint_of_an_older_version_is_taken(run_dir):
 def test_weight_that_is_not_finite_is_not_saved(run_dir):
     model = new_model()
     model.trainable_variables[1].assign([0, np.nan, 0])
-    with pytest.raises(ValueError, match="weights must stay finite. Received: a numbe"):
+    with pytest.raises(ValueError, match="weights must stay finite. Received: a non-f"):
         checkpoints.save_checkpoint(model, run_dir, {"history": [{}] * 3})
     assert names(run_dir) == ["epoch-00001", "epoch-00002"]
 
@@ -137,7 +137,7 @@ def test_failed_save_leaves_the_last_good_checkpoints(run_dir, monkeypatch, erro
     saver = callbacks.SaveRun(run_dir, {"history": [{}] * 2}, 9, 0, {})
     saver.set_model(model)
     saver._start = 0
-    with pytest.raises(ValueError, match="epoch-00002, is whole: the same command"):
+    with pytest.raises(ValueError, match="epoch-00002, is intact: the same command"):
         saver.save_step(5)
     assert names(run_dir) == ["epoch-00001", "epoch-00002"]
     assert not list(run_dir.rglob("*.part"))

@@ -74,7 +74,7 @@ def test_run_on_a_full_disk_goes_on_once_there_is_room(
 def test_read_only_folder_is_one_line(tmp_path):
     mount(tmp_path / "disk", "ro,size=1m")
     try:
-        with pytest.raises(ValueError, match=r"run_dir must be a folder that can be "):
+        with pytest.raises(ValueError, match=r"run_dir must be a writable folder"):
             with run_folder.claim(tmp_path / "disk" / "run"):
                 pass
     finally:

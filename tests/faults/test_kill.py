@@ -61,7 +61,7 @@ def test_run_that_is_killed_then_terminated_ends_with_the_same_weights(
     code, stderr = nursery.wait()
     assert code == 143, stderr
     assert last_line(stderr).startswith("fit: SIGTERM: saved in epoch "), stderr
-    assert "going on after epoch" in stderr
+    assert "resuming after epoch" in stderr
     assert not (run_dir / "fit.lock").exists()
     code, stderr = nursery.run(argv, tmp_path / "stderr")
     assert code == 0, stderr
@@ -110,5 +110,5 @@ def test_time_budget_saves_and_says_so(nursery, argv_for, undisturbed, tmp_path)
         said = f"fit: the time budget ended: saved in epoch 1, step {step} of "
         assert last_line(stderr).startswith(said)
     code, stderr = nursery.run([*argv, "--time-budget", "60"], tmp_path / "err")
-    assert code == 0 and "going on after epoch 0, step 2 of the next" in stderr
+    assert code == 0 and "resuming after epoch 0, step 2 of the next" in stderr
     assert_same_run(tmp_path / "run", undisturbed)

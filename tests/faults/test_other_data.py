@@ -110,7 +110,7 @@ def test_repeated_run_wants_the_same_data_and_names_versions(begun, shards, caps
     config, run_dir = begun
     saved = {**read_json(run_dir / "config.json"), "numpy_version": "1.2.3"}
     run_folder.compare_with(saved, config)
-    assert "written with numpy 1.2.3, here is" in capsys.readouterr().err
+    assert "written with numpy 1.2.3, installed is" in capsys.readouterr().err
     change(shards, "train")
     with pytest.raises(ValueError, match="data must be what the run of config"):
         run_folder.compare_with(saved, config)

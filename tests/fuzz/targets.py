@@ -5,6 +5,7 @@ import pathlib
 import random
 from collections.abc import Callable
 
+from tests.data import generated_files
 from tests.fuzz.damage import damage
 from tests.fuzz.readers import (
     check_upload,
@@ -45,7 +46,7 @@ from tests.fuzz.sound_files import (
     submission_rows,
     text_seeds,
 )
-from tf_prompt.data import region_cache, targets, text
+from tf_prompt.data import embedded, region_cache, targets, text
 from tf_prompt.evaluation import prediction_log, submission
 from tf_prompt.evaluation.report import data_card
 from tf_prompt.files import read_json
@@ -76,6 +77,11 @@ class Target:
 TARGETS = {
     "image": Target("x.png", encoded_images, decode_file, share=0.6),
     "predict": Target("x.png", encoded_images, predict_file, share=0.2),
+    "embedded": Target(
+        "x.png",
+        lambda: [data for data, _ in generated_files.FILES.values()],
+        lambda path: embedded.read_embedded(path.read_bytes()),
+    ),
     "upload": Target("x.png", encoded_images, check_upload, share=0.4),
     "archive": Target(
         "part-000001.zip", archives, convert_archive, make_archive, share=0.5

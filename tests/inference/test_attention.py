@@ -12,6 +12,7 @@ from tests import checks
 from tests.conftest import draw_record
 from tf_prompt import predict
 from tf_prompt.data.text import START_ID
+from tf_prompt.data.vocabulary import WordVocabulary
 from tf_prompt.inference import attention as inference_attention
 from tf_prompt.inference.captioner import CaptionerModel
 from tf_prompt.inference.places import Places
@@ -20,10 +21,13 @@ from tf_prompt.inference.places import Places
 def test_light_follows_the_weights():
     picture = np.full((32, 32, 3), 200, np.uint8)
     weights = np.array([1.0, 0, 0, 0])
-    lit = inference_attention.light_picture(picture, weights)
+    lit = inference_attention.highlight(picture, weights)
     assert lit[2, 2].mean() == 200
     # Bicubic: a hair above the fifth that stays.
     assert 40 <= lit[-2, -2].mean() < 50
+
+
+VOCABULARY = WordVocabulary(["", "?", "<", ">", "a", "red", "cat"])
 
 
 class Looker:
@@ -42,8 +46,7 @@ class Looker:
 
 def test_each_word_is_looked_for_after_those_before_it():
     model = Looker()
-    vocabulary = ["", "?", "<", ">", "a", "red", "cat"]
-    captioner = CaptionerModel(model, vocabulary)
+    captioner = CaptionerModel(model, VOCABULARY)
     picture = np.zeros((32, 32, 3), np.uint8)
     words, weights = captioner.look(picture, "red cat a")
     assert model.seen == [[[START_ID, 5, 6]]]
@@ -63,7 +66,7 @@ def test_a_strip_has_a_cell_a_word_and_the_image():
 
 
 def test_no_other_picture_is_replaced(tmp_path):
-    captioner = CaptionerModel(Looker(), ["", "?", "<", ">", "a", "red", "cat"])
+    captioner = CaptionerModel(Looker(), VOCABULARY)
     photo = tmp_path / "photo.png"
     PIL.Image.new("RGB", (40, 40), "red").save(photo)
     before = photo.read_bytes()
@@ -79,7 +82,7 @@ def test_no_other_picture_is_replaced(tmp_path):
 
 def test_strips_of_two_runs_never_mix(tmp_path):
     """Whatever is drawn again, and in whatever order, keeps its strip."""
-    captioner = CaptionerModel(Looker(), ["", "?", "<", ">", "a", "red", "cat"])
+    captioner = CaptionerModel(Looker(), VOCABULARY)
     paths = [tmp_path / "in" / name for name in ("a/x.png", "b/x.png", "b/x.jpg")]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -104,7 +104,7 @@ def test_bad_banks_are_named(embedder, tmp_path):
     with pytest.raises(ValueError, match="UTF-8 text. Received: .*bank.txt"):
         bank.read_bank(path)
     path.write_text("\n \n")
-    with pytest.raises(ValueError, match="a prompt a line. Received: .*bank.txt"):
+    with pytest.raises(ValueError, match="one prompt per line. Received: .*bank.txt"):
         bank.read_bank(path)
     with pytest.raises(ValueError, match="at least one text"):
         bank.build_bank([], embedder, tmp_path)

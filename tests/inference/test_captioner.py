@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tf_prompt.data.text import SPECIAL_TOKENS
+from tf_prompt.data.vocabulary import WordVocabulary
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.inference.captioner import CaptionerModel
 from tf_prompt.models import presets
@@ -30,7 +31,7 @@ def build_model(name):
     kernel = captioner.output_proj.kernel
     kernel.assign(tf.random.stateless_normal(kernel.shape, [1, 2]))
     vocabulary = [*SPECIAL_TOKENS, *map(str, range(40 - len(SPECIAL_TOKENS)))]
-    return captioner, vocabulary
+    return captioner, WordVocabulary(vocabulary)
 
 
 @pytest.mark.parametrize(
@@ -77,5 +78,5 @@ def test_xla_is_not_exported():
 
 def test_xla_goes_without_sampling():
     """From one seed, TensorFlow and XLA draw different numbers."""
-    with pytest.raises(ValueError, match="xla goes without sample"):
+    with pytest.raises(ValueError, match="xla and sample exclude each other"):
         DecodingConfig(sample=True, xla=True)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tf_prompt.data import images
-from tf_prompt.inference import image_files
+from tf_prompt.inference import image_bytes, image_files
 
 
 class Echo:
@@ -135,6 +135,6 @@ def test_a_name_that_is_no_utf8_costs_no_other(paths, tmp_path):
 
 def test_too_large_a_file_is_not_read(paths, tmp_path):
     with open(tmp_path / "large.png", "wb") as file:
-        file.truncate(image_files.MAX_BYTES + 1)
+        file.truncate(image_bytes.MAX_BYTES + 1)
     found = list(image_files.predict(Echo(), [tmp_path / "large.png", paths[2]], 2))
     assert found[0]["error"] == "more than 256 MB" and found[1]["prompt"] == "20"

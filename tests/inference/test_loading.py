@@ -196,7 +196,7 @@ def test_written_text_is_the_nearest_prompt_of_the_bank(regressor_run, tmp_path)
 
 
 def test_decoding_is_for_captioners(regressor_run, tiny_run):
-    with pytest.raises(ValueError, match="ways of decoding go with captioners"):
+    with pytest.raises(ValueError, match="decoding options need a captioner"):
         Loader().load_writer(regressor_run, DecodingConfig(num_beams=2))
     with pytest.raises(ValueError, match="bank must be left out with preset"):
         Loader().load_writer(tiny_run, DecodingConfig(), "bank.txt")

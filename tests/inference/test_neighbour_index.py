@@ -153,10 +153,10 @@ def test_damaged_and_missing_indices_are_named(tmp_path):
     NeighbourIndex(*draw()).save(tmp_path / "index")
     path = tmp_path / "index" / "features.npy"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="whole files. Received: .*features.npy"):
+    with pytest.raises(ValueError, match="intact. Received: .*features.npy"):
         NeighbourIndex.load(tmp_path / "index")
     np.save(path, np.array([{}]), allow_pickle=True)
-    with pytest.raises(ValueError, match="whole files. Received: .*features.npy"):
+    with pytest.raises(ValueError, match="intact. Received: .*features.npy"):
         NeighbourIndex.load(tmp_path / "index")
 
 
@@ -221,12 +221,15 @@ def test_missing_faiss_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"k": 0}, "k must lie between 1 and .* 500. Received: 0"),
+        ({"k": 0}, "k must be between 1 and .* 500. Received: 0"),
         ({"k": 501}, "Received: 501"),
         ({"sharpness": -1}, "sharpness.*Received: -1"),
         ({"search": "fast"}, "auto, exact, faiss. Received: fast"),
         ({"embeddings": np.zeros((3, 8))}, r"Received: \(500, 16\) and \(3, 8\)"),
-        ({"features": np.full((500, 16), np.nan)}, "finite. Received: row 0"),
+        (
+            {"features": np.full((500, 16), np.nan)},
+            "finite. Received: non-finite row 0",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(changes, message):
@@ -250,5 +253,5 @@ def test_a_header_that_is_no_python_is_named(tmp_path, header):
     path = tmp_path / "index" / "features.npy"
     data = path.read_bytes()
     path.write_bytes(data[:10] + header.ljust(118) + data[128:])
-    with pytest.raises(ValueError, match="whole files. Received: .*features.npy"):
+    with pytest.raises(ValueError, match="intact. Received: .*features.npy"):
         NeighbourIndex.load(tmp_path / "index")

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 
 from tests import checks
+from tests.data import generated_files
 from tf_prompt import files, interrogate
 from tf_prompt.data import images
-from tf_prompt.inference import image_files, loading
-from tf_prompt.interrogation import clip_tokens, phrase_table, phrases
+from tf_prompt.inference import image_files
+from tf_prompt.interrogation import clip_tokens, phrases, presets
+from tf_prompt.interrogation.chains import Chain, chain_up
 from tf_prompt.interrogation.config import InterrogationConfig
-from tf_prompt.interrogation.interrogator import Chain, Interrogator, chain_up
+from tf_prompt.interrogation.interrogator import Interrogator
 from tf_prompt.metrics import prompt_embedder
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.options import DONE, SOME_FAILED, WRONG_USE
@@ -33,7 +35,8 @@ class WordClip:
     A picture's first pixels say how much of each word it shows.
     """
 
-    image_size, embedding_dim = 4, len(WORDS)
+    image_size, embedding_dim, precision = 4, len(WORDS), "float32"
+    is_causal = False
     clip: dict = {}
 
     def __init__(self):
@@ -61,9 +64,12 @@ class WordClip:
 class WordTokens:
     """Gives a text its number of each word."""
 
-    def __call__(self, texts):
+    def rows(self, texts):
         texts = [text.replace(",", " ").split() for text in texts]
-        return np.array([[t.count(w) for w in WORDS] for t in texts], "float32")
+        return [np.array([t.count(w) for w in WORDS], "float32") for t in texts]
+
+    def pad(self, rows):
+        return np.stack(rows)
 
     def describe(self):
         return {}
@@ -187,54 +193,6 @@ def test_a_captioner_sees_the_pictures(tmp_path):
     assert interrogator(RED_CAT[None])[0].prompt == "a cat on sand"
 
 
-def test_embeddings_of_phrases_are_computed_once(tmp_path):
-    first = WordClip()
-    Interrogator(first, WordTokens(), TABLES, tmp_path)
-    assert first.num_calls == len(TABLES)
-    assert len(list(tmp_path.iterdir())) == len(TABLES)
-    again = WordClip()
-    Interrogator(again, WordTokens(), TABLES, tmp_path)
-    assert again.num_calls == 0
-    Interrogator(again, WordTokens(), {**TABLES, "media": ["blue"]}, tmp_path)
-    assert again.num_calls == 1
-
-
-def test_an_interrupted_computation_leaves_no_file(tmp_path):
-    class BadTokens(WordTokens):
-        def __call__(self, texts):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        Interrogator(WordClip(), BadTokens(), TABLES, tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-def test_other_weights_have_another_fingerprint():
-    tokens = WordTokens()
-    model = CLIPInterrogator("tiny", vocab_size=20, image_size=32)
-    before = phrase_table.fingerprint(model, tokens)
-    assert phrase_table.fingerprint(model, tokens) == before
-    weight = model.text_network.trainable_weights[0]
-    weight.assign(weight + 1)
-    assert phrase_table.fingerprint(model, tokens) != before
-
-
-def test_many_phrases_are_ranked_in_blocks():
-    rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((40_000, 4)).astype("float32")
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    table = phrase_table.PhraseTable(list(map(str, range(40_000))), vectors)
-    queries = vectors[[17, 39_999]]
-    products = (queries @ vectors.T).astype("float64")
-    for lowest, sign in ((False, -1), (True, 1)):
-        scores, indices = table.rank(queries, 3, lowest)
-        expected = np.argsort(sign * products, axis=1, kind="stable")[:, :3]
-        np.testing.assert_array_equal(indices, expected)
-        np.testing.assert_allclose(
-            scores, np.take_along_axis(products, expected, 1), atol=1e-6
-        )
-
-
 def test_chain_puts_phrases_in_their_places():
     parts = [("flavours", "f"), ("settings", "in s"), ("media", "m"), ("subjects", "x")]
     assert chain_up("", parts).text == "m of x in s, f"
@@ -242,6 +200,8 @@ def test_chain_puts_phrases_in_their_places():
     assert chain_up("", [*parts, ("subjects", "y")]).text == "m of x in s, f"
     assert chain_up("c", parts).text == "c in s, m, f"
     assert Chain().add("media", "m").text == "m"
+    # Nothing that the medium could be of.
+    assert chain_up("", [*parts[:3], ("settings", "on t")]).text == "m, in s, on t, f"
     assert chain_up("a red cat", [("flavours", "red")]).text == "a red cat"
 
 
@@ -252,11 +212,6 @@ def test_wrong_options_are_refused(tmp_path):
         InterrogationConfig(candidates=0)
     with pytest.raises(ValueError, match="phrases must not be empty"):
         Interrogator(WordClip(), WordTokens(), {"media": []}, tmp_path)
-
-
-def test_users_phrases_join_the_runs():
-    joined = loading.join_tables({"a": ["1", "2"]}, {"a": ["2", "3"], "b": ["4"]})
-    assert joined == {"a": ["1", "2", "3"], "b": ["4"]}
 
 
 @pytest.fixture(scope="module")
@@ -327,8 +282,14 @@ def test_verb_prints_text(clip_run, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((), "one of --run-dir and --clip"),
-        (("--clip", "x"), "--clip goes with --phrases and --cache-dir"),
+        (("--run-dir", "x", "--clip", "x"), "one of --run-dir and --clip may be given"),
+        (
+            ("--run-dir", "x", "--tables", "colours"),
+            "tables must be some of media",
+        ),
+        (("--run-dir", "x", "--half"), "half goes with --clip"),
+        (("--list",), "one of IMAGE, --list and --make-tables"),
+        (("--output", "x"), "make_tables goes with --output"),
         (("--run-dir", "/nowhere"), "run_dir must hold a run"),
         (("--run-dir", "x", "--mode", "slow"), "invalid choice"),
         (("--run-dir", "x", "--top", "0"), "top must be positive"),
@@ -361,3 +322,38 @@ def test_results_have_the_embedding_of_their_prompt(tmp_path):
     assert result.embedding.shape == (384,) and (result.embedding == 0.5).all()
     content = image_files.to_json(result)
     assert len(json.loads(json.dumps(content))["embedding"]) == 384
+
+
+def test_verb_delivers_by_every_way(clip_run, capsys, tmp_path):
+    said, plain = generated_files.FILES["a1111-png"][0], generated_files.plain("PNG")
+    (tmp_path / "said.png").write_bytes(said)
+    (tmp_path / "plain.png").write_bytes(plain)
+    argv = [tmp_path, "--run-dir", clip_run, "--mode", "classic", "--sidecar"]
+    argv += ["--csv", tmp_path / "t.csv", "--jsonl", tmp_path / "t.jsonl"]
+    argv += ["--no-embedding", "--top", "2", "--write-metadata", tmp_path / "out"]
+    template = ["--template", "{artists:2}, {media}", "--suffix", "!"]
+    code, out, _ = run_verb(clip_run, capsys, *argv, *template)
+    first, second = files.read_rows(tmp_path / "t.jsonl", as_json=True)
+    # No model sees what a file says.
+    assert second.pop("embedded")["seed"] == 965400086
+    assert {**first, "path": 0} == {**second, "path": 0}
+    best = {name: [text for text, _ in p] for name, p in first["phrases"].items()}
+    text = ", ".join([*best["artists"], best["media"][0]]) + "!"
+    assert code == DONE and first["prompt"] == text
+    assert (tmp_path / "plain.txt").read_text() == f"{text}\n"
+    row, _ = files.read_rows(tmp_path / "t.csv")
+    assert row["prompt"] == text and float(row["similarity"]) == first["similarity"]
+    assert row["phrases_artists"] == "; ".join(best["artists"])
+    assert out.splitlines()[0].split("\t")[2] == text
+    assert (tmp_path / "out" / "said.png").is_file()
+    argv = [tmp_path, "--run-dir", clip_run, "--skip-existing"]
+    assert run_verb(clip_run, capsys, *argv) == (DONE, "", "")
+
+
+def test_verb_counts_no_tokens_of_a_run(clip_run, capsys, monkeypatch):
+    """Their number is another than CLIP's."""
+    monkeypatch.setattr(presets, "DEFAULT", "no_such_preset")
+    picture = clip_run.parent / "one.jpg"
+    argv = [picture, "--run-dir", clip_run, "--max-clip-tokens", "77"]
+    code, out, err = run_verb(clip_run, capsys, *argv)
+    assert code == WRONG_USE and "max_clip_tokens goes with a tokenizer" in err

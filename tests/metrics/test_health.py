@@ -44,7 +44,7 @@ def test_collapse_is_named():
     assert signs[0].startswith("1 distinct predictions for 10 distinct prompts")
     assert signs[0].endswith("a painting of a a of a a")
     assert signs[1:] == [
-        "29% of the pairs of words in a prediction repeat",
+        "29% of the word pairs in a prediction repeat",
         "only 0% of the predictions end",
     ]
 

@@ -6,7 +6,7 @@ from tf_prompt.metrics import pairs
 @pytest.mark.parametrize(
     "references, predictions, message",
     [
-        (["a cat"], [], "equally many. Received: 1 and 0"),
+        (["a cat"], [], "equal lengths. Received: 1 and 0"),
         ([], [], "at least one prompt. Received: none"),
     ],
     ids=["unequal", "empty"],

@@ -3,7 +3,7 @@ import keras_hub
 import numpy as np
 import pytest
 
-from tf_prompt.models import backbones
+from tf_prompt.models import backbone_weights, backbones
 
 SIZE = 32
 VIT = {
@@ -41,7 +41,7 @@ def build(name, size=SIZE):
 
 def test_preset_scales_pixels_as_its_own_converter_says(vit_preset):
     ours = build(vit_preset)
-    backbones.load_weights(ours, vit_preset)
+    backbone_weights.load_weights(ours, vit_preset)
     network = keras_hub.models.Backbone.from_preset(vit_preset)
     scaled = pictures() * [1 / 100, 1 / 50, 1 / 25] + [-1, 0, 0.5]
     # The class token comes first.
@@ -64,7 +64,7 @@ def test_clip_gives_its_vision_tower(tmp_path):
     ids.assign(np.arange(17)[None])
     preset = save_preset(clip, tmp_path / "clip")
     ours = build(preset)
-    backbones.load_weights(ours, preset)
+    backbone_weights.load_weights(ours, preset)
     # Radford et al.: the statistics that CLIP's pixels are scaled by.
     mean = np.array([0.48145466, 0.4578275, 0.40821073])
     std = np.array([0.26862954, 0.26130258, 0.27577711])
@@ -84,7 +84,7 @@ def test_feature_maps_are_averaged():
 
 def test_higher_resolution_keeps_all_but_the_positions(vit_preset):
     ours = build(vit_preset, 2 * SIZE)
-    backbones.load_weights(ours, vit_preset)
+    backbone_weights.load_weights(ours, vit_preset)
     small = keras_hub.models.Backbone.from_preset(vit_preset)
     for variable, before in zip(ours.weights, small.weights, strict=True):
         if "position_embedding" not in variable.path:
@@ -98,7 +98,7 @@ def test_positions_are_interpolated_along_the_grid():
     # A ramp from left to right, the same in each of the four rows.
     ramp = np.tile(np.arange(4.0), 4)
     table = np.concatenate([[100.0], ramp])[:, None].astype(np.float32)
-    stretched = np.asarray(backbones.interpolate_positions(table, 65))[:, 0]
+    stretched = np.asarray(backbone_weights.interpolate_positions(table, 65))[:, 0]
     assert stretched[0] == 100
     grid = stretched[1:].reshape(8, 8)
     np.testing.assert_allclose(grid, np.tile(grid[:1], (8, 1)), atol=1e-5)
@@ -111,7 +111,7 @@ def test_positions_are_interpolated_along_the_grid():
 def test_positions_of_the_same_grid_stay():
     table = np.random.default_rng(0).normal(size=(17, 3)).astype(np.float32)
     np.testing.assert_allclose(
-        backbones.interpolate_positions(table, 17), table, atol=1e-6
+        backbone_weights.interpolate_positions(table, 17), table, atol=1e-6
     )
 
 
@@ -120,7 +120,7 @@ def test_weights_file(tmp_path):
     path = str(tmp_path / "vit.weights.h5")
     one.get_layer("backbone").save_weights(path)
     assert not np.allclose(one(pictures(96)), two(pictures(96)))
-    backbones.load_weights(two, path)
+    backbone_weights.load_weights(two, path)
     np.testing.assert_allclose(one(pictures(96)), two(pictures(96)), atol=1e-6)
 
 
@@ -128,7 +128,11 @@ def test_weights_file(tmp_path):
     "name, size, message",
     [
         ("no_such_preset", 32, "backbone must be one of .* Received: no_such_preset"),
-        ("vit_tiny", 31, "`image_size` must suit ViTBackbone. Received: image_size=31"),
+        (
+            "vit_tiny",
+            31,
+            "`image_size` must suit ViT.*: a .* of 12 pixels. Received",
+        ),
         ("vit_tiny", 0, "`image_size` must be positive. Received: image_size=0"),
     ],
 )
@@ -141,7 +145,7 @@ def test_what_cannot_be_built(name, size, message, monkeypatch):
 def test_weights_of_another_network_are_refused(vit_preset):
     other = build("vit_tiny", 96)
     with pytest.raises(ValueError, match="backbone_weights must be those of ViT"):
-        backbones.load_weights(other, vit_preset)
+        backbone_weights.load_weights(other, vit_preset)
 
 
 def test_network_of_texts_is_refused(tmp_path):
@@ -156,10 +160,21 @@ def test_network_of_texts_is_refused(tmp_path):
         build(save_preset(bert, tmp_path / "bert"))
 
 
+def test_tokens_that_nobody_knows_are_refused(monkeypatch):
+    """Which of them are patches, only the class says."""
+
+    class Tokens:
+        output = np.zeros((1, 5, 8))
+
+    monkeypatch.setattr(backbones, "open_network", lambda *_, **__: Tokens())
+    with pytest.raises(ValueError, match="DINOv3 or Swin. Received: Tokens"):
+        build("some_preset")
+
+
 def test_every_preset_of_an_architecture_is_known_to_kerashub():
-    for network_class, _, preset in backbones.ARCHITECTURES.values():
-        if preset is not None:
-            assert preset in network_class.presets
+    for name, architecture in backbones.ARCHITECTURES.items():
+        if architecture.weights is not None and "lite" not in name:
+            assert architecture.weights in architecture.network_class.presets
 
 
 def test_description_is_json_and_holds_no_name():

@@ -109,7 +109,7 @@ def test_pictures_change_the_prompt():
     "overrides, message",
     [
         ({"vocab_size": 0}, "`vocab_size` must be positive. Received: vocab_size=0"),
-        ({"encoder": "vgg"}, "`encoder` must be one of"),
+        ({"encoder": "vgg"}, "backbone must be one of"),
         ({"conv_filters": ()}, "`conv_filters` must be positive"),
         ({"image_size": -4}, "`image_size` must be positive"),
         ({"colour": 1}, "a setting of lstm_tiny must be one of attention_units"),

@@ -4,19 +4,19 @@ import keras_hub
 import numpy as np
 import pytest
 
-from tf_prompt.models import backbones
+from tf_prompt.models import backbone_weights, encoders
 
 
 @pytest.fixture(scope="module")
 def encoder():
-    return backbones.build_encoder("resnet50", 64)
+    return encoders.build_encoder("resnet50", 64)
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """A backbone with weights of its own, as preset folder and as weights file."""
     folder = tmp_path_factory.mktemp("backbone")
-    backbone = backbones.build_encoder("resnet50", 64).get_layer("backbone")
+    backbone = encoders.build_encoder("resnet50", 64).get_layer("backbone")
     rng = np.random.default_rng(7)
     backbone.set_weights([rng.uniform(0.5, 1, w.shape) for w in backbone.get_weights()])
     backbone.save_to_preset(folder / "preset")
@@ -27,7 +27,7 @@ def source(tmp_path_factory):
 @pytest.mark.parametrize("name", ["preset", "backbone.weights.h5"])
 def test_backbone_takes_the_weights(encoder, source, name):
     folder, backbone = source
-    backbones.load_weights(encoder, str(folder / name))
+    backbone_weights.load_weights(encoder, str(folder / name))
     for ours, theirs in zip(
         encoder.get_layer("backbone").get_weights(), backbone.get_weights(), strict=True
     ):
@@ -49,4 +49,4 @@ def test_scaling_is_inside(encoder):
 @pytest.mark.parametrize("name", ["absent", "absent.weights.h5"])
 def test_absent_weights_say_what_to_do(encoder, tmp_path, name):
     with pytest.raises(ValueError, match="--backbone-weights random"):
-        backbones.load_weights(encoder, str(tmp_path / name))
+        backbone_weights.load_weights(encoder, str(tmp_path / name))

@@ -10,6 +10,8 @@ import PIL.Image
 import PIL.PngImagePlugin
 import pytest
 
+from pipelines.options import WriteOptions
+
 NUM_PARTS, PART_SIZE = 3, 6
 TYPES = {
     "part_id": "uint16",
@@ -102,3 +104,11 @@ def write_csv(path, rows) -> None:
     """Writes a table, its first row the header."""
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
+
+
+def plan(path, **flags):
+    """Opens a source as commands do, with what is settled over all of its rows."""
+    from pipelines.planning import open_planned
+
+    source, _ = open_planned(WriteOptions(source=str(path), output="unused", **flags))
+    return source

@@ -226,7 +226,7 @@ def test_done_parts_are_known_by_their_fingerprint(source_2m, tmp_path):
     convert.stats_path(out, 1).write_text("{")
     assert convert.read_done(parts[1], out, SMALL) is None
     rows = parts[2].rows.assign(prompt="another")
-    changed = sources.Part(2, parts[2].name, parts[2].size, rows, parts[2].archive)
+    changed = dataclasses.replace(parts[2], rows=rows)
     assert convert.read_done(changed, out, SMALL) is None
     assert convert.read_done(parts[2], out, SMALL) == stats[2]
 

@@ -1,16 +1,19 @@
-"""One picture with several prompts lies in one split, with all that these link."""
+"""One image with several prompts lies in one split, with all that these link."""
 
 import itertools
 import os
 
 import pytest
 
-from pipelines import groups, sources, split
-from tests.pipelines.conftest import encode, write_csv
-from tests.pipelines.test_convert import convert_all, read_all
+from pipelines import groups, sources
+from pipelines.layouts import loose
+from tests.pipelines.conftest import encode, plan, write_csv
+from tests.pipelines.test_convert import read_all
+from tests.pipelines.test_write_records import run
 from tf_prompt.data.split import split_of
 from tf_prompt.data.text import split_words
 
+pytestmark = pytest.mark.filterwarnings("ignore:label\\(\\) is deprecated")
 # Train and validation, by their hashes.
 PROMPTS = ("a red cat", "a blue dog")
 
@@ -43,16 +46,16 @@ def test_links_join_over_any_number_of_steps():
 
 
 @pytest.mark.parametrize("other", ["a.png", "./a.png", "link.png"])
-def test_a_picture_with_two_prompts_lies_in_one_split(tmp_path, other, monkeypatch):
-    # Rows of one picture may be in two parts.
-    monkeypatch.setattr(sources, "LOOSE_PART_SIZE", 2)
+def test_an_image_with_two_prompts_lies_in_one_split(tmp_path, other, monkeypatch):
+    # Rows of one image may be in two parts.
+    monkeypatch.setattr(loose, "PART_SIZE", 2)
     (tmp_path / "link.png").symlink_to("a.png")
     rows = [("a.png", PROMPTS[0]), ("b.png", "a mill"), (other, PROMPTS[1])]
     # This one's own prompt is that of the others, to the text rule.
     rows.append(("c.png", PROMPTS[1].upper() + "!"))
     path = write_source(tmp_path, rows)
     assert "each kept in one split: 1" in sources.open_source(path).notes[0]
-    convert_all(path, tmp_path / "out")
+    run(path, tmp_path / "out")
     found = splits_of(tmp_path / "out")
     assert len(found) == 4
     of_group = {found[row] for row in rows if row[1] != "a mill"}
@@ -60,21 +63,24 @@ def test_a_picture_with_two_prompts_lies_in_one_split(tmp_path, other, monkeypat
     assert of_group == {split_of(["a", "blue", "dog"])}
 
 
-@pytest.mark.parametrize(
-    "prompt", [PROMPTS[0], "A red cat, 8", "123"], ids=["same", "spelling", "no words"]
-)
+@pytest.mark.parametrize("prompt", ["A red cat, 8", "123"], ids=["spelling", "none"])
 def test_one_prompt_for_the_text_rule_is_no_group(tmp_path, prompt):
     rows = [("a.png", PROMPTS[0]), ("a.png", prompt), ("b.png", PROMPTS[1])]
+    (part,) = plan(write_source(tmp_path, rows)).parts()
+    assert "group" not in part.read_rows()
+
+
+def test_one_prompt_twice_needs_no_planning(tmp_path):
+    rows = [("a.png", PROMPTS[0])] * 2
     source = sources.open_source(write_source(tmp_path, rows))
     (part,) = source.parts()
     # Another column would be another fingerprint: finished parts would be redone.
     assert list(part.rows) == ["image_name", "prompt"] and not source.notes
 
 
-def test_pictures_and_near_duplicates_are_grouped_together(tmp_path):
-    pytest.importorskip("datasketch")
+def test_images_and_near_duplicates_are_grouped_together(tmp_path):
     near = f"{PROMPTS[1]} outside"
     rows = [("a.png", PROMPTS[0]), ("a.png", PROMPTS[1]), ("b.png", near)]
     path = write_source(tmp_path, [*rows, ("c.png", "the sea")])
-    (part,) = split.open_grouped(path, 0.7).parts()
-    assert list(part.rows["group"]) == [*["a blue dog"] * 3, ""]
+    (part,) = plan(path, group_near_duplicates=True).parts()
+    assert list(part.read_rows()["group"]) == [*["a blue dog"] * 3, ""]

@@ -9,10 +9,10 @@ import pytest
 
 from pipelines import inspect
 from pipelines.exploration import counts, plots
-from pipelines.exploration.categories import find_script
 from pipelines.exploration.table import open_table
-from pipelines.exploration.words import join_words
 from pipelines.options import FILTERS
+from pipelines.scripts import find_script
+from pipelines.words import join_words
 from tests import checks
 from tests.pipelines.conftest import (
     TYPES,
@@ -64,7 +64,7 @@ def explore(source, **options):
     config = inspect.InspectConfig(
         source=str(source), output="unused", processes=1, **options
     )
-    return json.loads(json.dumps(inspect.explore(open_table(source), config)))
+    return json.loads(json.dumps(inspect.explore(open_table(config), config)))
 
 
 def counts_of(entries):
@@ -179,7 +179,7 @@ def test_columns_are_counted(few_rows):
 def test_each_filter_is_judged_by_its_own_columns():
     assert tuple(counts.FILTER_COLUMNS) == FILTERS
     rows = pd.DataFrame({"cfg": [np.nan, -1.0], "step": [9.0, np.nan]})
-    drops = counts.judge_rows(rows, inspect.Filters())
+    drops = counts.judge_rows(rows, inspect.Filters(), {})
     np.testing.assert_array_equal(drops, [[0, 0, 0, 1], [0, 0, 1, 0]])
 
 
@@ -330,7 +330,7 @@ def test_script_is_that_of_most_letters(prompt, script):
 
 @pytest.mark.slow
 def test_processes_give_the_words_in_order(monkeypatch):
-    monkeypatch.setattr("pipelines.exploration.words._CHUNK", 2)
+    monkeypatch.setattr("pipelines.words._CHUNK", 2)
     prompts = ["A cat.", "", "two  dogs, 3!", "château", "x"]
     expected = [normalise(prompt, None) for prompt in prompts]
     assert list(join_words(prompts, 1)) == expected
@@ -342,7 +342,7 @@ def test_processes_give_the_words_in_order(monkeypatch):
     [
         (
             ["--source", "missing"],
-            "source must be a folder or a CSV. Received: missing",
+            "source must be a folder or a file. Received: missing",
         ),
         (["--source", "empty"], "source must be DiffusionDB"),
         (["--source", "two"], "one metadata file"),

@@ -18,7 +18,8 @@ def write(tmp_path, text, name="my.csv"):
 
 
 def read(path, is_image=lambda name: False):
-    rows = prompt_table.read_prompt_table(path, "file", is_image)
+    known = (("file",), ("prompt",))
+    rows = prompt_table.read_prompt_table(path, known, is_image)
     return list(rows["image_name"]), list(rows["prompt"])
 
 

@@ -13,6 +13,7 @@ from tests.pipelines.test_convert import SMALL, convert_all
 from tests.pipelines.test_inspect import counts_of
 from tests.pipelines.test_inspect import run as run_inspect
 from tests.pipelines.test_write_records import run
+from tf_prompt.data.records import Record
 
 pytestmark = pytest.mark.filterwarnings("ignore:label\\(\\) is deprecated")
 
@@ -96,8 +97,8 @@ def test_stats_of_earlier_versions_have_no_counts(tmp_path, source_2m):
     assert all("syntax" not in part for part in stats)
     assert sum_stats(stats).syntax.total() == 0
     tally = Tally()
-    tally.keep("train", "a (red:1.2) cat")
-    tally.keep("train", "a cat")
+    for prompt in ("a (red:1.2) cat", "a cat"):
+        tally.keep("train", Record("a.png", b"", prompt, ["cat"]))
     total = sum_stats([tally.as_json(), *stats])
     assert total.syntax == {"any": 1, "(word:1.2)": 1}
     (part, *_) = sources.open_source(source_2m).parts()

@@ -91,9 +91,9 @@ def test_what_a_user_wrote_stays(tmp_path):
 def test_another_format_is_refused(tmp_path, text):
     path = tmp_path / "models.config"
     path.write_text(text)
-    with pytest.raises(ValueError, match="must be TF Serving's. Received"):
+    with pytest.raises(ValueError, match="must have TF Serving's format. Received"):
         model_config_file.read_labels(path, "lstm_tiny")
-    with pytest.raises(ValueError, match="must be TF Serving's. Received"):
+    with pytest.raises(ValueError, match="must have TF Serving's format. Received"):
         model_config_file.add_model(path, "lstm_tiny", {})
     assert path.read_text() == text
 

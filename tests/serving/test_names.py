@@ -83,7 +83,7 @@ def test_versions_of_unknown_origin_are_another_runs(tmp_path, content):
     assets.mkdir(parents=True)
     if content is not None:
         (assets / "config.json").write_text(content)
-    with pytest.raises(ValueError, match="--name a makes it that model's next version"):
+    with pytest.raises(ValueError, match="--name a makes it the next version"):
         names.name_model(run, out)
 
 
@@ -92,14 +92,16 @@ def test_folders_that_no_address_can_name_need_a_name(tmp_path, name):
     run = make_run(tmp_path / name)
     with pytest.raises(ValueError, match=f"Received: {name}; give another by --name"):
         names.name_model(run, tmp_path / "out")
-    with pytest.raises(ValueError, match="name must be of letters"):
+    with pytest.raises(ValueError, match="name must be letters"):
         names.name_model(run, tmp_path / "out", name)
 
 
 def test_a_file_is_no_model(tmp_path):
     run = make_run(tmp_path / "a")
     (tmp_path / "models.config").touch()
-    with pytest.raises(ValueError, match="must be a folder's in output. Received: mod"):
+    with pytest.raises(
+        ValueError, match="must be that of a folder in output. Received: mod"
+    ):
         names.name_model(run, tmp_path, "models.config")
 
 

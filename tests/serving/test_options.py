@@ -45,17 +45,20 @@ def test_what_is_no_address(server):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ({"model": "m"}, "model goes with --server. Received: m"),
-        ({"model_version": 1}, "model_version goes with --server"),
-        ({"tls": True}, "tls goes with --server"),
-        ({"ca_cert": "c"}, "ca_cert goes with --server"),
+        ({"model": "m"}, "model needs --server. Received: m"),
+        ({"model_version": 1}, "model_version needs --server"),
+        ({"tls": True}, "tls needs --server"),
+        ({"ca_cert": "c"}, "ca_cert needs --server"),
         ({"server": "h:1", "timeout": 0.0}, "timeout must be positive"),
         ({"server": "h:1", "retries": -1}, "retries must not be negative"),
         (
             {"server": "h:1", "model_version": 1, "model_label": "stable"},
-            "model_version goes without model_label. Received: 1 and stable",
+            "model_version and model_label exclude each other. Received: 1 and stable",
         ),
-        ({"server": "h:1", "client_key": "k"}, "client_cert goes with client_key"),
+        (
+            {"server": "h:1", "client_key": "k"},
+            "client_cert and client_key must be given together",
+        ),
         ({"server": "http://h:1", "tls": True}, "server must begin with https://"),
         ({"server": "http://h:1", "ca_cert": "c"}, "server must begin with https://"),
     ],

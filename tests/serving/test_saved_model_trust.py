@@ -145,7 +145,7 @@ def test_a_model_of_tensorflow_1_is_refused(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x01" * 50])
 def test_a_damaged_model_is_one_line(tmp_path, content):
     (tmp_path / "saved_model.pb").write_bytes(content)
-    with pytest.raises(ValueError, match="must be a whole export. Received") as error:
+    with pytest.raises(ValueError, match="must be an intact export. Received") as error:
         SavedPromptWriter(tmp_path)
     assert "\n" not in str(error.value)
 
@@ -155,5 +155,5 @@ def test_a_model_without_its_weights_is_one_line(tmp_path):
     folder = save(tmp_path, lambda x: {**write(x), "weight": weight + 0}, weight=weight)
     for path in (folder / "variables").iterdir():
         path.write_bytes(path.read_bytes()[:10])
-    with pytest.raises(ValueError, match="must be a whole export. Received"):
+    with pytest.raises(ValueError, match="must be an intact export. Received"):
         SavedPromptWriter(folder)

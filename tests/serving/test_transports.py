@@ -6,11 +6,14 @@ import threading
 import time
 
 import pytest
+import urllib3
 
 from tests.serving.model_server import ModelServer
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.inference import image_files
+from tf_prompt.serving.client.calls import CallFailed
 from tf_prompt.serving.client.options import ServerConfig
+from tf_prompt.serving.client.rest_calls import RestCall
 from tf_prompt.serving.client.writer import RefusedRequest, connect
 
 GRPC_AND_REST = pytest.mark.parametrize("transport", ["grpc", "rest"])
@@ -116,6 +119,45 @@ def test_a_server_that_is_down(stubs, transport):
         connect_to(gone, transport)([b"abc"])
     assert str(error.value).count("\n") == 0
     assert (gone.address if transport == "grpc" else gone.url) in str(error.value)
+
+
+def test_rest_says_why_there_is_no_connection(stubs):
+    with ModelServer(stubs) as gone:
+        pass
+    with pytest.raises(ConnectionError, match="UNAVAILABLE: Connection refused"):
+        connect_to(gone, "rest", retries=0)([b"abc"])
+    config = ServerConfig(server="http://absent.invalid:1", retries=0)
+    with pytest.raises(ConnectionError, match=r"UNAVAILABLE: [A-Z][\w -]+$"):
+        connect(config, DecodingConfig())([b"abc"])
+
+
+@pytest.mark.parametrize(
+    "header, pause",
+    [
+        ({"Retry-After": "2"}, 2.0),
+        ({"Retry-After": "3600"}, 30.0),
+        ({"Retry-After": "Wed, 01 Jan 2200 00:00:00 GMT"}, 30.0),
+        ({"Retry-After": "soon"}, 0.0),
+        ({}, 0.0),
+    ],
+    ids=["seconds", "hour", "date", "junk", "none"],
+)
+def test_rest_waits_as_it_is_asked_to(header, pause):
+    """But no longer than one call may take, 30 s."""
+    answer = urllib3.HTTPResponse(b"busy", {**header}, status=503)
+    call = RestCall(ServerConfig(server="http://h:1"))
+    call._pool.request = lambda *arguments, **named: answer
+    with pytest.raises(CallFailed, match="HTTP 503: busy") as failed:
+        call([b"abc"])
+    assert failed.value.may_pass and failed.value.pause == pause
+
+
+def test_rest_keeps_its_connection(server):
+    writer = connect_to(server, "rest")
+    for _ in range(3):
+        writer([b"abc"])
+    (pool,) = map(writer._call._pool.pools.get, writer._call._pool.pools.keys())
+    assert (pool.num_requests, pool.num_connections) == (3, 1)
 
 
 @GRPC_AND_REST

@@ -36,10 +36,10 @@ class FakeCall:
 
 @pytest.fixture
 def pauses(monkeypatch):
-    """The pauses between calls, which do not take place, drawn at their longest."""
+    """The pauses between calls, which do not take place, without their jitter."""
     taken = []
     monkeypatch.setattr(calls.time, "sleep", taken.append)
-    monkeypatch.setattr(calls.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr("urllib3.util.retry.random.random", lambda: 0.0)
     return taken
 
 
@@ -47,19 +47,19 @@ def test_pauses_double_up_to_a_limit(pauses):
     busy = [CallFailed("UNAVAILABLE", "busy", may_pass=True) for _ in range(8)]
     config = ServerConfig(server="h:1", retries=8)
     assert ServerWriter(FakeCall(busy), config)([b"x"])["prompt"] == [b"x"]
-    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 8.0, 8.0]
+    assert pauses == [0, 0.4, 0.8, 1.6, 3.2, 6.4, 8.0, 8.0]
 
 
-def test_pauses_are_drawn():
-    """Half of the full pause at least: four of them are in [0.1, 0.2] and differ."""
-    drawn = set()
+def test_pauses_have_jitter():
+    """The second is 0.4 s and up to 0.2 s more: four of them differ."""
+    drawn = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calls.time, "sleep", drawn.add)
+        patch.setattr(calls.time, "sleep", drawn.append)
         for _ in range(4):
-            failure = CallFailed("UNAVAILABLE", "busy", may_pass=True)
-            ServerWriter(FakeCall([failure]), CONFIG)([b"x"])
-    assert len(drawn) == 4
-    assert all(0.1 <= pause <= 0.2 for pause in drawn)
+            busy = [CallFailed("UNAVAILABLE", "busy", may_pass=True) for _ in range(2)]
+            ServerWriter(FakeCall(busy), CONFIG)([b"x"])
+    assert drawn[::2] == [0] * 4 and len(set(drawn[1::2])) == 4
+    assert all(0.4 <= pause <= 0.6 for pause in drawn[1::2])
 
 
 def test_a_server_may_ask_for_a_longer_pause(pauses):

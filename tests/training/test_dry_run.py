@@ -22,8 +22,8 @@ def test_table_by_hand(tmp_path):
     )
     lines = dry_run.format_needs(needs, tmp_path).split("\n")
     assert lines[0].split() == ["weights", "1,234,567"]
-    assert "the run               6 min, 3 epochs" in lines
-    assert "an epoch              120 s, 400 steps" in lines
+    assert "run                   6 min, 3 epochs" in lines
+    assert "epoch                 120 s, 400 steps" in lines
     assert lines[-1] == "the disk is too small for this run"
     assert not any(line.startswith("GPU") for line in lines)
 
@@ -34,5 +34,5 @@ def test_dry_run_writes_no_run(tiny_shards, tmp_path):
     text = dry_run.rehearse(config, tmp_path / "run", build_strategy(["CPU:0"]))
     assert not (tmp_path / "run").exists()
     assert "12 steps" in text and "5 epochs" in text
-    with pytest.raises(ValueError, match="must leave more than 3 steps an epoch"):
+    with pytest.raises(ValueError, match="must give more than 3 steps per epoch"):
         dry_run.rehearse(config_for(tiny_shards, batch_size=32), tmp_path / "run")

@@ -253,7 +253,7 @@ def test_one_measured_example_has_no_interval(tmp_path):
     )
     assert all(row.low is row.gain_high is None for row in found.rows)
     text = ensemble_comparison.format_table(found)
-    assert "no intervals of one example" in text and "[" not in text
+    assert "no intervals for one example" in text and "[" not in text
     path = tmp_path / "comparison.json"
     path.write_text(json.dumps(ensemble_comparison.to_json(found)))
     assert ensemble_comparison.read_comparison(path).rows == found.rows

@@ -12,7 +12,7 @@ from tests.training.test_loop import (
     train,
     weights_of,
 )
-from tf_prompt.models import backbones, captioner
+from tf_prompt.models import captioner, encoders
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def frozen(monkeypatch):
     """The small encoder, frozen: ResNet50 would take all the test's time."""
 
     def build(*arguments):
-        encoder = backbones.build_encoder(*arguments)
+        encoder = encoders.build_encoder(*arguments)
         encoder.trainable = False
         return encoder
 

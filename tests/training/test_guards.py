@@ -37,7 +37,7 @@ def test_error_names_the_last_good_checkpoint(tmp_path):
 def test_loss_that_rises_and_stays_stops_within_a_few_hundred_steps(tmp_path):
     guard = DivergenceGuard(tmp_path)
     # Best mean: of the last 50 of 400 steps from 6 to 1. Limit: above the middle.
-    with pytest.raises(ValueError, match="loss must not stay above .* once it") as e:
+    with pytest.raises(ValueError, match="loss must not stay above .* after it") as e:
         feed(guard, learning() + [5.0] * 400)
     step = int(str(e.value).split("step ")[1].split(";")[0])
     assert step == 400 + PATIENCE * WINDOW

@@ -24,7 +24,7 @@ def test_smooth_losses_by_hand():
 def test_a_tenth_of_the_rate_of_the_lowest_loss():
     rates = np.array([1e-3, 1e-2, 1e-1, 1.0])
     assert learning_rate_finder.suggest(rates, np.array([5, 4, 2, 9])) == 0.01
-    with pytest.raises(ValueError, match="loss must fall at some learning rate"):
+    with pytest.raises(ValueError, match="loss must decrease at some learning rate"):
         learning_rate_finder.suggest(rates, np.array([1, 2, 3, 4]))
 
 

@@ -18,6 +18,7 @@ from tests.conftest import SMALL_TRANSFORMER
 from tf_prompt.data import caption_batches, sharding
 from tf_prompt.data.reading import Reading
 from tf_prompt.data.text import SPECIAL_TOKENS
+from tf_prompt.data.vocabulary import WordVocabulary
 from tf_prompt.runs import workers
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.runs.run import Run
@@ -145,7 +146,9 @@ def batches_of(shards, share=None, **overrides):
     }
     vocabulary = [*SPECIAL_TOKENS, "patch", "red", "green", "blue", "white"]
     reading = Reading(folder=shards, share=share, **arguments)
-    batches = caption_batches.training_batches(reading, vocabulary, max_words=5)
+    batches = caption_batches.training_batches(
+        reading, WordVocabulary(vocabulary), max_tokens=5
+    )
     return list(batches.as_numpy_iterator())
 
 
@@ -222,7 +225,7 @@ def test_keras_still_needs_the_repair():
 def test_repair_is_for_versions_it_was_tried_with(monkeypatch):
     assert keras.__version__.startswith(private_names.TRIED["keras"][1])
     monkeypatch.setattr(keras, "__version__", "3.99.0")
-    with pytest.raises(ValueError, match="was tried with Keras 3.15.x only"):
+    with pytest.raises(ValueError, match="was tested with Keras 3.15.x only"):
         multi_worker.repair(None, None)
 
 

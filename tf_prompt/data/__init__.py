@@ -1,1 +1,1 @@
-"""Records, splits, the toy set and the batches that models see."""
+"""Data: images, text, records, splits, batches, the toy set."""

@@ -1,7 +1,5 @@
 """From shards to batches: the order of training is a function of seed and epoch."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import tensorflow as tf
 
@@ -9,6 +7,7 @@ from tf_prompt.data import records, transforms
 from tf_prompt.data.folder import count_examples
 from tf_prompt.data.reading import Pictures, Reading
 from tf_prompt.data.region_cache import Features
+from tf_prompt.data.vocabulary import Vocabulary
 
 # Batches that are sorted by length together.
 _WINDOW = 16
@@ -16,16 +15,16 @@ _WINDOW = 16
 
 def training_batches(
     reading: Reading,
-    vocabulary: Sequence[str],
-    max_words: int,
+    vocabulary: Vocabulary,
+    max_tokens: int,
     features: Features | None = None,
 ) -> tf.data.Dataset:
     """Gives the batches of several epochs, one after the other.
 
     Args:
         reading: of the training split.
-        vocabulary: token of each id.
-        max_words: words kept of a prompt.
+        vocabulary: gives prompts their ids.
+        max_tokens: int > 0, tokens kept of a prompt; a longer one loses its tail.
         features: of the split, read in place of images.
 
     Returns:
@@ -40,9 +39,10 @@ def training_batches(
 
     def read_epoch(epoch):
         placed = epoch.shuffle(epoch.interleave(files, _read_places))
-        placed = _group_by_length(placed, epoch.batch_size, epoch.order)
-        placed = epoch.skip_batches(placed)
-        tasks = _tasks(placed, vocabulary, max_words, features)
+        windows = _number(placed, vocabulary, _WINDOW * epoch.batch_size)
+        sort = _by_length(epoch.batch_size, epoch.order)
+        numbered = epoch.skip_batches(windows.map(sort).unbatch())
+        tasks = _tasks(numbered, max_tokens, features)
         return epoch.read(tasks, _pad, _pictures(reading, features, epoch.order))
 
     return reading.read_epochs(read_epoch)
@@ -50,15 +50,17 @@ def training_batches(
 
 def validation_batches(
     reading: Reading,
-    vocabulary: Sequence[str],
-    max_words: int,
+    vocabulary: Vocabulary,
+    max_tokens: int,
     features: Features | None = None,
 ) -> tf.data.Dataset:
     """Gives the validation split once, in the form of `training_batches`."""
     num_examples = count_examples(reading.folder, "validation")
     shards = records.list_shards(reading.folder, "validation")
     placed = tf.data.Dataset.from_tensor_slices(shards).enumerate()
-    tasks = _tasks(placed.flat_map(_read_places), vocabulary, max_words, features)
+    placed = placed.flat_map(_read_places)
+    numbered = _number(placed, vocabulary, _WINDOW * reading.batch_size).unbatch()
+    tasks = _tasks(numbered, max_tokens, features)
     pictures = _pictures(reading, features, 0)
     return reading.read_once(tasks, num_examples, _pad, pictures)
 
@@ -109,7 +111,14 @@ def _read_places(shard_index, shard):
     return numbered.map(lambda index, record: (record, tf.stack([shard_index, index])))
 
 
-def _group_by_length(placed, batch_size, seed):
+def _number(placed, vocabulary, window_size):
+    """Gives prompts their ids, many at a time: records, places and ids by windows."""
+    read = vocabulary.reader()
+    windows = placed.batch(window_size)
+    return windows.map(lambda window, places: (window, places, read(window)))
+
+
+def _by_length(batch_size, seed):
     """Puts prompts of like length into the same batch; batches stay in random order.
 
     Sorts windows of several batches. A batch is padded to its longest prompt, and
@@ -117,16 +126,15 @@ def _group_by_length(placed, batch_size, seed):
     mean length of a batch from 26 tokens to 16.
     """
 
-    def sort(window, places):
-        words = tf.io.parse_example(window, {"words": tf.io.RaggedFeature(tf.string)})
-        ranked = tf.argsort(words["words"].row_lengths())
+    def sort(window, places, token_ids):
+        ranked = tf.argsort(token_ids.row_lengths())
         whole = tf.size(ranked) // batch_size * batch_size
         batches = tf.reshape(ranked[:whole], (-1, batch_size))
         # What fills no batch goes last: the next step drops it.
         order = tf.concat(
             [tf.reshape(_shuffle_rows(batches), [-1]), ranked[whole:]], axis=0
         )
-        return tf.gather(window, order), tf.gather(places, order)
+        return tuple(tf.gather(x, order) for x in (window, places, token_ids))
 
     def _shuffle_rows(batches):
         order = tf.random.experimental.stateless_shuffle(
@@ -134,21 +142,21 @@ def _group_by_length(placed, batch_size, seed):
         )
         return tf.gather(batches, order)
 
-    windows = placed.batch(_WINDOW * batch_size)
-    return windows.map(sort).unbatch()
+    return sort
 
 
-def _tasks(placed, vocabulary, max_words, features):
+def _tasks(numbered, max_tokens, features):
     """Gives inputs and targets; with `features` the place of an image instead of it."""
-    look_up = transforms.look_up_words(vocabulary, max_words)
 
-    def pose(record, place):
-        example = look_up(records.parse(record))
-        if features is not None:
+    def pose(record, place, token_ids):
+        example = {"token_ids": token_ids[:max_tokens]}
+        if features is None:
+            example["image"] = records.parse(record)["image"]
+        else:
             example["regions"] = place
         return transforms.pose_task(example)
 
-    return placed.map(pose)
+    return numbered.map(pose)
 
 
 def _pad(tasks, batch_size, drop_remainder):

@@ -95,15 +95,16 @@ class Examples:
         """Gives batches while a bar that says `task` counts their images.
 
         Yields:
-            dicts of lists: `image`, encoded bytes; `image_id`, `prompt` and
-            `reference`, the normalised words, text; and with targets `target`,
-            float32 `(batch, 384)`.
+            dicts of lists: `image`, encoded bytes; `image_id`, `prompt`, `family`,
+            empty where prompts have none, and `reference`, the normalised words,
+            text; and with targets `target`, float32 `(batch, 384)`.
         """
 
         def parse(serialised):
             example = records.parse(serialised)
             reference = tf.strings.reduce_join(example.pop("words"), separator=" ")
-            return {**example, "reference": reference}
+            family = records.parse_family(serialised)
+            return {**example, "reference": reference, "family": family}
 
         found = self._records.map(parse)
         if self._targets is not None:
@@ -114,7 +115,7 @@ class Examples:
             total=self.num_examples, initial=self._skip, desc=task, unit="image"
         ) as bar:
             for batch in wanted.batch(batch_size).as_numpy_iterator():
-                texts = ("image_id", "prompt", "reference")
+                texts = ("image_id", "prompt", "reference", "family")
                 decoded = {
                     k: [t.decode(errors="replace") for t in batch[k]] for k in texts
                 }

@@ -1,4 +1,4 @@
-"""How a camera was held: the EXIF orientation of image files, read in a graph."""
+"""The EXIF orientation of image files, read inside a TensorFlow graph."""
 
 import tensorflow as tf
 
@@ -6,16 +6,16 @@ from tf_prompt.data import image_headers
 
 UPRIGHT = 1
 _ORIENTATION_TAG = 0x0112
-# A file of more parts before its pixels, or of more fields, is taken as upright.
+# Files with more parts before the pixels, or more fields, count as upright.
 _MAX_PARTS, _MAX_FIELDS = 64, 512
 _EXIF = b"Exif\0\0"
 
 
 def find_orientation(data, magic):
-    """Reads the orientation that an image file asks for.
+    """Reads the orientation of an image file from its EXIF.
 
-    JPEG (APP1), PNG (eXIf) and WebP (EXIF) are read, in either byte order. What is
-    damaged, or out of bounds, is as if it were not there.
+    JPEG (APP1), PNG (eXIf) and WebP (EXIF) are read, in either byte order. Damaged or
+    out-of-bounds EXIF is ignored.
 
     Args:
         data: scalar string tensor or bytes, an encoded image.
@@ -28,7 +28,7 @@ def find_orientation(data, magic):
     third edition, 11.3.4.5; the WebP container specification.
     """
     png, jpeg = magic == image_headers.PNG, magic == image_headers.JPEG
-    # A WebP of one part has no other.
+    # Only an extended WebP has further parts.
     webp = (magic == image_headers.RIFF) & (_bytes(data, 12, 4) == b"VP8X")
 
     def read():
@@ -42,18 +42,18 @@ def find_orientation(data, magic):
 
 
 def orient(image, orientation):
-    """Turns and mirrors an image so that it stands upright.
+    """Rotates and mirrors an image so that it is upright.
 
     Args:
         image: tensor `(height, width, channels)`.
         orientation: int scalar in 1-8.
 
     Returns:
-        tensor `(height, width, channels)`, or of 5-8 `(width, height, channels)`.
+        tensor `(height, width, channels)`, or for 5-8 `(width, height, channels)`.
     """
 
     def turn():
-        # Stored rows are the picture's columns, then the sides that are swapped.
+        # First transpose if stored rows are columns of the image, then mirror.
         upright = tf.cond(
             orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image
         )
@@ -66,11 +66,11 @@ def orient(image, orientation):
 
 
 def _jpeg(data):
-    """Where EXIF begins and ends in a JPEG; both 0 if nowhere."""
+    """Start and end of EXIF in a JPEG; both 0 if there is none."""
 
     def read(place):
         marker = _integer(data, place, 2, True)
-        # Only APP0-APP15 and comments come before the tables that EXIF precedes.
+        # Only APP0-APP15 and comments may precede the tables, which follow EXIF.
         goes_on = (marker >= 0xFFE0) & (marker <= 0xFFEF) | (marker == 0xFFFE)
         found = (marker == 0xFFE1) & (_bytes(data, place + 4, 6) == _EXIF)
         size = 2 + _integer(data, place + 2, 2, True)
@@ -83,7 +83,7 @@ def _png(data):
     def read(place):
         name = _bytes(data, place + 4, 4)
         end = place + 8 + _integer(data, place, 4, True)
-        # Behind the data comes a checksum of four bytes.
+        # The data are followed by a checksum of four bytes.
         return name == b"eXIf", name != b"IDAT", place + 8, end, 4
 
     return _walk(data, 8, read)
@@ -93,24 +93,24 @@ def _webp(data):
     def read(place):
         size = _integer(data, place + 4, 4, False)
         start = place + 8
-        # Some write it as in a JPEG.
+        # Some programs write the header of a JPEG's EXIF here too.
         start += 6 * tf.cast(_bytes(data, start, 6) == _EXIF, tf.int64)
         found = _bytes(data, place, 4) == b"EXIF"
-        # Parts have even sizes.
+        # Parts are padded to even sizes.
         return found, True, start, place + 8 + size, size % 2
 
     return _walk(data, 12, read)
 
 
 def _walk(data, start, read):
-    """Goes from part to part of a file until one holds EXIF.
+    """Walks through the parts of a file until one holds EXIF.
 
     Args:
         data: the file.
-        start: int, where the first part begins.
-        read: function from a part's place to whether it holds EXIF, whether another
-            may follow, begin and end of its content, and optionally how many bytes
-            lie between this end and the next part.
+        start: int, offset of the first part.
+        read: function from a part's offset to whether it holds EXIF, whether another
+            part may follow, start and end of its content, and optionally the number of
+            bytes between this end and the next part.
     """
     length = tf.cast(tf.strings.length(data), tf.int64)
 
@@ -132,7 +132,7 @@ def _walk(data, start, read):
 
 
 def _read_tiff(data, begin, end):
-    """Reads the orientation in the TIFF structure that EXIF is."""
+    """Reads the orientation from EXIF, which is a TIFF structure."""
     tiff = _bytes(data, begin, tf.maximum(end - begin, 0))
     order = _bytes(tiff, 0, 4)
     high_first = order == b"MM\0*"
@@ -141,7 +141,7 @@ def _read_tiff(data, begin, end):
     count = tf.minimum(_integer(tiff, fields, 2, high_first), _MAX_FIELDS)
     table = _raw(_bytes(tiff, fields + 2, 12 * count), 12 * _MAX_FIELDS)
     table = tf.reshape(table, (_MAX_FIELDS, 12))
-    # Tag, type (3 is a 16-bit integer), how many, and the value in two bytes.
+    # Tag, type (3 is a 16-bit integer), count, and the value in two bytes.
     tags, kinds = _join(table[:, :2], high_first), _join(table[:, 2:4], high_first)
     values = _join(table[:, 8:10], high_first)
     matches = (tags == _ORIENTATION_TAG) & (kinds == 3)
@@ -155,7 +155,7 @@ def _integer(data, place, width, high_first):
 
 
 def _join(parts, high_first):
-    """Joins bytes along the last axis, in either order, to int64."""
+    """Combines bytes along the last axis, in either byte order, to int64."""
     powers = 256 ** tf.range(parts.shape[-1], dtype=tf.int64)
     return tf.reduce_sum(parts * tf.where(high_first, powers[::-1], powers), axis=-1)
 
@@ -165,7 +165,7 @@ def _raw(data, width):
 
 
 def _bytes(data, place, width):
-    """Bytes of a string; fewer, or none, where it ends before."""
+    """Bytes of a string; fewer, or none, if it ends before."""
     length = tf.cast(tf.strings.length(data), tf.int64)
     place = tf.clip_by_value(tf.cast(place, tf.int64), 0, length)
     return tf.strings.substr(data, place, tf.cast(width, tf.int64))

@@ -1,4 +1,4 @@
-"""The folder of shards that `--data` names: its place, counts and fingerprint."""
+"""The folder of shards that `--data` names: its path, counts and fingerprint."""
 
 import collections
 import hashlib
@@ -12,18 +12,18 @@ from tf_prompt.data import records
 from tf_prompt.data.split import SPLITS
 from tf_prompt.data.toy import shards as toy_shards
 
-# Of each end of a shard. A shard in between is guarded by its records' checksums.
+# Bytes at each end of a shard. Checksums of its records guard the rest.
 _SAMPLE = 4096
 
 
 def fingerprint(folder: str | pathlib.Path) -> dict[str, str]:
-    """Digests names, sizes, first and last bytes of the shards of each split.
+    """Hashes the names, sizes, first and last bytes of the shards of each split.
 
     Args:
-        folder: shards of `pipelines.write_records`.
+        folder: folder of shards.
 
     Returns:
-        From the name of each split that is there to 16 hexadecimal digits.
+        dict from the name of each existing split to 16 hexadecimal digits.
     """
     prints = {}
     for split in SPLITS:
@@ -39,12 +39,12 @@ def fingerprint(folder: str | pathlib.Path) -> dict[str, str]:
 def require_same(
     folder: str | pathlib.Path, expected: dict[str, str], owner: str
 ) -> None:
-    """Checks that shards are those that a run was trained on.
+    """Checks that shards are those on which a run was trained.
 
     Args:
-        folder: the shards.
-        expected: what `fingerprint` returned then.
-        owner: whose data it is, for the error.
+        folder: folder of shards.
+        expected: earlier result of `fingerprint`.
+        owner: name of the run, for the message.
 
     Raises:
         ValueError: naming the first split that differs.
@@ -70,10 +70,10 @@ def _update(digest, shard) -> None:
 
 
 def find_data(data: str) -> pathlib.Path:
-    """Gives the folder of shards that `--data` names; writes the toy set if absent.
+    """Returns the folder of shards that `--data` names; writes the toy set if needed.
 
     Raises:
-        FileNotFoundError: if the folder holds no training shard.
+        FileNotFoundError: if the folder holds no training shards.
     """
     folder = toy_shards.toy_folder() if data == "toy" else pathlib.Path(data)
     records.list_shards(folder, "train")
@@ -84,11 +84,12 @@ def count_words(folder: str | pathlib.Path) -> tuple[collections.Counter, int]:
     """Counts the words of the training split.
 
     Returns:
-        Uses of each word, and the number of examples.
+        counts: `collections.Counter` of the words.
+        num_examples: number of examples.
 
     Raises:
-        FileNotFoundError: if the folder holds no training shard.
-        ValueError: if a shard is damaged; names it.
+        FileNotFoundError: if the folder holds no training shards.
+        ValueError: if a shard is damaged; the message names it.
     """
     shards = records.list_shards(folder, "train")
     feature = {"words": tf.io.RaggedFeature(tf.string)}
@@ -107,15 +108,15 @@ def count_words(folder: str | pathlib.Path) -> tuple[collections.Counter, int]:
 def count_examples(
     folder: str | pathlib.Path, split: str, limit: int | None = None
 ) -> int:
-    """Counts the examples of a split by the records' headers alone.
+    """Counts the examples of a split from the records' headers.
 
     Args:
-        folder: shards of `pipelines.write_records`.
+        folder: folder of shards.
         split: one of `split.SPLITS`.
-        limit: examples at most; None counts all.
+        limit: largest number; None counts all.
 
     Raises:
-        FileNotFoundError: if the folder holds no shard of the split.
+        FileNotFoundError: if the folder holds no shards of the split.
     """
     shards = records.list_shards(folder, split)
     count = sum(records.count_records(shard) for shard in shards)

@@ -1,12 +1,12 @@
-"""Why a file is no image: empty, cut off, too large, or another kind of file."""
+"""Explains why a file is not an image: empty, truncated, too large, or another kind."""
 
 import pathlib
 import struct
 
 from tf_prompt.data import image_headers
 
-# First bytes of pictures that TensorFlow cannot read.
-_PICTURES = {
+# First bytes of images that TensorFlow cannot read.
+_FOREIGN = {
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
     b"II+\0": "TIFF",
@@ -17,7 +17,7 @@ _PICTURES = {
     b"8BPS": "PSD",
     b"\0\0\1\0": "ICO",
 }
-# Of what begins with a box `ftyp`, as MP4 does.
+# Brands of files that start with a box `ftyp`, as MP4 does.
 _BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC"),
     **dict.fromkeys((b"mif1", b"msf1"), "HEIC"),
@@ -25,7 +25,7 @@ _BRANDS = {
 }
 _ENDINGS = {".heic": "HEIC", ".heif": "HEIC", ".tif": "TIFF", ".tiff": "TIFF"}
 _ENDINGS |= {".avif": "AVIF", ".jxl": "JXL"}
-# First bytes of what is no picture.
+# First bytes of files that are not images.
 _OTHERS = {
     b"%PDF": "a PDF document",
     b"PK\x03\x04": "a ZIP archive",
@@ -44,11 +44,11 @@ _NOT_SIZES = (0xC4, 0xC8, 0xCC)
 
 
 def explain(data: bytes, path: pathlib.PurePath | None = None) -> str:
-    """Says in a few words why content of a file cannot be read as an image.
+    """Explains in a few words why a file cannot be read as an image.
 
     Args:
-        data: what `images.decode_image` does not decode.
-        path: the file, whose ending counts where its first bytes say nothing.
+        data: content that `images.decode_image` does not decode.
+        path: the file, whose extension counts if its first bytes are not known.
     """
     kind = find_foreign(data)
     if kind is None and path is not None and _find_format(data) is None:
@@ -59,17 +59,17 @@ def explain(data: bytes, path: pathlib.PurePath | None = None) -> str:
 
 
 def find_foreign(data: bytes) -> str | None:
-    """Names the kind of a picture that TensorFlow cannot read, by its first bytes."""
+    """Names the format of an image that TensorFlow cannot read, by its first bytes."""
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:12])
     head = _text_head(data)
     if head.startswith(b"<") and b"<svg" in head and b"<html" not in head:
         return "SVG"
-    return next((k for start, k in _PICTURES.items() if data.startswith(start)), None)
+    return next((k for start, k in _FOREIGN.items() if data.startswith(start)), None)
 
 
 def find_fault(data: bytes) -> str:
-    """Says what is wrong with content of a file that is no image, see `explain`."""
+    """Describes what is wrong with the content of a file, see `explain`."""
     if not data:
         return "an empty file"
     form = _find_format(data)
@@ -81,12 +81,12 @@ def find_fault(data: bytes) -> str:
         return f"too large, {size[0]} x {size[1]} pixels, at most {limit} megapixels"
     if not is_whole:
         return f"cut off, the {form} ends early"
-    # TensorFlow reads neither pixels of 12 bits, say, nor arithmetic codes.
+    # For example, TensorFlow reads neither 12-bit pixels nor arithmetic coding.
     return f"a damaged or unusual {form}"
 
 
 def _find_format(data: bytes) -> str | None:
-    """The format of a picture that TensorFlow reads if it is whole."""
+    """The format of an image that TensorFlow could read if it were intact."""
     if data.startswith(b"\xff\xd8"):
         return "JPEG"
     if data.startswith(b"\x89PNG"):
@@ -95,7 +95,7 @@ def _find_format(data: bytes) -> str | None:
         return "GIF"
     if data.startswith(b"RIFF") and data[8:12] in (b"WEBP", b""):
         return "WebP"
-    # Words too can begin with these letters; here the length of a header follows.
+    # Text may start with these letters too, but here a header length follows.
     if data.startswith(b"BM") and data[15:18] in (b"\0\0\0", b""):
         return "BMP"
     return None
@@ -104,9 +104,9 @@ def _find_format(data: bytes) -> str | None:
 def _name_other(data: bytes) -> str:
     if data[4:8] == b"ftyp":
         return "a QuickTime video" if data[8:10] == b"qt" else "an MP4 video"
-    for start, name in {**_PICTURES, **_OTHERS}.items():
+    for start, name in {**_FOREIGN, **_OTHERS}.items():
         if data.startswith(start):
-            return name if start in _OTHERS else f"a {name} picture"
+            return name if start in _OTHERS else f"a {name} image"
     head = _text_head(data)
     if head.startswith(b"<"):
         is_page = b"<html" in head or b"<!doctype html" in head
@@ -126,7 +126,7 @@ def _is_text(head) -> bool:
     try:
         text = head.decode()
     except UnicodeDecodeError as error:
-        # A letter may be cut at the end.
+        # A character may be cut at the end.
         if error.start < len(head) - 3:
             return False
         text = head[: error.start].decode()
@@ -134,7 +134,7 @@ def _is_text(head) -> bool:
 
 
 def _numbers(form: str, data: bytes, start: int) -> tuple[int, ...]:
-    """Numbers of a header, as `struct` reads them; zeros where it is cut."""
+    """Unpacks numbers of a header; zeros where it is truncated."""
     part = data[start : start + struct.calcsize(form)]
     return struct.unpack(form, part.ljust(struct.calcsize(form), b"\0"))
 
@@ -176,13 +176,13 @@ def _look_at_jpeg(data):
             height, width = _numbers(">HH", data, place + 5)
             size = (width, height)
         if marker == 0xDA:
-            # Its pixels hold no mark of the end: it would be escaped.
+            # Inside the pixels the end marker would be escaped.
             return size, data.rfind(b"\xff\xd9") > place
         place += 2 + length
     return size, True
 
 
-# From content to width and height, and whether it goes on to the end.
+# Functions from content to width and height, and whether the file is complete.
 _FORMATS = {
     "JPEG": _look_at_jpeg,
     "PNG": _look_at_png,

@@ -1,19 +1,19 @@
-"""What the first bytes of an image file say: its format and how large it is."""
+"""Reads the format and the size of an image file from its first bytes."""
 
 import numpy as np
 import tensorflow as tf
 
 JPEG, PNG, GIF, BMP, RIFF = 0xFFD8, 0x8950, 0x4749, 0x424D, 0x5249
-# 8000 x 8000. A file of a few kilobytes can claim a hundred times as many.
+# 8000 x 8000. The header of a file of a few kilobytes can claim a hundred times more.
 MAX_PIXELS = 64_000_000
 
 _HEAD = 48
 # Names of parts as numbers: IDAT of a PNG, the quantisation tables of a JPEG.
 _PIXELS, _TABLES = int.from_bytes(b"IDAT"), 0xFFDB
-# Flags of a WebP of parts, and where they stand.
+# Flags of an extended WebP, and their offset.
 _ANIMATION, _ALPHA, _FLAGS = 0x02, 0x10, 20
-# Name of a number in the head: where it begins, bytes, and whether the highest byte
-# comes first. `flags` tells a WebP of parts from the two simple kinds.
+# Numbers in the head: offset, bytes, and whether the highest byte comes first.
+# `webp_kind` tells an extended WebP from the two simple kinds.
 _NUMBERS = {
     "magic": (0, 2, True),
     "png_second": (37, 4, True),
@@ -34,7 +34,7 @@ _NUMBERS = {
 
 
 def _number_matrix():
-    """The matrix that turns the head's bytes into all numbers at once."""
+    """The matrix that converts the head's bytes to all numbers at once."""
     matrix = np.zeros((_HEAD, len(_NUMBERS)))
     for column, (start, width, high_first) in enumerate(_NUMBERS.values()):
         for index in range(width):
@@ -47,15 +47,15 @@ _MATRIX = _number_matrix()
 
 
 def find_plain(data):
-    """Tells the files that need nothing but decoding, in few operations.
+    """Recognises files that only need decoding, in few operations.
 
     Args:
         data: as in `read_header`.
 
     Returns:
-        kind: int32 scalar: 1 for a PNG whose pixels follow its header at once, 2 for
-        a JPEG whose tables follow the 20 bytes that most begin with, 0 for others.
-        pixels: int64 scalar, as in `read_header`, of kind 1.
+        kind: int32 scalar: 1 for a PNG whose pixels follow its header directly, 2 for
+            a JPEG whose tables follow the usual first 20 bytes, 0 for others.
+        pixels: int64 scalar, as in `read_header`, for kind 1.
     """
     found = _read_numbers(data)
     png = (found["magic"] == PNG) & (found["png_second"] == _PIXELS)
@@ -77,16 +77,16 @@ def read_header(data):
 
     Returns:
         magic: int64 scalar, `JPEG`, `PNG`, `GIF`, `BMP`, `RIFF` or another number.
-        pixels: int64 scalar, width times height; 0 of what is none of these. A
-        broken header gives any number.
+        pixels: int64 scalar, width times height; 0 for other formats. A broken header
+            gives any number.
 
     Raises:
-        tf.errors.InvalidArgumentError: if `data` begins like a JPEG and its header
-            is not one.
+        tf.errors.InvalidArgumentError: if `data` starts like a JPEG but has no valid
+            header.
     """
     found = _read_numbers(data)
     magic = found["magic"]
-    # A BMP that is stored from top to bottom has a negative height.
+    # The height of a BMP stored from top to bottom is negative.
     bmp_height = tf.minimum(found["bmp_height"], 2**32 - found["bmp_height"])
     pixels = tf.case(
         [
@@ -102,10 +102,10 @@ def read_header(data):
 
 
 def announce_alpha(data):
-    """Lets an animated WebP say that it has alpha, as its decoded frames have.
+    """Sets the alpha flag of an animated WebP, whose decoded frames have alpha.
 
-    TensorFlow 2.21 takes memory for three channels where the header says so, writes
-    four, and so over what lies behind: the process may end, or worse.
+    TensorFlow 2.21 allocates three channels if the header says so but writes four, and
+    so overwrites other memory: the process may crash, or worse.
 
     Args:
         data: as in `read_header`, of a WebP of any kind.

@@ -1,4 +1,4 @@
-"""Decode, crop, resize: the one image contract of training and serving."""
+"""Decoding, cropping and resizing of images, the same in training and serving."""
 
 from collections.abc import Sequence
 
@@ -10,22 +10,25 @@ IMAGE_SIZE = 224
 # Of a check whether a file is an image at all.
 _CHECK_SIZE = 32
 JPEG_QUALITY = 95
+# Filters of resizing: ours, and the one that CLIP was trained with.
+BILINEAR, BICUBIC = "bilinear", "bicubic"
 
 _DECODED_AT_ONCE = 8
 
 
-def decode_image(data, size: int):
+def decode_image(data, size: int, resizing: str = BILINEAR):
     """Decodes one image and makes it a square of a given size.
 
     It is turned upright, as its EXIF says; then the largest centred square is kept
-    and resized with an antialiasing bilinear filter. A picture that already has the
-    size is left as it is. Of 16 bits a channel the higher 8 count.
+    and resized with an antialiasing filter. A picture that already has the size is
+    left as it is. Of 16 bits a channel the higher 8 count.
 
     Args:
         data: scalar string tensor or bytes, an encoded PNG, JPEG, WebP, BMP, or
             GIF, of which the first frame is taken. Transparency is ignored: the colours
             under it are kept.
         size: int > 0, pixels a side.
+        resizing: `BILINEAR`, which all our training has, or `BICUBIC`.
 
     Returns:
         uint8 tensor `(size, size, 3)`, RGB, 0-255.
@@ -34,20 +37,42 @@ def decode_image(data, size: int):
         tf.errors.InvalidArgumentError: if `data` is not an image, or has more than
             `image_headers.MAX_PIXELS` pixels.
     """
-    return _fit(_decode(data), size)
+    return _fit(_decode(data), size, resizing)
+
+
+def decode_whole(data, size: int):
+    """Decodes one image and resizes all of it, so that its longer side has a size.
+
+    Args:
+        data: as in `decode_image`.
+        size: int > 0, pixels of the longer side.
+
+    Returns:
+        uint8 tensor `(height, width, 3)`, RGB, 0-255; the shorter side has one pixel
+        at least.
+
+    Raises:
+        tf.errors.InvalidArgumentError: as `decode_image`.
+    """
+    image = _decode(data)
+    shape = tf.cast(tf.shape(image)[:2], tf.float32)
+    target = tf.round(shape * size / tf.reduce_max(shape))
+    target = tf.maximum(tf.cast(target, tf.int32), 1)
+    resized = tf.image.resize(image, target, antialias=True)
+    return tf.cast(tf.round(tf.clip_by_value(resized, 0, 255)), tf.uint8)
 
 
 def decode_stored(data, size: int):
-    """Decodes a picture of a record, which `write_records` has made upright.
+    """Decodes the image of a record, which `write_records` has made upright.
 
-    It equals `decode_image` there, and costs less: an iterator over records takes a
-    tenth of the time to begin, since tf.data looks through the whole graph each time.
+    It equals `decode_image` there, but an iterator over records starts in a tenth of
+    the time, because tf.data inspects the whole graph each time.
 
     Args:
         data, size: as in `decode_image`.
 
     Returns:
-        As `decode_image`; EXIF and the alpha of a WebP are not looked at.
+        As `decode_image`, but ignores EXIF and the alpha channel of WebP.
 
     Raises:
         tf.errors.InvalidArgumentError: as `decode_image`.
@@ -57,16 +82,15 @@ def decode_stored(data, size: int):
 
 
 def decode_batch(image_bytes, sizes: Sequence[int]):
-    """Decodes images in a graph; one that is broken spoils no other.
+    """Decodes a batch of images in a graph; broken ones do not affect the others.
 
     Args:
         image_bytes: string tensor `(batch,)`, each as in `decode_image`.
-        sizes: pixels a side, one or several.
+        sizes: one or several sides, pixels.
 
     Returns:
-        pictures: for each size, uint8 `(batch, size, size, 3)`; black where an
-        image is broken.
-        sound: bool `(batch,)`, whether an image could be decoded.
+        images: for each size, uint8 `(batch, size, size, 3)`; broken images are black.
+        sound: bool `(batch,)`, whether the image could be decoded.
     """
     batch = tf.shape(image_bytes)[0]
     dataset = tf.data.Dataset.from_tensor_slices((tf.range(batch), image_bytes))
@@ -74,23 +98,23 @@ def decode_batch(image_bytes, sizes: Sequence[int]):
         lambda row, data: (row, *_fit_all(_decode(data), sizes)),
         num_parallel_calls=_DECODED_AT_ONCE,
     )
-    # No other operation of TensorFlow goes on after one that failed. The row behind
-    # the last stands for a batch in which all did.
+    # Nothing else in TensorFlow continues after a failed operation. The extra row is
+    # for a batch in which all images fail.
     blank = [tf.zeros((size, size, 3), tf.uint8) for size in sizes]
     dataset = dataset.ignore_errors()
     dataset = dataset.concatenate(tf.data.Dataset.from_tensors((batch, *blank)))
     dataset = dataset.batch(tf.cast(batch + 1, tf.int64))
     dataset = dataset.with_options(_plain_options())
     rows, *found = dataset.get_single_element()
-    # Where each row of the batch lies among those found; the last is blank.
+    # The index of each row of the batch among the decoded ones; the last is blank.
     place = tf.fill([batch + 1], tf.shape(rows)[0] - 1)
     order = tf.range(tf.shape(rows)[0])
     place = tf.tensor_scatter_nd_update(place, rows[:, None], order)[:batch]
-    return [tf.gather(pictures, place) for pictures in found], place < order[-1]
+    return [tf.gather(images, place) for images in found], place < order[-1]
 
 
 def is_image(data: bytes) -> bool:
-    """Whether content of a file can be decoded."""
+    """Whether the content of a file can be decoded as an image."""
     try:
         decode_image(data, _CHECK_SIZE)
     except tf.errors.InvalidArgumentError:
@@ -99,14 +123,14 @@ def is_image(data: bytes) -> bool:
 
 
 def blank(sound, *values):
-    """Empties what was found in broken images.
+    """Replaces the outputs for broken images by empty strings and NaN.
 
     Args:
         sound: bool tensor `(batch, …)`.
         *values: string or float tensors whose first axes are those of `sound`.
 
     Returns:
-        The values; where `sound` is False, empty strings and NaN.
+        list of the values, replaced where `sound` is False.
     """
     blanked = []
     for value in values:
@@ -120,7 +144,7 @@ def blank(sound, *values):
 
 
 def _plain_options():
-    """Of tf.data: rewriting and tuning cost more than so short a dataset does."""
+    """Turns off optimisations of tf.data, which cost more than so short a dataset."""
     options = tf.data.Options()
     options.autotune.enabled = False
     options.experimental_optimization.apply_default_optimizations = False
@@ -139,15 +163,15 @@ def _decode(data):
     )
 
 
-# Not inlined: TensorFlow walks through every operation of a branch that is not taken,
-# and these would double the time of a small JPEG.
+# Not inlined, because TensorFlow visits every operation of a branch not taken, which
+# would double the time for a small JPEG.
 @tf.function(
     input_signature=[tf.TensorSpec((), tf.string)],
     experimental_attributes={"_noinline": True},
 )
 def _decode_unusual(data):
     magic, pixels = image_headers.read_header(data)
-    # TensorFlow 2.21 decodes a WebP that has alpha with its alpha only.
+    # TensorFlow 2.21 can decode a WebP with alpha only with its alpha.
     image = tf.cond(
         magic == image_headers.RIFF,
         lambda: _decode_within(image_headers.announce_alpha(data), pixels, 0),
@@ -157,9 +181,9 @@ def _decode_unusual(data):
 
 
 def _decode_within(data, pixels, channels):
-    """Decodes unless there are too many pixels, before memory is taken for them."""
+    """Decodes an image unless it has too many pixels, before allocating memory."""
     limit = image_headers.MAX_PIXELS
-    # Not tf.debugging, which adds a branch.
+    # Not tf.debugging, which would add a branch.
     small = tf.raw_ops.Assert(
         condition=pixels <= limit, data=[f"an image has at most {limit} pixels"]
     )
@@ -174,22 +198,23 @@ def _fit_all(image, sizes):
     return [_fit(image, size) for size in sizes]
 
 
-def _fit(image, size):
+def _fit(image, size, resizing=BILINEAR):
     shape = tf.shape(image)
     resized = tf.cond(
         tf.reduce_all(shape[:2] == size),
         lambda: image,
-        lambda: resize_square(image, size),
+        lambda: resize_square(image, size, resizing),
     )
     return tf.ensure_shape(resized, (size, size, 3))
 
 
-def resize_square(image, size: int):
-    """Crops an image to its largest centred square, and resizes that.
+def resize_square(image, size: int, resizing: str = BILINEAR):
+    """Crops an image to its largest centred square and resizes it.
 
     Args:
         image: uint8 tensor `(height, width, 3)`.
         size: int > 0, pixels a side.
+        resizing: `BILINEAR` or `BICUBIC`.
 
     Returns:
         uint8 tensor `(size, size, 3)`.
@@ -199,10 +224,10 @@ def resize_square(image, size: int):
     top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
     square = image[top : top + side, left : left + side]
     # Without antialias, bilinear resizing to less than half skips pixels.
-    resized = tf.image.resize(square, (size, size), antialias=True)
+    resized = tf.image.resize(square, (size, size), resizing, antialias=True)
     return tf.cast(tf.round(tf.clip_by_value(resized, 0, 255)), tf.uint8)
 
 
 def encode_jpeg(image) -> bytes:
-    """Encodes a uint8 image `(height, width, 3)`; nothing but pixels is kept."""
+    """Encodes a uint8 image `(height, width, 3)` as JPEG, without metadata."""
     return tf.io.encode_jpeg(image, quality=JPEG_QUALITY).numpy()

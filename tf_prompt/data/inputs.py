@@ -1,4 +1,4 @@
-"""Images as a caller has them, and as models take them: encoded bytes."""
+"""Converts images of any kind that callers have to encoded bytes."""
 
 import io
 import os
@@ -12,19 +12,19 @@ KINDS = "a path, bytes of a file, a PIL image or a uint8 array (height, width, 3
 
 
 def encode_images(images) -> list[bytes]:
-    """Turns one image or many, of any of these kinds, into encoded bytes.
+    """Converts one image or several, of various kinds, to encoded bytes.
 
     Args:
-        images: a path, bytes of an image file, a `PIL.Image.Image`, or uint8
-            `(height, width, 3)`, 0-255, as an array or a tensor; or a sequence of
-            them, or uint8 `(batch, height, width, 3)`.
+        images: a path, the bytes of an image file, a `PIL.Image.Image`, or a uint8
+            array or tensor `(height, width, 3)`, 0-255; or a sequence of these, or
+            uint8 `(batch, height, width, 3)`.
 
     Returns:
-        The content of an image file for each; what was decoded becomes a PNG.
+        list of the content of an image file for each; decoded images become PNGs.
 
     Raises:
         FileNotFoundError: if a path does not exist.
-        ValueError: for another kind, or no image; says which of several it is.
+        ValueError: for another kind, or no image at all; says which of several.
     """
     many = _as_sequence(images)
     if not len(many):
@@ -53,6 +53,6 @@ def _encode(image, index: int) -> bytes:
             )
         image = PIL.Image.fromarray(pixels)
     buffer = io.BytesIO()
-    # A palette, transparency and grey are opened as a file's are.
+    # As a PNG: palettes, transparency and grey are then treated as in files.
     image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

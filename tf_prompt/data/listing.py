@@ -1,26 +1,26 @@
-"""Which files of a folder are images: the one listing of all commands."""
+"""Lists the images in folders, for all commands."""
 
 import os
 import pathlib
 from collections.abc import Iterable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp")
-# Image files that TensorFlow cannot read: named as failures, not passed over.
+# Image files that TensorFlow cannot read: reported as failures, not skipped.
 FOREIGN_SUFFIXES = (".heic", ".heif", ".avif", ".tif", ".tiff", ".jxl")
 
 
 def find_images(
     paths: Iterable[str | os.PathLike], recursive: bool = False
 ) -> list[pathlib.Path]:
-    """Lists the image files among files and in folders, in order of name.
+    """Lists files, and the image files in folders, in order of name.
 
     Args:
-        paths: files, taken as they are, and folders, of whose files those that
-            `has_image_ending` holds for are taken.
-        recursive: whether folders inside folders are searched too.
+        paths: files, which are taken as they are, and folders, of which the files
+            with an image extension are taken.
+        recursive: whether to search subfolders.
 
     Returns:
-        Paths of files.
+        list of paths of files.
 
     Raises:
         FileNotFoundError: if a path does not exist, or a folder holds no image.
@@ -47,18 +47,17 @@ def find_images(
 def list_files(
     folder: str | os.PathLike, recursive: bool = False
 ) -> list[pathlib.Path]:
-    """Lists the files in a folder, in order of name; never what is hidden.
+    """Lists the files in a folder, in order of name, without hidden ones.
 
-    A link counts as what it leads to; one that leads nowhere is listed, so that
-    reading it fails and names it.
+    Links count as their targets; broken links are listed, so that reading them fails
+    and names them.
 
     Args:
-        folder: where they are.
-        recursive: whether folders inside folders are searched too; links to folders
-            are not.
+        folder: the folder.
+        recursive: whether to search subfolders; links to folders are not followed.
 
     Raises:
-        OSError: if a folder cannot be read: its images would be passed over.
+        OSError: if a folder cannot be read, since its images would be missed.
     """
 
     def refuse(error):
@@ -73,7 +72,7 @@ def list_files(
 
 
 def has_image_ending(path: pathlib.PurePath) -> bool:
-    """Whether a file's name is that of an image, of any kind, in either case."""
+    """Whether a file has the extension of an image of any kind, in any case."""
     return path.suffix.lower() in SUFFIXES + FOREIGN_SUFFIXES
 
 

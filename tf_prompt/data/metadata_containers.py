@@ -1,4 +1,4 @@
-"""JPEG and WebP as parts in a row, to which EXIF and XMP are added."""
+"""JPEG and WebP files as sequences of parts, to which EXIF and XMP are added."""
 
 import struct
 
@@ -7,7 +7,7 @@ from tf_prompt.data import metadata_payloads as payloads
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _APP0, _APP1, _APP2, _PIXELS, _END = 0xE0, 0xE1, 0xE2, 0xDA, 0xD9
 _MAX_SEGMENT = 0xFFFF - 2
-# Multi-Picture Format: the pictures behind the first, by place.
+# Multi-Picture Format: the offsets of further images.
 _MPF, _MPF_ENTRIES, _MPF_ENTRY_SIZE = b"MPF\0", 0xB002, 16
 # Flags of VP8X.
 _ALPHA, _HAS_EXIF, _HAS_XMP = 0x10, 0x08, 0x04
@@ -16,7 +16,7 @@ _EXIF_NAME, _XMP_NAME = b"EXIF", b"XMP "
 
 
 class JPEGFile:
-    """Segments up to the pixels, and all from there on as it is.
+    """The segments of a JPEG before its pixels; everything after stays as it is.
 
     Reference: ITU-T T.81, annex B; CIPA DC-007 (MPF), 5.2; XMP part 3, 1.1.3.
     """
@@ -42,7 +42,7 @@ class JPEGFile:
     @staticmethod
     def bare(data: bytes) -> bytes:
         """Takes our prompt out; see `metadata_writer.without_prompt`."""
-        # From the last on, so that places of those before stay.
+        # Backwards, so that the offsets of earlier segments stay valid.
         for start, end, marker in reversed(_segments(data)):
             content = data[start + 4 : end]
             if marker != _APP1:
@@ -59,10 +59,10 @@ class JPEGFile:
 
 
 def _segments(data):
-    """Begin, end and marker of each segment before the pixels."""
+    """Start, end and marker of each segment before the pixels."""
     found, place, broken = [], 2, "a JPEG must be whole. Received: one that ends early"
     while True:
-        # Any number of 255 may fill the room before a marker.
+        # Any number of bytes 255 may precede a marker.
         while data[place : place + 2] == b"\xff\xff":
             place += 1
         if place + 4 > len(data) or data[place] != 0xFF or data[place + 1] == _END:
@@ -81,7 +81,7 @@ def _segments(data):
 
 
 def _find(data, segments, kind):
-    """Begin and end of the first APP1 of a kind; None if there is none."""
+    """Start and end of the first APP1 of a kind; None if there is none."""
     for start, end, marker in segments:
         if marker == _APP1 and data.startswith(kind, start + 4):
             return start, end
@@ -89,7 +89,7 @@ def _find(data, segments, kind):
 
 
 def _end_of_jfif(segments):
-    """Where JFIF ends, which demands to be the first; else where it would begin."""
+    """The end of JFIF, which must come first; without JFIF, where it would start."""
     place = 2
     for _, end, marker in segments:
         if marker != _APP0:
@@ -108,24 +108,24 @@ def _segment(content):
 
 
 def _splice(data, start, end, content):
-    """Replaces bytes in front of the pixels; pictures behind are found as before."""
+    """Replaces bytes before the pixels, and corrects the offsets of further images."""
     growth = len(content) - (end - start)
     table = bytearray(data)
     for first, last, marker in _segments(data):
         if marker == _APP2 and data.startswith(_MPF, first + 4):
-            _shift_pictures(table, first + 4 + len(_MPF), last, end, growth)
+            _shift_images(table, first + 4 + len(_MPF), last, end, growth)
     return bytes(table[:start]) + content + bytes(table[end:])
 
 
-def _shift_pictures(table, base, last, place, growth):
-    """Corrects sizes and places of an MPF for bytes that are added at a place.
+def _shift_images(table, base, last, place, growth):
+    """Corrects the sizes and offsets in an MPF for bytes that are inserted.
 
     Args:
         table: the file, changed in place.
-        base: where the MPF's TIFF structure begins, from which it counts.
-        last: where its segment ends; an MPF that reaches beyond is left as it is.
-        place: where bytes are added.
-        growth: how many; below zero, taken away.
+        base: start of the MPF's TIFF structure, to which its offsets refer.
+        last: end of its segment; an MPF that reaches beyond is left as it is.
+        place: offset of the inserted bytes.
+        growth: number of inserted bytes; negative if bytes are removed.
     """
     order = {b"MM\0*": ">", b"II*\0": "<"}.get(bytes(table[base : base + 4]))
     if order is None or base + 8 > last:
@@ -145,8 +145,8 @@ def _shift_pictures(table, base, last, place, growth):
 
 def _shift_entry(table, order, entry, base, place, growth):
     size, offset = struct.unpack_from(order + "II", table, entry + 4)
-    # The first picture has the place zero: it is the one that grows. The others move,
-    # and so does what they are counted from if it lies behind the new bytes.
+    # The first image has offset zero and is the one that grows. The others move, and so
+    # does the base of their offsets if it comes after the new bytes.
     if offset == 0:
         size = (size + growth) % 2**32
     elif place > base:
@@ -155,7 +155,7 @@ def _shift_entry(table, order, entry, base, place, growth):
 
 
 class WebPFile:
-    """Chunks of a RIFF file; a picture alone is wrapped, which metadata demands.
+    """The chunks of a WebP; simple files get the extended header that metadata needs.
 
     Reference: RFC 9649, sections 2.3 to 2.7.
     """
@@ -170,7 +170,7 @@ class WebPFile:
         names = [name for name, _ in chunks]
         xmp = names.index(_XMP_NAME) if _XMP_NAME in names else len(names)
         if _EXIF_NAME not in names:
-            # Behind the picture, and in front of XMP.
+            # After the image and before XMP.
             chunks.insert(xmp, (_EXIF_NAME, payloads.build_exif(prompt)))
         else:
             packet = payloads.build_xmp(prompt, dict(chunks).get(_XMP_NAME))
@@ -189,7 +189,7 @@ class WebPFile:
 
 
 def _read_webp(data):
-    """Name and content of each chunk, and what stands behind the file's end."""
+    """Name and content of each chunk, and the data after the file's end."""
     broken = "a WebP must be whole. Received: one that ends early"
     (size,) = struct.unpack_from("<I", data, 4)
     chunks, place, last = [], 12, 8 + size
@@ -204,12 +204,12 @@ def _read_webp(data):
         if end > last:
             raise ValueError(broken)
         chunks.append((name, data[place + 8 : end]))
-        # Chunks have even sizes; some writers forget it of the last.
+        # Chunks are padded to even sizes; some writers do not pad the last.
         place = end + size % 2
     names = [name for name, _ in chunks]
-    has_picture = any(name in (*_ALONE, _FRAME) for name in names)
-    if not has_picture or names[0] not in (_WRAPPER, *_ALONE):
-        raise ValueError("a WebP must begin with a picture. Received: one without")
+    has_image = any(name in (*_ALONE, _FRAME) for name in names)
+    if not has_image or names[0] not in (_WRAPPER, *_ALONE):
+        raise ValueError("a WebP must start with an image. Received: one without")
     if names[0] == _WRAPPER and len(chunks[0][1]) < 10:
         raise ValueError(broken)
     return chunks, data[last:]
@@ -237,7 +237,7 @@ def _bare_webp(chunks):
 
 
 def _flagged(chunks):
-    """Lets the first chunk, if it has flags, say whether there is EXIF and XMP."""
+    """Sets the flags for EXIF and XMP in the first chunk, if it has flags."""
     (first, content), *others = chunks
     if first != _WRAPPER:
         return chunks
@@ -248,7 +248,7 @@ def _flagged(chunks):
 
 
 def _wrapper_of(name, content):
-    """The content of the VP8X that a picture alone is wrapped into."""
+    """The content of the VP8X chunk for a simple WebP."""
     if name == b"VP8L" and content[:1] == b"\x2f" and len(content) >= 5:
         (bits,) = struct.unpack_from("<I", content, 1)
         width, height = bits & 0x3FFF, bits >> 14 & 0x3FFF
@@ -257,6 +257,6 @@ def _wrapper_of(name, content):
         width, height = (n & 0x3FFF for n in struct.unpack_from("<HH", content, 6))
         width, height, flags = width - 1, height - 1, 0
     else:
-        raise ValueError("a WebP must have a picture of a known kind. Received: other")
+        raise ValueError("a WebP must have an image of a known kind. Received: other")
     sizes = (n.to_bytes(3, "little") for n in (width, height))
     return struct.pack("<I", flags) + b"".join(sizes)

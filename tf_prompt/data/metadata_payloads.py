@@ -7,7 +7,7 @@ from xml.sax import saxutils
 NAMESPACE = "urn:tf-prompt:1/"
 _SOFTWARE = b"tf_prompt\0"
 _PROCESSING_SOFTWARE, _IMAGE_DESCRIPTION, _TEXT = 0x000B, 0x010E, 2
-# Header, number of fields, two fields, place of the next folder: none.
+# Header, number of fields, two fields, offset of the next directory: none.
 _HEAD_SIZE = 8 + 2 + 2 * 12 + 4
 _EMPTY_PACKET = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
@@ -26,13 +26,13 @@ _ABOUT = re.compile(rb"""rdf:about\s*=\s*("[^"<]*"|'[^'<]*')""")
 
 
 def build_exif(prompt: str) -> bytes:
-    """Builds EXIF, a TIFF structure, of a prompt and of who wrote it.
+    """Builds EXIF, a TIFF structure, with a prompt and the name of its writer.
 
     Reference: CIPA DC-008 (Exif 2.32), 4.6.2 and 4.6.4 A.
     """
     text = prompt.encode() + b"\0"
     place = _HEAD_SIZE + len(_SOFTWARE)
-    # Of four bytes or fewer a field is its own value.
+    # Values of at most four bytes are stored inside the field.
     value = text.ljust(4, b"\0") if len(text) <= 4 else struct.pack(">I", place)
     head = b"MM\0*" + struct.pack(">IH", 8, 2)
     head += struct.pack(">HHI", _PROCESSING_SOFTWARE, _TEXT, len(_SOFTWARE))
@@ -43,7 +43,7 @@ def build_exif(prompt: str) -> bytes:
 
 
 def is_our_exif(tiff: bytes) -> bool:
-    """Whether EXIF is what `build_exif` gives, untouched by others since."""
+    """Whether EXIF is an unchanged result of `build_exif`."""
     inline = tiff[30:34].split(b"\0")[0]
     for text in (tiff[_HEAD_SIZE + len(_SOFTWARE) : -1], inline):
         try:
@@ -55,14 +55,14 @@ def is_our_exif(tiff: bytes) -> bool:
 
 
 def build_xmp(prompt: str, packet: bytes | None = None) -> bytes:
-    """Builds an XMP packet with a prompt, or adds the prompt to another's.
+    """Builds an XMP packet with a prompt, or adds the prompt to an existing packet.
 
     Args:
         prompt: the text.
-        packet: UTF-8, without a part of ours.
+        packet: existing packet in UTF-8, without a part of ours; None builds one.
 
     Raises:
-        ValueError: if the packet is in no form that a part can be added to.
+        ValueError: if nothing can be added to the packet.
 
     Reference: ISO 16684-1 (XMP 1): 7.4, all parts of a packet have one `rdf:about`.
     """
@@ -82,7 +82,18 @@ def build_xmp(prompt: str, packet: bytes | None = None) -> bytes:
     return packet[:place] + part + b"</rdf:Description>\n" + packet[place:]
 
 
+def read_xmp(packet: bytes) -> str | None:
+    """Reads the prompt that `build_xmp` put into a packet; None if there is none."""
+    begin, end = b"<tf_prompt:prompt>", b"</tf_prompt:prompt>"
+    start = packet.find(begin) + len(begin)
+    stop = packet.find(end, start)
+    if start < len(begin) or stop < 0 or NAMESPACE.encode() not in packet:
+        return None
+    text = packet[start:stop].decode(errors="replace")
+    return saxutils.unescape(text, {"&#13;": "\r"})
+
+
 def bare_xmp(packet: bytes) -> bytes:
-    """Takes our part out of a packet; of one that held no other, nothing is left."""
+    """Removes our part from a packet; returns b"" if the packet has no other part."""
     bare = _PART.sub(b"", packet)
     return b"" if bare == _EMPTY_PACKET else bare

@@ -1,24 +1,23 @@
-"""Puts a prompt into an image file's own bytes; pixels are never encoded again.
+"""Writes a prompt into the metadata of an image file, without re-encoding pixels.
 
-Where it goes, and what readers see:
+Where it goes, and how to read it:
 
-- PNG: a chunk iTXt in front of the pixels, keyword `Description`, UTF-8. Its
-  translated keyword `tf_prompt` says whose it is. Pillow: `image.info["Description"]`.
-- JPEG and WebP without EXIF: EXIF of two fields, `ImageDescription` in UTF-8, which
-  viewers show as a title, and `ProcessingSoftware`, `tf_prompt`. Pillow:
-  `image.getexif()[0x010E].encode("latin-1").decode()`, since it takes a text for
-  Latin-1.
-- JPEG and WebP with EXIF: this stays as it is, since what it holds, such as a maker's
-  notes, is found by place. An XMP packet is added, or a part to the packet that is
-  there: an `rdf:Description` with the property `prompt` of the namespace
+- PNG: an iTXt chunk before the pixels, keyword `Description`, UTF-8. The translated
+  keyword `tf_prompt` marks it as ours. Pillow: `image.info["Description"]`.
+- JPEG and WebP without EXIF: EXIF with two fields, `ImageDescription` in UTF-8, which
+  viewers show as a title, and `ProcessingSoftware`, `tf_prompt`. Pillow decodes it as
+  Latin-1: `image.getexif()[0x010E].encode("latin-1").decode()`.
+- JPEG and WebP with EXIF: the EXIF stays, because parts of it, such as maker notes,
+  are located by offsets. An XMP packet is added, or a part to the existing packet: an
+  `rdf:Description` with the property `prompt` of the namespace
   `metadata_payloads.NAMESPACE`, and `dc:description`, which viewers show, unless the
   packet has one. Pillow: `image.info["xmp"]`.
 
-All else stays byte for byte: text, such as A1111's `parameters`, profiles, frames,
-what stands behind the image. Only our own note of an earlier run is replaced.
+Everything else stays byte for byte: text, such as A1111's `parameters`, profiles,
+frames, data after the image. Only our own entry of an earlier run is replaced.
 
-Pillow, which encodes anew, and piexif, without a release since 2019, were looked at;
-pyexiv2 covers the three formats, under the GPL and by a library in C++.
+Alternatives considered: Pillow, which re-encodes; piexif, without a release since
+2019; pyexiv2, which covers the three formats but is a GPL wrapper of a C++ library.
 """
 
 import re
@@ -31,51 +30,55 @@ _FORMATS = "PNG, JPEG or WebP"
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Keyword, no compression, no language, translated keyword.
 _OURS = b"Description\0" + b"\0\0" + b"\0" + b"tf_prompt\0"
-# What can be decoded otherwise.
+# Formats that can be decoded but not annotated.
 _OTHER_FORMATS = {b"GIF8": "GIF", b"BM": "BMP"}
-# What XML, and a text that ends with a zero, cannot hold.
+# Characters that XML and zero-terminated text cannot hold.
 _UNFIT = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def write_prompt(data: bytes, prompt: str) -> bytes:
-    """Puts a prompt into an image, in place of one that tf_prompt put there before.
+    """Writes a prompt into an image, replacing one written by tf_prompt before.
 
     Args:
-        data: an encoded PNG, JPEG or WebP; frames and what else there is stay.
+        data: an encoded PNG, JPEG or WebP; everything else in it stays.
         prompt: the text.
 
     Returns:
         The encoded image with the prompt.
 
     Raises:
-        ValueError: if the format cannot hold a prompt, the file is not whole, or the
-            prompt does not fit in.
+        ValueError: if the format cannot hold a prompt, the file is truncated or
+            damaged, or the prompt does not fit.
     """
     unfit = _UNFIT.search(prompt)
     if unfit:
         raise ValueError(
-            f"a prompt in a file must be plain text. Received: {unfit[0]!r} in it"
+            f"a prompt in a file must be plain text. Received: one with {unfit[0]!r}"
         )
     return _format_of(data).put(data, prompt)
 
 
 def without_prompt(data: bytes) -> bytes:
-    """Takes out of an image what `write_prompt` put in.
+    """Removes from an image what `write_prompt` added.
 
-    Two files that differ by the prompt only give equal bytes. These need not be those
-    of the file before: a WebP of one part, which had to be wrapped, is unwrapped.
+    Files that differ only in the prompt give equal bytes. These may differ from the
+    original file: a WebP that needed an extended header loses that header.
 
     Args:
         data: an encoded PNG, JPEG or WebP.
 
+    Returns:
+        The encoded image without our prompt.
+
     Raises:
-        ValueError: if the format cannot hold a prompt, or the file is not whole.
+        ValueError: if the format cannot hold a prompt, or the file is truncated or
+            damaged.
     """
     return _format_of(data).bare(data)
 
 
 def _format_of(data):
-    """The class that knows the format of a file."""
+    """Returns the class for the format of a file."""
     if data.startswith(_PNG):
         return _PNGFile
     if data.startswith(b"\xff\xd8\xff"):
@@ -92,8 +95,8 @@ class _PNGFile:
     @classmethod
     def put(cls, data: bytes, prompt: str) -> bytes:
         data = cls.bare(data)
-        # In front of the pixels, or readers that stop there miss it; behind all other
-        # text there, of which some readers keep the last of a keyword.
+        # Before the pixels, where some readers stop; after all other text, because
+        # some readers keep the last entry of a keyword.
         place = next(s for s, _, name in _chunks(data) if name in (b"fcTL", b"IDAT"))
         return data[:place] + _chunk(b"iTXt", _OURS + prompt.encode()) + data[place:]
 
@@ -108,7 +111,7 @@ class _PNGFile:
 
 
 def _chunks(data):
-    """Begin, end and name of each chunk; raises unless the file is whole."""
+    """Start, end and name of each chunk; raises if the file is truncated or damaged."""
     chunks, place, name = [], len(_PNG), b""
     while name != b"IEND":
         if place + 12 > len(data):
@@ -118,7 +121,7 @@ def _chunks(data):
         if end > len(data):
             raise ValueError("a PNG must be whole. Received: one that ends early")
         sound = _checksum(data[place + 4 : end - 4]) == data[end - 4 : end]
-        # A capital says that the chunk is needed to see the picture.
+        # A capital letter marks a chunk that is needed to show the image.
         if name[:1].isupper() and not sound:
             raise ValueError("a PNG must be whole. Received: one that is damaged")
         chunks.append((place, end, name))

@@ -1,4 +1,4 @@
-"""What reading has in common for all models: order, steps passed over, shares."""
+"""Reading of splits, common to all models: order, skipped steps, workers' shares."""
 
 import dataclasses
 import functools
@@ -10,18 +10,18 @@ import tensorflow as tf
 from tf_prompt.data import images
 from tf_prompt.data.sharding import Share
 
-# Shards read in turn; more only helps disks that answer late.
+# Shards read in turn; more only helps disks with high latency.
 _OPEN_SHARDS = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """How pictures, or what stands for them, are read.
+    """How the images of examples, or their features, are read.
 
     Args:
-        read: function of one as it is stored.
-        spec: of what `read` gives.
-        key: of the inputs that hold it; None where it is all of them.
+        read: function from the stored form of one image to its tensor.
+        spec: `tf.TensorSpec` of the result.
+        key: key of the stored form in the inputs; None if it is all of the inputs.
     """
 
     read: Callable
@@ -29,11 +29,11 @@ class Pictures:
     key: str | None = "images"
 
     def read_one(self, inputs, *rest):
-        """Reads the picture of an example."""
+        """Reads the image of an example."""
         return self._replace(self.read, inputs), *rest
 
     def read_rows(self, inputs, *rest):
-        """Reads the pictures of a batch, which may have no row."""
+        """Reads the images of a batch, which may be empty."""
 
         def read(rows):
             return tf.map_fn(self.read, rows, fn_output_signature=self.spec)
@@ -48,22 +48,23 @@ class Pictures:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How a split becomes batches.
+    """How a split is turned into batches.
 
-    The order of a training epoch depends on `seed` and the epoch's number alone, so
-    that a resumed run sees what it would have seen. A last batch that is not full is
-    dropped there, hence every epoch has `examples // batch_size` steps. Other splits
-    are read once, in order, and whole.
+    The order of a training epoch depends only on `seed` and the epoch's number, so
+    that a resumed run sees the same batches. Its last batch is dropped if it is not
+    full, so that every epoch has `examples // batch_size` steps. Other splits are read
+    once, in order, and completely.
 
     Args:
-        folder: shards of `pipelines.write_records`.
-        image_size: pixels a side.
-        batch_size: examples a batch, summed over replicas.
-        share: of a worker, or of a batch in several rounds; None gives all, whole.
-        seed: of the order of training, as are all that follow.
-        shuffle_buffer: records that shuffling draws from.
-        epochs: numbers of the epochs to give.
-        skip: steps of the first epoch left out; their images are not decoded.
+        folder: folder of shards.
+        image_size: side of the images, pixels.
+        batch_size: examples per batch, summed over replicas.
+        share: a worker's share, or that of a batch in several rounds; None reads
+            whole batches.
+        seed: int, seed of the order; this and the following are for training only.
+        shuffle_buffer: size of the shuffle buffer, records.
+        epochs: numbers of the epochs to read.
+        skip: steps of the first epoch to skip; their images are not decoded.
     """
 
     folder: str | pathlib.Path
@@ -79,7 +80,7 @@ class Reading:
         """Reads images as uint8 `(image_size, image_size, 3)`.
 
         Args:
-            find: function that gives the encoded image of what is stored.
+            find: function from the stored form to the encoded image.
             key: see `Pictures`.
         """
         size = self.image_size
@@ -90,15 +91,15 @@ class Reading:
         )
 
     def read_epochs(self, read_epoch: Callable) -> tf.data.Dataset:
-        """Gives the batches of the epochs, one after the other.
+        """Returns the batches of all epochs, one after the other.
 
         Args:
             read_epoch: function from an `Epoch` to its batches.
         """
 
         def read(number):
-            # The seed of this function's graph alone: the order must not depend on the
-            # program's. With 0 there, shuffle cannot take a tensor as its own seed.
+            # The seed of this function's graph only, so that the order does not depend
+            # on the program's seed. With 0, shuffle would not accept a tensor as seed.
             tf.random.set_seed(1)
             return read_epoch(Epoch(self, number))
 
@@ -112,34 +113,34 @@ class Reading:
         to_batches: Callable,
         pictures: Pictures,
     ) -> tf.data.Dataset:
-        """Gives the batches of a split in order, the last one as full as it is.
+        """Returns the batches of a split in order; the last one may not be full.
 
         Args:
-            examples: of the split; tuples that begin with the inputs.
-            num_examples: how many these are.
+            examples: the split's examples, tuples that start with the inputs.
+            num_examples: number of examples.
             to_batches: function of examples, batch size and `drop_remainder`.
-            pictures: of the inputs, which hold them as they are stored.
+            pictures: how to read the images in the inputs.
         """
         share, size = self.share, self.batch_size
         whole = functools.partial(to_batches, batch_size=size, drop_remainder=False)
         batches = _read_batches(examples, whole, pictures, share and share.cut)
         if not share:
-            # Keras warns at the end of a dataset whose length it does not know.
+            # Keras warns at the end of a dataset of unknown length.
             length = tf.data.experimental.assert_cardinality(-(-num_examples // size))
             batches = batches.apply(length)
         return batches.prefetch(tf.data.AUTOTUNE)
 
 
 class Epoch:
-    """One epoch of a reading, as far as a worker has a share in it.
+    """One epoch, or a worker's share of it.
 
     Args:
-        reading: that the epoch is of.
-        number: int64 tensor.
+        reading: how the split is read.
+        number: int64 tensor, number of the epoch.
 
     Attributes:
-        order: int64 tensor, to seed what is drawn in the epoch.
-        batch_size: examples that the worker draws for a batch of all.
+        order: int64 tensor, seed for everything random in the epoch.
+        batch_size: number of examples that the worker draws per global batch.
     """
 
     def __init__(self, reading: Reading, number):
@@ -149,10 +150,10 @@ class Epoch:
         self.batch_size = self._share.drawn_size(reading.batch_size)
 
     def interleave(self, files, read_file: Callable) -> tf.data.Dataset:
-        """Reads files, of which the order is random, several in turn.
+        """Reads files in random order, several in turn.
 
         Args:
-            files: a row a file; a list, or a tuple of columns.
+            files: one row per file; a list, or a tuple of columns.
             read_file: function from a row to a dataset.
         """
         rows = tf.data.Dataset.from_tensor_slices(files)
@@ -161,19 +162,19 @@ class Epoch:
         return shuffled.interleave(read_file, cycle_length=_OPEN_SHARDS)
 
     def shuffle(self, examples: tf.data.Dataset) -> tf.data.Dataset:
-        """Shuffles what `interleave` gave, as much as a worker needs of it."""
+        """Shuffles the result of `interleave`, repeated if a worker needs more."""
         shuffled = examples.shuffle(self._reading.shuffle_buffer, seed=self.order)
         return self._share.fill_epoch(shuffled)
 
     def skip_batches(self, examples: tf.data.Dataset) -> tf.data.Dataset:
-        """Leaves out the examples of batches that are passed over."""
+        """Skips the examples of skipped batches."""
         batches, _ = self._share.skip_rounds(self._reading.skip)
         return self._skip_first(examples, batches * self.batch_size)
 
     def read(
         self, examples: tf.data.Dataset, to_batches: Callable, pictures: Pictures
     ) -> tf.data.Dataset:
-        """Gives the batches of what `skip_batches` left; see `Reading.read_once`."""
+        """Makes batches of the result of `skip_batches`; see `Reading.read_once`."""
         share, size = self._share, self.batch_size
         _, parts_done = share.skip_rounds(self._reading.skip)
 
@@ -184,15 +185,15 @@ class Epoch:
         return _read_batches(examples, full, pictures, self._reading.share and cut)
 
     def _skip_first(self, elements, count):
-        """Leaves out so many elements in the first epoch only."""
+        """Skips elements in the first epoch only."""
         is_first = tf.equal(self._number, self._reading.epochs.start)
         return elements.skip(tf.where(is_first, tf.constant(count, tf.int64), 0))
 
 
 def _read_batches(examples, to_batches, pictures, cut):
-    """Reads pictures before batches are made; with `cut` only what it leaves of them.
+    """Reads images and makes batches; with `cut`, cuts the batches first.
 
-    To cut batches that are read would make each worker decode the images of all.
+    Otherwise each worker would decode the images of all workers.
     """
     if cut is None:
         return to_batches(examples.map(pictures.read_one, tf.data.AUTOTUNE))
@@ -200,10 +201,10 @@ def _read_batches(examples, to_batches, pictures, cut):
 
 
 def without_tuning(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Turns the tuning of tf.data off; numbers left to it stay as they begin.
+    """Turns autotuning of tf.data off; tunable parameters keep their initial values.
 
     Its thread sleeps twice as long each time, up to a minute, and the end of a pass
-    over the data sometimes waits for it: 3.7 s of training then take 5.1.
+    over the data sometimes waits for it: 3.7 s of training then take 5.1 s.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

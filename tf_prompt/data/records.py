@@ -1,61 +1,73 @@
-"""The TFRecord schema, and shard files that are either whole or absent."""
+"""The TFRecord schema, and shard files that are written atomically."""
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator
 
 import tensorflow as tf
 
+from tf_prompt.data import listing
 from tf_prompt.data.split import SPLITS
 
 SHARD_NAME = "{split}-{index:05d}.tfrecord"
+# What is installed lacks the pipelines.
+CHECKOUT = (
+    "git clone https://github.com/tf-prompt/tf_prompt && cd tf_prompt && "
+    'pip install -e ".[ingest]"'
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One image and the prompt that made it.
+    """One image and its prompt.
 
     Args:
         image_id: file name of the image in its source.
-        image: encoded square RGB image, JPEG.
-        prompt: text as its user wrote it.
+        image: square RGB image, encoded as JPEG.
+        prompt: the original text.
         words: `text.split_words` of the prompt.
+        family: name of the group of similar prompts that this one is in; empty where
+            none were sought.
     """
 
     image_id: str
     image: bytes
     prompt: str
     words: list[str]
+    family: str = ""
 
 
 def serialise(record: Record) -> bytes:
-    """Turns a record into the bytes of a `tf.train.Example`."""
+    """Serialises a record as the bytes of a `tf.train.Example`."""
     values = {
         "image": [record.image],
         "image_id": [record.image_id.encode()],
         "prompt": [record.prompt.encode()],
         "words": [word.encode() for word in record.words],
     }
+    if record.family:
+        values["family"] = [record.family.encode()]
     features = {
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
         for name, value in values.items()
     }
     example = tf.train.Example(features=tf.train.Features(feature=features))
-    # Map fields have no fixed order unless it is asked for; shards must be
-    # byte for byte the same from run to run.
+    # Map fields have no fixed order unless requested, and shards must be byte for
+    # byte the same in every run.
     return example.SerializeToString(deterministic=True)
 
 
 def parse(serialised) -> dict:
-    """Reads one record inside a tf.data pipeline.
+    """Parses one record inside a tf.data pipeline.
 
     Args:
         serialised: scalar string tensor, the bytes of `serialise`.
 
     Returns:
-        `image` (still encoded), `image_id` and `prompt`, scalar strings, and
+        dict of scalar strings `image` (still encoded), `image_id` and `prompt`, and
         `words`, string `(words,)`.
     """
     scalar = tf.io.FixedLenFeature((), tf.string)
@@ -66,10 +78,26 @@ def parse(serialised) -> dict:
     )
 
 
-class ShardWriter:
-    """Writes one shard; its name appears only when all of it is on disk.
+def parse_family(serialised):
+    """Reads the family of one record, scalar string; empty where it has none."""
+    family = tf.io.FixedLenFeature((), tf.string, default_value="")
+    return tf.io.parse_single_example(serialised, {"family": family})["family"]
 
-    Used as a context manager. Left by an exception, it removes what it wrote.
+
+def has_families(folder: str | pathlib.Path, split: str) -> bool:
+    """Whether the first record of a split has a family.
+
+    Raises:
+        FileNotFoundError: as `list_shards`.
+    """
+    first = tf.data.TFRecordDataset(list_shards(folder, split)).take(1)
+    return any(parse_family(record).numpy() for record in first)
+
+
+class ShardWriter:
+    """Writes one shard; the file appears only when it is complete.
+
+    A context manager; after an exception the partial file is removed.
 
     Args:
         path: the shard's final name.
@@ -78,7 +106,7 @@ class ShardWriter:
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
         self.num_records = 0
-        # Not `.tfrecord`: a half file of a killed run must not look like a shard.
+        # Not `.tfrecord`: a partial file of a killed run must not look like a shard.
         self._temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
 
     def __enter__(self) -> "ShardWriter":
@@ -99,12 +127,12 @@ class ShardWriter:
 
 
 def shard_path(folder: str | pathlib.Path, split: str, index: int) -> pathlib.Path:
-    """Names the shard of a split that comes from input part `index`."""
+    """Returns the path of a split's shard from input part `index`."""
     return pathlib.Path(folder) / SHARD_NAME.format(split=split, index=index)
 
 
 def list_splits(folder: str | pathlib.Path) -> list[str]:
-    """Lists the splits of which a folder has shards."""
+    """Lists the splits for which a folder has shards."""
     folder = pathlib.Path(folder)
     return [split for split in SPLITS if next(folder.glob(f"{split}-*.tfrecord"), None)]
 
@@ -113,8 +141,8 @@ def list_shards(folder: str | pathlib.Path, split: str) -> list[str]:
     """Lists the shards of a split in order.
 
     Raises:
-        FileNotFoundError: if the folder or the split's shards are missing; of an
-            empty split, unlike a folder without shards, it says what helps.
+        FileNotFoundError: if the folder or the split's shards are missing; says what
+            to do.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -125,28 +153,49 @@ def list_shards(folder: str | pathlib.Path, split: str) -> list[str]:
         if split == "train":
             help_text = "smaller shares of the others: --validation 0.05 --test 0.05"
         raise FileNotFoundError(
-            f"data must hold examples of {split}: that split is empty. Received: "
+            f"data must have examples of {split}: that split is empty. Received: "
             f"{folder} with shards of {' and '.join(others)} only. Write them again "
             f"from more prompts, or with {help_text}"
         )
     if not shards:
-        raise FileNotFoundError(
-            f'no shards match "{folder}/{split}-*.tfrecord". Write them first, from a '
-            f"checkout: python -m pipelines.write_records --output {folder}"
-        )
+        raise FileNotFoundError(_explain_no_shards(folder, split))
     return shards
+
+
+def _explain_no_shards(folder: pathlib.Path, split: str) -> str:
+    commands = f"{CHECKOUT} && python -m pipelines.write_records"
+    if _holds_images(folder):
+        source = folder.resolve()
+        return (
+            f"data must be a folder of shards. Received: {folder}, a folder of images, "
+            f"which become shards first: {commands} --source {source} --output shards/ "
+            "&& python -m tf_prompt.fit --data shards/"
+        )
+    return (
+        f'no shards match "{folder}/{split}-*.tfrecord". Write them first: {commands} '
+        f"--output {folder}; it runs from a checkout"
+    )
+
+
+def _holds_images(folder: pathlib.Path) -> bool:
+    # Not of a whole disk.
+    for _, _, names in itertools.islice(os.walk(folder), 1000):
+        if any(listing.has_image_ending(pathlib.PurePath(name)) for name in names):
+            return True
+    return False
 
 
 @contextlib.contextmanager
 def naming(shard: str | pathlib.Path) -> Iterator[None]:
-    """Turns what TensorFlow says of a damaged shard into one line that names it.
+    """Context manager that reports a damaged shard in one line with its name.
 
     Raises:
-        ValueError: if its records are cut, changed, or no records of ours.
+        ValueError: if its records are truncated, changed, or not those of
+            `write_records`.
     """
     try:
         yield
-    # The last is of a message that quotes the bytes of the record.
+    # The last comes from a message that quotes the bytes of the record.
     except (
         tf.errors.DataLossError,
         tf.errors.InvalidArgumentError,
@@ -158,7 +207,7 @@ def naming(shard: str | pathlib.Path) -> Iterator[None]:
 
 
 def count_records(shard: str | pathlib.Path) -> int:
-    """Counts a shard's records by their headers alone.
+    """Counts a shard's records from their headers.
 
     Raises:
         ValueError: if the headers do not lead to the end of the file.

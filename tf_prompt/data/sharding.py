@@ -1,4 +1,4 @@
-"""Which part of each batch one of several workers decodes and trains on."""
+"""The part of each batch that one of several workers decodes and trains on."""
 
 import dataclasses
 import os
@@ -6,27 +6,28 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-# What every worker may read in each epoch: a shared disk, or the memory that caches
-# it, gives so much in seconds. Above it workers read files of their own.
+# Bytes that every worker may read in each epoch: a shared disk, or its cache, delivers
+# them in seconds. Above this, each worker reads its own files.
 SMALL_SPLIT = 4e9
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """The part of a worker in the batches of all.
+    """A worker's share of the global batches.
 
-    A batch is cut in `accumulate_steps` rounds, each of a part for every replica.
-    By element, all workers go through the same batches, and each decodes its own
-    parts: training is that of one process, to rounding. By file, each worker draws
-    its parts from its own files.
+    A batch is divided into `accumulate_steps` rounds, each with one part per replica.
+    By element, all workers iterate over the same batches and each decodes its own
+    parts: training equals that of a single process, up to rounding. By file, each
+    worker draws its parts from its own files.
 
     Args:
-        first: number of the worker's first replica.
-        count: its replicas.
-        total: replicas of all workers.
-        accumulate_steps: rounds of a batch.
-        steps_per_epoch: batches of an epoch.
-        files: by file, the worker's number and how many there are; else None.
+        first: index of the worker's first replica.
+        count: number of its replicas.
+        total: number of replicas of all workers.
+        accumulate_steps: number of rounds per batch.
+        steps_per_epoch: number of batches per epoch.
+        files: for division by file, the worker's index and the number of workers;
+            else None.
     """
 
     first: int = 0
@@ -37,29 +38,29 @@ class Share:
     files: tuple[int, int] | None = None
 
     def choose_files(self, names: tf.data.Dataset) -> tf.data.Dataset:
-        """Leaves those of a dataset of files that the worker reads."""
+        """Selects the files that the worker reads."""
         if self.files is None:
             return names
         index, count = self.files
         return names.shard(count, index)
 
     def fill_epoch(self, examples: tf.data.Dataset) -> tf.data.Dataset:
-        """Begins again where the worker's files hold less than its part."""
+        """Repeats the worker's examples, if its files may hold less than its share."""
         return examples if self.files is None else examples.repeat()
 
     def drawn_size(self, batch_size: int) -> int:
-        """Examples that the worker draws for a batch of all."""
+        """Number of examples that the worker draws per global batch."""
         return batch_size if self.files is None else self._own(batch_size)
 
     def cut(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        """Cuts whole batches into those of the worker's replicas, in turn.
+        """Cuts global batches into those of the worker's replicas, in turn.
 
         Args:
             batches: nested tensors whose first axis is the batch.
 
         Returns:
-            Dataset of the same elements with fewer rows; of a last batch that is
-            not full some may have none.
+            Dataset of the same structure with fewer rows; for a last batch that is
+            not full, possibly none.
         """
         rounds, total, first = self.accumulate_steps, self.total, self.first
         if self.files is not None:
@@ -84,19 +85,19 @@ class Share:
         return batches.flat_map(cut)
 
     def end_epoch(self, parts: tf.data.Dataset) -> tf.data.Dataset:
-        """Ends a worker's epoch where all end theirs."""
+        """Ends the epoch of every worker after the same number of steps."""
         if self.files is None:
             return parts
         return parts.take(self.steps_per_epoch * self.accumulate_steps * self.count)
 
     def for_validation(self) -> "Share | None":
-        """The share of a split that is read once: by element, in one round."""
+        """The share for a split that is read once: by element, in one round."""
         if self.total == 1:
             return None
         return dataclasses.replace(self, accumulate_steps=1, files=None)
 
     def skip_rounds(self, skip: int) -> tuple[int, int]:
-        """Whole batches and further parts that so many steps passed over are."""
+        """Converts a number of skipped steps to whole batches and remaining parts."""
         batches, rounds = divmod(skip, self.accumulate_steps)
         return batches, rounds * self.count
 
@@ -105,10 +106,10 @@ class Share:
 
 
 def check_batch_size(batch_size: int, accumulate_steps: int, total: int = 1) -> None:
-    """Checks that batches can be cut into equal parts.
+    """Checks that batches can be divided into equal parts.
 
     Raises:
-        ValueError: if not.
+        ValueError: if they cannot.
     """
     if batch_size % (accumulate_steps * total):
         parts = f"{total} replicas" if total > 1 else ""
@@ -120,13 +121,13 @@ def check_batch_size(batch_size: int, accumulate_steps: int, total: int = 1) -> 
 
 
 def reads_files(way: str, shards: Sequence[str], num_workers: int) -> bool:
-    """Whether workers read files of their own.
+    """Whether each worker reads its own files.
 
     Args:
-        way: `element`, `file`, or `auto`, which does so for a split above
-            `SMALL_SPLIT` that has at least as many files as there are workers.
+        way: `element`, `file`, or `auto`, which means `file` for a split above
+            `SMALL_SPLIT` with at least as many files as workers.
         shards: files of the split.
-        num_workers: int > 0.
+        num_workers: int > 0, number of workers.
 
     Raises:
         ValueError: for `file` with fewer files than workers.

@@ -1,9 +1,9 @@
-"""MiniLM embeddings of a data set's prompts, computed once and kept beside it."""
+"""MiniLM embeddings of a data set's prompts, computed once and stored beside it."""
 
 import hashlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -13,8 +13,8 @@ from tf_prompt.data import records
 from tf_prompt.files import read_entries, replacing, write_json
 from tf_prompt.metrics import prompt_embedder
 
-# What is embedded: the prompt as its user wrote it, as the competition does, or
-# the normalised words that a captioner learns.
+# The text to embed: the original prompt, as in the competition, or the normalised
+# words that a captioner learns.
 TEXT_RULES = ("prompt", "words")
 INDEX = "embeddings.json"
 
@@ -25,21 +25,21 @@ def target_shards(
     text_rule: str = "prompt",
     embedder: prompt_embedder.PromptEmbedder | None = None,
 ) -> list[str]:
-    """Gives the files of embeddings of a split; computes those that are missing.
+    """Returns the files with a split's embeddings, computing those that are missing.
 
-    They lie in `FOLDER/embeddings/KEY`, a file a shard with a record an image in the
-    shard's order, each 384 float32 numbers. KEY depends on the embedding model and
-    the text rule. A file appears whole or not at all, and one whose shard has
-    changed is computed again.
+    They are in `FOLDER/embeddings/KEY`, one file per shard with one record of 384
+    float32 numbers per image, in the shard's order. KEY depends on the embedding
+    model and the text rule. Files are written atomically, and computed again if their
+    shard has changed.
 
     Args:
-        folder: shards of `pipelines.write_records`.
+        folder: folder of shards.
         split: one of `split.SPLITS`.
         text_rule: one of `TEXT_RULES`.
-        embedder: None loads the default one, if it is needed.
+        embedder: the embedder; None loads the default if needed.
 
     Returns:
-        Paths, in the order of `records.list_shards`.
+        list of paths, in the order of `records.list_shards`.
 
     Raises:
         FileNotFoundError: if the split has no shards.
@@ -64,7 +64,7 @@ def target_shards(
         missing, f"embedding prompts of {split}", unit="shard", disable=not missing
     ):
         num_records = _embed_shard(shard, output, text_rule, embedder)
-        # Read again: another process may have written other shards meanwhile.
+        # Read it again, because another process may have written other shards.
         index = _read_index(output)
         index["shards"][_name(shard)] = [_size(shard), num_records]
         write_json(output / INDEX, {**signature, **index})
@@ -72,13 +72,13 @@ def target_shards(
 
 
 def count_targets(paths: Sequence[str]) -> int:
-    """Adds up the images of the files that `target_shards` returned."""
+    """Counts the images in files that `target_shards` returned."""
     index = _read_index(pathlib.Path(paths[0]).parent)
     return sum(index["shards"][_name(path)][1] for path in paths)
 
 
 def read_prompts(shard: str, text_rule: str = "prompt") -> list[str]:
-    """Reads the prompts of a shard in its order, as written or normalised."""
+    """Reads the prompts of a shard in order, original or normalised."""
     prompts: list[str] = []
     feature = {
         "prompt": tf.io.FixedLenFeature((), tf.string),
@@ -94,8 +94,20 @@ def read_prompts(shard: str, text_rule: str = "prompt") -> list[str]:
     return prompts
 
 
+def read_split(folder: str | os.PathLike, split: str) -> Iterator[str]:
+    """Reads the prompts of a split as their users wrote them, shard by shard.
+
+    Raises:
+        FileNotFoundError: if the split has no shards.
+        ValueError: if a shard is damaged; names it.
+    """
+    shards = records.list_shards(folder, split)
+    for shard in tqdm.tqdm(shards, "reading prompts", unit="shard", leave=False):
+        yield from read_prompts(shard)
+
+
 def parse_target(serialised):
-    """Reads one embedding inside a tf.data pipeline: float32 `(384,)`."""
+    """Parses one embedding inside a tf.data pipeline, float32 `(384,)`."""
     numbers = tf.io.decode_raw(serialised, tf.float32)
     return tf.ensure_shape(numbers, (prompt_embedder.EMBEDDING_DIM,))
 
@@ -118,7 +130,7 @@ def _read_index(output) -> dict:
 
 def _is_done(output, shard, index) -> bool:
     known = index["shards"].get(_name(shard))
-    # Its size and the number of its records.
+    # The size of the shard and its number of records.
     same = isinstance(known, list) and len(known) == 2 and known[0] == _size(shard)
     return same and _path_is(output, shard)
 

@@ -2,12 +2,13 @@
 
 import collections
 import functools
+import itertools
 import pathlib
 import re
 import unicodedata
 from collections.abc import Sequence
 
-import nltk.tokenize
+from tf_prompt.data import tokens
 
 MAX_WORDS = 30
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]")
@@ -32,11 +33,8 @@ def split_words(prompt: str, max_words: int | None = MAX_WORDS) -> list[str]:
 
     Reference: Kalisz, slides "Data set and data processing".
     """
-    sentence_tokenizer, word_tokenizer = _tokenizers()
-    words: list[str] = []
-    for sentence in sentence_tokenizer.tokenize(prompt.lower()):
-        words.extend(filter(_is_word, word_tokenizer.tokenize(sentence)))
-    return words[:max_words]
+    words = filter(_is_word, tokens.tokenize(prompt.lower()))
+    return list(itertools.islice(words, max_words))
 
 
 def normalise(prompt: str, max_words: int | None = MAX_WORDS) -> str:
@@ -44,20 +42,22 @@ def normalise(prompt: str, max_words: int | None = MAX_WORDS) -> str:
     return " ".join(split_words(prompt, max_words))
 
 
+def tidy(prompt: str, fold_case: bool = False) -> str:
+    """Puts a prompt as its user wrote it on one line: white space becomes one space.
+
+    Args:
+        prompt: the text.
+        fold_case: whether letters become lower case.
+    """
+    line = " ".join(prompt.split())
+    return line.lower() if fold_case else line
+
+
+@functools.lru_cache(2**17)
 def _is_word(token: str) -> bool:
     if _HAS_DIGIT.search(token):
         return False
     return any(unicodedata.category(character)[0] == "L" for character in token)
-
-
-@functools.cache
-def _tokenizers():
-    # The untrained Punkt: the trained one knows English abbreviations, but its
-    # data may be absent, and shards must not depend on what a machine has.
-    return (
-        nltk.tokenize.PunktSentenceTokenizer(),
-        nltk.tokenize.NLTKWordTokenizer(),
-    )
 
 
 def build_vocabulary(counts: collections.Counter, max_size: int) -> list[str]:
@@ -102,7 +102,7 @@ def read_vocabulary(path: str | pathlib.Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"vocabulary must be a file. Received: {path}")
     try:
-        *tokens, rest = path.read_text(encoding="utf-8").split("\n")
+        *entries, rest = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"a vocabulary must be UTF-8 text. Received: {path}"
@@ -111,10 +111,10 @@ def read_vocabulary(path: str | pathlib.Path) -> list[str]:
         raise ValueError(
             f"a vocabulary must end with a line break: it is cut. Received: {path}"
         )
-    if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
+    if tuple(entries[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
         raise ValueError(
             f"a vocabulary must begin with {' '.join(SPECIAL_TOKENS)}. Received: {path}"
         )
-    if len(set(tokens)) != len(tokens):
+    if len(set(entries)) != len(entries):
         raise ValueError(f"a vocabulary must not repeat a token. Received: {path}")
-    return tokens
+    return entries

@@ -1,4 +1,4 @@
-"""TFDS metadata of a folder of shards, so that other tools can read it by name."""
+"""TFDS metadata for a folder of shards, so that TFDS can read it."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -7,20 +7,26 @@ import tensorflow_datasets as tfds
 
 from tf_prompt.data.records import shard_path
 
-# `records.SHARD_NAME` in TFDS's words. Its "{FILEFORMAT}" would match the JSON
-# files of the folder as well.
+# `records.SHARD_NAME` in TFDS's notation, without its "{FILEFORMAT}", which would
+# match the folder's JSON files as well.
 _SHARD_TEMPLATE = "{SPLIT}-{SHARD_INDEX}.tfrecord"
 
 
-def build_features(image_size: int) -> dict:
-    """What a record holds, in TFDS's words; images are that many pixels a side."""
+def build_features(image_size: int, has_families: bool = False) -> dict:
+    """Describes a record to TFDS.
+
+    Args:
+        image_size: side of the images, pixels.
+        has_families: whether records name the family of their prompts.
+    """
     shape = (image_size, image_size, 3)
-    return {
+    features = {
         "image": tfds.features.Image(shape=shape, encoding_format="jpeg"),
         "image_id": tfds.features.Text(),
         "prompt": tfds.features.Text(),
         "words": tfds.features.Sequence(tfds.features.Text()),
     }
+    return {**features, "family": tfds.features.Text()} if has_families else features
 
 
 def write_tfds_metadata(
@@ -28,6 +34,7 @@ def write_tfds_metadata(
     name: str,
     image_size: int,
     shard_lengths: Mapping[str, Sequence[int]],
+    has_families: bool = False,
 ) -> None:
     """Makes `tfds.builder_from_directory(folder)` read the shards.
 
@@ -35,9 +42,10 @@ def write_tfds_metadata(
         folder: the shards, named by `records.shard_path`.
         name: the data set's name; letters, digits and underscores.
         image_size: side of the stored images, pixels.
-        shard_lengths: split to records of each shard, in order of shard index.
-            0 stands for a shard that was not written. A split without records
-            is left out.
+        shard_lengths: dict from split to the number of records of each shard, in
+            order of shard index; 0 for a shard that was not written. Splits without
+            records are left out.
+        has_families: as in `build_features`.
     """
     template = tfds.core.ShardedFileTemplate(
         data_dir=folder,
@@ -57,11 +65,11 @@ def write_tfds_metadata(
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
-        features=build_features(image_size),
+        features=build_features(image_size, has_families),
         split_infos=splits,
         filename_template=template,
         check_data=False,
-        description="Pictures and the prompts that a text-to-image model made them of.",
+        description="Images of a text-to-image model, with their prompts.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Small functions from example to example, for `tf.data.Dataset.map`."""
+"""Transforms of examples for `tf.data.Dataset.map`."""
 
 import tensorflow as tf
 
@@ -7,13 +7,13 @@ from tf_prompt.data.text import END_ID, PAD_ID, START_ID, UNK_ID
 
 
 def decode_pixels(image_size: int):
-    """Makes `image` a picture.
+    """Decodes `image`.
 
     Args:
-        image_size: int > 0, pixels a side.
+        image_size: int > 0, side of the image, pixels.
 
     Returns:
-        A function that reads `image`, an encoded image, and writes it as uint8
+        A function that replaces `image`, an encoded image, by uint8
         `(image_size, image_size, 3)`.
     """
 
@@ -24,15 +24,15 @@ def decode_pixels(image_size: int):
 
 
 def look_up_words(vocabulary, max_words: int):
-    """Gives words their ids.
+    """Looks up the ids of words.
 
     Args:
-        vocabulary: token of each id.
-        max_words: int > 0, words kept; a longer prompt loses its tail.
+        vocabulary: tokens in the order of their ids.
+        max_words: int > 0, largest number of words; longer prompts are cut.
 
     Returns:
         A function that reads `words`, string `(words,)`, and adds `token_ids`,
-        int32 `(words,)`; a word outside the vocabulary becomes `UNK_ID`.
+        int32 `(words,)`; words outside the vocabulary become `UNK_ID`.
     """
     keys = tf.constant(vocabulary)
     ids = tf.range(len(vocabulary), dtype=tf.int32)
@@ -47,15 +47,14 @@ def look_up_words(vocabulary, max_words: int):
 
 
 def pose_task(example):
-    """Turns an example into what the model sees and what it is to say.
+    """Turns an example into the inputs and targets of a captioner.
 
     Args:
-        example: dict with `image`, or instead `regions`, and `token_ids`, int32
-            `(words,)`.
+        example: dict of `image` or `regions`, and `token_ids`, int32 `(words,)`.
 
     Returns:
-        inputs: `images` or `regions`, and `token_ids` `(words + 1,)`: the start
-            token, then the words.
+        inputs: dict of `images` or `regions`, and `token_ids`, int32 `(words + 1,)`:
+            the start token, then the words.
         targets: int32 `(words + 1,)`: the words, then the end token.
     """
     token_ids = example["token_ids"]
@@ -68,19 +67,20 @@ def pose_task(example):
 
 
 def weigh_words(inputs, targets):
-    """Adds targets to the inputs, and weights that make Keras' mean one over words.
+    """Adds the targets to the inputs, and weights for a mean over words.
 
-    Padding weighs nothing. Keras divides by all positions of a replica's share of
-    the batch; the weights make that a division by the words of the whole batch, so
-    that any number of replicas gives the loss, and the gradients, of one.
+    Padding has weight 0. Keras divides by all positions in a replica's share of the
+    batch; the weights turn this into a division by the words of the whole batch, so
+    that any number of replicas gives the loss and gradients of a single one.
 
     Args:
-        inputs: of a padded batch, see `pose_task`.
+        inputs: inputs of a padded batch, see `pose_task`.
         targets: int32 `(batch, tokens)`.
 
     Returns:
-        inputs with `target_ids`, from which a captioner computes its loss; targets;
-        and `sample_weight`, float32 `(batch, tokens)`, mean 1.
+        inputs: with `target_ids`, from which a captioner computes its loss.
+        targets: as given.
+        sample_weight: float32 `(batch, tokens)`, mean 1.
     """
     mask = tf.cast(targets != PAD_ID, tf.float32)
     weights = mask / tf.reduce_mean(mask)
@@ -88,7 +88,7 @@ def weigh_words(inputs, targets):
 
 
 def join_reference(example):
-    """Reduces an example to what an evaluation needs.
+    """Reduces an example to what evaluation needs.
 
     Returns:
         dict of `image`, `image_id` and `reference`, the words joined by spaces.

@@ -1,4 +1,4 @@
-"""Rows of unit length: exact nearest neighbours, and weighted means."""
+"""Vectors of unit length: exact nearest neighbours and weighted means."""
 
 import pathlib
 import tokenize
@@ -10,14 +10,14 @@ QUERIES_AT_ONCE, ROWS_AT_ONCE = 256, 16384
 
 
 def combine(embeddings, weights) -> np.ndarray:
-    """Averages embeddings, each brought to unit length first.
+    """Computes the weighted mean of normalised embeddings.
 
     Args:
-        embeddings: float `(examples, members, dim)`.
+        embeddings: float `(examples, members, dim)`, vectors of any length.
         weights: float `(members,)`.
 
     Returns:
-        float32 `(examples, dim)` of unit length.
+        float32 `(examples, dim)`, rows of unit length.
     """
     mean = np.einsum(
         "bmd,m->bd", unit_rows(embeddings), np.asarray(weights, np.float32)
@@ -26,19 +26,19 @@ def combine(embeddings, weights) -> np.ndarray:
 
 
 def nearest_rows(queries, rows, k: int, lengths=None) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the rows of highest cosine, exactly, block by block.
+    """Finds the rows with the highest cosine, exactly, block by block.
 
     Memory holds one block of products, 16 MB, whatever the number of rows.
 
     Args:
-        queries: float `(queries, depth)`, any length of vector.
+        queries: float `(queries, depth)`, vectors of any length.
         rows: float `(rows, depth)`; may be a memory map.
         k: int in 1-`rows`.
-        lengths: float `(rows,)`, of `rows` if they are known.
+        lengths: float `(rows,)`, lengths of the rows; None computes them.
 
     Returns:
-        indices: int64 `(queries, k)`, the most similar first; equals by number. Where
-        equals stand on both sides of the last place, any of them has it.
+        indices: int64 `(queries, k)`, the most similar first, ties by index. Of ties
+            for the last place any may be chosen.
         cosines: float32 `(queries, k)`.
 
     Raises:
@@ -46,7 +46,7 @@ def nearest_rows(queries, rows, k: int, lengths=None) -> tuple[np.ndarray, np.nd
     """
     if not 1 <= k <= len(rows):
         raise ValueError(
-            f"k must lie between 1 and the number of rows, {len(rows)}. Received: {k}"
+            f"k must be between 1 and the number of rows, {len(rows)}. Received: {k}"
         )
     if queries.ndim != 2 or queries.shape[1] != rows.shape[1]:
         raise ValueError(
@@ -71,7 +71,7 @@ def nearest_rows(queries, rows, k: int, lengths=None) -> tuple[np.ndarray, np.nd
 
 
 def unit_rows(rows) -> np.ndarray:
-    """Gives float32 vectors, along the last axis, unit length; zeros stay zeros."""
+    """Normalises vectors along the last axis, as float32; zeros stay zeros."""
     rows = np.asarray(rows, np.float32)
     return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
@@ -83,7 +83,7 @@ def _largest(products, k):
 
 
 def take_best(indices, cosines, k):
-    """Sorts candidates, `(queries, candidates)` each, and keeps the best k."""
+    """Sorts candidates, `(queries, candidates)`, and keeps the best k."""
     order = np.lexsort((indices, -cosines), axis=1)[:, :k]
     return (
         np.take_along_axis(indices, order, axis=1),
@@ -92,14 +92,17 @@ def take_best(indices, cosines, k):
 
 
 def join_blocks(found, k):
-    """Joins pairs of indices and cosines, each of a block of queries."""
+    """Concatenates indices and cosines of blocks of queries."""
     if not found:
         return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
 
 def row_lengths(rows):
-    """Measures rows block by block: float32 `(rows,)`, no zeros.
+    """Computes the lengths of rows block by block.
+
+    Returns:
+        float32 `(rows,)`, at least 1e-12.
 
     Raises:
         ValueError: if a row is not finite.
@@ -111,21 +114,21 @@ def row_lengths(rows):
             lengths[first : first + len(part)] = np.linalg.norm(part, axis=1)
     if not np.isfinite(lengths).all():
         row = int(np.flatnonzero(~np.isfinite(lengths))[0])
-        raise ValueError(f"features must be finite. Received: row {row} is not")
+        raise ValueError(f"features must be finite. Received: non-finite row {row}")
     return np.maximum(lengths, 1e-12)
 
 
 def map_array(path: str | pathlib.Path) -> np.ndarray:
-    """Maps an `.npy` file into memory; objects, which would run code, are refused.
+    """Memory-maps an `.npy` file; pickled objects, which could run code, are refused.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if the file cannot be read.
         ValueError: if it is damaged.
     """
     try:
-        # Of headers as Python 2 wrote them, NumPy warns.
+        # NumPy warns about headers written by Python 2.
         with warnings.catch_warnings(action="ignore"):
             return np.load(path, mmap_mode="r", allow_pickle=False)
-    # The last three are of a header that is no Python.
+    # The last three come from a header that is not Python.
     except (EOFError, TypeError, SyntaxError, tokenize.TokenError) as error:
-        raise ValueError(f"an array file must be whole. Received: {path}") from error
+        raise ValueError(f"an array file must be intact. Received: {path}") from error

@@ -1,1 +1,1 @@
-"""Greedy decoding, beams and sampling over the step of any captioner."""
+"""Greedy decoding, beam search and sampling for any captioner's step function."""

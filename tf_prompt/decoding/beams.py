@@ -1,7 +1,7 @@
-"""Beams in tensors: how prompts that are written grow, end and compete.
+"""Beam search on tensors: how live prompts grow, end and compete.
 
-Live and ended prompts are pairs of ids, int32 `(batch, num_beams, max_tokens)`,
-and scores, float32 `(batch, num_beams)`, `NEVER` where there is no prompt.
+Live and ended prompts are pairs of ids, int32 `(batch, num_beams, max_tokens)`, and
+scores, float32 `(batch, num_beams)`, `NEVER` if there is no prompt.
 """
 
 from keras import ops
@@ -12,32 +12,33 @@ from tf_prompt.layers.picking import pick
 
 
 def begin(batch, num_beams, max_tokens, end_id):
-    """Live and ended prompts, each `(ids, scores)`, before the first step."""
+    """Returns live and ended prompts, each `(ids, scores)`, before the first step."""
     ids = ops.full((batch, num_beams, max_tokens), end_id, "int32")
-    # All beams begin alike: the first alone counts, or all would stay alike.
+    # All beams start equal: only the first counts, or all would stay equal.
     first = ops.where(ops.arange(num_beams) == 0, 0.0, NEVER)
     live = (ids, ops.tile(first[None], (batch, 1)))
     return live, (ids, ops.full((batch, num_beams), NEVER))
 
 
 def is_done(done):
-    """For each image, whether as many prompts as there are beams have ended."""
+    """Whether `num_beams` prompts have ended, bool `(batch,)`."""
     return ops.all(done[1] > NEVER / 2, axis=1)
 
 
 def extend(live, logits, position):
-    """The best continuations of all beams, twice as many, since some may end.
+    """Finds the best continuations, twice as many as beams, since some may end.
 
     Returns:
-        ids `(batch, candidates, max_tokens)`, their log-probabilities, and the beam
-        that each comes from.
+        ids: int32 `(batch, candidates, max_tokens)`.
+        totals: float `(batch, candidates)`, their log-probabilities.
+        beams: int `(batch, candidates)`, the beam that each continues.
     """
     num_beams, max_tokens = live[0].shape[1:]
     num_candidates = min(2 * num_beams, logits.shape[-1])
-    # The best of each beam first: log-probabilities of the rest are never made.
+    # The best of each beam first: the others need no log-probabilities.
     best, tokens = top_k(logits, num_candidates)
-    likeliest = log_probs_of_largest(logits, tokens[:, 0])
-    log_probs = best - best[:, :1] + likeliest[:, None]
+    largest = log_probs_of_largest(logits, tokens[:, 0])
+    log_probs = best - best[:, :1] + largest[:, None]
     log_probs = ops.reshape(log_probs, (-1, num_beams, num_candidates))
     totals = ops.reshape(
         live[1][..., None] + log_probs, (-1, num_beams * num_candidates)
@@ -51,7 +52,7 @@ def extend(live, logits, position):
 
 
 def collect(done, candidates, ends):
-    """Adds the candidates that have ended, if they are among the beams' best."""
+    """Adds the candidates that have ended, if among the best `num_beams`."""
     num_beams = done[0].shape[1]
     written, scores = candidates
     counted = ops.logical_and(ends, ops.arange(ends.shape[1]) < num_beams)
@@ -63,21 +64,25 @@ def collect(done, candidates, ends):
     return pick(ids, order), scores
 
 
-def go_on(candidates, ends, num_beams):
-    """The best candidates that have not ended, and where they stood."""
+def continue_best(candidates, ends, num_beams):
+    """Returns the best candidates that have not ended, and their indices."""
     written, totals = candidates
     totals, order = ops.top_k(ops.where(ends, 2 * NEVER, totals), num_beams)
     return (pick(written, order), totals), order
 
 
 def rows_of(beams, num_beams):
-    """Rows of the state, which holds all beams of all images one after another."""
+    """Returns row numbers of the state, which has the beams of each image in a row."""
     first = ops.arange(ops.shape(beams)[0])[:, None] * num_beams
     return ops.reshape(first + ops.cast(beams, "int32"), (-1,))
 
 
 def merge_unfinished(done, live, length):
-    """The best of both where too few have ended: ids, scores, whether ended."""
+    """Fills up with unfinished prompts if too few have ended.
+
+    Returns:
+        ids, scores and whether each has ended, best first.
+    """
     num_beams = done[0].shape[1]
     absent = ops.logical_or(is_done(done)[:, None], live[1] <= NEVER / 2)
     unfinished = ops.where(absent, NEVER, live[1] / length)

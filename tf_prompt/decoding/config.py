@@ -1,4 +1,4 @@
-"""The options of writing prompts, shared by every command that writes some."""
+"""The options of decoding, shared by all commands that write prompts."""
 
 import dataclasses
 
@@ -7,7 +7,13 @@ from tf_prompt.options import option, require_not_negative, require_positive
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecodingConfig:
-    """How prompts are written; by default the likeliest token at each step."""
+    """How a captioner decodes; by default greedily.
+
+    `python -m tf_prompt.predict --help` describes each field.
+
+    Raises:
+        ValueError: for values out of range, or options that exclude each other.
+    """
 
     num_beams: int = option(
         1,
@@ -15,42 +21,44 @@ class DecodingConfig:
         group="writing",
     )
     length_penalty: float = option(
-        1.0, "beam search: power of the length that a score is divided by"
+        1.0, "beam search: exponent of the length by which scores are divided"
     )
     sample: bool = option(False, "sampling: draw tokens by their probabilities")
-    temperature: float = option(1.0, "sampling: below 1 prefers likely tokens more")
-    top_k: int = option(0, "sampling: draw among so many tokens; 0 among all")
-    top_p: float = option(1.0, "sampling: draw among the likeliest that sum to this")
+    temperature: float = option(1.0, "sampling: below 1 favours likely tokens")
+    top_k: int = option(0, "sampling: draw among the k most likely tokens; 0 among all")
+    top_p: float = option(
+        1.0, "sampling: draw among the most likely tokens with this total probability"
+    )
     repetition_penalty: float = option(
         1.0,
-        "divides the logits of words written before",
+        "divides the logits of words that occurred before",
         group="writing",
     )
     no_repeat_ngram: int = option(
         0,
-        "words in a row that never come twice; 0 lets them",
+        "length of word sequences that must not repeat; 0 allows all",
         group="writing",
     )
     min_words: int = option(
         0,
-        "words before a prompt may end",
+        "smallest number of words",
         group="writing",
     )
     rerank: int = option(
         0,
-        "prompts written for a picture, beams or samples, of which the one most like "
-        "all others is kept (minimum Bayes risk, MiniLM cosine); 0 for none",
+        "number of candidates per image, beams or samples, of which the one most "
+        "similar to the others is kept (minimum Bayes risk, MiniLM cosine); 0 for none",
         group="writing",
     )
     seed: int = option(
         0,
-        "of sampling",
+        "random seed",
         group="sampling",
     )
     xla: bool = option(
         False,
-        "compile the writing of words with XLA, once for each number of images "
-        "written about at once; of use with one image at a time and many images",
+        "compile decoding with XLA, once per batch size; pays off with batch size 1 "
+        "and many images",
         group="speed",
     )
 
@@ -58,8 +66,8 @@ class DecodingConfig:
         require_not_negative(self, "rerank")
         if self.rerank and self.num_beams > 1:
             raise ValueError(
-                "num_beams must be left out with rerank, which says how many there "
-                f"are. Received: {self.num_beams}"
+                "num_beams must be left out with rerank, which sets their number. "
+                f"Received: {self.num_beams}"
             )
         require_positive(self, "num_beams", "temperature", "top_p")
         require_not_negative(self, "top_k", "no_repeat_ngram", "min_words")
@@ -72,8 +80,10 @@ class DecodingConfig:
             )
         if self.sample and self.xla:
             # TensorFlow and XLA draw different numbers from the same seed.
-            raise ValueError(f"xla goes without sample. Received: seed={self.seed}")
+            raise ValueError(
+                f"xla and sample exclude each other. Received: seed={self.seed}"
+            )
         if self.sample and self.num_beams > 1:
             raise ValueError(
-                f"sample goes with one beam. Received: num_beams={self.num_beams}"
+                f"sample needs num_beams=1. Received: num_beams={self.num_beams}"
             )

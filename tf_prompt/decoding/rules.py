@@ -1,4 +1,4 @@
-"""What decoding must not write: banned tokens, repetitions, an early end."""
+"""Constraints on decoding: banned tokens, repetitions, a minimum length."""
 
 import dataclasses
 
@@ -7,21 +7,24 @@ from keras import ops
 
 from tf_prompt.layers.picking import pick
 
-# Far below any log-probability, and finite: infinities would breed NaN.
+# Far below any log-probability, but finite: infinities would cause NaN.
 NEVER = -1e9
 
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What must not be written, whatever the model says.
+    """Constraints on what may be written, whatever the model predicts.
 
     Args:
-        banned_ids: ids never written.
-        min_tokens: int >= 0. Tokens before the end token may come.
-        repetition_penalty: float >= 1. Divides the positive logits of tokens
-            already written, and multiplies the negative; 1 changes nothing.
-        no_repeat_ngram: int >= 0. No run of so many tokens comes twice; 0 lets
-            it.
+        banned_ids: ids that are never written.
+        min_tokens: int >= 0, smallest number of tokens before the end token.
+        repetition_penalty: float >= 1. Divides positive logits of tokens written
+            before and multiplies negative ones; 1 changes nothing.
+        no_repeat_ngram: int >= 0. No n-gram of this length occurs twice; 0 allows
+            repetition.
+
+    Raises:
+        ValueError: for a value out of range.
 
     Reference: repetition penalty as in Keskar et al., 2019,
     https://arxiv.org/abs/1909.05858, section 4.1; n-grams as in Paulus et al.,
@@ -46,24 +49,25 @@ class Rules:
             )
 
     def apply(self, logits, written, position, end_id):
-        """Scores of the next token, those of what is forbidden far below.
+        """Applies the constraints to the logits of the next token.
 
         Args:
             logits: float `(batch, vocab_size)`.
-            written: int `(batch, max_tokens)`, of which `position` are written.
+            written: int `(batch, max_tokens)`, of which the first `position` are
+                written.
             position: int tensor.
             end_id: the end token.
 
         Returns:
-            float32 `(batch, vocab_size)`, logits again.
+            float32 `(batch, vocab_size)`, logits, very low for forbidden tokens.
         """
         logits = ops.cast(logits, "float32")
         if self.repetition_penalty != 1:
             logits = _penalise(logits, written, position, self.repetition_penalty)
         if self.no_repeat_ngram:
             logits += _ban_ngrams(logits, written, position, self.no_repeat_ngram)
-        # One row of bans and one sum: a pass over all logits costs as much as
-        # finding the largest.
+        # One row of bans and one sum, because each pass over all logits costs as much
+        # as finding the largest.
         bans = _bans(self.banned_ids, logits.shape[-1])
         if self.min_tokens:
             early = ops.cast(position < self.min_tokens, "float32")
@@ -74,7 +78,7 @@ class Rules:
 
 
 def _bans(token_ids, vocab_size):
-    """`NEVER` at some tokens and 0 elsewhere, float32 `(vocab_size,)`."""
+    """`NEVER` at the given tokens and 0 elsewhere, float32 `(vocab_size,)`."""
     bans = np.zeros(vocab_size, "float32")
     bans[list(token_ids)] = NEVER
     return ops.convert_to_tensor(bans)
@@ -84,7 +88,7 @@ def _penalise(logits, written, position, penalty):
     old = pick(logits, written)
     new = ops.where(old > 0, old / penalty, old * penalty)
     is_written = (ops.arange(written.shape[1]) < position)[None]
-    # Places not yet written hold the end token, whose logit stays.
+    # Positions not yet written hold the end token, whose logit stays.
     new = ops.where(is_written, new, old)
     return ops.scatter_update(logits, _entries(written), ops.reshape(new, (-1,)))
 
@@ -106,6 +110,6 @@ def _ban_ngrams(logits, written, position, n):
 
 
 def _entries(token_ids):
-    """Index pairs of row and token, `(rows * tokens, 2)`."""
+    """Pairs of row and token as indices, `(rows * tokens, 2)`."""
     rows = ops.zeros_like(token_ids) + ops.arange(ops.shape(token_ids)[0])[:, None]
     return ops.reshape(ops.stack([rows, token_ids], axis=-1), (-1, 2))

@@ -1,4 +1,4 @@
-"""Draws tokens by their probabilities, among the likeliest if asked."""
+"""Sampling of tokens: temperature, top-k, top-p."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,15 +12,15 @@ from tf_prompt.layers.picking import pick
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """How a token is drawn.
+    """How tokens are sampled.
 
     Args:
-        uniform: function of `position` and a shape that gives random floats in
-            [0, 1), anew for each position.
-        temperature: float > 0. Below 1 prefers likely tokens more.
-        top_k: int >= 0. Draws among so many tokens; 0 among all.
-        top_p: float in (0, 1]. Draws among the fewest likeliest tokens whose
-            probabilities, after temperature, reach this sum.
+        uniform: function of `position` and a shape that returns random floats in
+            [0, 1), new ones for each position.
+        temperature: float > 0; below 1 favours likely tokens.
+        top_k: int >= 0, draws among the k most likely tokens; 0 among all.
+        top_p: float in (0, 1], draws among the smallest set of most likely tokens
+            whose total probability, after temperature, reaches this.
 
     Raises:
         ValueError: for a value out of its range.
@@ -44,7 +44,7 @@ class Sampling:
             )
 
     def draw(self, logits, position):
-        """Draws a token for each row.
+        """Draws one token per row.
 
         Args:
             logits: float `(rows, vocab_size)`.
@@ -52,8 +52,7 @@ class Sampling:
 
         Returns:
             token_ids: int32 `(rows,)`.
-            log_probs: float `(rows,)`, those of the model, before temperature and
-                cuts.
+            log_probs: float `(rows,)`, the model's, before temperature and cuts.
         """
         scaled = _cut(logits / self.temperature, self.top_k, self.top_p)
         noise = self.uniform(position, ops.shape(scaled))
@@ -69,11 +68,11 @@ def _cut(logits, top_k_tokens, top_p):
         least = top_k(logits, top_k_tokens)[0][:, -1:]
         logits = ops.where(logits < least, NEVER, logits)
     if top_p < 1:
-        likeliest = ops.top_k(logits, vocab_size)[0]
-        probs = ops.softmax(likeliest)
-        # The token that reaches the sum is kept: count what comes before it.
+        ranked = ops.top_k(logits, vocab_size)[0]
+        probs = ops.softmax(ranked)
+        # The token that reaches the sum is kept: compare the sum before it.
         kept = ops.cumsum(probs, axis=-1) - probs < top_p
         last = ops.sum(ops.cast(kept, "int32"), axis=-1, keepdims=True) - 1
-        least = pick(likeliest, last)
+        least = pick(ranked, last)
         logits = ops.where(logits < least, NEVER, logits)
     return logits

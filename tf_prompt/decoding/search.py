@@ -1,7 +1,7 @@
-"""Writes token ids with any captioner's step function: greedy, sampled, by beams.
+"""Greedy decoding, sampling and beam search with any captioner's step function.
 
-Every loop is `keras.ops.while_loop`: it runs eagerly, inside `tf.function`, under
-XLA, and in a SavedModel without XLA. It ends when every row of the batch has.
+Every loop is a `keras.ops.while_loop`: it runs eagerly, inside `tf.function`, under
+XLA, and in a SavedModel without XLA. It ends when every row of the batch has ended.
 """
 
 import dataclasses
@@ -18,21 +18,21 @@ from tf_prompt.layers.picking import pick
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What is asked for the next token, how many are written, and by what rules.
+    """Decoding algorithms over a captioner's step function.
 
-    Each method writes prompts in its own way, from the same three arguments.
+    The methods differ in the algorithm and share their first three arguments.
 
     Args:
         step: function of `token_ids`, `position`, `state` and `memory`, see
             `Captioner.step`.
         end_id: int, the token that ends a prompt.
-        max_tokens: int > 0, tokens written at most, the end token included.
-        rules: what must not be written.
+        max_tokens: int > 0, largest number of tokens, the end token included.
+        rules: constraints on what may be written.
 
     Method arguments:
-        state: what changes from step to step, as `Captioner.encode` gave it.
-        memory: what `encode` gave beside it.
-        start_ids: int tensor `(batch,)`, the token that each prompt begins with.
+        state: the part of `Captioner.encode`'s result that changes in each step.
+        memory: the part of `Captioner.encode`'s result that does not.
+        start_ids: int tensor `(batch,)`, the start tokens.
     """
 
     step: Callable
@@ -41,42 +41,42 @@ class Search:
     rules: Rules = Rules()
 
     def greedy(self, state, memory, start_ids):
-        """Takes the likeliest token at each step, until every prompt has ended.
+        """Takes the most likely token at each step, until every prompt has ended.
 
         Returns:
-            token_ids: int32 `(batch, max_tokens)`; `end_id` fills the rest of a row.
-            scores: float32 `(batch,)`, mean log-probability of the tokens written,
-                the end token included; 0 is certain.
+            token_ids: int32 `(batch, max_tokens)`, padded with `end_id`.
+            scores: float32 `(batch,)`, mean log-probability of the tokens, the end
+                token included; at most 0.
             ended: bool `(batch,)`, whether the end token was written.
         """
-        return self._write(state, memory, start_ids, _take_likeliest)
+        return self._write(state, memory, start_ids, _take_most_likely)
 
     def sample(self, state, memory, start_ids, sampling: Sampling):
-        """Draws each token by its probability, among the likeliest if asked.
+        """Samples each token.
 
         Returns:
-            As `greedy`; scores are those of the model before temperature and cuts.
+            As `greedy`; scores are the model's, before temperature and cuts.
         """
         return self._write(state, memory, start_ids, sampling.draw)
 
     def beams(self, state, memory, start_ids, num_beams, length_penalty=1.0):
-        """Keeps the best `num_beams` prompts of each image at every step.
+        """Beam search: keeps the best `num_beams` prompts of each image at each step.
 
         A prompt ends if the end token is among the best `num_beams` continuations.
         An image is done when `num_beams` prompts have ended; one beam is therefore
-        `greedy`. At the last step the unfinished prompts compete as they are.
+        `greedy`. At the last step unfinished prompts compete as they are.
 
         Args:
-            state, memory, start_ids: see the class; `step` gets a row a beam, and
-                `memory` as it is, a row an image.
-            num_beams: int > 0.
-            length_penalty: float. A prompt's score is the sum of its
-                log-probabilities over its length to this power: 1 is the mean, 0
-                the sum.
+            state, memory, start_ids: see the class; `step` gets one row per beam, but
+                `memory` with one row per image.
+            num_beams: int > 0, number of beams.
+            length_penalty: float. The score of a prompt is the sum of its
+                log-probabilities divided by its length to this power: 1 is the mean,
+                0 the sum.
 
         Returns:
             token_ids: int32 `(batch, num_beams, max_tokens)`, best first.
-            scores: float32 `(batch, num_beams)`; -1e9 where there is no such prompt.
+            scores: float32 `(batch, num_beams)`; -1e9 if there is no such prompt.
             ended: bool `(batch, num_beams)`.
 
         Raises:
@@ -108,7 +108,7 @@ class Search:
         return beams.merge_unfinished(done, live, self.max_tokens**length_penalty)
 
     def _advance_beams(self, memory, length_penalty):
-        """Builds the body of the loop of `beams`."""
+        """Builds the loop body of `beams`."""
 
         def advance(position, token_ids, live, done, state):
             logits, state = self.step(token_ids, position, state, memory)
@@ -120,7 +120,7 @@ class Search:
             length = ops.cast(position + 1, "float32") ** length_penalty
             scores = ops.where(totals > NEVER / 2, totals / length, NEVER)
             done = beams.collect(done, (written, scores), ends)
-            live, order = beams.go_on((written, totals), ends, num_beams)
+            live, order = beams.continue_best((written, totals), ends, num_beams)
             token_ids = ops.reshape(ops.take(live[0], position, axis=2), (-1,))
             rows = beams.rows_of(pick(parents, order), num_beams)
             state = tree.map_structure(lambda x: ops.take(x, rows, axis=0), state)
@@ -129,7 +129,7 @@ class Search:
         return advance
 
     def _write(self, state, memory, start_ids, choose):
-        """Writes one prompt a row; `choose` maps logits and position to tokens."""
+        """Writes one prompt per row; `choose` maps logits and position to tokens."""
         start_ids = ops.cast(start_ids, "int32")
         batch = ops.shape(start_ids)[0]
         written = ops.full((batch, self.max_tokens), self.end_id, "int32")
@@ -146,7 +146,7 @@ class Search:
             token_ids, log_probs = choose(logits, position)
             token_ids = ops.where(ended, self.end_id, token_ids)
             alive = ops.cast(ops.logical_not(ended), "float32")
-            # Not slice_update: Keras makes it an XLA operation, absent from TF Serving.
+            # Not slice_update, which is an XLA operation that TF Serving lacks.
             here = ops.arange(self.max_tokens) == position
             written = ops.where(here[None], token_ids[:, None], written)
             ended = ops.logical_or(ended, token_ids == self.end_id)
@@ -162,6 +162,6 @@ class Search:
         return written, total / ops.maximum(length, 1), ended
 
 
-def _take_likeliest(logits, position):
+def _take_most_likely(logits, position):
     token_ids = largest(logits)
     return token_ids, log_probs_of_largest(logits, token_ids)

@@ -1,21 +1,23 @@
 """From an uploaded file to all that the page shows of it."""
 
-import csv
 import dataclasses
 import pathlib
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from tf_prompt.data import images
+import numpy as np
+
 from tf_prompt.data.toy import shards as toy_shards
-from tf_prompt.demo import uploads, writers
+from tf_prompt.demo import batch_files, uploads, writers
 from tf_prompt.demo.background import Background
+from tf_prompt.inference import image_bytes, pretrained
 from tf_prompt.inference.bank import build_bank
 from tf_prompt.inference.embedding_models import BankedModel
 from tf_prompt.inference.interrogator import MODE
 from tf_prompt.inference.loading import BANK_CACHE, Loader
-from tf_prompt.inference.model import Scored
+from tf_prompt.inference.wording import Wording, WordingConfig
+from tf_prompt.interrogation import presets
 from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.interrogation.interrogator import Interrogated, Interrogator
 from tf_prompt.runs.run import Run
@@ -30,50 +32,59 @@ class Description:
 
     Attributes:
         written: what each model says, in the order of `Describer.names`.
+        results: the best prompt of each, in the form of `predict`'s.
         interrogated: phrases by table; None without an interrogator.
+        embedded: what the file says itself, see `Embedded`; empty if nothing.
     """
 
     written: list[writers.Written]
+    results: list[dict]
     interrogated: Interrogated | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class BatchRow:
-    """One file of a batch.
-
-    Attributes:
-        name: the file's name.
-        prompts: the best prompt of each model and its score; empty for a bad file.
-        error: what is wrong with the file.
-    """
-
-    name: str
-    prompts: list[Scored]
-    error: str | None = None
+    embedded: dict = dataclasses.field(default_factory=dict)
 
 
 class Describer:
     """Turns files into all results; one caller at a time, the others wait.
 
     Args:
-        models: `writers.Writer`s, at least one.
+        models: `writers.Writer`s and `writers.Ranker`s, at least one.
+
+    Attributes:
+        models: as given.
+        names: of the models.
         interrogator: ranks phrases; None leaves them out.
     """
 
     def __init__(
         self,
-        models: Sequence[writers.Writer],
+        models: Sequence[writers.Writer | writers.Ranker],
         interrogator: Interrogator | None = None,
     ):
         self.names = [model.name for model in models]
-        self._models, self._interrogator = list(models), interrogator
+        self.models, self._interrogator = list(models), interrogator
         # Keras promises nothing to threads.
         self._lock = threading.Lock()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a picture is looked at at once."""
+        return all(model.is_ready for model in self.models)
 
     @property
     def has_interrogator(self) -> bool:
         """Whether phrases are ranked."""
         return self._interrogator is not None
+
+    def wordings(self, config: WordingConfig) -> list[Wording]:
+        """Makes of each model what words its prompts.
+
+        Raises:
+            ValueError: if the template names a field that a model has not.
+        """
+        return [
+            Wording(config, [model.score_field], model.tables, model.count)
+            for model in self.models
+        ]
 
     def describe(self, data: bytes, name: str) -> Description:
         """Says all of one file.
@@ -86,17 +97,22 @@ class Describer:
             ValueError: if it is no picture; the message is for the visitor.
         """
         uploads.check_picture(data, name)
+        said, ranked = image_bytes.embedded_field(data), None
         with self._lock:
-            written = [model.describe(data) for model in self._models]
-            if self._interrogator is None:
-                return Description(written)
-            size = self._interrogator.model.image_size
-            picture = images.decode_image(data, size).numpy()
-            return Description(written, self._interrogator(picture[None])[0])
+            written = [model.describe(data) for model in self.models]
+            if self._interrogator is not None:
+                picture = np.asarray(self._interrogator.decode(data))
+                (ranked,) = self._interrogator(picture[None])
+        results = []
+        for model, found in zip(self.models, written, strict=True):
+            prompt, score = found.prompts[0]
+            row = {"path": name, "prompt": prompt, model.score_field: score}
+            results.append({**row, "phrases": found.phrases, **said})
+        return Description(written, results, ranked, said.get("embedded", {}))
 
     def write(
         self, files: Sequence[tuple[str, Callable[[], bytes]]]
-    ) -> Iterator[list[BatchRow]]:
+    ) -> Iterator[list[batch_files.BatchRow]]:
         """Writes the prompts of many files; a bad one costs nobody else.
 
         Args:
@@ -119,39 +135,18 @@ class Describer:
                 errors[index] = f"{name}: {error.strerror or error}"
             except ValueError as error:
                 errors[index] = str(error)
-        best = {}
+        written: dict[int, list[dict]] = {}
         if sound:
             with self._lock:
-                found = [model.write(list(sound.values())) for model in self._models]
-            for row, index in enumerate(sound):
-                best[index] = [prompts[row][0] for prompts in found]
+                found = [m.results(list(sound.values())) for m in self.models]
+            for row, (index, data) in enumerate(sound.items()):
+                path = {"path": files[index][0]}
+                said = image_bytes.embedded_field(data)
+                written[index] = [{**path, **rows[row], **said} for rows in found]
         return [
-            BatchRow(name, best.get(index, []), errors.get(index))
+            batch_files.BatchRow(name, written.get(index, []), errors.get(index))
             for index, (name, _) in enumerate(files)
         ]
-
-
-def write_csv(
-    rows: Sequence[BatchRow], names: Sequence[str], path: str | pathlib.Path
-) -> None:
-    """Writes a batch in the columns of `predict --csv`, a line an image and model.
-
-    Args:
-        rows: of `Describer.write`.
-        names: of the models; of several a column says which wrote.
-        path: the file.
-    """
-    several = len(names) > 1
-    columns = ["path", *["model"] * several, "prompt", "score", "error"]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, columns)
-        table.writeheader()
-        for row in rows:
-            if row.error is not None:
-                table.writerow({"path": row.name, "error": row.error})
-            for model, (prompt, score) in zip(names, row.prompts, strict=False):
-                line = {"path": row.name, "prompt": prompt, "score": score}
-                table.writerow({**line, "model": model} if several else line)
 
 
 def load_describer(options) -> Describer:
@@ -167,6 +162,8 @@ def load_describer(options) -> Describer:
     loader, count = Loader(), options.num_prompts
     if options.saved_model is not None:
         models = [_load_saved_model(options, loader)]
+    elif not options.run_dir:
+        models = [_load_ranker(options)]
     else:
         runs = [Run(run_dir) for run_dir in options.run_dir]
         models = [
@@ -178,6 +175,17 @@ def load_describer(options) -> Describer:
         how = InterrogationConfig(mode=MODE, top=count)
         interrogator = loader.load_interrogator(Run(options.interrogator), how)
     return Describer(models, interrogator)
+
+
+def _load_ranker(options) -> writers.Ranker:
+    """Loads a pretrained CLIP; its phrases are embedded while the page is open."""
+    how = InterrogationConfig(mode=options.mode, top=options.num_prompts)
+    tables = pretrained.find_tables(options.tables, options.phrases, how.mode)
+    place = options.clip or presets.DEFAULT
+    pair = pretrained.load_pretrained(place)
+    name = pathlib.Path(place).name
+    made = Background(lambda: pretrained.embed_phrases(pair, tables, how))
+    return writers.Ranker(name, pair[1], list(tables), made)
 
 
 def name_runs(runs: Sequence[Run]) -> list[str]:

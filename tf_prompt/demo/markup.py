@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from tf_prompt.demo.describing import BatchRow
+from tf_prompt.demo.batch_files import BatchRow
 from tf_prompt.demo.writers import Written
 from tf_prompt.inference.model import Scored
 
@@ -24,13 +24,34 @@ def hint(message: str) -> str:
 
 def written(result: Written) -> str:
     """Shows all that a model says of a picture."""
-    parts = [_scored("Prompts", result.prompts, result.score_name, numbered=True)]
+    if result.phrases:
+        # Of one prompt, which stands above, the score alone is news.
+        ((_, score),) = result.prompts
+        name = result.score_name[:1].upper() + result.score_name[1:]
+        parts = [hint(f"{name}: {score:.3f}"), phrases(result.phrases)]
+    else:
+        name = result.score_name
+        parts = [_scored("Prompts", result.prompts, name, numbered=True)]
     if result.words:
         parts.append(_attention(result.words))
     if result.neighbours:
         title = f"Nearest {result.bank_name}"
         parts.append(_scored(title, result.neighbours, _COSINE))
     return f'<div class="tfp">{"".join(parts)}</div>'
+
+
+def embedded(said: Mapping) -> str:
+    """Shows what a file says of its making, see `data.embedded.Embedded`."""
+    items = "".join(
+        f"<dt>{escape(name.replace('_', ' ').capitalize())}</dt>"
+        f"<dd>{escape(str(value))}</dd>"
+        for name, value in said.items()
+        if value is not None
+    )
+    return (
+        '<div class="tfp"><section class="tfp-said"><h3>The file itself says '
+        f"<small>no model has seen it</small></h3><dl>{items}</dl></section></div>"
+    )
 
 
 def phrases(tables: Mapping[str, Sequence[Scored]]) -> str:
@@ -48,8 +69,10 @@ def batch(rows: Sequence[BatchRow], names: Sequence[str], total: int) -> str:
     state = f"{len(rows)} of {total} files"
     if num_bad:
         state += f", {num_bad} not read"
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    lines = "".join(_batch_row(row, names) for row in rows)
+    told = [_said(row) for row in rows]
+    columns = [*names, *["The file itself says"] * any(told)]
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    lines = "".join(_batch_row(row, names, len(columns)) for row in rows)
     return (
         f'<div class="tfp"><p role="status">{state}</p><table class="tfp-batch">'
         f'<thead><tr><th scope="col">File</th>{heads}</tr></thead>'
@@ -57,18 +80,29 @@ def batch(rows: Sequence[BatchRow], names: Sequence[str], total: int) -> str:
     )
 
 
-def _batch_row(row, names):
+def _said(row):
+    return row.results[0].get("embedded", {}).get("prompt", "") if row.results else ""
+
+
+def _batch_row(row, names, num_columns):
     name = f'<th scope="row">{escape(row.name)}</th>'
     if row.error is not None:
-        cell = f'<td class="tfp-bad" colspan="{len(names)}">{escape(row.error)}</td>'
+        cell = f'<td class="tfp-bad" colspan="{num_columns}">{escape(row.error)}</td>'
         return f"<tr>{name}{cell}</tr>"
     cells = "".join(
         # The model's name stands in the cell where a phone stacks them.
-        f'<td data-model="{escape(model)}">{escape(prompt or _EMPTY)} '
-        f'<span class="tfp-score">{score:.3f}</span></td>'
-        for model, (prompt, score) in zip(names, row.prompts, strict=True)
+        f'<td data-model="{escape(model)}">{_batch_cell(result)}</td>'
+        for model, result in zip(names, row.results, strict=True)
     )
+    if num_columns > len(names):
+        cells += f'<td data-model="the file itself">{escape(_said(row))}</td>'
     return f"<tr>{name}{cells}</tr>"
+
+
+def _batch_cell(result):
+    score = result.get("score", result.get("similarity"))
+    text = escape(result["prompt"] or _EMPTY)
+    return f'{text} <span class="tfp-score">{score:.3f}</span>'
 
 
 def _scored(title, pairs, score_name, numbered=False):

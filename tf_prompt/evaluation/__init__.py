@@ -1,1 +1,1 @@
-"""Measures a run: prompts of a split, scores, baselines, pages."""
+"""Measures runs: predictions for a split, scores, baselines, HTML pages."""

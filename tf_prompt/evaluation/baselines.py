@@ -1,64 +1,42 @@
-"""What any captioner must beat: prompts chosen without reading the picture well."""
+"""Baselines that any captioner must beat: prompts chosen with little or no vision."""
 
 import collections
 from collections.abc import Sequence
 
 import numpy as np
 
-from tf_prompt.data.vectors import unit_rows
-
 
 def most_common(prompts: Sequence[str]) -> str:
-    """The most frequent prompt; of equals, the first in alphabetical order."""
+    """Returns the most frequent prompt, of ties the first in alphabetical order."""
     counts = collections.Counter(prompts)
     return min(counts, key=lambda prompt: (-counts[prompt], prompt))
 
 
 def random_prompts(prompts: Sequence[str], count: int) -> list[str]:
-    """Draws training prompts, with replacement: right in kind, blind to pictures."""
+    """Draws training prompts with replacement, without regard to the images."""
     drawn = np.random.default_rng(0).integers(len(prompts), size=count)
     return [prompts[index] for index in drawn]
 
 
 def shuffled_prompts(prompts: Sequence[str], seed: int = 0) -> list[str]:
-    """Deals the true prompts of a split out to other pictures: the chance level.
+    """Assigns the true prompts of a split to other images: the chance level.
 
     Args:
-        prompts: true prompt of each picture.
-        seed: int, of the dealing.
+        prompts: true prompt of each image.
+        seed: int, seed of the shuffle.
 
     Returns:
-        The same prompts in another order. A picture gets its own prompt, or an
-        equal one, only where one prompt has more than half of the pictures, and
-        then as seldom as can be.
+        The same prompts in another order. An image gets its own prompt, or an equal
+        one, only if more than half of the images share one prompt, and then as rarely
+        as possible.
     """
     order = np.random.default_rng(seed).permutation(len(prompts)).tolist()
     place: dict[str, int] = {}
     for index in order:
         place.setdefault(prompts[index], len(place))
-    # Equal prompts side by side: moved on by as many as the most frequent has,
-    # each lands beyond its own kind.
+    # With equal prompts side by side, a shift by the largest number of equal ones
+    # moves each prompt past its own kind.
     order.sort(key=lambda index: place[prompts[index]])
     step = max(collections.Counter(prompts).values())
     dealt = dict(zip(order, order[step:] + order[:step], strict=True))
     return [prompts[dealt[index]] for index in range(len(prompts))]
-
-
-def nearest_neighbours(queries, features, prompts: Sequence[str]) -> list[str]:
-    """Takes for each picture the prompt of the most similar training picture.
-
-    Args:
-        queries: float array `(pictures, depth)`, features to find.
-        features: float array `(training pictures, depth)`, features to search.
-        prompts: prompt of each row of `features`.
-
-    Returns:
-        A prompt a query: that of the highest cosine; of equals, the first.
-    """
-    features = unit_rows(features)
-    best = []
-    # In blocks: all similarities at once would not fit for large splits.
-    for start in range(0, len(queries), 256):
-        similarities = unit_rows(queries[start : start + 256]) @ features.T
-        best.extend(similarities.argmax(axis=1))
-    return [prompts[index] for index in best]

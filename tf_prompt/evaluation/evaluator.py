@@ -1,57 +1,60 @@
-"""Writes the prompts of a split with any model, and measures them."""
+"""Evaluates a run of any kind of model on a split."""
 
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import tqdm
 
-from tf_prompt.data import caption_batches
+from tf_prompt.data import caption_batches, records
 from tf_prompt.data.embedding_batches import Examples
 from tf_prompt.data.images import encode_jpeg
+from tf_prompt.data.targets import read_prompts
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.evaluation import baselines, gallery, scoring
-from tf_prompt.evaluation.prediction_log import COLUMNS, write_rows
+from tf_prompt.evaluation import gallery, scoring
+from tf_prompt.evaluation.prediction_log import COLUMNS, FAMILY, write_rows
 from tf_prompt.files import write_json
 from tf_prompt.inference import attention
 from tf_prompt.inference.bank import PromptBank
 from tf_prompt.inference.embedding_models import BankedModel
 from tf_prompt.inference.loading import Loader
 from tf_prompt.inference.model import PromptModel, to_numpy
+from tf_prompt.inference.neighbour_index import FeatureIndex
+from tf_prompt.inference.training_features import open_features
 from tf_prompt.metrics import cosine, meteor_java
 from tf_prompt.runs.run import Run
 from tf_prompt.runs.workers import Workers
 
-# 9 MB as one page; it loads in half a second.
-MAX_PICTURES = 500
+# A page of 9 MB, which loads in half a second.
+MAX_IMAGES = 500
 _GALLERY_SIZE = 224
-# Twelve cards of twelve words are about 300 kB: little beside 500 pictures.
+# Twelve cards of twelve words are about 300 kB: little beside 500 images.
 NUM_EACH = 4
 NOTE = (
-    f"The {NUM_EACH} best, {NUM_EACH} middle and {NUM_EACH} worst pictures by word F1 "
-    "also show where the model looked for each word; the brightest part is where it "
-    "looked most for that word."
+    f"The {NUM_EACH} best, {NUM_EACH} middle and {NUM_EACH} worst images by word F1 "
+    "also show where the model looked for each word; for each word the brightest part "
+    "has the most attention."
 )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """What an evaluation measures, on what, and by whom.
+    """The options of an evaluation.
 
     Args:
         split: one of `split.SPLITS`.
         data: `toy` or a folder of shards; None takes the run's own.
-        metrics: names of `metrics.score.ALL_METRICS`.
-        batch_size: images at once.
-        limit: examples at most; None takes all.
-        neighbours: training images that the nearest-neighbour baseline searches, and
-            whose prompts stand for what a model of embeddings writes.
-        decoding: how a captioner writes; kept in `predictions.json` beside the
+        metrics: names from `metrics.score.ALL_METRICS`.
+        batch_size: images per batch.
+        limit: largest number of examples; None takes all.
+        neighbours: largest number of training images that the nearest-neighbour
+            baseline searches; None takes all.
+        decoding: how a captioner decodes; kept in `predictions.json` beside the
             metrics.
-        java_meteor: computes METEOR, and is closed then; None takes NLTK's.
-        workers: processes that write the prompts together, see
-            `prediction_log.write_rows`; the chief measures them. None is this one
-            alone.
+        java_meteor: computes METEOR and is closed afterwards; None takes NLTK's.
+        workers: processes that share the work, see `prediction_log.write_rows`; the
+            chief measures. None is a single process.
     """
 
     split: str = "test"
@@ -59,7 +62,7 @@ class EvaluationOptions:
     metrics: Sequence[str] = ("bleu", "meteor", "cosine")
     batch_size: int = 64
     limit: int | None = None
-    neighbours: int = 10000
+    neighbours: int | None = None
     decoding: DecodingConfig = DecodingConfig()  # noqa: RUF009  frozen
     java_meteor: meteor_java.JavaMeteor | None = None
     workers: Workers | None = None
@@ -68,34 +71,33 @@ class EvaluationOptions:
 def evaluate_run(
     run_dir: str | pathlib.Path, **options
 ) -> tuple[dict | None, list[dict]]:
-    """Measures the best model of a run, and writes the result into its folder.
+    """Measures the best model of a run, and writes the results into its folder.
 
-    Of a model that predicts embeddings, the cosine compares them with those of the
-    prompts as their users wrote them, which is the competition's metric. Metrics of
-    words measure the text that stands for the embedding: what the model itself
-    writes, or the training prompt nearest to it.
+    For models that predict embeddings, the cosine compares these with the embeddings
+    of the original prompts, which is the competition's metric. Text metrics measure
+    the model's own text, or the training prompt nearest to the predicted embedding.
 
-    Killed, and called again, it goes on after the last whole batch.
+    An interrupted evaluation resumes after the last complete batch.
 
     Args:
         run_dir: the run's folder.
         **options: fields of `EvaluationOptions`.
 
     Returns:
-        The content of `metrics.json`, and a dict an example with the keys of
-        `prediction_log.COLUMNS`, and `cosine` where embeddings are predicted; `ended`
-        is None where no word is decoded. None and no row, if another process has
-        them.
+        The content of `metrics.json`, and a list of one dict per example with the
+        keys of `prediction_log.COLUMNS`, and `cosine` if the model predicts
+        embeddings; `ended` is None for models that do not decode words. None and an
+        empty list in a process that is not the chief.
 
     Raises:
-        FileNotFoundError: if run or data are missing.
-        ValueError: if the split is empty, or for ways of decoding where no word is
-            decoded.
+        FileNotFoundError: if the run or the data are missing.
+        ValueError: if the split is empty, or for decoding options with a model that
+            does not decode words.
     """
     options, run = EvaluationOptions(**options), Run(run_dir)
     model = Loader().load_run(run, options.decoding, embeds=False)
     folder = run.find_data(options.data)
-    training = _read_training(model, folder, options)
+    training = _read_training(model, run, folder, options)
     if not model.writes_prompts:
         model = BankedModel(model, training.bank)
     examples = Examples(
@@ -110,22 +112,24 @@ def evaluate_run(
     if model.predicts_embeddings:
         vectors = scoring.Vectors(examples.targets(), training.vectors)
     metrics, java_meteor = options.metrics, options.java_meteor
-    result = scoring.measure(rows, training.prompts, metrics, java_meteor, vectors)
+    result = scoring.measure(
+        rows, training.prompts, metrics, java_meteor, vectors, model.is_raw
+    )
     write_json(output / "metrics.json", result)
-    pictures = caption_batches.evaluation_batches(
+    batches = caption_batches.evaluation_batches(
         folder,
         options.split,
-        # Attention lies on the very pixels that the model saw.
+        # Attention is drawn over the pixels that the model saw.
         image_size=model.image_size if model.attends else _GALLERY_SIZE,
         batch_size=options.batch_size,
-        limit=min(len(rows), MAX_PICTURES),
+        limit=min(len(rows), MAX_IMAGES),
     )
-    write_gallery(output, rows, pictures, model, options.split)
+    write_gallery(output, rows, batches, model, options.split)
     return result, rows
 
 
 def _write_rows(run: Run, model, folder, training, count: int, options):
-    """Writes `predictions.csv`; gives its rows, or None where another process does."""
+    """Writes `predictions.csv`; returns its rows, or None unless this is the chief."""
     split, with_targets = options.split, model.predicts_embeddings
 
     def write(log, start, stop):
@@ -134,14 +138,16 @@ def _write_rows(run: Run, model, folder, training, count: int, options):
         for batch in examples.batches(options.batch_size, task):
             log.add(_predict_rows(model, training, batch))
 
-    columns = (*COLUMNS, "cosine") if with_targets else COLUMNS
+    columns = COLUMNS
+    columns += (FAMILY,) if records.has_families(folder, split) else ()
+    columns += ("cosine",) if with_targets else ()
     output = run.evaluation_folder(split)
     identity = _identify(run, folder, options, model)
     return write_rows(output, identity, count, write, options.workers, columns)
 
 
 def _identify(run: Run, folder, options: EvaluationOptions, model) -> dict:
-    """What predictions depend on; those of another identity are not gone on with."""
+    """What the predictions depend on; those of another identity are not resumed."""
     decoding = {} if model.predicts_embeddings else dataclasses.asdict(options.decoding)
     return {
         **decoding,
@@ -154,14 +160,14 @@ def _identify(run: Run, folder, options: EvaluationOptions, model) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class _Training:
-    """What a picture is compared with: of each training image prompt and features.
+    """Prompts and features of the training images that others are compared with.
 
-    Of a model that predicts embeddings the prompts are as their users wrote them, and
-    each has a vector; of another they are the words that it could write.
+    For models that predict embeddings the prompts are the original ones, each with
+    its vector; for others they are the text that the model could write.
     """
 
     prompts: list[str]
-    features: np.ndarray
+    index: FeatureIndex
     vectors: np.ndarray | None = None
 
     @property
@@ -170,78 +176,92 @@ class _Training:
         rows = {prompt: row for row, prompt in reversed(list(enumerate(self.prompts)))}
         return PromptBank(list(rows), self.vectors[list(rows.values())])
 
+    def nearest_prompts(self, queries) -> list[str]:
+        """The prompt of the most similar training image of each; of equals, the first.
 
-def _read_training(model, folder, options: EvaluationOptions) -> _Training:
-    with_targets = model.predicts_embeddings
-    prompts, vectors, features = [], [], []
-    examples = Examples(folder, "train", options.neighbours, with_targets=with_targets)
-    for batch in examples.batches(options.batch_size, "reading neighbours"):
-        prompts.extend(batch["prompt" if with_targets else "reference"])
-        vectors.append(batch.get("target"))
-        features.append(model.features(model.open(batch["image"])).numpy())
-    features = np.concatenate(features)
-    if not with_targets:
-        return _Training(prompts, features)
-    return _Training(prompts, features, np.concatenate(vectors))
+        Args:
+            queries: float `(images, depth)`, features.
+        """
+        rows, _ = self.index.search(queries, 1)
+        return [self.prompts[row] for row in rows[:, 0]]
+
+
+def _read_training(model, run, folder, options: EvaluationOptions) -> _Training:
+    index = open_features(model, run, folder, options.neighbours, options.batch_size)
+    rule = "prompt" if model.predicts_embeddings else "words"
+    shards = tqdm.tqdm(
+        records.list_shards(folder, "train"), "training prompts", delay=2
+    )
+    prompts = [prompt for shard in shards for prompt in read_prompts(shard, rule)]
+    if not model.predicts_embeddings:
+        return _Training(prompts, index)
+    return _Training(prompts, index, Examples(folder, "train").targets())
+
+
+def _references(model: PromptModel, batch) -> list[str]:
+    pairs = zip(batch["prompt"], batch["reference"], strict=True)
+    return [model.reference(prompt, words) for prompt, words in pairs]
 
 
 def _predict_rows(model: PromptModel, training: _Training, batch) -> Iterator[dict]:
     images = model.open(batch["image"])
     found, queries = to_numpy(model.describe(images)), model.features(images).numpy()
-    nearest = baselines.nearest_neighbours(queries, training.features, training.prompts)
+    nearest = training.nearest_prompts(queries)
     truth = None
     if "target" in batch:
         truth = cosine.cosines(batch["target"], found["embedding"])
+    references = _references(model, batch)
     for i, image_id in enumerate(batch["image_id"]):
         row = {
             "image_id": image_id,
-            "reference": batch["reference"][i],
+            "reference": references[i],
             "prediction": found["prompt"][i],
             "score": float(found["score"][i]),
             "ended": bool(found["ended"][i]) if "ended" in found else None,
             "nearest_neighbour": nearest[i],
         }
+        if batch["family"][i]:
+            row[FAMILY] = batch["family"][i]
         yield row if truth is None else {**row, "cosine": float(truth[i])}
 
 
 def write_gallery(output, rows, batches, model: PromptModel, split: str) -> None:
-    """Writes `gallery.html` of the first examples.
+    """Writes `gallery.html` with the first examples.
 
     Args:
         output: folder of the evaluation.
-        rows: its rows.
-        batches: of `caption_batches.evaluation_batches`, the pictures to show.
-        model: what wrote the prompts; of one that attends, some pictures show where
-            it looked.
-        split: of the data.
+        rows: rows of the evaluation.
+        batches: the images to show, from `caption_batches.evaluation_batches`.
+        model: the model; if it attends, some images show where it looked.
+        split: name of the split.
     """
     prompts = {row["image_id"]: row["prediction"] for row in rows}
-    chosen = set(choose_examples(rows[:MAX_PICTURES])) if model.attends else set()
-    pictures, looks = {}, {}
+    chosen = set(choose_examples(rows[:MAX_IMAGES])) if model.attends else set()
+    images, looks = {}, {}
     for batch in batches:
         for key, image in zip(batch["image_id"].numpy(), batch["image"], strict=True):
             image_id = key.decode()
-            pictures[image_id] = encode_jpeg(image)
+            images[image_id] = encode_jpeg(image)
             if image_id in chosen:
                 looks[image_id] = attention.draw_words(model, image, prompts[image_id])
-    title = f"{model.name}: {len(pictures)} of {len(rows)} pictures of {split}"
-    entries = gallery.entries_of({model.name: rows}, pictures, {model.name: looks})
+    title = f"{model.name}: {len(images)} of {len(rows)} images of {split}"
+    entries = gallery.entries_of({model.name: rows}, images, {model.name: looks})
     note = NOTE if looks else ""
     gallery.write_gallery(output / "gallery.html", entries, title, note)
 
 
 def choose_examples(rows: Sequence[Mapping], num_each: int = NUM_EACH) -> list[str]:
-    """Chooses the pictures with the best, the middle and the worst prompts.
+    """Chooses the images with the best, the middle and the worst prompts.
 
-    Only those whose prompt has words: there is nothing to show for none. Pictures
-    of one word F1 keep their order.
+    Images with an empty prompt are left out: there is no word to show. Images with
+    equal word F1 keep their order.
 
     Args:
         rows: mappings with `image_id`, `reference`, `prediction` and `score`.
-        num_each: int > 0. Pictures of each of the three kinds.
+        num_each: int > 0, number of images of each of the three kinds.
 
     Returns:
-        At most `3 * num_each` image ids, the worst first; all if there are no more.
+        list of at most `3 * num_each` image ids, the worst first.
     """
     written = [row for row in rows if row["prediction"].split()]
     if len(written) <= 3 * num_each:

@@ -21,7 +21,7 @@
       node.hidden = missed || (only?.checked && !looks);
       shown += !node.hidden;
     }
-    count.textContent = `${shown} of ${cards.length} pictures`;
+    count.textContent = `${shown} of ${cards.length} images`;
   };
 
   const arrange = () => {
@@ -29,7 +29,7 @@
     const value = ({ place, scores }) => (sort.value === "" ? place : scores[sort.value]);
     const compare = (a, b) => {
       const [x, y] = [value(a), value(b)];
-      // A picture without the score goes last in either direction.
+      // An image without the score goes last in either direction.
       if (x === null || y === null) return (x === null) - (y === null) || a.place - b.place;
       return sign * (x - y) || a.place - b.place;
     };
@@ -37,7 +37,7 @@
   };
 
   filter.addEventListener("input", show);
-  // Not there if no card shows attention.
+  // Absent if no card shows attention.
   only?.addEventListener("change", show);
   sort.addEventListener("change", arrange);
   order.addEventListener("change", arrange);

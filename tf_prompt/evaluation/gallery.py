@@ -1,4 +1,4 @@
-"""One HTML file that shows pictures beside their true and written prompts."""
+"""An HTML page that shows images with their true and their predicted prompts."""
 
 import base64
 import dataclasses
@@ -22,8 +22,8 @@ LABELS = {
     "sentence_bleu": "sentence BLEU",
     "score": "own score",
 }
-# The policy lets nothing be loaded and nothing run but our own script, whatever
-# a prompt holds. `hidden` until the script is there to serve the form.
+# Whatever a prompt holds, the policy allows nothing to be loaded, and no script to run
+# but ours. The form stays hidden until the script serves it.
 _PAGE_START = string.Template("""\
 <!doctype html>
 <html lang="en">
@@ -50,14 +50,14 @@ $options</select></label>
 <label>Order<select name="order"><option value="ascending">lowest first</option>\
 <option value="descending">highest first</option></select></label>
 $only</form>
-<p class="count" role="status">$count pictures</p>
+<p class="count" role="status">$count images</p>
 </div>
 <main>
 """)
 _PAGE_END = string.Template("</main>\n<script>$script</script>\n</body>\n</html>\n")
 _CARD = string.Template("""\
 <article data-scores="$values">
-<figure><img src="data:image/jpeg;base64,$image" alt="Picture $image_id" \
+<figure><img src="data:image/jpeg;base64,$image" alt="Image $image_id" \
 width="224" height="224" loading="lazy" decoding="async">\
 <figcaption><bdi>$image_id</bdi></figcaption></figure>
 <div class="words">
@@ -67,10 +67,10 @@ $predictions</div>
 $attention</article>
 """)
 _ONLY = (
-    '<label class="only"><input type="checkbox" name="only">Only pictures that show '
+    '<label class="only"><input type="checkbox" name="only">Only images that show '
     "where the model looked</label>\n"
 )
-# The list is a grid of pictures: its role must be said, as style takes it away.
+# The list is styled as a grid, which hides its role from screen readers: state it.
 _LOOKS = string.Template("""\
 <details>
 <summary>Where <bdi>$who</bdi> looked</summary>
@@ -92,16 +92,16 @@ _LEGEND_OF_SEVERAL = (
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A picture of the gallery.
+    """An image of the gallery.
 
     Args:
-        image: JPEG of at most 224 pixels a side.
-        image_id: name of the picture.
+        image: bytes of a JPEG of at most 224×224 pixels.
+        image_id: name of the image.
         reference: true prompt.
         predictions: prompt of each model, by the model's name.
         scores: scores of each model's prompt, by the names of model and metric.
-        attention: by the model's name, a WebP for each word of its prompt, see
-            `gallery_attention`; a model without it shows none.
+        attention: by the model's name, one WebP per word of its prompt, from
+            `inference.attention.draw_words`; models without attention have none.
     """
 
     image: bytes
@@ -113,15 +113,15 @@ class Entry:
 
 
 def per_example_scores(rows: Sequence[Mapping]) -> list[dict[str, float]]:
-    """Scores examples one by one, to rank them; a corpus score is not their mean.
+    """Scores examples one by one, for ranking; a corpus score is not their mean.
 
     Args:
         rows: mappings with `reference`, `prediction` and `score`.
 
     Returns:
-        For each row `word_f1` and `sentence_bleu` in 0–100, and the row's `score`.
-        BLEU adds one to the counts of 2-grams and longer; for a prediction of
-        n < 4 words it stops at n-grams.
+        list of one dict per row: `word_f1` and `sentence_bleu` in 0–100, and the
+        row's `score`. BLEU adds one to the counts of 2-grams and longer n-grams; for
+        predictions of n < 4 words it stops at n-grams.
 
     Reference: Lin and Och, 2004, https://aclanthology.org/C04-1072.
     """
@@ -150,19 +150,19 @@ def entries_of(
     images: Mapping[str, bytes],
     attention: Mapping[str, Mapping[str, Sequence[bytes]]] | None = None,
 ) -> list[Entry]:
-    """Puts the rows of one or several models beside the pictures.
+    """Combines images with the rows of one or several models.
 
     Args:
-        rows: for each model's name its rows, as `evaluator.evaluate_run` returns.
-        images: JPEG by `image_id`; rows without one are left out, so that a
-            gallery may show a part of a split.
-        attention: for each model's name, by `image_id`, what `Entry` takes.
+        rows: by the model's name, the rows that `evaluator.evaluate_run` returned.
+        images: JPEG bytes by `image_id`; rows of other images are left out, so that
+            a gallery may show part of a split.
+        attention: by the model's name and by `image_id`, as in `Entry`.
 
     Returns:
-        An entry a picture, in the order of `images`.
+        list of one `Entry` per image, in the order of `images`.
 
     Raises:
-        ValueError: if there is no model, or one has no row for a picture.
+        ValueError: if there is no model, or a model has no row for an image.
     """
     if not rows:
         raise ValueError("rows must hold at least one model. Received: none")
@@ -173,7 +173,7 @@ def entries_of(
         if missing:
             raise ValueError(
                 f"rows of {model} must hold every image. Received: no row of "
-                f"{missing[0]}, and {len(missing)} missing in all"
+                f"{missing[0]}, {len(missing)} missing in all"
             )
         chosen = [found[image_id] for image_id in images]
         tables[model] = list(zip(chosen, per_example_scores(chosen), strict=True))
@@ -183,9 +183,9 @@ def entries_of(
             image,
             {model: table[i] for model, table in tables.items()},
             {
-                model: pictures[image_id]
-                for model, pictures in (attention or {}).items()
-                if image_id in pictures
+                model: looks[image_id]
+                for model, looks in (attention or {}).items()
+                if image_id in looks
             },
         )
         for i, (image_id, image) in enumerate(images.items())
@@ -207,16 +207,16 @@ def _join(image_id, image, found, attention) -> Entry:
 def write_gallery(
     path: str | pathlib.Path, entries: Sequence[Entry], title: str, note: str = ""
 ) -> None:
-    """Writes a page which needs no other file and no network.
+    """Writes a self-contained page.
 
-    The reader can sort it by every score and filter it by words; without
-    JavaScript all pictures stand in the order of `entries`.
+    The reader can sort by every score and filter by words; without JavaScript all
+    images are shown in the order of `entries`.
 
     Args:
-        path: file to write; it appears whole or not at all.
-        entries: pictures to show; 500 open well.
+        path: file to write, atomically.
+        entries: images to show; browsers handle 500 well.
         title: heading of the page.
-        note: a line under it, for the reader.
+        note: a line below the heading.
     """
     keys = _score_keys(entries)
     style, script = _read_asset("gallery.css"), _read_asset("gallery.js")
@@ -250,7 +250,7 @@ def _hash(text: str) -> str:
 
 
 def _score_keys(entries) -> list[tuple[str, str]]:
-    """Model and metric of each score, in the order in which they first come."""
+    """Model and metric of each score, in order of first occurrence."""
     keys = (
         (model, metric)
         for entry in entries
@@ -302,17 +302,17 @@ def _format_card(entry: Entry, keys) -> str:
 
 
 def _format_attention(entry: Entry) -> str:
-    """Lists a model's words, each under what it looked at; closed at first."""
+    """Lists each model's words under what it looked at; folded at first."""
     parts = []
-    for model, pictures in entry.attention.items():
+    for model, looks in entry.attention.items():
         words = entry.predictions[model].split()
         items = (
             _LOOK.substitute(
-                image=base64.b64encode(picture).decode(),
+                image=base64.b64encode(look).decode(),
                 word=html.escape(word),
                 size=LOOK_SIZE,
             )
-            for word, picture in zip(words, pictures, strict=True)
+            for word, look in zip(words, looks, strict=True)
         )
         who = html.escape(model) if len(entry.predictions) > 1 else "the model"
         parts.append(_LOOKS.substitute(who=who, items="".join(items)))
@@ -320,12 +320,12 @@ def _format_attention(entry: Entry) -> str:
 
 
 def _finite(value: float | None) -> float | None:
-    # JSON has no NaN: the page could not be read.
+    # JSON has no NaN: the browser could not parse it.
     return round(value, 6) if value is not None and math.isfinite(value) else None
 
 
 def _format_prompt(words, flags) -> str:
-    """Marks each run of words in common as one piece."""
+    """Marks each run of common words as one piece."""
     if not words:
         return '<p class="empty">no words</p>'
     runs = []

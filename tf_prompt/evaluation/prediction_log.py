@@ -1,4 +1,4 @@
-"""`predictions.csv`, written as prompts come, so that evaluation can go on."""
+"""`predictions.csv`, written batch by batch so that an evaluation can resume."""
 
 import contextlib
 import pathlib
@@ -18,22 +18,24 @@ COLUMNS = (
     "ended",
     "nearest_neighbour",
 )
+# Where prompts have families: the name of that of the true prompt.
+FAMILY = "family"
 FILE, IDENTITY = "predictions.csv", "predictions.json"
-# The first rows of a share come after the neighbours are read.
+# Seconds. The first rows of a share come only after the neighbours are read.
 PATIENCE = 1800.0
 
 
 def open_log(
     folder: pathlib.Path, identity: dict, columns: Sequence[str] = COLUMNS
 ) -> ResumableTable:
-    """Opens the rows of `predictions.csv`, to be used in a `with`.
+    """Opens `predictions.csv` as a `ResumableTable`, to be used in a `with`.
 
-    Those that are there already, also in a finished file, are the first of the split.
+    Rows that are present already, also those of a finished file, are kept.
 
     Args:
-        folder: where the file is; it must exist.
-        identity: JSON content, all that the rows depend on.
-        columns: `COLUMNS`, and more that are numbers.
+        folder: an existing folder.
+        identity: JSON content with everything that the rows depend on.
+        columns: `COLUMNS`, perhaps `FAMILY`, and more that are numbers.
     """
     return ResumableTable(
         folder / FILE,
@@ -45,15 +47,23 @@ def open_log(
 
 
 def read_predictions(folder: pathlib.Path) -> list[dict]:
-    """Reads the rows of an evaluation, numbers as numbers; none if it is not there."""
+    """Reads the rows of an evaluation with parsed numbers; none if there is no file."""
     return read_rows(folder / FILE, _parse)
 
 
+def families_of(rows: Sequence[dict]) -> list[str] | None:
+    """The family of each row, itself alone where it has none; None if none has any."""
+    families = [row.get(FAMILY, "") for row in rows]
+    if not any(families):
+        return None
+    return [name or f"row {number}" for number, name in enumerate(families)]
+
+
 def _parse(row: dict) -> dict:
-    numbers = row.keys() - set(COLUMNS) | {"score"}
-    # Empty for models that do not write word by word.
+    numbers = row.keys() - {*COLUMNS, FAMILY} | {"score"}
+    # Empty for models that do not decode words.
     ended = {"True": True, "False": False, "": None}[row["ended"]]
-    texts = {name: row[name] for name in COLUMNS}
+    texts = {name: row[name] for name in (*COLUMNS, FAMILY) if name in row}
     return {**texts, **{name: float(row[name]) for name in numbers}, "ended": ended}
 
 
@@ -65,25 +75,26 @@ def write_rows(
     workers: Workers | None = None,
     columns: Sequence[str] = COLUMNS,
 ) -> list[dict] | None:
-    """Writes the predictions of a split, alone or together with other processes.
+    """Writes the predictions of a split, in one or several processes.
 
-    Together each goes on with its own share if it was killed, in a folder of
-    `output`, which all must see; the chief waits for the shares and joins them.
+    Each of several processes writes its share, and resumes it after an interruption,
+    in a subfolder of `output`, which all of them must see; the chief waits for the
+    shares and joins them.
 
     Args:
         output: folder of the evaluation.
         identity: as in `open_log`.
-        num_examples: of the split.
-        write: adds to a log the rows of the examples from a first to a last, which
-            is left out.
-        workers: who takes part; None is this process alone.
+        num_examples: size of the split.
+        write: function of a log, a start and a stop that adds the rows of these
+            examples to the log.
+        workers: the processes; None is a single one.
         columns: as in `open_log`.
 
     Returns:
-        All rows, or None where another process has them.
+        All rows, or None in a process that is not the chief.
 
     Raises:
-        ValueError: if the split is empty, or another process writes the same.
+        ValueError: if the split is empty, or another process writes the same file.
         TimeoutError: if a share does not grow for `PATIENCE` seconds.
     """
     if not num_examples:
@@ -96,7 +107,7 @@ def write_rows(
     folder = _folder(output, workers.index, workers.count)
     folder.mkdir(exist_ok=True)
     own_identity = _identify(identity, workers.index, workers.count)
-    # Held beside the folder, which the chief removes.
+    # The lock lies beside the folder, because the chief removes the folder.
     with _hold_log(folder, own_identity, columns, folder) as log:
         write(log, share.start + log.num_done, share.stop)
     if not workers.is_chief:
@@ -139,7 +150,7 @@ def _await_shares(output, identity, count) -> None:
         if time.monotonic() - since > PATIENCE:
             raise TimeoutError(
                 f"share {index}/{count} must grow in {folder}, on a disk that all "
-                f"workers see; nothing came for {PATIENCE:g} s"
+                f"workers see; it did not for {PATIENCE:g} s"
             )
         time.sleep(0.5)
 
@@ -147,7 +158,7 @@ def _await_shares(output, identity, count) -> None:
 def _sizes(folder) -> list[int]:
     sizes = []
     for path in folder.glob(f"{FILE}*"):
-        # The other process renames them.
+        # The other process may rename a file meanwhile.
         with contextlib.suppress(FileNotFoundError):
             sizes.append(path.stat().st_size)
     return sizes

@@ -1,4 +1,4 @@
-"""The competition's file: one number a row, 384 rows an image, whole or absent."""
+"""The competition's submission file: one number per row, 384 rows per image."""
 
 import csv
 import math
@@ -16,19 +16,19 @@ from tf_prompt.metrics import bootstrap, cosine, prompt_embedder
 
 HEADER = ["imgId_eId", "val"]
 SAMPLE = "sample_submission.csv"
-# In place of a sample's file: sort by name whatever lies beside the images.
+# Instead of a sample file: sort by name, even if there is a sample.
 NO_SAMPLE = "none"
 
 
 class SubmissionWriter:
-    """Writes a submission; its name appears only when the whole file is sound.
+    """Writes a submission; the file appears only when it is complete and valid.
 
-    Used as a context manager. On leaving, the file is read again from disk: all
-    images in order, 384 finite numbers each; then it is renamed. Left by an
-    exception, or found unsound, it is removed, and a former file stays as it was.
+    A context manager. On exit the file is read back and validated: all images in
+    order, 384 finite numbers each. Then it is renamed to `path`. An invalid file, or
+    one interrupted by an exception, is removed; an earlier file stays as it was.
 
     Args:
-        path: final name; its folder must be there.
+        path: final name, in an existing folder.
         image_ids: the images in the order of the rows.
     """
 
@@ -46,15 +46,15 @@ class SubmissionWriter:
         return self
 
     def add(self, image_ids: Sequence[str], embeddings) -> None:
-        """Appends images.
+        """Appends the rows of images.
 
         Args:
-            image_ids: those that come next.
+            image_ids: the next images.
             embeddings: float `(images, 384)`.
 
         Raises:
-            ValueError: for images out of order, and embeddings that are not finite
-                or of another shape.
+            ValueError: for images out of order, and for embeddings that are not
+                finite or have another shape.
         """
         end = self.num_written + len(image_ids)
         expected = self.image_ids[self.num_written : end]
@@ -64,7 +64,7 @@ class SubmissionWriter:
             )
         embeddings = check_embeddings(embeddings, image_ids, "embeddings")
         for image_id, embedding in zip(image_ids, embeddings, strict=True):
-            # As text a float32 takes the fewest digits that give it back.
+            # The fewest digits that restore the float32.
             values = embedding.astype(str)
             self._csv.writerows((f"{image_id}_{e}", v) for e, v in enumerate(values))
         self._file.flush()
@@ -83,15 +83,15 @@ class SubmissionWriter:
 def find_sample(
     folder: str | pathlib.Path, given: str | None = None
 ) -> pathlib.Path | None:
-    """Finds the file whose order a submission follows.
+    """Finds the sample file whose order a submission follows.
 
     Args:
-        folder: of the images.
-        given: a file, or `NO_SAMPLE`; None looks for `SAMPLE` in the folder, then in
-            the one that holds it.
+        folder: folder of the images.
+        given: a file, or `NO_SAMPLE`; None looks for `SAMPLE` in the folder and then
+            in its parent.
 
     Returns:
-        A file; None where there is none.
+        The file, or None if there is none.
 
     Raises:
         FileNotFoundError: if the given file does not exist.
@@ -117,17 +117,18 @@ def find_images(
     """Lists the images of a submission in the order of its rows.
 
     Args:
-        folder: of the images; an image's id is its file's name without ending.
-        sample: a submission whose images are taken, in its order; None takes all
-            images of the folder in order of id.
+        folder: folder of the images; an image's id is its file name without the
+            extension.
+        sample: a submission that gives the images and their order; None takes all
+            images of the folder, sorted by id.
 
     Returns:
-        The file of each image id.
+        dict from image id to file.
 
     Raises:
-        FileNotFoundError: if there is no such folder, no image in it, or not every
-            image of the sample.
-        ValueError: if two files have one id, or the sample is not a submission.
+        FileNotFoundError: if there is no such folder, no image in it, or an image of
+            the sample is missing.
+        ValueError: if two files have the same id, or the sample is not a submission.
     """
     if not pathlib.Path(folder).is_dir():
         raise FileNotFoundError(f"images must be a folder. Received: {folder}")
@@ -135,7 +136,7 @@ def find_images(
     for path in listing.find_images([folder]):
         if path.stem in paths:
             raise ValueError(
-                "images must have distinct names without their endings. Received: "
+                "images must have distinct names without extensions. Received: "
                 f"{paths[path.stem].name} and {path.name}"
             )
         paths[path.stem] = path
@@ -156,10 +157,10 @@ def read_submission(path: str | pathlib.Path) -> Iterator[tuple[str, np.ndarray]
     """Reads a submission image by image.
 
     Yields:
-        Image id, and its embedding, float64 `(384,)`.
+        Pairs of an image id and its embedding, float64 `(384,)`.
 
     Raises:
-        ValueError: at the first line that is not as it must be; names it.
+        ValueError: at the first invalid line; the message gives its number.
     """
     with open_csv(path) as file:
         rows = csv.reader(file)
@@ -203,7 +204,7 @@ def _to_float(value):
 
 def _unsound(path, line, expected):
     return ValueError(
-        f"a submission must be image-major, {prompt_embedder.EMBEDDING_DIM} rows an "
+        f"a submission must be image-major, {prompt_embedder.EMBEDDING_DIM} rows per "
         f"image. Received: {path}, where line {line} does not hold {expected}"
     )
 
@@ -213,7 +214,7 @@ def _validate(path, image_ids) -> None:
     for image_id, _ in read_submission(path):
         if image_id != (wanted := next(expected, None)):
             raise ValueError(
-                f"a submission must go on with {wanted}. Received: {image_id}"
+                f"a submission must continue with {wanted}. Received: {image_id}"
             )
     missing = list(expected)
     if missing:
@@ -227,12 +228,15 @@ def read_true_prompts(path: str | pathlib.Path, image_ids: Iterable[str]) -> lis
     """Reads the true prompts of images from a CSV file of `imgId` and `prompt`.
 
     Args:
-        path: the file; images that are not asked for may be in it.
-        image_ids: whose prompts to give, in order.
+        path: the file; it may hold more images.
+        image_ids: the images whose prompts to return.
+
+    Returns:
+        list of one prompt per image id, in order.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a column or an image is missing, or an image is there twice.
+        ValueError: if a column or an image is missing, or an image occurs twice.
     """
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"score must be a CSV file. Received: {path}")
@@ -244,10 +248,10 @@ def read_true_prompts(path: str | pathlib.Path, image_ids: Iterable[str]) -> lis
                 f"score must have the columns imgId and prompt. Received: {path}"
             )
         for row in rows:
-            # None: the key of what lies behind the last column.
+            # csv puts surplus fields under the key None.
             if row["imgId"] in prompts or None in row or row["prompt"] is None:
                 raise ValueError(
-                    "score must hold one prompt an image. "
+                    "score must hold one prompt per image. "
                     f"Received: {path}, line {rows.line_num}: {row['imgId']}"
                 )
             prompts[row["imgId"]] = row["prompt"]
@@ -267,19 +271,20 @@ def score_submission(
     embedder: prompt_embedder.PromptEmbedder,
     images_at_once: int = 1024,
 ) -> np.ndarray:
-    """Measures a submission as the competition does.
+    """Scores a submission as the competition does.
 
     Args:
         path: the file.
-        prompts: true prompts, in the order of its images.
-        embedder: from `metrics.cosine.load_embedder`.
-        images_at_once: images compared at a time.
+        prompts: true prompts, in the order of the file's images.
+        embedder: from `metrics.prompt_embedder.load_embedder`.
+        images_at_once: int > 0, images to compare at once.
 
     Returns:
-        float64 `(images,)`, the cosine of each image; the score is their mean.
+        float64 `(images,)`, the cosine for each image; the score is their mean.
 
     Raises:
-        ValueError: if the file is unsound, or prompts are not equally many.
+        ValueError: if the file is invalid, or the number of prompts differs from that
+            of images.
     """
     found, waiting = [], []
 
@@ -304,9 +309,9 @@ def score_submission(
 
 
 def format_score(cosines: np.ndarray, signature: str) -> str:
-    """Lays out the competition's metric, with its 95 % interval, for people."""
+    """Formats the competition's metric with its 95 % interval."""
     score = f"cosine {cosines.mean():.5f}"
     if len(cosines) < 2:
-        return f"{score} of one image, which has no interval\n{signature}"
+        return f"{score} for one image, which has no interval\n{signature}"
     low, high = bootstrap.interval(cosines)
-    return f"{score} [{low:.5f}, {high:.5f}] of {len(cosines)} images\n{signature}"
+    return f"{score} [{low:.5f}, {high:.5f}] for {len(cosines)} images\n{signature}"

@@ -1,1 +1,1 @@
-"""Pictures in, prompts and embeddings out: one model to ask, whatever its kind."""
+"""Inference: images in, prompts and embeddings out, for every kind of model."""

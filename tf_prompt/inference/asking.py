@@ -1,27 +1,35 @@
-"""A CLIP that can be asked from Python what a picture shows."""
+"""The Python interface of CLIP interrogators."""
 
 import os
-import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from tf_prompt.data import images as image_codec
 from tf_prompt.data.inputs import encode_images
-from tf_prompt.inference.loading import Loader, load_pretrained
-from tf_prompt.interrogation import interrogator
+from tf_prompt.inference import pretrained
+from tf_prompt.inference.loading import Loader
+from tf_prompt.interrogation import interrogator, presets
 from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.interrogation.interrogator import Interrogated
 from tf_prompt.runs.run import Run
 
 
 class Interrogator:
-    """Ranks the phrases that pictures show, and makes prompts of them.
+    """Ranks phrases by their CLIP similarity with images, and builds prompts of them.
 
-    Made by `from_run` or `from_preset`.
+    Create one with `from_run` or `from_preset`.
 
     Args:
         engine: `interrogation.interrogator.Interrogator`.
+
+    Example:
+
+    >>> interrogator = tf_prompt.Interrogator.from_run("runs/clip_interrogator_tiny")
+    >>> found = interrogator.interrogate("red.jpg")
+    >>> isinstance(found.prompt, str) and -1 <= found.similarity <= 1
+    True
+    >>> [(phrase, score), *others] = found.phrases["subjects"]
     """
 
     def __init__(self, engine: interrogator.Interrogator):
@@ -45,27 +53,40 @@ class Interrogator:
     @classmethod
     def from_preset(
         cls,
-        clip: str,
-        phrases: Mapping[str, Sequence[str]],
-        cache_dir: str | os.PathLike,
+        name_or_folder: str | os.PathLike = presets.DEFAULT,
+        tables: Sequence[str] | None = None,
+        phrases: Iterable[str] | Mapping[str, Sequence[str]] = (),
+        *,
+        cache_dir: str | os.PathLike | None = None,
+        half: bool | None = None,
         **options,
     ) -> "Interrogator":
-        """Takes a pretrained CLIP.
+        """Takes a pretrained CLIP, MetaCLIP 2 or SigLIP.
+
+        Its phrases are embedded once, which takes minutes on a CPU, and kept.
 
         Args:
-            clip: a KerasHub CLIP preset or its folder, or a folder of a transformers
-                `CLIPModel`.
-            phrases: by table.
-            cache_dir: folder for the embeddings of the phrases.
+            name_or_folder: a KerasHub preset, a preset's folder, or a folder in Hugging
+                Face format.
+            tables: of those that ship, some of `table_sources.NAMES`; None takes those
+                that go with the mode, an empty sequence none.
+            phrases: more, by table; or files of one phrase a line, folders of such
+                files and `clip_interrogator`, for the lists of that package.
+            cache_dir: folder for the embeddings of the phrases; None takes one in the
+                user's cache.
+            half: whether to compute in half precision; None does so on a GPU that is
+                faster that way.
             **options: as in `from_run`.
 
         Raises:
-            ValueError: if there is no such CLIP within reach, or no phrase.
+            FileNotFoundError: if there is no such file of phrases.
+            ValueError: if there is no such model within reach, no such table or no
+                phrase, or for a wrong option.
         """
         how = InterrogationConfig(**options)
-        model, tokens = load_pretrained(clip)
-        folder = pathlib.Path(cache_dir)
-        return cls(interrogator.Interrogator(model, tokens, phrases, folder, how))
+        chosen = pretrained.find_tables(tables, phrases, how.mode)
+        place = os.fspath(name_or_folder)
+        return cls(pretrained.load_interrogator(place, chosen, how, cache_dir, half))
 
     def interrogate(self, image) -> Interrogated:
         """Interrogates one image.
@@ -86,6 +107,5 @@ class Interrogator:
             raise ValueError(f"image must be one. Received: {len(encoded)}")
         if not image_codec.is_image(encoded[0]):
             raise ValueError("image must be an image that can be decoded")
-        size = self._engine.model.image_size
-        picture = image_codec.decode_image(encoded[0], size)
+        picture = self._engine.decode(encoded[0])
         return self._engine(np.asarray(picture)[None])[0]

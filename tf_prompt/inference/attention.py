@@ -1,4 +1,4 @@
-"""Pictures of where a captioner looked for each word."""
+"""Draws where a captioner looked for each word."""
 
 import hashlib
 import io
@@ -18,20 +18,20 @@ from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.places import Places
 
 COLUMNS = 6
-# Shown at 5.5rem; sharp up to phones of 1.5 times the pixels.
+# Pixels. Shown at 5.5rem; sharp on phones with up to 1.5 times the pixel density.
 LOOK_SIZE = 128
 _QUALITY = 70
-# Written into each PNG, by which the next run knows that it may replace it, and the
-# picture that it may replace it for.
+# Written into each PNG, so that the next run knows that it may replace the file, and
+# for which image.
 _SOFTWARE, _SOURCE = "tf_prompt.attention_strip", "Source"
 
 
 class AttentionStrips:
-    """Draws strips for a model that attends, a PNG an image.
+    """Draws a strip per image, a PNG that shows the attention for each word.
 
     Args:
-        model: what wrote the prompts.
-        folder: where the PNGs go; created.
+        model: the model that wrote the prompts.
+        folder: folder for the PNGs; created if needed.
 
     Raises:
         ValueError: if the model has no attention.
@@ -39,7 +39,7 @@ class AttentionStrips:
 
     def __init__(self, model: PromptModel, folder: str | pathlib.Path):
         if not model.attends:
-            raise ValueError(f"attention goes with captioners. Received: {model.name}")
+            raise ValueError(f"attention needs a captioner. Received: {model.name}")
         self._folder = pathlib.Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._model = model
@@ -47,25 +47,26 @@ class AttentionStrips:
         self._taken: set[pathlib.Path] = set()
 
     def plan(self, places: Places) -> None:
-        """Settles the PNG of each image, in the subfolders that images are in.
+        """Chooses the PNG of each image, in the same subfolders as the images.
 
-        Of images that would share one, such as `1.png` and `1.jpg`, the later gets a
-        number; so does one whose PNG shows another image since an earlier run.
+        If images would share a PNG, such as `1.png` and `1.jpg`, the later one gets a
+        number; so does one whose PNG from an earlier run shows another image.
 
         Raises:
-            ValueError: if another picture has a PNG's path, such as the image itself.
+            ValueError: if a PNG's path is taken by another image, such as the image
+                itself.
         """
         for path in places.paths:
             self._choose(path, places.below(path))
 
     def write(self, path: str | pathlib.Path, prompt: str) -> pathlib.Path:
-        """Draws an image file.
+        """Draws the strip of an image file.
 
         Returns:
-            The PNG's path.
+            Path of the PNG.
 
         Raises:
-            ValueError: as `plan`, for an image that was not in it.
+            ValueError: as `plan`, for an image that was not planned.
         """
         path = pathlib.Path(path)
         output = self._outputs.get(os.path.abspath(path))
@@ -90,51 +91,51 @@ class AttentionStrips:
         return output
 
     def draw(self, data: bytes, prompt: str, source: str = "") -> bytes:
-        """Draws one image, and again for each word, bright where the model looked.
+        """Draws an image, and again for each word, bright where the model looked.
 
         Args:
             data: encoded image.
-            prompt: words of the model's vocabulary, as it wrote them.
-            source: ASCII, what the PNG says of where the image is from.
+            prompt: the prompt, as the model wrote it.
+            source: ASCII, written into the PNG to identify the image.
 
         Returns:
             An encoded PNG.
         """
-        picture = images.decode_image(data, self._model.image_size)
-        return draw_strip(picture.numpy(), *self._model.look(picture, prompt), source)
+        image = images.decode_image(data, self._model.image_size)
+        return draw_strip(image.numpy(), *self._model.look(image, prompt), source)
 
 
 def _digest(path: pathlib.Path) -> str:
-    # Not the path itself: strips are shown to others.
+    # Not the path itself, because strips are shown to others.
     encoded = os.fsencode(os.path.abspath(path))
     return hashlib.blake2b(encoded, digest_size=16).hexdigest()
 
 
 def _may_replace(output: pathlib.Path, path: pathlib.Path) -> bool:
-    """Whether a strip may be written for an image; raises for what is no strip."""
+    """Whether a strip may be written for an image; raises for files of others."""
     if not output.exists():
         return True
     with output.open("rb") as file:
         head = file.read(1024)
     if _SOFTWARE.encode() not in head:
         raise ValueError(
-            "attention must be a folder without other pictures of these names. "
+            "attention must be a folder without other images of these names. "
             f"Received: {output}, which this command did not draw"
         )
-    # Those of earlier versions do not say what they show.
+    # Strips of earlier versions do not identify their image.
     return f"{_SOURCE}\0".encode() not in head or _digest(path).encode() in head
 
 
 def draw_strip(
-    picture: np.ndarray, words: list[str], weights: np.ndarray, source: str = ""
+    image: np.ndarray, words: list[str], weights: np.ndarray, source: str = ""
 ) -> bytes:
-    """Lays out a picture and its words' attention.
+    """Draws an image and the attention for each word.
 
     Args:
-        picture: uint8 `(size, size, 3)`.
-        words: the prompt.
-        weights: float `(words, regions)`; regions are a square grid.
-        source: ASCII, what the PNG says of where the image is from.
+        image: uint8 `(size, size, 3)`.
+        words: the words of the prompt.
+        weights: float `(words, regions)`; the regions are a square grid.
+        source: ASCII, written into the PNG to identify the image.
 
     Returns:
         An encoded PNG.
@@ -146,10 +147,10 @@ def draw_strip(
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    axes.flat[0].imshow(picture)
+    axes.flat[0].imshow(image)
     axes.flat[0].set_title("image", fontsize=9, style="italic")
     for axis, word, row in zip(axes.flat[1:], words, weights, strict=False):
-        axis.imshow(light_picture(picture, row))
+        axis.imshow(highlight(image, row))
         axis.set_title(word, fontsize=9)
     figure.tight_layout()
     buffer = io.BytesIO()
@@ -158,37 +159,37 @@ def draw_strip(
     return buffer.getvalue()
 
 
-def light_picture(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Darkens a picture where the model did not look.
+def highlight(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Darkens an image where the model did not look.
 
     Args:
-        picture: uint8 `(height, width, 3)`.
-        weights: float `(regions,)`, a square grid; the largest gets full light.
+        image: uint8 `(height, width, 3)`.
+        weights: float `(regions,)`, a square grid; the largest stays fully bright.
 
     Returns:
-        uint8, the picture's shape.
+        uint8, of the same shape as the image.
     """
     side = math.isqrt(len(weights))
     grid = weights.reshape(side, side, 1) / max(weights.max(), 1e-12)
-    mask = tf.image.resize(grid, picture.shape[:2], method="bicubic").numpy()
-    # A fifth of the light stays: what was not looked at must be recognisable.
-    return np.clip(picture * (0.2 + 0.8 * np.clip(mask, 0, 1)), 0, 255).astype(np.uint8)
+    mask = tf.image.resize(grid, image.shape[:2], method="bicubic").numpy()
+    # A fifth of the brightness stays, so that the rest can be recognised.
+    return np.clip(image * (0.2 + 0.8 * np.clip(mask, 0, 1)), 0, 255).astype(np.uint8)
 
 
-def draw_words(model: PromptModel, picture, prompt: str) -> list[bytes]:
-    """Draws a picture once for each word, bright where the model looked.
+def draw_words(model: PromptModel, image, prompt: str) -> list[bytes]:
+    """Draws an image once for each word, bright where the model looked.
 
     Args:
-        model: what wrote the prompt.
-        picture: uint8 `(image_size, image_size, 3)`.
-        prompt: words of the model's vocabulary, as it wrote them.
+        model: the model that wrote the prompt.
+        image: uint8 `(image_size, image_size, 3)`.
+        prompt: the prompt, as the model wrote it.
 
     Returns:
-        A WebP of `attention.LOOK_SIZE` pixels a side for each word.
+        list of one WebP per word, `LOOK_SIZE` pixels a side.
     """
-    pixels = np.asarray(picture)
-    _, weights = model.look(picture, prompt)
-    return [_encode(light_picture(pixels, row)) for row in weights]
+    pixels = np.asarray(image)
+    _, weights = model.look(image, prompt)
+    return [_encode(highlight(pixels, row)) for row in weights]
 
 
 def _encode(pixels: np.ndarray) -> bytes:

@@ -1,4 +1,4 @@
-"""Texts for an embedding: the prompts of a bank that are nearest to it."""
+"""Banks of prompts, from which the nearest to an embedding are chosen."""
 
 import hashlib
 import os
@@ -14,39 +14,39 @@ from tf_prompt.data import records, targets
 from tf_prompt.data.vectors import map_array, nearest_rows
 from tf_prompt.metrics import prompt_embedder
 
-# Prompts between two steps of the bar; each is embedded in smaller batches.
+# Prompts per step of the progress bar; they are embedded in smaller batches.
 _PROMPTS_AT_ONCE = 2048
 
 
 class PromptBank:
-    """Prompts, and the embedding of each.
+    """Prompts with their embeddings.
 
     Args:
-        prompts: distinct texts, at least one.
-        embeddings: float32 `(prompts, 384)` of unit length; may be a memory map.
+        prompts: distinct prompts, at least one.
+        embeddings: float32 `(prompts, 384)`, rows of unit length; may be a memory map.
 
     Raises:
-        ValueError: if they are not equally many, or there is none.
+        ValueError: if the lengths differ or are 0.
     """
 
     def __init__(self, prompts: Sequence[str], embeddings: np.ndarray):
         if not len(prompts) or len(prompts) != len(embeddings):
             raise ValueError(
-                "prompts and embeddings must be equally many, and at least one. "
+                "prompts and embeddings must have equal lengths, at least 1. "
                 f"Received: {len(prompts)} and {len(embeddings)}"
             )
         self.prompts = list(prompts)
         self.embeddings = embeddings
 
     def nearest(self, embeddings, k: int = 1) -> tuple[list[list[str]], np.ndarray]:
-        """Finds the prompts whose embeddings are most similar.
+        """Finds the prompts with the most similar embeddings.
 
         Args:
-            embeddings: float `(queries, 384)`, any length of vector.
-            k: int in 1-number of prompts.
+            embeddings: float `(queries, 384)`, vectors of any length.
+            k: int, from 1 to the number of prompts.
 
         Returns:
-            prompts: k a query, the most similar first.
+            prompts: list of k prompts per query, the most similar first.
             cosines: float32 `(queries, k)`.
 
         Raises:
@@ -61,18 +61,18 @@ def build_bank(
     embedder: prompt_embedder.PromptEmbedder,
     cache: str | pathlib.Path,
 ) -> PromptBank:
-    """Embeds prompts, or finds their embeddings on disk.
+    """Embeds prompts, or reads their embeddings from a cache.
 
-    The name of the cached file depends on the prompts, their order and the
-    embedder's signature: another bank never reads it. The file is whole or absent.
+    The name of the cached file depends on the prompts, their order and the embedder's
+    signature, so that another bank never reads it. The file is written atomically.
 
     Args:
-        prompts: texts; of equal ones the first is kept.
-        embedder: from `metrics.cosine.load_embedder`.
-        cache: folder of cached embeddings, made if absent.
+        prompts: the prompts; repeated ones are dropped.
+        embedder: from `metrics.prompt_embedder.load_embedder`.
+        cache: folder of cached embeddings, created if absent.
 
     Raises:
-        ValueError: if there is no prompt.
+        ValueError: if there are no prompts.
     """
     prompts = list(dict.fromkeys(prompts))
     if not prompts:
@@ -81,7 +81,7 @@ def build_bank(
         prompt_embedder.signature(embedder).encode(), digest_size=16
     )
     for prompt in prompts:
-        # The length goes first: no two lists of prompts give the same bytes.
+        # With its length, so that different lists never give the same bytes.
         encoded = prompt.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
     path = pathlib.Path(cache) / f"bank-{digest.hexdigest()}.npy"
@@ -93,15 +93,15 @@ def build_bank(
 
 
 def training_bank(folder: str | pathlib.Path) -> PromptBank:
-    """Makes a bank of the training split's prompts, as their users wrote them.
+    """Builds a bank of the original prompts of the training split.
 
-    Their embeddings are those that `data.targets` keeps beside the shards.
+    Their embeddings are those that `data.targets` stores beside the shards.
 
     Args:
-        folder: shards of `pipelines.write_records`.
+        folder: folder of shards.
 
     Raises:
-        FileNotFoundError: if the folder holds no training shard.
+        FileNotFoundError: if the folder holds no training shards.
     """
     rows: dict[str, np.ndarray] = {}
     paths = targets.target_shards(folder, "train")
@@ -118,23 +118,23 @@ def training_bank(folder: str | pathlib.Path) -> PromptBank:
 
 
 def read_bank(path: str | pathlib.Path) -> list[str]:
-    """Reads the distinct prompts of a text file of one a line; empty lines go.
+    """Reads the distinct prompts of a text file, one per line; skips empty lines.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not UTF-8, or holds no prompt.
+        ValueError: if it is not UTF-8, or has no prompts.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"the bank must be a text file. Received: {path}")
     try:
-        # Not splitlines: U+2028 and its like may stand inside a prompt.
+        # Not splitlines: U+2028 and the like may occur inside a prompt.
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"the bank must be UTF-8 text. Received: {path}") from error
     prompts = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not prompts:
-        raise ValueError(f"the bank must hold a prompt a line. Received: {path}")
+        raise ValueError(f"the bank must hold one prompt per line. Received: {path}")
     return prompts
 
 
@@ -142,7 +142,7 @@ def _read_cached(path, count):
     try:
         embeddings = map_array(path)
     except (OSError, ValueError):
-        # Absent, or damaged by something else: it is written again.
+        # Absent or damaged: it is written again.
         return None
     return (
         embeddings
@@ -156,7 +156,7 @@ def _write_cached(path, prompts, embedder) -> None:
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     shape = len(prompts), prompt_embedder.EMBEDDING_DIM
     try:
-        # Written as it is computed: a million embeddings fill 1.5 GB.
+        # Written while it is computed, because a million embeddings take 1.5 GB.
         rows = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
         with tqdm.tqdm(total=len(prompts), desc="embedding", delay=2) as bar:
             for start in range(0, len(prompts), _PROMPTS_AT_ONCE):

@@ -1,60 +1,59 @@
-"""Captioners: pictures in, prompts written word by word out."""
-
-from collections.abc import Sequence
+"""Captioners at inference: images in, prompts written word by word out."""
 
 import numpy as np
 import tensorflow as tf
 
 from tf_prompt.data import images as image_codec
-from tf_prompt.data.text import END_ID, PAD_ID, SPECIAL_TOKENS, START_ID, UNK_ID
+from tf_prompt.data.text import END_ID, PAD_ID, START_ID, UNK_ID
+from tf_prompt.data.vocabulary import Vocabulary
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.decoding.rules import NEVER, Rules
 from tf_prompt.decoding.sampling import Sampling
 from tf_prompt.decoding.search import Search
-from tf_prompt.inference.graph_embedder import PartEmbedder
 from tf_prompt.inference.model import PromptModel
+from tf_prompt.inference.prompt_tokens import PromptTokens, is_said
 from tf_prompt.metrics.prompt_embedder import EMBEDDING_DIM, PromptEmbedder
 from tf_prompt.models.captioner import Captioner
 
-# Prompts of the signature `beam` of an export.
+# Number of prompts in an export's signature `beam`.
 NUM_BEAMS = 3
 
 
 class CaptionerModel(PromptModel):
     """A captioner with its vocabulary.
 
-    With `options.rerank` it decodes for minimum Bayes risk: it writes several
-    candidates for a picture, the beams of a beam search or independent samples, and
-    keeps the one of highest expected MiniLM cosine with all of them. Candidates of a
-    beam search count by their probabilities, samples alike: they are drawn by theirs.
+    With `options.rerank` it decodes with minimum Bayes risk: it writes several
+    candidates per image, the beams of a beam search or independent samples, and keeps
+    the one with the highest expected MiniLM cosine with all of them. Beams are
+    weighted by their probabilities, samples equally.
 
     Args:
         network: a `Captioner`.
-        vocabulary: token of each id.
-        options: how to write.
-        embedder: of `prompt_embedder.load_embedder`; None leaves embeddings out of
+        vocabulary: the vocabulary, of words or of subwords.
+        options: how to decode.
+        embedder: from `prompt_embedder.load_embedder`; None leaves embeddings out of
             `describe`.
         name: see `PromptModel`.
-        num_beams: int > 0, prompts of the signature `beam` of an export.
+        num_beams: int > 0, number of prompts in an export's signature `beam`.
 
     Attributes:
         network, vocabulary: as given.
 
     Raises:
-        ValueError: if prompts are to be reranked without an embedder.
+        ValueError: for `rerank` without an embedder.
 
     Reference: Kumar and Byrne, 2004, https://aclanthology.org/N04-1022; with
     samples, Eikema and Aziz, 2020, https://arxiv.org/abs/2005.10283.
     """
 
-    score_name = "mean log-probability a word"
+    score_name = "mean log-probability per word"
     attends = takes_pixels = True
     predicts_embeddings = False
 
     def __init__(
         self,
         network: Captioner,
-        vocabulary: Sequence[str],
+        vocabulary: Vocabulary,
         options: DecodingConfig | None = None,
         embedder: PromptEmbedder | None = None,
         name: str = "captioner",
@@ -64,7 +63,7 @@ class CaptionerModel(PromptModel):
         if options.rerank and embedder is None:
             raise ValueError(f"rerank needs an embedder. Received: {options}")
         rules = Rules(
-            (PAD_ID, UNK_ID, START_ID),
+            (PAD_ID, UNK_ID, START_ID, *vocabulary.banned_ids),
             options.min_words,
             options.repetition_penalty,
             options.no_repeat_ngram,
@@ -73,46 +72,56 @@ class CaptionerModel(PromptModel):
         self._sampling = Sampling(
             self.draw_uniform, options.temperature, options.top_k, options.top_p
         )
-        self.network, self.vocabulary = network, list(vocabulary)
+        self.network, self.vocabulary = network, vocabulary
         self._num_beams = num_beams
-        self._tokens = tf.constant(vocabulary)
-        self._id_of = {token: index for index, token in enumerate(vocabulary)}
-        self._parts = None if embedder is None else PartEmbedder(vocabulary, embedder)
+        self._tokens = PromptTokens(vocabulary, embedder)
+        self.embeds_in_graph = not vocabulary.is_raw
+        self.is_raw = vocabulary.is_raw
+        if vocabulary.is_raw:
+            self.score_name = "mean log-probability a subword"
         self._write = self._write_tokens
         if options.rerank:
             self._write = self._write_agreed
         elif options.xla:
-            # The loop alone: XLA makes ResNet50 slower.
+            # Only the loop, because XLA makes ResNet50 slower.
             self._write = tf.function(self._write_tokens, jit_compile=True)
         self._beams_of: dict = {}
         super().__init__(name, [network.image_size])
-        # A function of its own, so that a SavedModel holds it once.
+        # A separate function, so that a SavedModel contains it only once.
         self._decode = self._compile(self._decode_tokens)
 
     def answer(self, images):
-        """See `PromptModel`; an embedding is computed where it is asked for."""
+        """See `PromptModel`; without the embedding, which costs time."""
         token_ids, scores, _ = self._decode(images[self.image_size])
-        return {"prompt": self.join_words(token_ids), "score": scores}
+        return {"prompt": self._tokens.join(token_ids), "score": scores}
 
     def endpoints(self):
         """See `PromptModel`.
 
-        `beam` gives `prompt` and `score` as `(batch, num_beams)`, best first;
-        `attention` gives `words`, string `(batch, max_tokens)`, and `weights`,
-        float32 `(batch, max_tokens, regions)`.
+        `beam` returns `prompt` and `score`, `(batch, num_beams)`, best first;
+        `attention` returns `words`, string `(batch, max_tokens)`, for subwords pieces
+        with the space before them, and `weights`, float32 `(batch, max_tokens,
+        regions)`.
         """
         found = {"beam": self._write_beams, "attention": self._attend}
-        return found if self._parts is None else {**found, **super().endpoints()}
+        if self._tokens.embeds_in_graph:
+            found |= super().endpoints()
+        return found
 
     def require_exportable(self) -> None:
-        """See `PromptModel`; TF Serving turns XLA off."""
+        """See `PromptModel`; TF Serving turns XLA off, and calls no Python."""
         if self.options.xla:
             raise ValueError(
                 f"`xla` must be off in an export. Received: {self.options}"
             )
+        if self.options.rerank and not self.embeds_in_graph:
+            raise ValueError(
+                "`rerank` must be 0 in an export that writes subwords. "
+                f"Received: {self.options}"
+            )
 
     def write_best(self, image_bytes, count):
-        """See `PromptModel`; the prompts are the beams of a beam search."""
+        """See `PromptModel`; the prompts come from a beam search."""
         if count not in self._beams_of:
             self._beams_of[count] = self._compile(
                 lambda images: self.search_beams(images, count)
@@ -123,36 +132,29 @@ class CaptionerModel(PromptModel):
 
     def look(self, image, prompt):
         """See `PromptModel`."""
-        words = prompt.split()
+        ids, words, parts = self._tokens.split(prompt)
         if not words:
             return [], np.zeros((0, 1))
-        # Each word was written before it was read: the last is never read.
-        token_ids = [START_ID, *(self._id_of[word] for word in words[:-1])]
-        weights = self.network.attend(image[None], tf.constant([token_ids]))
-        return words, weights[0].numpy()
+        # Inputs are the previous tokens: the last token is never an input.
+        token_ids = tf.constant([[START_ID, *ids[:-1]]])
+        weights = self.network.attend(image[None], token_ids)
+        return words, parts @ weights[0].numpy()
 
-    def join_words(self, token_ids):
-        """Joins the words of prompts: ids `(…, tokens)` to string `(…)`."""
-        flat = tf.reshape(token_ids, (-1, token_ids.shape[-1]))
-        words = tf.ragged.boolean_mask(tf.gather(self._tokens, flat), is_word(flat))
-        prompts = tf.strings.reduce_join(words, axis=-1, separator=" ")
-        return tf.reshape(prompts, tf.shape(token_ids)[:-1])
-
-    def list_words(self, token_ids):
-        """Gives each id's word, empty for the special ones."""
-        return tf.where(is_word(token_ids), tf.gather(self._tokens, token_ids), "")
+    def reference(self, prompt, words):
+        """See `PromptModel`."""
+        return self.vocabulary.reference(prompt, words)
 
     def search_beams(self, images, num_beams: int):
-        """Finds several prompts of each picture.
+        """Finds several prompts per image by beam search.
 
         Args:
-            images: by size, uint8 `(batch, image_size, image_size, 3)`.
-            num_beams: int > 0.
+            images: dict from size to uint8 `(batch, image_size, image_size, 3)`.
+            num_beams: int > 0, number of beams.
 
         Returns:
-            prompts: string `(batch, num_beams)`, best first; empty where the
-            vocabulary has no such prompt.
-            scores: float32 `(batch, num_beams)`, as in `describe`; NaN there.
+            prompts: string `(batch, num_beams)`, best first; empty if a small
+                vocabulary does not have so many prompts.
+            scores: float32 `(batch, num_beams)`, as in `describe`; NaN for these.
         """
         images = images[self.image_size]
         state, memory = self.network.encode(images)
@@ -161,30 +163,31 @@ class CaptionerModel(PromptModel):
         )
         shape = (None, num_beams, self.network.max_tokens)
         token_ids = tf.ensure_shape(token_ids, shape)
-        prompts = self.join_words(token_ids)
+        prompts = self._tokens.join(token_ids)
         return image_codec.blank(scores > NEVER / 2, prompts, scores)
 
     def attend(self, images, token_ids):
-        """Tells where the model looked for each word that it wrote.
+        """Computes the attention over image regions for each written word.
 
         Args:
             images: uint8 `(batch, image_size, image_size, 3)`.
-            token_ids: int `(batch, max_tokens)`.
+            token_ids: int `(batch, max_tokens)`, the written prompts.
 
         Returns:
-            float32 `(batch, max_tokens, regions)`: each row sums to 1, or is zeros
-            where there is no word.
+            float32 `(batch, max_tokens, regions)`: rows sum to 1, or are 0 if there is
+            no word.
         """
-        # Each word was written before it was read.
+        # The input at each step is the previous word.
         read = tf.concat([_starts(images)[:, None], token_ids[:, :-1]], axis=1)
         weights = tf.cast(self.network.attend(images, read), tf.float32)
-        return tf.where(is_word(token_ids)[..., None], weights, 0.0)
+        return tf.where(is_said(token_ids)[..., None], weights, 0.0)
 
     def _describe(self, images):
         token_ids, scores, ended = self._decode(images[self.image_size])
-        found = {"prompt": self.join_words(token_ids), "score": scores, "ended": ended}
-        if self._parts is not None:
-            found["embedding"] = self._embed_words(token_ids)
+        prompts = self._tokens.join(token_ids)
+        found = {"prompt": prompts, "score": scores, "ended": ended}
+        if self._tokens.embeds:
+            found["embedding"] = self._tokens.embed(token_ids)
         return found
 
     def _features(self, images):
@@ -192,10 +195,7 @@ class CaptionerModel(PromptModel):
 
     def _embed(self, images):
         token_ids, _, _ = self._decode(images[self.image_size])
-        return {"embedding": self._embed_words(token_ids)}
-
-    def _embed_words(self, token_ids):
-        return self._parts(tf.ragged.boolean_mask(token_ids, is_word(token_ids)))
+        return {"embedding": self._tokens.embed(token_ids)}
 
     def _write_beams(self, images):
         prompts, scores = self.search_beams(images, self._num_beams)
@@ -205,16 +205,16 @@ class CaptionerModel(PromptModel):
         images = images[self.image_size]
         token_ids, _, _ = self._decode(images)
         weights = self.attend(images, token_ids)
-        return {"words": self.list_words(token_ids), "weights": weights}
+        return {"words": self._tokens.each(token_ids), "weights": weights}
 
     def _decode_tokens(self, images):
-        """Token ids of the prompts, `(batch, max_tokens)`, scores and ends."""
+        """Token ids of the prompts, `(batch, max_tokens)`, scores, whether ended."""
         images = images[self.image_size]
         state, memory = self.network.encode(images)
         return self._write(_starts(images), state, memory)
 
     def _write_tokens(self, start_ids, state, memory):
-        """Token ids, scores and ends, each with an image a row."""
+        """Token ids, scores and whether ended, one row per image."""
         options, begin = self.options, (state, memory, start_ids)
         if options.sample:
             return self._search.sample(*begin, self._sampling)
@@ -224,10 +224,10 @@ class CaptionerModel(PromptModel):
         return tuple(found[:, 0] for found in beams)
 
     def _write_agreed(self, start_ids, state, memory):
-        """As `_write_tokens`, of the candidate that the others agree with most."""
+        """As `_write_tokens`, for the candidate most similar to the others."""
         ids, scores, ended = self._write_candidates(start_ids, state, memory)
         count = self.options.rerank
-        embeddings = self._embed_words(tf.reshape(ids, (-1, self.network.max_tokens)))
+        embeddings = self._tokens.embed(tf.reshape(ids, (-1, self.network.max_tokens)))
         embeddings = tf.reshape(embeddings, (-1, count, EMBEDDING_DIM))
         chosen = choose(embeddings, self._weigh(ids, scores))
         return tuple(
@@ -235,7 +235,7 @@ class CaptionerModel(PromptModel):
         )
 
     def _write_candidates(self, start_ids, state, memory):
-        """Token ids `(batch, candidates, tokens)`, scores and ends of each."""
+        """Token ids `(batch, candidates, tokens)`, scores and whether each ended."""
         options, count = self.options, self.options.rerank
         if not options.sample:
             return self._search.beams(
@@ -249,31 +249,26 @@ class CaptionerModel(PromptModel):
     def _weigh(self, ids, scores):
         if self.options.sample:
             return tf.fill(tf.shape(scores), 1 / self.options.rerank)
-        # Back from the score a token to the log-probability of the prompt.
+        # From the score per token back to the log-probability of the prompt.
         lengths = tf.reduce_sum(tf.cast(ids != END_ID, tf.float32), axis=-1) + 1
         totals = scores * lengths**self.options.length_penalty
         return tf.nn.softmax(tf.where(scores > NEVER / 2, totals, -np.inf), axis=1)
 
     def draw_uniform(self, position, shape):
-        """Numbers in [0, 1) that depend on seed and position alone."""
+        """Draws numbers in [0, 1) that depend only on seed and position."""
         return tf.random.stateless_uniform(shape, [self.options.seed, position])
 
 
-def is_word(token_ids):
-    """Whether ids are those of words, not of special tokens."""
-    return token_ids >= len(SPECIAL_TOKENS)
-
-
 def choose(embeddings, weights):
-    """Picks the candidate of highest expected similarity.
+    """Chooses the candidate with the highest expected similarity.
 
     Args:
-        embeddings: float32 `(batch, candidates, dim)` of unit length.
-        weights: float32 `(batch, candidates)`, probability of each candidate; one of
-            weight 0 does not exist and is never picked.
+        embeddings: float32 `(batch, candidates, dim)`, of unit length.
+        weights: float32 `(batch, candidates)`, probabilities of the candidates; those
+            with probability 0 do not exist and are never chosen.
 
     Returns:
-        int64 `(batch,)`; of equals, the first.
+        int64 `(batch,)`, index of the candidate, the first of ties.
     """
     similarities = tf.einsum("bid,bjd->bij", embeddings, embeddings)
     expected = tf.einsum("bij,bj->bi", similarities, weights)
@@ -287,7 +282,7 @@ def _starts(images):
 def _first_of_each(prompts, scores) -> list[tuple[str, float]]:
     found: dict[str, float] = {}
     for prompt, score in zip(prompts, scores, strict=True):
-        # Fewer prompts than beams: the vocabulary is small, or all has ended.
+        # NaN: fewer prompts than beams, because the vocabulary is small.
         if not np.isnan(score):
             found.setdefault(prompt.decode(), float(score))
     return list(found.items())

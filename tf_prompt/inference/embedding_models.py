@@ -1,4 +1,4 @@
-"""Models that predict embeddings: regressors, ensembles, and what a bank adds."""
+"""Models that predict embeddings: regressors, ensembles, models with a bank."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from tf_prompt.models.regressor import EmbeddingRegressor
 
 
 class RegressorModel(PromptModel):
-    """A regressor; its output is brought to unit length.
+    """A regressor with normalised output.
 
     Args:
         network: an `EmbeddingRegressor`.
@@ -35,13 +35,13 @@ class RegressorModel(PromptModel):
 
 
 class EnsembleModel(PromptModel):
-    """Several models and what joins them; each sees pictures of its own size.
+    """An ensemble; each member sees images of its own size.
 
     Its features are those of its first member.
 
     Args:
         network: an `Ensemble`.
-        members: its models, in their order.
+        members: the members, in order.
         name: see `PromptModel`.
     """
 
@@ -55,6 +55,11 @@ class EnsembleModel(PromptModel):
         """See `PromptModel`."""
         for member in self.members:
             member.require_exportable()
+            if not member.embeds_in_graph:
+                raise ValueError(
+                    "an ensemble's members must embed in a graph to be exported. "
+                    f"Received: {member.name}, which writes subwords"
+                )
 
     def _describe(self, images):
         found = [member.describe(images)["embedding"] for member in self.members]
@@ -65,14 +70,14 @@ class EnsembleModel(PromptModel):
 
 
 class BankedModel(PromptModel):
-    """A model of embeddings that says which prompt of a bank is nearest.
+    """A model of embeddings that returns the nearest prompt of a bank.
 
-    The prompts are written in the words that a vocabulary is made of; their cosine
-    with the embedding is the score.
+    Prompts are returned normalised, as words of a vocabulary; their cosine with the
+    embedding is the score.
 
     Args:
-        model: one that writes no prompts.
-        bank: prompts to choose among.
+        model: a model that writes no prompts.
+        bank: the prompts to choose from.
     """
 
     def __init__(self, model: PromptModel, bank: PromptBank):

@@ -1,4 +1,4 @@
-"""Tokens of prompts that are made of known parts: a tokenizer in a graph."""
+"""Tokenizer and embedder in a graph, for prompts made of known parts."""
 
 from collections.abc import Sequence
 
@@ -7,26 +7,25 @@ import tensorflow as tf
 
 from tf_prompt.metrics import prompt_embedder
 
-# Tokens of a text that MiniLM reads, start and end included, as its authors cut it.
+# MiniLM's longest text in tokens, start and end included, as set by its authors.
 MAX_TOKENS = 256
 
 
 class PartTokens(tf.Module):
-    """Turns lists of parts into token ids, as a tokenizer turns their text.
+    """Converts lists of parts to the token ids of their text.
 
-    No token of BERT's or CLIP's reaches over a space, so the ids of parts that are
-    joined by spaces are those of the parts. TensorFlow alone can look them up; the
-    tokenizer itself needs operations that TF Serving may not have.
+    No token of BERT or CLIP spans a space, so the ids of parts joined by spaces are
+    the ids of the parts. TensorFlow can look them up; the tokenizer itself needs
+    operations that TF Serving may lack.
 
     Args:
-        ids: the ids of each part.
-        start_id: int, goes before all.
-        end_id: int, goes behind all.
-        max_tokens: int > 2, the longest text, both included; a longer one loses its
-            tail.
+        ids: the token ids of each part.
+        start_id: int, start token.
+        end_id: int, end token.
+        max_tokens: int > 2, longest text, both included; longer ones are cut.
 
     Call arguments:
-        parts: int tensor `(batch, parts)` or a ragged one, numbers of parts.
+        parts: int tensor or ragged tensor `(batch, parts)`, indices of parts.
 
     Returns:
         ragged int32 tensor `(batch, tokens)`.
@@ -47,18 +46,18 @@ class PartTokens(tf.Module):
 
 
 class PartEmbedder(tf.Module):
-    """MiniLM's embeddings of prompts that are made of known parts.
+    """MiniLM embeddings of prompts made of known parts.
 
     Args:
-        parts: their texts.
-        embedder: of `prompt_embedder.load_embedder`.
+        parts: the texts of the parts.
+        embedder: from `prompt_embedder.load_embedder`.
 
     Call arguments:
-        parts: int tensor `(batch, parts)` or a ragged one, numbers of parts.
+        parts: int tensor or ragged tensor `(batch, parts)`, indices of parts.
 
     Returns:
-        float32 `(batch, 384)`, as `prompt_embedder.embed` gives for the parts with a
-        space between each two.
+        float32 `(batch, 384)`, as `prompt_embedder.embed` returns for the parts joined
+        by spaces.
     """
 
     def __init__(self, parts: Sequence[str], embedder: prompt_embedder.PromptEmbedder):
@@ -83,3 +82,29 @@ class PartEmbedder(tf.Module):
         }
         names = [tensor.name for tensor in self.network.inputs]
         return self.network({name: inputs[name] for name in names}, training=False)
+
+
+class TextEmbedder:
+    """MiniLM's embeddings of any texts; a graph calls Python, and is not exported.
+
+    Args:
+        embedder: of `prompt_embedder.load_embedder`.
+
+    Call arguments:
+        texts: string `(batch,)`.
+
+    Returns:
+        float32 `(batch, 384)`.
+    """
+
+    def __init__(self, embedder: prompt_embedder.PromptEmbedder):
+        self._embedder = embedder
+
+    def __call__(self, texts):
+        found = tf.numpy_function(self._embed, [texts], tf.float32)
+        return tf.ensure_shape(found, (None, prompt_embedder.EMBEDDING_DIM))
+
+    def _embed(self, texts):
+        decoded = [text.decode() for text in texts]
+        found = prompt_embedder.embed(decoded, self._embedder)
+        return np.asarray(found, np.float32).reshape(-1, prompt_embedder.EMBEDDING_DIM)

@@ -1,4 +1,4 @@
-"""From image files to prompts, in batches; a bad file costs nobody else."""
+"""Applies models to image files in batches; bad files do not affect the others."""
 
 import collections
 import concurrent.futures
@@ -12,22 +12,23 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import image_faults, images, vectors
+from tf_prompt.inference.image_bytes import embedded_field, printable, read_image
 from tf_prompt.inference.model import PromptModel
 from tf_prompt.interrogation.interrogator import Interrogated, Interrogator
 from tf_prompt.metrics import prompt_embedder
 
-# More than the pixels that are decoded have in any format.
-MAX_BYTES = 2**28
-
 
 def predict(
-    writer: Callable, paths: Sequence[pathlib.Path], batch_size: int
+    writer: Callable,
+    paths: Sequence[pathlib.Path],
+    batch_size: int,
+    reads_embedded: bool = False,
 ) -> Iterator[dict]:
     """Writes the prompts of image files.
 
-    Two batches are under way at once, where the writer allows it: while words of
-    one are written, files of the next are read and its pictures looked at. One more
-    waits, so that memory does not grow with the number of files.
+    If the writer allows it, two batches are processed at once: while the words of one
+    are written, the files of the next are read and encoded. One more waits, so that
+    memory does not grow with the number of files.
 
     Args:
         writer: function from encoded images to a dict of `prompt` and `score`, such
@@ -35,10 +36,12 @@ def predict(
             `is_thread_safe` is true.
         paths: the files.
         batch_size: images written about at once.
+        reads_embedded: whether results have what files say of their making.
 
     Yields:
         In the order of `paths`: `{"path", "prompt", "score"}`, score being the
-        mean log-probability of the words, or `{"path", "error"}`.
+        mean log-probability of the words, or `{"path", "error"}`; with `embedded`, see
+        `image_bytes.embedded_field`, where it is wanted and the file says it.
     """
     batches = [paths[i : i + batch_size] for i in range(0, len(paths), batch_size)]
     num_threads = 2 if getattr(writer, "is_thread_safe", False) else 1
@@ -49,7 +52,9 @@ def predict(
         while batches or under_way:
             while batches and len(under_way) <= num_threads:
                 batch = batches.pop(0)
-                under_way.append(pool.submit(_predict_batch, writer, batch))
+                under_way.append(
+                    pool.submit(_predict_batch, writer, batch, reads_embedded)
+                )
             results = under_way.popleft().result()
             yield from results
             bar.update(len(results))
@@ -58,7 +63,7 @@ def predict(
         bar.close()
 
 
-def _predict_batch(writer, paths) -> list[dict]:
+def _predict_batch(writer, paths, reads_embedded) -> list[dict]:
     errors, image_bytes = {}, {}
     for path in paths:
         try:
@@ -66,31 +71,15 @@ def _predict_batch(writer, paths) -> list[dict]:
         except OSError as error:
             errors[path] = error.strerror or str(error)
     written = _write(writer, image_bytes, errors)
-    return [
-        {"path": printable(path), "error": errors[path]}
-        if path in errors
-        else {"path": printable(path), **written[path]}
-        for path in paths
-    ]
-
-
-def read_image(path: pathlib.Path) -> bytes:
-    """Reads an image file.
-
-    Raises:
-        OSError: also for a file of more than `MAX_BYTES`, and for one whose name no
-            result can show.
-    """
-    if printable(path) != os.fspath(path):
-        raise OSError("a name that is not UTF-8: give the file another")
-    if path.stat().st_size > MAX_BYTES:
-        raise OSError(f"more than {MAX_BYTES // 2**20} MB")
-    return path.read_bytes()
-
-
-def printable(path: pathlib.Path) -> str:
-    """Gives a path as text; of bytes in it that are no UTF-8, their numbers."""
-    return os.fspath(path).encode(errors="backslashreplace").decode()
+    rows = []
+    for path in paths:
+        if path in errors:
+            rows.append({"path": printable(path), "error": errors[path]})
+            continue
+        row = {"path": printable(path), **written[path]}
+        # Behind the model, which sees pixels only.
+        rows.append(row | embedded_field(image_bytes[path]) if reads_embedded else row)
+    return rows
 
 
 def _write(writer, image_bytes, errors) -> dict:
@@ -127,20 +116,20 @@ def embed_images(
     paths: dict[str, pathlib.Path],
     batch_size: int,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Predicts embeddings: the weighted mean of all models', each normalised.
+    """Predicts embeddings: the weighted mean of several models' normalised ones.
 
     Args:
-        models: at least one.
-        weights: not negative, one a model; only their ratios matter.
-        paths: the file of each image id.
-        batch_size: images at once.
+        models: at least one model.
+        weights: one weight >= 0 per model; only their ratios matter.
+        paths: dict from image id to file.
+        batch_size: images per batch.
 
     Yields:
-        Image ids, and float32 `(images, 384)` of unit length.
+        Image ids, and float32 `(images, 384)`, rows of unit length.
 
     Raises:
-        ValueError: if a file cannot be read as an image, or a model gives
-            something else than finite embeddings; names it.
+        ValueError: if a file is not a readable image, or a model returns embeddings
+            that are not finite; the message names it.
     """
     ids = list(paths)
     sizes = {size for model in models for size in model.sizes}
@@ -178,13 +167,13 @@ def _decode(path, sizes) -> dict[int, np.ndarray]:
 
 
 def check_embeddings(embeddings, image_ids: Sequence[str], name: str) -> np.ndarray:
-    """Checks that embeddings are finite, not zero, and 384 numbers an image.
+    """Checks that embeddings are finite, non-zero, and have 384 numbers per image.
 
     Returns:
         float32 `(images, 384)`.
 
     Raises:
-        ValueError: if they are not; names them and the first bad image.
+        ValueError: if they are not; the message names the first bad image.
     """
     embeddings = np.asarray(embeddings)
     if embeddings.dtype.kind not in "fiu":
@@ -213,6 +202,7 @@ def interrogate_files(
     paths: Sequence[pathlib.Path],
     batch_size: int,
     captioner: Callable | None = None,
+    reads_embedded: bool = False,
 ) -> Iterator[dict]:
     """Interrogates image files; a bad file costs nobody else.
 
@@ -222,26 +212,29 @@ def interrogate_files(
         batch_size: images at once.
         captioner: function of `prediction`, from a list of bytes to a dict of
             `prompt`; it sees the files at its own size.
+        reads_embedded: as in `predict`.
 
     Yields:
         In the order of `paths`: dicts of `path` and what `Interrogated` has, as JSON
-        content, or of `path` and `error`.
+        content, or of `path` and `error`; `embedded` as in `predict`.
     """
     hidden = len(paths) <= batch_size
     with tqdm.tqdm(total=len(paths), unit="image", disable=hidden) as bar:
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]
-            yield from _interrogate_batch(interrogator, batch, captioner)
+            yield from _interrogate_batch(
+                interrogator, batch, captioner, reads_embedded
+            )
             bar.update(len(batch))
 
 
-def _interrogate_batch(interrogator, paths, captioner):
-    found, pictures, encoded = {}, {}, []
+def _interrogate_batch(interrogator, paths, captioner, reads_embedded):
+    found, pictures, encoded = {}, {}, {}
     for path in paths:
         try:
             data = read_image(path)
-            pictures[path] = images.decode_image(data, interrogator.model.image_size)
-            encoded.append(data)
+            pictures[path] = interrogator.decode(data)
+            encoded[path] = data
         except OSError as error:
             found[path] = {"error": error.strerror or str(error)}
         except tf.errors.InvalidArgumentError:
@@ -249,11 +242,15 @@ def _interrogate_batch(interrogator, paths, captioner):
     if pictures:
         captions = None
         if captioner is not None:
-            captions = [prompt.decode() for prompt in captioner(encoded)["prompt"]]
+            written = captioner(list(encoded.values()))["prompt"]
+            captions = [prompt.decode() for prompt in written]
         results = interrogator(np.stack(list(pictures.values())), captions)
         found.update(zip(pictures, map(to_json, results), strict=True))
     for path in paths:
-        yield {"path": printable(path), **found[path]}
+        row = {"path": printable(path), **found[path]}
+        if reads_embedded and path in encoded:
+            row |= embedded_field(encoded[path])
+        yield row
 
 
 def to_json(result: Interrogated) -> dict:

@@ -1,4 +1,4 @@
-"""CLIP interrogators: pictures in, prompts made of ranked phrases out."""
+"""CLIP interrogators at inference: images in, prompts of ranked phrases out."""
 
 from collections.abc import Sequence
 
@@ -15,27 +15,28 @@ from tf_prompt.interrogation.interrogator import (
     Interrogator,
 )
 
-# The one mode that can be drawn as a graph, and the one that predicts by default: on
+# The only mode that can be exported as a graph, and the default for predictions: on
 # the toy set its prompts have the highest cosine with the true ones.
 MODE = "classic"
 _OF = "of"
-# Tables whose best phrase is taken, in the order of the prompt; of the others, which
-# are kinds of flavours, it is the best three together.
+# Tables of which the best phrase is used, in the order of the prompt; of all others,
+# which are kinds of flavours, the best three phrases together.
 _MEDIA, *_STYLE = CLASSIC
+_SUBJECTS, _ = SCENE
 
 
 class InterrogatorModel(PromptModel):
-    """A CLIP that ranks phrases; the prompt that it makes of them is embedded.
+    """A CLIP that ranks phrases, builds a prompt of them and embeds it.
 
-    A prompt is a row of parts with a space between each two. For each phrase there
-    are two, the phrase and the phrase with a comma; one more part is "of".
+    A prompt is a sequence of parts joined by spaces. Each phrase gives two parts, the
+    phrase alone and with a comma; one more part is "of".
 
     Args:
         interrogator: without a captioner, with an embedder, in the mode `classic`.
         name: see `PromptModel`.
 
     Raises:
-        ValueError: for another one.
+        ValueError: for another mode, or with a captioner.
     """
 
     score_name = "similarity by CLIP"
@@ -91,10 +92,11 @@ class InterrogatorModel(PromptModel):
             if name
         }
         scene = [best[name] for name in SCENE if name in best]
-        if _MEDIA in best:
-            of = [tf.fill(tf.shape(best[_MEDIA]), 2 * self._num_phrases)]
-            scene = [best[_MEDIA], *(of + scene if scene else [])]
-        groups = [scene] if scene else []
+        media = [best[_MEDIA]] if _MEDIA in best else []
+        if media and _SUBJECTS in best:
+            of = tf.fill(tf.shape(media[0]), 2 * self._num_phrases)
+            media, scene = [], [*media, of, *scene]
+        groups = [group for group in (media, scene) if group]
         groups += [[best[name]] for name in _STYLE if name in best]
         if "" in self._tables:
             flavours = self._choose_flavours(vectors)

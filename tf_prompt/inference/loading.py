@@ -1,12 +1,12 @@
-"""From a place to the model that it holds: the one switch on kinds of model."""
+"""Loads models from runs; the only place that distinguishes kinds of model."""
 
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.inference import bank
+from tf_prompt.inference import bank, pretrained
 from tf_prompt.inference.captioner import NUM_BEAMS, CaptionerModel
 from tf_prompt.inference.embedding_models import (
     BankedModel,
@@ -16,7 +16,8 @@ from tf_prompt.inference.embedding_models import (
 from tf_prompt.inference.interrogator import MODE, InterrogatorModel
 from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.neighbours import NEIGHBOURS, NeighbourModel, open_index
-from tf_prompt.interrogation import clip_tokens, phrases
+from tf_prompt.inference.retrieval import RetrievalIndex, RetrievalModel
+from tf_prompt.interrogation import presets, table_sources
 from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.interrogation.interrogator import Interrogator
 from tf_prompt.metrics import prompt_embedder
@@ -24,15 +25,16 @@ from tf_prompt.models.captioner import Captioner
 from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.regressor import EmbeddingRegressor
+from tf_prompt.models.retriever import Retriever
 from tf_prompt.options import take_options
 from tf_prompt.runs.run import Run
 
-# In a run's folder: embeddings of a file of prompts, and of its phrases.
+# Subfolders of a run: embeddings of banks of prompts, and of phrases.
 BANK_CACHE, PHRASE_CACHE = "prompt_bank", "phrase_embeddings"
 
 
 class Loader:
-    """Loads models; what several of them need is loaded once."""
+    """Loads models, and shared parts only once."""
 
     def __init__(self):
         # Not `lru_cache`, which would keep all models of a notebook alive.
@@ -44,28 +46,33 @@ class Loader:
         """MiniLM.
 
         Raises:
-            ValueError: if it is not within reach.
+            ValueError: if it is neither installed nor reachable.
         """
         return prompt_embedder.load_embedder()
 
     def load(
         self, spec: str | os.PathLike, decoding: DecodingConfig | None = None
     ) -> PromptModel:
-        """Loads what predicts embeddings.
+        """Loads a model with embeddings.
 
         Args:
-            spec: folder of a run of `tf_prompt.fit`; `knn:FOLDER` predicts from the
-                training images nearest in the features of that run's model.
+            spec: folder of a run of `tf_prompt.fit`; `knn:FOLDER` averages the nearest
+                training images by the features of that run's model.
             decoding: see `load_run`.
 
         Raises:
-            FileNotFoundError: if there is no run, or a part of it is missing.
-            ValueError: if a part is damaged, or MiniLM is not within reach.
+            FileNotFoundError: if there is no run, or a file of it is missing.
+            ValueError: if a file is damaged, or MiniLM cannot be loaded.
         """
         run = self.open_run(spec)
         model = self.load_run(run, decoding)
         if is_neighbours(spec):
             return NeighbourModel(model, open_index(model, run))
+        if not model.embeds:
+            raise ValueError(
+                "embeddings are not predicted by this kind of model; its neighbours "
+                f"give some: {NEIGHBOURS}{spec}. Received: {spec} with {model.name}"
+            )
         return model
 
     def load_run(
@@ -79,14 +86,14 @@ class Loader:
 
         Args:
             run: the run.
-            decoding: how a captioner writes; other models take the default only.
-            embeds: whether a captioner embeds its prompts too, which takes MiniLM.
-            num_beams: prompts of a captioner's signature `beam`.
+            decoding: how a captioner decodes; other models take only the default.
+            embeds: whether a captioner also embeds its prompts, which needs MiniLM.
+            num_beams: number of prompts in a captioner's signature `beam`.
 
         Raises:
-            FileNotFoundError: if a part of the run is missing.
-            ValueError: for ways of decoding where no word is decoded; if a part is
-                damaged; if MiniLM is wanted and not within reach.
+            FileNotFoundError: if a file of the run is missing.
+            ValueError: for decoding options with a model that does not decode words;
+                if a file is damaged; if MiniLM is needed and cannot be loaded.
         """
         decoding = decoding or DecodingConfig()
         network, name = run.model, run.preset
@@ -96,7 +103,9 @@ class Loader:
                 network, run.vocabulary, decoding, embedder, name, num_beams
             )
         if decoding != DecodingConfig():
-            raise ValueError(f"ways of decoding go with captioners. Received: {name}")
+            raise ValueError(f"decoding options need a captioner. Received: {name}")
+        if isinstance(network, Retriever):
+            return RetrievalModel(network, RetrievalIndex.load(run.path), name)
         if isinstance(network, EmbeddingRegressor):
             return RegressorModel(network, name)
         if isinstance(network, Ensemble):
@@ -117,17 +126,17 @@ class Loader:
     ) -> PromptModel:
         """Loads a run's model as one that writes prompts.
 
-        A model that writes none gives the nearest of a bank.
+        Models that write no prompts choose the nearest from a bank.
 
         Args:
             spec: as in `load`.
             decoding: see `load_run`.
-            bank_file: text file of one prompt a line; None takes the prompts that
-                the run was trained on.
+            bank_file: text file of prompts, one per line; None takes the training
+                prompts.
 
         Raises:
-            FileNotFoundError, ValueError: as `load_run`; for a bank that the model
-                has no use for, or that is missing.
+            FileNotFoundError, ValueError: as `load_run`; also for a missing bank, or
+                one for a model that does not use it.
         """
         run = self.open_run(spec)
         if is_neighbours(spec):
@@ -143,28 +152,28 @@ class Loader:
         return model
 
     def find_bank(self, run: Run, bank_file: str | None = None) -> bank.PromptBank:
-        """Finds the prompts that a run's model chooses among, see `load_writer`."""
+        """Loads the prompts that a run's model chooses from, see `load_writer`."""
         if bank_file is None:
             return self._training_bank(run.find_data())
         return self.read_bank(bank_file, run.path)
 
     def read_bank(self, bank_file: str, folder: pathlib.Path) -> bank.PromptBank:
-        """Reads a file of prompts; their embeddings are kept in a folder."""
+        """Reads a file of prompts; their embeddings are cached in a folder."""
         prompts = bank.read_bank(bank_file)
         return bank.build_bank(prompts, self.embedder, folder / BANK_CACHE)
 
     def load_interrogator(self, run: Run, options: InterrogationConfig) -> Interrogator:
-        """Loads a CLIP's run in any mode, without embeddings of its prompts.
+        """Loads a CLIP interrogator's run in any mode, without prompt embeddings.
 
         Raises:
-            FileNotFoundError: if a part is missing.
-            ValueError: if it is another model's run, or a file is damaged.
+            FileNotFoundError: if a file is missing.
+            ValueError: if it is a run of another model, or a file is damaged.
         """
         require_clip(run)
         return self._interrogator(run, options, embedder=None)
 
     def open_run(self, spec: str | os.PathLike) -> Run:
-        """Opens the run that a spec of `load` is about, once."""
+        """Opens the run of a spec, see `load`; each run only once."""
         path = os.fspath(spec).removeprefix(NEIGHBOURS)
         if path not in self._runs:
             self._runs[path] = Run(path)
@@ -184,7 +193,7 @@ class Loader:
 
 
 def is_neighbours(spec: str | os.PathLike) -> bool:
-    """Whether a spec names the neighbours of a run, not its model."""
+    """Whether a spec means the neighbours of a run, not its model."""
     return os.fspath(spec).startswith(NEIGHBOURS)
 
 
@@ -192,29 +201,13 @@ def require_clip(run: Run) -> None:
     """Checks that a run's model is a CLIP interrogator.
 
     Raises:
-        ValueError: if it is another.
+        ValueError: if it is not.
     """
     if not isinstance(run.model, CLIPInterrogator):
         raise ValueError(
             "run_dir must hold a CLIP interrogator. "
             f"Received: {run.path} with preset {run.preset}"
         )
-
-
-def load_pretrained(source: str):
-    """Loads a pretrained CLIP and its tokens, see `models.clip.load_clip`.
-
-    Raises:
-        ValueError: if there is none within reach, or it has no tokenizer.
-    """
-    model = CLIPInterrogator(source)
-    tokenizer = clip_tokens.load_tokenizer(source)
-    if tokenizer.vocabulary_size() != model.vocab_size:
-        raise ValueError(
-            f"the tokenizer must have {model.vocab_size} entries, as the clip. "
-            f"Received: {tokenizer.vocabulary_size()} in {source}"
-        )
-    return model, clip_tokens.CLIPTokens(tokenizer, model.max_tokens)
 
 
 def load_interrogation(options) -> tuple[Interrogator, Callable | None]:
@@ -230,33 +223,33 @@ def load_interrogation(options) -> tuple[Interrogator, Callable | None]:
         FileNotFoundError, ValueError: if a part is missing, or not what it must be.
     """
     loader = Loader()
-    tables = phrases.read_tables(options.phrases)
-    cache_dir = options.cache_dir
-    if options.run_dir is None:
-        model, tokens = load_pretrained(options.clip)
-    else:
-        run = Run(options.run_dir)
-        require_clip(run)
-        model, tokens = run.model, run.tokens
-        tables = join_tables(run.phrases, tables)
-        cache_dir = cache_dir or run.path / PHRASE_CACHE
+    how = take_options(InterrogationConfig, options)
+    # A run has phrases of its own.
+    names = () if options.run_dir and options.tables is None else options.tables
+    tables = pretrained.find_tables(names, options.phrases, how.mode)
     captioner = None
     if options.captioner is not None:
         captioner = loader.load_writer(options.captioner)
-    embedder = loader.embedder if options.json and options.embedding else None
-    how = take_options(InterrogationConfig, options)
+    wants_embedding = options.embedding and (options.json or options.jsonl)
+    embedder = loader.embedder if wants_embedding else None
+    if options.run_dir is None:
+        interrogator = pretrained.load_interrogator(
+            options.clip or presets.DEFAULT,
+            tables,
+            how,
+            options.cache_dir,
+            options.half,
+            embedder=embedder,
+        )
+        return interrogator, captioner
+    run = Run(options.run_dir)
+    require_clip(run)
     interrogator = Interrogator(
-        model, tokens, tables, cache_dir, how, embedder=embedder
+        run.model,
+        run.tokens,
+        table_sources.join_tables(run.phrases, tables),
+        options.cache_dir or run.path / PHRASE_CACHE,
+        how,
+        embedder=embedder,
     )
     return interrogator, captioner
-
-
-def join_tables(
-    tables: Mapping[str, Sequence[str]], own: Mapping[str, Sequence[str]]
-) -> dict[str, list[str]]:
-    """Adds a user's tables; phrases of an equal name join those that are there."""
-    names = dict.fromkeys([*tables, *own])
-    return {
-        name: list(dict.fromkeys([*tables.get(name, ()), *own.get(name, ())]))
-        for name in names
-    }

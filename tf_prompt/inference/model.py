@@ -1,4 +1,4 @@
-"""One model to ask: pictures in, prompts and embeddings out, whatever its kind."""
+"""The interface of all models at inference: images in, prompts and embeddings out."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,35 +11,41 @@ Scored = tuple[str, float]
 
 
 class PromptModel:
-    """What every command asks of a model; a subclass a kind of model.
+    """The interface of a model at inference, with a subclass for each kind of model.
 
-    A subclass defines `_describe` and `_features`, both in TensorFlow. They are
-    compiled once, and an export holds the same functions.
+    Subclasses define `_describe` and `_features` in TensorFlow. Both are compiled
+    once, and exports contain the same functions.
 
     Args:
-        name: for tables, such as `vit_regressor_tiny`.
-        sizes: pixels a side of the pictures it looks at, one or several.
+        name: name for tables, such as `vit_regressor_tiny`.
+        sizes: one or several sides of its input images, pixels.
 
     Call arguments:
         image_bytes: encoded images, a list of bytes.
 
     Returns:
-        dict of numpy arrays, what `answer` gives for each image. Of an image that is
-        broken texts are empty and numbers NaN.
+        dict of numpy arrays, the result of `answer`. For a broken image texts are
+        empty and numbers NaN.
 
     Attributes:
         image_size: the largest of `sizes`.
-        serve: `tf.function` of the call, from strings `(batch,)` to tensors.
+        serve: the call as a `tf.function`, from strings `(batch,)` to tensors.
     """
 
-    # Whether `describe` gives `prompt` and `score`, and what that score is.
+    # Whether `describe` returns `prompt` and `score`, and the meaning of that score.
     writes_prompts = True
     score_name = "cosine"
-    # Whether `look` says where the model looked for each word.
+    # Whether `look` returns the attention for each word.
     attends = False
-    # Whether `describe` predicts the embedding itself: not that of a text it wrote.
+    # Whether `describe` predicts the embedding itself, not that of a text it wrote.
     predicts_embeddings = True
-    # Whether one more signature of an export takes pixels.
+    # Whether `describe` gives an embedding at all.
+    embeds = True
+    # Whether a graph computes the embedding, so that it can be exported.
+    embeds_in_graph = True
+    # Whether prompts are written like the original ones, not as normalised words.
+    is_raw = False
+    # Whether exports have a signature that takes pixels.
     takes_pixels = False
     is_thread_safe = True
 
@@ -56,22 +62,22 @@ class PromptModel:
         )
 
     def describe(self, images) -> dict[str, tf.Tensor]:
-        """Says all that the model has to say of pictures.
+        """Computes everything that the model predicts for images.
 
         Args:
-            images: by size, uint8 `(batch, size, size, 3)`; of a model of one size,
-                that array alone will do.
+            images: dict from size to uint8 `(batch, size, size, 3)`, 0-255; for a
+                model with one size, the array alone is enough.
 
         Returns:
-            dict of `embedding`, float32 `(batch, 384)` of unit length; of a model
-            that writes prompts `prompt`, string `(batch,)`, and `score`, float32
-            `(batch,)`, as `score_name` says; of one that writes word by word `ended`,
-            bool `(batch,)`, whether it ended the prompt by itself.
+            dict of `embedding`, float32 `(batch, 384)` of unit length; from models
+            that write prompts `prompt`, string `(batch,)`, and `score`, float32
+            `(batch,)`, see `score_name`; from models that decode words `ended`, bool
+            `(batch,)`, whether the end token was written.
         """
         return self._compiled_describe(*self._in_order(images))
 
     def features(self, images) -> tf.Tensor:
-        """Features in which like pictures are near: float32 `(batch, depth)`.
+        """Computes features for nearest neighbours: float32 `(batch, depth)`.
 
         Args:
             images: as in `describe`.
@@ -79,22 +85,22 @@ class PromptModel:
         return self._compiled_features(*self._in_order(images))
 
     def answer(self, images) -> dict[str, tf.Tensor]:
-        """What the default signature of an export gives; as `describe`, or less."""
+        """Computes the outputs of an export's default signature, see `describe`."""
         return self.describe(images)
 
     def endpoints(self) -> dict[str, Callable]:
-        """Functions of images, by size, to dicts of tensors: more signatures."""
+        """Further signatures of an export: functions of images to dicts of tensors."""
         return {"embed": self._embed}
 
     def require_exportable(self) -> None:
-        """Checks that a graph can hold the model.
+        """Checks that the model can be exported as a graph.
 
         Raises:
             ValueError: if it cannot.
         """
 
     def open(self, image_bytes: Sequence[bytes]) -> dict[int, tf.Tensor]:
-        """Decodes sound images in the sizes that `describe` wants.
+        """Decodes images in the sizes that `describe` needs.
 
         Raises:
             ValueError: if one is broken; says which.
@@ -103,44 +109,53 @@ class PromptModel:
         broken = np.flatnonzero(~sound.numpy())
         if len(broken):
             raise ValueError(
-                f"every image must be sound. Received: number {broken[0]} of "
+                f"every image must be decodable. Received: number {broken[0]} of "
                 f"{len(image_bytes)} is broken"
             )
         return dict(zip(self.sizes, decoded, strict=True))
 
     def describe_encoded(self, image_bytes: Sequence[bytes]) -> dict[str, np.ndarray]:
-        """Does `describe` for encoded images, sound ones; prompts become `str`."""
+        """Applies `describe` to encoded, intact images; prompts become `str`."""
         return to_numpy(self.describe(self.open(image_bytes)))
 
     def write_best(
         self, image_bytes: Sequence[bytes], count: int
     ) -> list[list[Scored]]:
-        """Writes several prompts of each image, where the model has several.
+        """Writes several prompts per image, if the model has several.
 
         Args:
-            image_bytes: encoded images, sound ones.
-            count: int > 0, prompts of an image at most.
+            image_bytes: encoded, intact images.
+            count: int > 0, largest number of prompts per image.
 
         Returns:
-            Of each image, distinct prompts and scores, the best first.
+            For each image a list of distinct prompts with scores, the best first.
         """
         return the_one_prompt(self(image_bytes))
 
+    def reference(self, prompt: str, words: str) -> str:
+        """The true text that what the model writes is compared with.
+
+        Args:
+            prompt: as its user wrote it.
+            words: its normalised words, joined by spaces.
+        """
+        return words
+
     def look(self, image, prompt: str) -> tuple[list[str], np.ndarray]:
-        """Says where the model looked for each word of a prompt that it wrote.
+        """Returns the attention over image regions for each word of a written prompt.
 
         Args:
             image: uint8 `(image_size, image_size, 3)`.
-            prompt: the text.
+            prompt: the prompt, as the model wrote it.
 
         Returns:
-            The words, and float `(words, regions)`: weights, each row summing to
-            1; the regions are a square grid, row by row.
+            The words, and weights, float `(words, regions)`: each row sums to 1; the
+            regions are a square grid in row-major order.
 
         Raises:
             ValueError: if the model has no attention, see `attends`.
         """
-        raise ValueError(f"attention goes with captioners. Received: {self.name}")
+        raise ValueError(f"attention needs a captioner. Received: {self.name}")
 
     def __call__(self, image_bytes: Sequence[bytes]) -> dict[str, np.ndarray]:
         found = self.serve(tf.constant(image_bytes))
@@ -176,13 +191,13 @@ class PromptModel:
 
 
 def the_one_prompt(found: Mapping[str, np.ndarray]) -> list[list[Scored]]:
-    """Puts `prompt` and `score` of a call into the form of `write_best`."""
+    """Converts `prompt` and `score` of a call to the form of `write_best`."""
     rows = zip(found["prompt"], found["score"], strict=True)
     return [[(prompt.decode(), float(score))] for prompt, score in rows]
 
 
 def to_numpy(found: Mapping[str, tf.Tensor]) -> dict:
-    """Turns what `describe` gave into arrays, and prompts into a list of `str`."""
+    """Converts the result of `describe` to arrays, and prompts to a list of `str`."""
     found = {name: value.numpy() for name, value in found.items()}
     if "prompt" in found:
         found["prompt"] = [prompt.decode() for prompt in found["prompt"]]

@@ -1,4 +1,4 @@
-"""Prompt embeddings of the training images nearest in a backbone's features."""
+"""An index of training images by features, with their prompt embeddings."""
 
 import dataclasses
 import importlib.util
@@ -25,27 +25,27 @@ from tf_prompt.data.vectors import (
 from tf_prompt.files import read_json, write_json
 
 SEARCHES = ("auto", "exact", "faiss")
-# At so many rows of 256 numbers, on two cores: an index takes 12 s to build, then
-# 1,000 queries take 2.4 s instead of 7.8 s; of well separated clusters it finds all.
+# For this many rows of 256 numbers, on two cores, an index takes 12 s to build; then
+# 1,000 queries take 2.4 s instead of 7.8 s. On well separated clusters recall is 1.
 FAISS_ABOVE = 200_000
 NUM_NEIGHBOURS = (1, 2, 4, 8, 16, 32, 64)
 SHARPNESSES = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
 _FEATURES, _EMBEDDINGS = "features.npy", "embeddings.npy"
 _SETTINGS, _FAISS = "neighbours.json", "faiss.index"
-# An index holds vectors as float16 and may miss some; exact cosines choose among
-# this many times what is wanted.
+# A faiss index stores float16 and may miss some rows; exact cosines choose among this
+# many times the number of neighbours.
 _CANDIDATES = 4
 _HINT = 'Install it with: pip install "tf_prompt[search]"'
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How neighbours are averaged, and what that measured.
+    """How neighbours are averaged, and the resulting score.
 
     Args:
-        k: neighbours taken.
+        k: number of neighbours.
         sharpness: see `NeighbourIndex`.
-        cosine: mean cosine on the examples that the choice was made on.
+        cosine: mean cosine on the validation examples.
     """
 
     k: int
@@ -53,34 +53,27 @@ class Settings:
     cosine: float
 
 
-class NeighbourIndex:
-    """Predicts an embedding from the most similar training images.
-
-    The k rows of highest cosine in feature space are averaged with the weights
-    `softmax(sharpness * cosine)`: 0 weighs all k alike, and the larger it is the
-    more the nearest counts. The average has unit length.
+class FeatureIndex:
+    """Finds the rows of highest cosine.
 
     Args:
         features: float `(rows, depth)`, any length of vector; may be a memory map,
             of which no copy is made.
-        embeddings: float `(rows, dim)`, the prompt embedding of each row.
-        k: int in 1-`rows`, neighbours that are averaged.
-        sharpness: float, at least 0.
         search: `exact` compares with every row; `faiss` searches an inverted file
             of the library faiss, then compares exactly with its candidates; `auto`
             takes faiss above `FAISS_ABOVE` rows where it is installed.
 
     Raises:
-        ValueError: for shapes, numbers or a name that do not fit, features that
-            are not finite, and for `faiss` where it is not installed.
+        ValueError: for features that are not finite, an unknown name, and for
+            `faiss` where it is not installed.
     """
 
-    def __init__(self, features, embeddings, k=8, sharpness=20.0, search="auto"):
-        _check(features, embeddings, k, sharpness, search)
+    def __init__(self, features, search="auto"):
+        if search not in SEARCHES:
+            raise ValueError(
+                f"search must be one of {', '.join(SEARCHES)}. Received: {search}"
+            )
         self.features = features
-        self.embeddings = embeddings
-        self.k = k
-        self.sharpness = sharpness
         self._lengths = row_lengths(features)
         self._faiss = _build_faiss(self) if _use_faiss(search, features) else None
 
@@ -89,19 +82,18 @@ class NeighbourIndex:
         """Whether every row is compared."""
         return self._faiss is None
 
-    def search(self, queries, k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Finds the most similar rows.
 
         Args:
             queries: float `(queries, depth)`.
-            k: how many; None takes those of the constructor.
+            k: int in 1-`rows`.
 
         Returns:
             rows: int64 `(queries, k)`, the most similar first.
             cosines: float32 `(queries, k)`. An index that holds fewer than k
             candidates for a query repeats the nearest.
         """
-        k = self.k if k is None else k
         if self._faiss is None:
             return nearest_rows(queries, self.features, k, self._lengths)
         found = [
@@ -109,29 +101,6 @@ class NeighbourIndex:
             for start in range(0, len(queries), QUERIES_AT_ONCE)
         ]
         return join_blocks(found, k)
-
-    def predict(self, queries) -> np.ndarray:
-        """Averages the embeddings of the nearest rows.
-
-        Args:
-            queries: float `(queries, depth)`.
-
-        Returns:
-            float32 `(queries, dim)` of unit length.
-        """
-        rows, cosines = self.search(queries)
-        return self._average(rows, cosines, self.sharpness)
-
-    def _average(self, rows, cosines, sharpness):
-        weights = np.exp(sharpness * (cosines - cosines.max(axis=1, keepdims=True)))
-        weights /= weights.sum(axis=1, keepdims=True)
-        result = np.zeros((len(rows), self.embeddings.shape[1]), np.float32)
-        for neighbour, weight in zip(rows.T, weights.T, strict=True):
-            result += weight[:, None] * unit_rows(self.embeddings[neighbour])
-        # Opposite embeddings may cancel; then the nearest one speaks alone.
-        lost = np.linalg.norm(result, axis=1) < 1e-6
-        result[lost] = self.embeddings[rows[lost, 0]]
-        return unit_rows(result)
 
     def _search_faiss(self, queries, k):
         _, found = self._faiss.search(queries, k * _CANDIDATES)
@@ -143,10 +112,67 @@ class NeighbourIndex:
             cosines[i] = candidates @ queries[i] / self._lengths[rows]
         return take_best(found, cosines, k)
 
-    def save(self, folder: str | pathlib.Path) -> None:
-        """Writes the index as a folder of `.npy` files; a former one is replaced.
 
-        It is written under a temporary name and renamed when whole.
+class NeighbourIndex(FeatureIndex):
+    """Predicts an embedding from the most similar training images.
+
+    The embeddings of the k rows with the highest cosine of features are averaged with
+    weights `softmax(sharpness * cosine)`: a sharpness of 0 weights all k equally, a
+    large one favours the nearest. The average is normalised.
+
+    Args:
+        features: float `(rows, depth)`, vectors of any length; may be a memory map,
+            which is not copied.
+        embeddings: float `(rows, dim)`, the prompt embedding of each row.
+        k: int in 1-`rows`, number of neighbours.
+        sharpness: float >= 0.
+        search: `exact` compares with every row; `faiss` searches an inverted file of
+            the library faiss, then compares exactly with the candidates; `auto`
+            takes faiss above `FAISS_ABOVE` rows if it is installed.
+
+    Raises:
+        ValueError: for wrong shapes, numbers or names, features that are not finite,
+            or `faiss` if it is not installed.
+    """
+
+    def __init__(self, features, embeddings, k=8, sharpness=20.0, search="auto"):
+        _check(features, embeddings, k, sharpness)
+        super().__init__(features, search)
+        self.embeddings = embeddings
+        self.k = k
+        self.sharpness = sharpness
+
+    def search(self, queries, k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """See `FeatureIndex`; k is that of the constructor where it is None."""
+        return super().search(queries, self.k if k is None else k)
+
+    def predict(self, queries) -> np.ndarray:
+        """Averages the embeddings of the nearest rows.
+
+        Args:
+            queries: float `(queries, depth)`.
+
+        Returns:
+            float32 `(queries, dim)`, rows of unit length.
+        """
+        rows, cosines = self.search(queries)
+        return self._average(rows, cosines, self.sharpness)
+
+    def _average(self, rows, cosines, sharpness):
+        weights = np.exp(sharpness * (cosines - cosines.max(axis=1, keepdims=True)))
+        weights /= weights.sum(axis=1, keepdims=True)
+        result = np.zeros((len(rows), self.embeddings.shape[1]), np.float32)
+        for neighbour, weight in zip(rows.T, weights.T, strict=True):
+            result += weight[:, None] * unit_rows(self.embeddings[neighbour])
+        # If opposite embeddings cancel, take the nearest one.
+        lost = np.linalg.norm(result, axis=1) < 1e-6
+        result[lost] = self.embeddings[rows[lost, 0]]
+        return unit_rows(result)
+
+    def save(self, folder: str | pathlib.Path) -> None:
+        """Writes the index as a folder of `.npy` files, replacing an earlier one.
+
+        It is written under a temporary name and then renamed.
         """
         folder = pathlib.Path(folder)
         temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
@@ -164,12 +190,11 @@ class NeighbourIndex:
 
     @classmethod
     def load(cls, folder: str | pathlib.Path) -> "NeighbourIndex":
-        """Reads what `save` wrote; features and embeddings stay on disk, mapped.
+        """Loads a saved index; features and embeddings are memory-mapped.
 
         Raises:
             FileNotFoundError: if the folder holds no index.
-            ValueError: if a file of it is damaged, or needs faiss and that is not
-                installed.
+            ValueError: if a file is damaged, or needs faiss, which is not installed.
         """
         folder = pathlib.Path(folder)
         if not (folder / _SETTINGS).is_file():
@@ -194,17 +219,18 @@ def choose_settings(
     """Chooses k and sharpness on validation examples, and sets them in the index.
 
     Args:
-        index: of training images only, or every image would find itself.
+        index: index of training images only, or every image would find itself.
         queries: float `(examples, depth)`, features of validation images.
         targets: float `(examples, dim)`, their true embeddings.
-        ks: numbers of neighbours to try; those above the index's rows are left out.
+        ks: numbers of neighbours to try; those above the number of rows are ignored.
         sharpnesses: values to try.
 
     Returns:
-        The pair of highest mean cosine; of equals, the smaller k, then sharpness.
+        The settings with the highest mean cosine, of ties the smallest k, then the
+        smallest sharpness.
 
     Raises:
-        ValueError: if there is nothing to choose from or no example.
+        ValueError: if there are no values to try or no examples.
     """
     ks = sorted(k for k in ks if 1 <= k <= len(index.features))
     if not ks or not len(sharpnesses) or not len(queries):
@@ -219,14 +245,14 @@ def choose_settings(
         for sharpness in sorted(sharpnesses):
             found = index._average(rows[:, :k], cosines[:, :k], sharpness)
             score = float(np.einsum("bd,bd->b", found, targets).mean())
-            # Float noise must not prefer 64 neighbours to 8.
+            # Rounding errors must not prefer 64 neighbours to 8.
             if score > best.cosine + 1e-7:
                 best = Settings(k, sharpness, score)
     index.k, index.sharpness = best.k, best.sharpness
     return best
 
 
-def _check(features, embeddings, k, sharpness, search):
+def _check(features, embeddings, k, sharpness):
     if features.ndim != 2 or embeddings.ndim != 2 or len(features) != len(embeddings):
         raise ValueError(
             "features and embeddings must be (rows, depth) and (rows, dim). "
@@ -234,15 +260,11 @@ def _check(features, embeddings, k, sharpness, search):
         )
     if not 1 <= k <= len(features):
         raise ValueError(
-            f"k must lie between 1 and the number of rows, {len(features)}. "
+            f"k must be between 1 and the number of rows, {len(features)}. "
             f"Received: {k}"
         )
     if not 0 <= sharpness < math.inf:
         raise ValueError(f"sharpness must not be negative. Received: {sharpness}")
-    if search not in SEARCHES:
-        raise ValueError(
-            f"search must be one of {', '.join(SEARCHES)}. Received: {search}"
-        )
 
 
 def _use_faiss(search, features) -> bool:
@@ -269,14 +291,14 @@ def _import_faiss():
 def _build_faiss(index):
     faiss = _import_faiss()
     rows, depth = index.features.shape
-    # More lists make the search quicker and k-means slower, which is where the
-    # time of building goes; one tenth of the lists is looked through.
+    # More lists make the search faster, but k-means slower, which dominates the time to
+    # build; one tenth of the lists is searched.
     num_lists = max(1, min(rows // 40, int(2 * math.sqrt(rows))))
     built = faiss.index_factory(
         depth, f"IVF{num_lists},SQfp16", faiss.METRIC_INNER_PRODUCT
     )
     built.nprobe = max(1, num_lists // 10)
-    # Lists in order of row: random ones would read a memory map here and there.
+    # Every n-th row: random rows would read a memory map all over.
     step = max(1, rows // (40 * num_lists))
     built.train(unit_rows(index.features[::step]))
     for first in range(0, rows, ROWS_AT_ONCE):
@@ -288,7 +310,7 @@ def _map(path):
     try:
         return map_array(path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"an index must have whole files. Received: {path}") from error
+        raise ValueError(f"an index must be intact. Received: {path}") from error
 
 
 def _swap(temporary, folder):

@@ -1,4 +1,4 @@
-"""The training images nearest to a picture, as a model of embeddings."""
+"""A model of embeddings that averages those of the nearest training images."""
 
 import hashlib
 import pathlib
@@ -22,12 +22,12 @@ _BATCH_SIZE = 64
 class NeighbourModel(PromptModel):
     """Averages the embeddings of the nearest training images.
 
-    An index that compares with every row is part of the graph; one of faiss, which
-    is for more rows, is asked outside of it and cannot be exported.
+    An exact index is part of the graph; a faiss index, for more rows, is searched
+    outside of the graph and cannot be exported.
 
     Args:
-        model: whose features are compared.
-        index: features and embeddings of training images.
+        model: the model that computes features.
+        index: features and embeddings of the training images.
     """
 
     writes_prompts = False
@@ -44,8 +44,8 @@ class NeighbourModel(PromptModel):
         self._model.require_exportable()
         if self._table is None:
             raise ValueError(
-                "neighbours are exported where every row is compared. "
-                f"Received: an index of faiss with {len(self.index.features):,} rows"
+                "only an exact index of neighbours can be exported. "
+                f"Received: a faiss index with {len(self.index.features):,} rows"
             )
         self._table.require_exportable()
 
@@ -58,7 +58,7 @@ class NeighbourModel(PromptModel):
         _, cosines, found = self._table.nearest(features, self.index.k)
         weights = tf.nn.softmax(self.index.sharpness * cosines, axis=1)
         mean = tf.einsum("bk,bkd->bd", weights, found)
-        # Opposite embeddings may cancel; then the nearest one speaks alone.
+        # If opposite embeddings cancel, take the nearest one.
         lost = tf.norm(mean, axis=1, keepdims=True) < 1e-6
         return {"embedding": to_unit(tf.where(lost, found[:, 0], mean))}
 
@@ -67,14 +67,15 @@ class NeighbourModel(PromptModel):
 
 
 def open_index(model: PromptModel, run: Run) -> NeighbourIndex:
-    """Finds the index of a run's training images, or makes it.
+    """Opens the index of a run's training images, or builds it.
 
-    Features of the training split are computed once and kept in the run's folder;
-    how many neighbours count, and how, is chosen on the validation split.
+    The features of the training split are computed once and stored in the run's
+    folder; the number of neighbours and their weights are chosen on the validation
+    split.
 
     Args:
-        model: of the run.
-        run: where its data are, and the index.
+        model: the run's model.
+        run: the run.
 
     Raises:
         FileNotFoundError: if the data are missing.
@@ -84,7 +85,7 @@ def open_index(model: PromptModel, run: Run) -> NeighbourIndex:
     if place.is_dir():
         return NeighbourIndex.load(place)
     features, embeddings = _read_split(model, folder, "train")
-    # Half the memory; the order of neighbours does not need more digits.
+    # float16 halves the memory, and is precise enough for the order of neighbours.
     index = NeighbourIndex(features.astype(np.float16), embeddings)
     choose_settings(index, *_read_split(model, folder, "validation"))
     index.save(place)
@@ -105,7 +106,7 @@ def _read_split(model, folder: pathlib.Path, split: str):
 
 
 def _digest(run: Run, folder: pathlib.Path) -> str:
-    """Changes with the model's file and the data: other features, other name."""
+    """Hash of the model's file and the data, on which the features depend."""
     model = run.model_stat
     identity = f"{model.st_mtime_ns} {model.st_size} {folder.resolve()}"
     return hashlib.blake2b(identity.encode(), digest_size=6).hexdigest()

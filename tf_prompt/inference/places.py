@@ -1,4 +1,4 @@
-"""Where the files about each image go, settled before the work begins."""
+"""Chooses and checks the output files of each image before the work starts."""
 
 import os
 import pathlib
@@ -14,7 +14,8 @@ class Places:
     Args:
         paths: the images, of `listing.find_images`.
         named: files and folders as the user named them.
-        options: `predict.PredictConfig`.
+        options: `delivery.DeliveryConfig`, or `predict.PredictConfig`.
+        command: the command's name, for messages.
 
     Attributes:
         paths: the images, without those in folders that the command itself fills.
@@ -24,10 +25,16 @@ class Places:
             replaced; names them.
     """
 
-    def __init__(self, paths: Sequence[pathlib.Path], named: Iterable[str], options):
+    def __init__(
+        self,
+        paths: Sequence[pathlib.Path],
+        named: Iterable[str],
+        options,
+        command: str = "predict",
+    ):
         folders = [pathlib.Path(name) for name in named if os.path.isdir(name)]
-        outputs = [f for f in (options.write_metadata, options.attention) if f]
-        self.paths = _leave_out(paths, folders, outputs)
+        outputs = [options.write_metadata, getattr(options, "attention", None)]
+        self.paths = _leave_out(paths, folders, filter(None, outputs), command)
         self._below = {
             os.fspath(path): _find_below(path, folders) for path in self.paths
         }
@@ -98,7 +105,7 @@ def _find_below(path, folders) -> pathlib.Path:
     return pathlib.Path(path.name)
 
 
-def _leave_out(paths, folders, outputs) -> list[pathlib.Path]:
+def _leave_out(paths, folders, outputs, command) -> list[pathlib.Path]:
     """Leaves out what an earlier run wrote into a folder inside a searched one."""
     kept = list(paths)
     searched = [pathlib.Path(os.path.realpath(folder)) for folder in folders]
@@ -114,7 +121,7 @@ def _leave_out(paths, folders, outputs) -> list[pathlib.Path]:
         ]
         if len(kept) < before:
             print(
-                f"predict: {before - len(kept)} images in {output} are passed over: "
+                f"{command}: {before - len(kept)} images in {output} are passed over: "
                 "results go there",
                 file=sys.stderr,
             )

@@ -1,4 +1,4 @@
-"""Where the prompts of files go: screen, CSV, JSON lines, files beside the images."""
+"""Outputs of predict: screen, CSV, JSON Lines, files beside the images."""
 
 import os
 import pathlib
@@ -9,13 +9,15 @@ from tf_prompt.data import metadata_writer
 from tf_prompt.files import ResumableTable, write_whole
 from tf_prompt.inference.places import Places, check_copy, sidecar_of
 from tf_prompt.options import expand_home, print_json
-from tf_prompt.runs import lock
 
 COLUMNS = ("path", "prompt", "score", "error")
 
 
 def open_table(
-    path: str | pathlib.Path, identity: dict, as_json: bool = False
+    path: str | pathlib.Path,
+    identity: dict,
+    as_json: bool = False,
+    columns: Sequence[str] = COLUMNS,
 ) -> ResumableTable:
     """Opens a CSV file or a file of JSON lines, to be used in a `with`.
 
@@ -26,12 +28,13 @@ def open_table(
         path: file to write.
         identity: JSON content, all that the rows depend on besides the image.
         as_json: whether each row is a line of JSON; else the file is CSV.
+        columns: of the CSV.
 
     Raises:
         ValueError: if the path is a folder or in none.
     """
     return ResumableTable(
-        path, identity, COLUMNS, as_json=as_json, parse=_parse, key="path"
+        path, identity, columns, as_json=as_json, parse=_parse, key="path"
     )
 
 
@@ -41,16 +44,30 @@ def _parse(row: dict) -> dict:
     return row
 
 
-def show(result: dict, as_json: bool) -> None:
+def show(result: dict, as_json: bool, command: str = "predict") -> None:
     """Prints a result; in plain text an error goes to stderr."""
     if as_json:
         print_json(result)
         return
     if "prompt" in result:
-        print(f"{result['path']}\t{result['prompt']}", flush=True)
+        fields = [result["path"], _on_one_line(result["prompt"])]
+        if "similarity" in result:
+            fields.insert(1, f"{result['similarity']:.3f}")
+        print("\t".join(fields), flush=True)
+    for table, pairs in result.get("phrases", {}).items():
+        scored = (f"{phrase} ({score:.3f})" for phrase, score in pairs)
+        print(f"    {table}: {', '.join(scored)}", flush=True)
+    for name, value in result.get("embedded", {}).items():
+        if value is not None and value != result.get("prompt"):
+            name, text = name.replace("_", " "), _on_one_line(str(value))
+            print(f"    embedded {name}: {text}", flush=True)
     if "error" in result:
-        message = f"predict: error: {result['path']}: {result['error']}"
+        message = f"{command}: error: {result['path']}: {result['error']}"
         print(message, file=sys.stderr)
+
+
+def _on_one_line(text):
+    return " ".join(text.split("\n"))
 
 
 def write_copy(
@@ -87,38 +104,12 @@ def write_copy(
     write_whole(copy, content)
 
 
-def open_tables(options, decoding: dict, stack) -> list[ResumableTable]:
-    """Opens the tables that `predict.PredictConfig` asks for.
-
-    Args:
-        options: of the command.
-        decoding: its ways of writing, JSON content.
-        stack: `contextlib.ExitStack` that closes the tables.
-
-    Raises:
-        ValueError: if a path is a folder or in none, or another process writes it.
-    """
-    names = ("run_dir", "saved_model", "bank")
-    names += ("server", "model", "model_version", "model_label")
-    identity = {**decoding, **{name: getattr(options, name) for name in names}}
-    wanted = ((options.csv, False), (options.jsonl, True))
-    tables = []
-    for path, as_json in wanted:
-        if path is not None:
-            stack.enter_context(lock.hold_file(path))
-            tables.append(stack.enter_context(open_table(path, identity, as_json)))
-    return tables
-
-
-def write_beside(
-    result: dict, options, strips=None, places: Places | None = None
-) -> dict:
-    """Writes what an image gets beside itself, see `predict.PredictConfig`.
+def write_beside(result: dict, options, places: Places | None = None) -> dict:
+    """Writes what an image gets beside itself, see `delivery.DeliveryConfig`.
 
     Args:
         result: of an image without an error.
         options: of the command.
-        strips: `attention.AttentionStrips`; None draws none.
         places: where images lie in their folders; None knows of no folder.
 
     Returns:
@@ -127,8 +118,6 @@ def write_beside(
     path, prompt = result["path"], result["prompt"]
     if options.sidecar:
         write_whole(sidecar_of(path), f"{prompt}\n".encode())
-    if strips is not None:
-        strips.write(path, prompt)
     if options.write_metadata is not None:
         below = places and places.below(path)
         try:
@@ -142,10 +131,10 @@ def write_beside(
 
 
 def read_names(paths: Sequence[str]) -> list[str]:
-    """Gives paths as named; `-` stands for lines of standard input.
+    """Returns the paths given; `-` stands for the lines of standard input.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: if there are none.
     """
     named: list[str] = []
     for path in paths:
@@ -167,17 +156,19 @@ def _open_stdin() -> Iterable[str]:
 def without_done(
     paths: Sequence[pathlib.Path], tables: Sequence[ResumableTable]
 ) -> list[pathlib.Path]:
-    """Leaves out the images whose rows are in every table."""
+    """Removes the images that have a row in every table."""
     if not tables:
         return list(paths)
     done = set.intersection(*(table.done for table in tables))
     return [path for path in paths if os.fspath(path) not in done]
 
 
-def report_failures(failed: Sequence[dict], num_files: int) -> None:
-    """Says at the end which of several files failed, ten at most, on stderr."""
+def report_failures(
+    failed: Sequence[dict], num_files: int, command: str = "predict"
+) -> None:
+    """Lists the first ten failed files on stderr, if there were several files."""
     if not failed or num_files == 1:
         return
-    print(f"predict: {len(failed)} files failed", file=sys.stderr)
+    print(f"{command}: {len(failed)} files failed", file=sys.stderr)
     for result in failed[:10]:
         print(f"  {result['path']}: {result['error']}", file=sys.stderr)

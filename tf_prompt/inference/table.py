@@ -1,24 +1,24 @@
-"""Rows of vectors inside a graph, searched by cosine."""
+"""A table of vectors inside a graph, searched by cosine."""
 
 import numpy as np
 import tensorflow as tf
 
 from tf_prompt.data.vectors import nearest_rows, row_lengths, unit_rows
 
-# Of a table in a SavedModel, which a server holds in memory; at 384 numbers a
-# prompt, 699,050 prompts.
+# Largest table in a SavedModel, which a server holds in memory: 699,050 prompts of 384
+# numbers.
 MAX_TABLE_BYTES = 2**30
 
 
 class Table(tf.Module):
-    """Rows that are compared with vectors, and what each stands for.
+    """Rows to compare vectors with, and the values of each row.
 
-    A table above `MAX_TABLE_BYTES` stays where it is, in memory or on disk, and is
-    searched block by block outside the graph, which cannot be exported then.
+    A table above `MAX_TABLE_BYTES` stays in memory or on disk and is searched block by
+    block outside of the graph; it cannot be exported.
 
     Args:
-        rows: float `(rows, depth)`, any length of vector; may be a memory map.
-        values: arrays or lists of texts, each `rows` long.
+        rows: float `(rows, depth)`, vectors of any length; may be a memory map.
+        *values: arrays or lists of texts, each `rows` long.
     """
 
     def __init__(self, rows: np.ndarray, *values):
@@ -32,7 +32,7 @@ class Table(tf.Module):
                 v if isinstance(v, np.ndarray) else np.array(v, object) for v in values
             ]
             return
-        # Variables, not constants: a graph is limited to 2 GB.
+        # Variables, not constants, because a graph is limited to 2 GB.
         self._rows = tf.Variable(unit_rows(rows), trainable=False)
         self._values = [
             tf.Variable(np.asarray(v, np.float32), trainable=False)
@@ -42,7 +42,7 @@ class Table(tf.Module):
         ]
 
     def require_exportable(self) -> None:
-        """Checks that a graph holds the table.
+        """Checks that the table can be part of a graph.
 
         Raises:
             ValueError: if it is larger than `MAX_TABLE_BYTES`.
@@ -54,15 +54,16 @@ class Table(tf.Module):
             )
 
     def nearest(self, vectors, k: int = 1):
-        """Finds the rows of highest cosine.
+        """Finds the rows with the highest cosine.
 
         Args:
-            vectors: float32 `(batch, depth)`, any length.
-            k: int > 0.
+            vectors: float32 `(batch, depth)`, of any length.
+            k: int > 0, number of rows.
 
         Returns:
-            rows: int32 `(batch, k)`, the most similar first; cosines: float32
-            `(batch, k)`; then the values of these rows, `(batch, k, …)`.
+            rows: int32 `(batch, k)`, the most similar first.
+            cosines: float32 `(batch, k)`.
+            *values: the values of these rows, each `(batch, k, …)`.
         """
         if self._outside:
             return self._nearest_outside(vectors, k)
@@ -86,7 +87,7 @@ class Table(tf.Module):
 
 
 def to_unit(vectors):
-    """Gives vectors `(batch, depth)` unit length, in float32; zeros stay zeros."""
+    """Normalises vectors `(batch, depth)`, as float32; zeros stay zeros."""
     vectors = tf.cast(vectors, tf.float32)
     lengths = tf.norm(vectors, axis=-1, keepdims=True)
     return vectors / tf.maximum(lengths, 1e-12)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import keras_hub
@@ -20,8 +21,8 @@ _START, _END, _WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 _PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 # More uses than this are scaled down: byte pairs need the order, not the sums.
 _MAX_USES = 1_000_000
-# Lengths of batches, so that few different graphs are compiled.
-_LENGTH_STEP = 8
+# What a folder in Hugging Face's format may hold in place of both.
+_WHOLE = "tokenizer.json"
 
 
 def build_tokenizer(
@@ -105,6 +106,11 @@ class CLIPTokens:
         self.words_only = words_only
 
     @property
+    def are_of_clip(self) -> bool:
+        """Whether they are a pretrained CLIP's, not learned from some prompts."""
+        return not self.words_only
+
+    @property
     def start_id(self) -> int:
         """Id of the start token."""
         return self.tokenizer.start_token_id
@@ -114,17 +120,35 @@ class CLIPTokens:
         """Id of the end token, the highest."""
         return self.tokenizer.end_token_id
 
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Gives int32 `(texts, tokens)`, zeros after the end token."""
+    def rows(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Gives the int32 ids of each text, start and end included, in lower case."""
         if self.words_only:
             texts = [text.normalise(t, max_words=None) for t in texts]
-        rows = [ids[: self.max_tokens - 2] for ids in self._ids(texts)]
-        longest = max(map(len, rows), default=0) + 2
-        length = min(self.max_tokens, -(-longest // _LENGTH_STEP) * _LENGTH_STEP)
-        result = np.zeros((len(rows), length), np.int32)
-        for row, ids in zip(result, rows, strict=True):
-            row[: len(ids) + 2] = [self.start_id, *ids, self.end_id]
+        return [
+            np.array(
+                [self.start_id, *ids[: self.max_tokens - 2], self.end_id], np.int32
+            )
+            for ids in self._ids(texts)
+        ]
+
+    def pad(self, rows: Sequence[np.ndarray]) -> np.ndarray:
+        """Makes rows a batch.
+
+        Since no token of a CLIP sees those behind it, no row need be longer than the
+        longest: the embeddings are the same.
+
+        Returns:
+            int32 `(rows, tokens)`, zeros after the end token.
+        """
+        longest = max(map(len, rows), default=2)
+        result = np.zeros((len(rows), longest), np.int32)
+        for padded, ids in zip(result, rows, strict=True):
+            padded[: len(ids)] = ids
         return result
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Gives int32 `(texts, tokens)`, zeros after the end token."""
+        return self.pad(self.rows(texts))
 
     def rows_of_words(self, vocabulary: Sequence[str]) -> list[list[int]]:
         """Gives the ids of each word, for a table indexed by the word's id.
@@ -137,11 +161,17 @@ class CLIPTokens:
         words = vocabulary[len(text.SPECIAL_TOKENS) :]
         return [[] for _ in text.SPECIAL_TOKENS] + self._ids(words)
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Counts the tokens of each text, start and end included, uncut."""
+        return [len(ids) + 2 for ids in self._ids(texts)]
+
     def _ids(self, texts):
         # The tokenizer of an empty list gives None.
         if not len(texts):
             return []
-        return [list(map(int, row)) for row in self.tokenizer.tokenize(list(texts))]
+        # As OpenAI's tokenizer and that of transformers do.
+        texts = [unicodedata.normalize("NFC", t).lower() for t in texts]
+        return [list(map(int, row)) for row in self.tokenizer.tokenize(texts)]
 
     def describe(self) -> dict:
         """Tells all that ids depend on, as JSON content."""
@@ -150,6 +180,7 @@ class CLIPTokens:
             "merges": list(self.tokenizer.merges),
             "max_tokens": self.max_tokens,
             "words_only": self.words_only,
+            "lower_case": True,
         }
 
     def save(self, folder: str | pathlib.Path) -> None:
@@ -186,18 +217,16 @@ def load_tokenizer(source: str | pathlib.Path) -> keras_hub.models.CLIPTokenizer
 
     Args:
         source: KerasHub CLIP preset or its folder, or a folder with a vocabulary
-            (`vocabulary.json`, or transformers' `vocab.json`) and `merges.txt`.
+            (`vocabulary.json`, or transformers' `vocab.json`) and `merges.txt`, or
+            with transformers' `tokenizer.json`.
 
     Raises:
         ValueError: if there is none within reach, or a file is damaged.
     """
     folder = pathlib.Path(source)
-    names = [name for name in _VOCABULARIES if (folder / name).is_file()]
-    if names and (folder / MERGES).is_file():
-        vocabulary = files.read_json(folder / names[0])
-        merges = (folder / MERGES).read_text(encoding="utf-8").split("\n")
-        merges = [m for m in merges if m.strip() and not m.startswith("#version:")]
-        return keras_hub.models.CLIPTokenizer(vocabulary, merges)
+    found = _read_pairs(folder) or _read_whole(folder)
+    if found:
+        return keras_hub.models.CLIPTokenizer(*found)
     try:
         return keras_hub.models.CLIPTokenizer.from_preset(str(source))
     # Hubs raise errors of several libraries, from requests' to h5py's.
@@ -207,3 +236,29 @@ def load_tokenizer(source: str | pathlib.Path) -> keras_hub.models.CLIPTokenizer
             f"a tokenizer must be a KerasHub preset within reach or a folder with "
             f"{VOCABULARY} and {MERGES}. Received: {source} ({reason})"
         ) from error
+
+
+def _read_pairs(folder):
+    """Vocabulary and merges of two files; None where they are not both there."""
+    names = [name for name in _VOCABULARIES if (folder / name).is_file()]
+    if not names or not (folder / MERGES).is_file():
+        return None
+    vocabulary = files.read_json(folder / names[0])
+    merges = (folder / MERGES).read_text(encoding="utf-8").split("\n")
+    return vocabulary, [
+        m for m in merges if m.strip() and not m.startswith("#version:")
+    ]
+
+
+def _read_whole(folder):
+    """Vocabulary and merges of one file of transformers; None where it is not there.
+
+    KerasHub's file of the same name has neither.
+    """
+    path = folder / _WHOLE
+    content = files.read_json(path) if path.is_file() else {}
+    model = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(model, dict) or not {"vocab", "merges"} <= model.keys():
+        return None
+    merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+    return model["vocab"], merges

@@ -3,11 +3,15 @@
 import dataclasses
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from tf_prompt.interrogation import phrase_table
+from tf_prompt.data import images
+from tf_prompt.interrogation.chains import Chain, chain_up
 from tf_prompt.interrogation.config import InterrogationConfig
+from tf_prompt.interrogation.growing import Grower
+from tf_prompt.interrogation.phrase_store import PhraseStore, embed_texts
 from tf_prompt.metrics import prompt_embedder
 
 # What `classic` takes the best one of, in this order, and how many of the flavours.
@@ -15,8 +19,6 @@ CLASSIC = ("media", "artists", "movements")
 CLASSIC_FLAVOURS = 3
 # Without a captioner, these tell what the picture is of.
 SCENE = ("subjects", "settings")
-# Phrases of a table that one prompt has room for; of any other table, all.
-ROOM = {"media": 1, "subjects": 1, "settings": 3, "artists": 2, "movements": 1}
 
 
 @dataclasses.dataclass
@@ -37,18 +39,34 @@ class Interrogated:
     embedding: np.ndarray | None = None
 
 
+class Try(NamedTuple):
+    """A chain with one phrase more.
+
+    Args:
+        image: number of the picture in its batch.
+        chain: the longer one.
+        cosine: of the phrase alone.
+    """
+
+    image: int
+    chain: Chain
+    cosine: float
+
+
 class Interrogator:
     """Finds the phrases and the prompt of pictures, a batch at a time.
 
     Args:
         model: a `CLIPInterrogator`.
-        tokens: its `clip_tokens.CLIPTokens`.
+        tokens: its tokens, of `clip_tokens` or `packed_tokens`.
         tables: phrases by table.
-        cache_dir: folder for the embeddings of phrases.
+        cache_dir: folder for the embeddings of phrases, see `PhraseStore`.
         options: how to interrogate.
         captioner: function from uint8 pictures `(batch, size, size, 3)` to as many
             prompts, which the modes begin with; None begins with nothing.
         embedder: of `prompt_embedder.load_embedder`; None leaves embeddings out.
+        resizing: see `images.decode_image`; a pretrained model wants the filter that
+            it was trained with.
 
     Raises:
         ValueError: if there is no phrase.
@@ -63,18 +81,27 @@ class Interrogator:
         options: InterrogationConfig | None = None,
         captioner=None,
         embedder=None,
+        resizing: str = images.BILINEAR,
     ):
-        if not any(tables.values()):
-            raise ValueError("phrases must not be empty. Received: no phrase")
+        require_phrases(tables)
         self.model, self.tokens = model, tokens
         self.options = options or InterrogationConfig()
         self.captioner, self.embedder = captioner, embedder
-        key = phrase_table.fingerprint(model, tokens)
-        self.tables = {
-            name: phrase_table.embed_table(name, phrases, model, tokens, key, cache_dir)
-            for name, phrases in tables.items()
-            if phrases
-        }
+        self._resizing, self._grow = resizing, Grower(model, tokens)
+        self.tables = PhraseStore(model, tokens, cache_dir).make_tables(
+            {name: phrases for name, phrases in tables.items() if phrases}
+        )
+
+    def decode(self, data: bytes):
+        """Decodes an image file as the model sees it.
+
+        Returns:
+            uint8 `(image_size, image_size, 3)`.
+
+        Raises:
+            tf.errors.InvalidArgumentError: as `images.decode_image`.
+        """
+        return images.decode_image(data, self.model.image_size, self._resizing)
 
     def __call__(self, pictures, captions=None) -> list[Interrogated]:
         """Interrogates a batch of pictures.
@@ -159,40 +186,50 @@ class Interrogator:
         best = np.full(len(chains), -np.inf)
         begun = [i for i, chain in enumerate(chains) if chain.text]
         if begun:
-            best[begun] = self._score(vectors, [(i, chains[i]) for i in begun])
+            texts = self._encode([chains[i].text for i in begun])
+            best[begun] = np.einsum("bd,bd->b", vectors[begun], texts)
         growing, least = list(range(len(chains))), self.options.min_gain
         for _ in range(self.options.max_phrases):
             tries = [
-                (i, chains[i].add(name, phrase))
+                Try(i, chains[i].add(name, phrase), cosine)
                 for i in growing
                 for name, pairs in ranked[i].items()
-                for phrase, _ in pairs[: self.options.candidates]
+                for phrase, cosine in pairs[: self.options.candidates]
                 if chains[i].has_room(name, phrase)
             ]
-            scores = self._score(vectors, tries)
+            scores = self._score(vectors, tries, chains)
             growing = []
             for index in np.argsort(-scores, kind="stable"):
-                image, chain = tries[index]
+                image = tries[index].image
                 if image not in growing and scores[index] > best[image] + least:
-                    best[image], chains[image] = scores[index], chain
+                    best[image], chains[image] = scores[index], tries[index].chain
                     growing.append(image)
             if not growing:
                 break
         return chains
 
-    def _score(self, vectors, tries):
-        """Compares each tried chain with its picture; texts come once a batch."""
-        if not tries:
-            return np.empty(0)
-        texts = [chain.text for _, chain in tries]
-        distinct = sorted(set(texts), key=lambda text: (len(text), text))
-        row = {text: index for index, text in enumerate(distinct)}
-        encoded = self._encode(distinct)[[row[text] for text in texts]]
-        return np.einsum("bd,bd->b", vectors[[image for image, _ in tries]], encoded)
+    def _score(self, vectors, tries, chains):
+        """Compares each tried chain with its picture; equal texts are embedded once."""
+        # A phrase alone was compared when the tables were ranked.
+        scores = np.array([t.cosine for t in tries], np.float64)
+        grown = [i for i, t in enumerate(tries) if chains[t.image].text]
+        if not grown:
+            return scores
+        owners = {tries[i].chain.text: tries[i].image for i in grown}
+        images = sorted(set(owners.values()))
+        texts = self._grow(
+            list(owners),
+            [chains[image].text for image in images],
+            [images.index(image) for image in owners.values()],
+        )
+        rows = {text: row for row, text in enumerate(owners)}
+        of = [rows[tries[i].chain.text] for i in grown]
+        pictures = vectors[[tries[i].image for i in grown]]
+        scores[grown] = np.einsum("bd,bd->b", pictures, texts[of])
+        return scores
 
     def _encode(self, texts):
-        encoded = phrase_table.encode_texts(self.model, self.tokens, texts)
-        return np.concatenate(list(encoded))
+        return embed_texts(self.model, self.tokens, texts)
 
     def _embed(self, results):
         if self.embedder is None or not results:
@@ -202,6 +239,16 @@ class Interrogator:
         )
         for result, vector in zip(results, vectors, strict=True):
             result.embedding = vector
+
+
+def require_phrases(tables: Mapping[str, Sequence[str]]) -> None:
+    """Checks that tables hold a phrase.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    if not any(tables.values()):
+        raise ValueError("phrases must not be empty. Received: no phrase")
 
 
 def _first(row) -> list[tuple[str, str]]:
@@ -218,59 +265,3 @@ def _merge(row, num, lowest=False) -> list[tuple[str, str]]:
         for phrase, score in pairs
     )
     return [(name, phrase) for _, name, phrase in sorted(scored)[:num]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Chain:
-    """A caption and phrases, which `text` puts in the order of most prompts.
-
-    Args:
-        caption: what a captioner wrote, or empty.
-        parts: pairs of table and phrase, in the order they were added.
-    """
-
-    caption: str = ""
-    parts: tuple[tuple[str, str], ...] = ()
-
-    def add(self, table: str, phrase: str) -> "Chain":
-        """Gives a chain that has one phrase more."""
-        return dataclasses.replace(self, parts=(*self.parts, (table, phrase)))
-
-    def has_room(self, table: str, phrase: str) -> bool:
-        """Whether a phrase is new, and its table not used up.
-
-        A caption has a subject.
-        """
-        if (table, phrase) in self.parts or phrase in self.caption:
-            return False
-        if table == "subjects" and self.caption:
-            return False
-        used = sum(part[0] == table for part in self.parts)
-        return used < ROOM.get(table, len(self.parts) + 1)
-
-    @property
-    def text(self) -> str:
-        """The prompt.
-
-        Without a caption: medium "of" subject, settings, then the rest behind
-        commas; with one, it comes first and a medium behind it.
-        """
-        groups: dict[str, list[str]] = {}
-        for table, phrase in self.parts:
-            groups.setdefault(table, []).append(phrase)
-        media, subjects = groups.pop("media", []), groups.pop("subjects", [])
-        settings = groups.pop("settings", [])
-        scene = " ".join([*filter(None, [self.caption]), *subjects, *settings])
-        if media and scene and not self.caption:
-            scene, media = f"{media[0]} of {scene}", media[1:]
-        rest = [phrase for phrases in groups.values() for phrase in phrases]
-        return ", ".join(filter(None, [scene, *media, *rest]))
-
-
-def chain_up(caption: str, parts: Iterable[tuple[str, str]]) -> Chain:
-    """Makes a chain of all phrases that there is room for."""
-    chain = Chain(caption)
-    for table, phrase in parts:
-        if chain.has_room(table, phrase):
-            chain = chain.add(table, phrase)
-    return chain

@@ -1,1 +1,1 @@
-"""Scores of written prompts: strings or arrays in, numbers out."""
+"""Metrics of predicted prompts: strings or arrays in, numbers out."""

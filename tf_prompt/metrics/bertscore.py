@@ -15,19 +15,19 @@ from tf_prompt.metrics.prompt_embedder import minilm_folder
 DEFAULT_MODEL = "roberta-large"
 MINILM_NAME, MINILM_LAYERS = "all-MiniLM-L6-v2", 6
 
-# bert-score keeps the vectors of every token it is given: 0.2 GB for this many.
+# bert-score keeps the vectors of all tokens of a call: 0.2 GB for this many pairs.
 _PAIRS_AT_ONCE = 1000
-# Through the network.
+# Batch size of the network.
 _PROMPTS_AT_ONCE = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenScorer:
-    """A loaded `bert_score.BERTScorer` and what to call it.
+    """A loaded `bert_score.BERTScorer` with what the signature states.
 
     Attributes:
         scorer: the package's scorer.
-        model: name of the network, for the signature.
+        model: name of the network.
         layer: layer whose vectors are compared.
     """
 
@@ -40,14 +40,14 @@ def load_scorer(model: str | None = None) -> TokenScorer:
     """Loads the network whose token vectors are compared.
 
     Args:
-        model: a name that bert-score knows, downloaded if need be; None takes
-            `roberta-large` if the local Hugging Face cache holds it, else the
-            installed MiniLM. None never uses the network.
+        model: a name that bert-score knows, downloaded if necessary. None takes
+            `roberta-large` if it is in the local Hugging Face cache, or else the
+            installed MiniLM; it never uses the network.
 
     Raises:
         ImportError: if bert-score is not installed.
-        ValueError: if bert-score does not know the name, or cannot load it; or
-            if None finds no model on this machine.
+        ValueError: if bert-score does not know the name or cannot load it, or if
+            None finds no model on this machine.
     """
     try:
         import bert_score
@@ -72,7 +72,7 @@ def _find_model(model: str | None, layers: dict[str, int]) -> tuple[str, str, in
     if model is not None:
         if model not in layers:
             raise ValueError(
-                "the BERTScore model must be one that bert-score knows, such as "
+                "the BERTScore model must be known to bert-score, such as "
                 f"{DEFAULT_MODEL}. Received: {model}"
             )
         return model, model, layers[model]
@@ -91,8 +91,8 @@ def _find_model(model: str | None, layers: dict[str, int]) -> tuple[str, str, in
 def _cached_folder(name: str) -> pathlib.Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    # A folder instead of the name: with the hub out of reach, transformers
-    # retries each file of a name for 24 seconds before it looks at the cache.
+    # The folder instead of the name: without network, transformers retries each
+    # file of a name for 24 seconds before it looks into the cache.
     needed = ("config.json", "tokenizer.json", "model.safetensors")
     found = [try_to_load_from_cache(name, file) for file in needed]
     if not all(isinstance(path, str) for path in found):
@@ -118,20 +118,20 @@ def score_pairs(
     predictions: Sequence[str],
     scorer: TokenScorer,
 ) -> np.ndarray:
-    """Matches each token with the most similar one of the other prompt.
+    """Computes BERTScore: matches each token with the most similar one of the other.
 
     Args:
         references: true prompts, words joined by spaces.
-        predictions: written prompts, in the order of `references`.
+        predictions: predicted prompts, in the order of `references`.
         scorer: from `load_scorer`.
 
     Returns:
-        float64 `(examples, 3)`: precision, recall and F1, at most 100. A pair
-        with an empty prompt gets 0. Not rescaled: unrelated prompts are far
-        above 0. The corpus scores are the means.
+        float64 `(examples, 3)`: precision, recall and F1, at most 100. Pairs with an
+        empty prompt get 0. Not rescaled: unrelated prompts score far above 0. The
+        corpus scores are the means.
 
     Raises:
-        ValueError: if there is not one prediction for each reference.
+        ValueError: if there is not one prediction per reference.
 
     Reference: Zhang et al., 2020, https://arxiv.org/abs/1904.09675.
     """
@@ -157,7 +157,7 @@ def score_pairs(
 
 
 def signature(scorer: TokenScorer) -> str:
-    """Names what the number depends on."""
+    """Returns the metric's signature: everything that the score depends on."""
     version = importlib.metadata.version("bert-score")
     text = (
         f"bert-score:{version}|model:{scorer.model}|layer:{scorer.layer}"

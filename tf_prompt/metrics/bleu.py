@@ -1,4 +1,4 @@
-"""Corpus BLEU as NLTK computes it, from counts that can be summed and resampled."""
+"""Corpus BLEU as in NLTK, from counts that can be summed and resampled."""
 
 import importlib.metadata
 from collections.abc import Sequence
@@ -13,33 +13,37 @@ MAX_N = 4
 def corpus_bleu(
     references: Sequence[str], predictions: Sequence[str], max_n: int = MAX_N
 ) -> float:
-    """Scores all predictions as one text.
+    """Computes corpus BLEU.
 
-    As in NLTK, a prediction of under four words counts as holding one longer
-    n-gram that is wrong: true prompts that short keep the score below 100.
+    As in NLTK, a prediction of fewer than four words counts as having one wrong
+    longer n-gram: with references that short, the score stays below 100.
 
     Args:
         references: true prompts, words joined by spaces.
-        predictions: written prompts, in the order of `references`.
+        predictions: predicted prompts, in the order of `references`.
         max_n: longest n-gram, 1 to 4.
 
     Returns:
-        BLEU in 0–100, not smoothed.
+        BLEU in 0–100, without smoothing.
     """
     counts = count_matches(references, predictions)
     return float(score_sums(counts.sum(axis=0), max_n))
 
 
 def count_matches(references: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
-    """Counts, for each pair, all that BLEU needs to know.
+    """Counts the sufficient statistics of BLEU for each pair.
+
+    Args:
+        references: true prompts, words joined by spaces.
+        predictions: predicted prompts, in the order of `references`.
 
     Returns:
-        int64 `(examples, 10)`: n-grams of the prediction found in the reference,
-        for n = 1 to 4; n-grams of the prediction, for n = 1 to 4; words of the
-        prediction; words of the reference.
+        int64 `(examples, 10)`: numbers of n-grams of the prediction found in the
+        reference, n = 1 to 4; of n-grams in the prediction, n = 1 to 4; of words in
+        the prediction; of words in the reference.
 
     Raises:
-        ValueError: if there is not one prediction for each reference.
+        ValueError: if there is not one prediction per reference.
     """
     check_pairs(references, predictions)
     counts = np.empty((len(references), 2 * MAX_N + 2), dtype=np.int64)
@@ -54,20 +58,20 @@ def _count_pair(reference: list[str], prediction: list[str]) -> list[int]:
         known = count_ngrams(reference, n)
         written = count_ngrams(prediction, n)
         matches.append(sum(min(c, known.get(g, 0)) for g, c in written.items()))
-        # NLTK's rule for a prediction too short to hold any; sacrebleu counts 0.
+        # NLTK's rule for predictions that are too short; sacrebleu counts 0.
         totals.append(max(1, len(prediction) - n + 1))
     return [*matches, *totals, len(prediction), len(reference)]
 
 
 def score_sums(sums: np.ndarray, max_n: int = MAX_N) -> np.ndarray:
-    """Turns summed counts into BLEU.
+    """Computes BLEU from summed counts.
 
     Args:
-        sums: `(..., 10)`, rows of `count_matches` added up.
+        sums: `(..., 10)`, sums of rows of `count_matches`.
         max_n: longest n-gram, 1 to 4.
 
     Returns:
-        float64 `(...)` in 0–100; 0 where some length has no match.
+        float64 `(...)` in 0–100; 0 if some n has no match.
 
     Raises:
         ValueError: if `max_n` is out of range.
@@ -85,6 +89,6 @@ def score_sums(sums: np.ndarray, max_n: int = MAX_N) -> np.ndarray:
 
 
 def signature(max_n: int = MAX_N) -> str:
-    """Names what the number depends on."""
+    """Returns the metric's signature: everything that the score depends on."""
     version = importlib.metadata.version("nltk")
     return f"nltk:{version}|corpus_bleu|n:{max_n}|smooth:none|tok:split"

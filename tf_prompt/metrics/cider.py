@@ -1,4 +1,4 @@
-"""CIDEr-D: n-grams weighted by how rare they are among the true prompts."""
+"""CIDEr-D: n-grams weighted by their rarity among the true prompts."""
 
 import collections
 import math
@@ -15,20 +15,20 @@ SIGMA = 6.0
 def score_pairs(references: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
     """Scores each prediction against its one reference.
 
-    An n-gram's weight comes from the number of references that hold it, so a
-    score depends on the whole set of references: compare scores on one set only.
+    The weight of an n-gram depends on the number of references that contain it, so
+    scores depend on the whole set of references: compare them on one set only.
 
     Args:
-        references: true prompts, words joined by spaces; each counts as a
-            document, repeated ones too.
-        predictions: written prompts, in the order of `references`.
+        references: true prompts, words joined by spaces; each counts as a document,
+            repeated ones too.
+        predictions: predicted prompts, in the order of `references`.
 
     Returns:
-        float64 `(examples,)` in 0–10, pycocoevalcap's scale; the corpus score is
-        the mean. All 0 for a single reference: every weight is then log 1.
+        float64 `(examples,)` in 0–10, pycocoevalcap's scale; the corpus score is the
+        mean. All 0 for a single reference, since every weight is log 1.
 
     Raises:
-        ValueError: if there is not one prediction for each reference.
+        ValueError: if there is not one prediction per reference.
 
     Reference: Vedantam et al., 2015, https://arxiv.org/abs/1411.5726, eqs. 1-4
     and section "CIDEr-D".
@@ -73,5 +73,5 @@ def _similarity(true: list[dict], written: list[dict]) -> float:
 
 
 def signature() -> str:
-    """Names what the number depends on."""
+    """Returns the metric's signature: everything that the score depends on."""
     return f"cider-d|n:{MAX_N}|sigma:{SIGMA:g}|idf:references|times:10|tok:split"

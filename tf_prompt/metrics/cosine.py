@@ -11,20 +11,20 @@ from tf_prompt.metrics.prompt_embedder import PromptEmbedder, embed
 def score_pairs(
     references: Sequence[str], predictions: Sequence[str], embedder: PromptEmbedder
 ) -> np.ndarray:
-    """Compares each prediction's embedding with its reference's.
+    """Computes the cosine of each prediction's embedding with its reference's.
 
-    An empty prediction is embedded like any other text, as Kaggle would have.
+    Empty predictions are embedded like any other text, as on Kaggle.
 
     Args:
         references: true prompts.
-        predictions: written prompts, in the order of `references`.
+        predictions: predicted prompts, in the order of `references`.
         embedder: from `load_embedder`.
 
     Returns:
         float64 `(examples,)` in -1–1; the corpus score is the mean.
 
     Raises:
-        ValueError: if there is not one prediction for each reference.
+        ValueError: if there is not one prediction per reference.
     """
     check_pairs(references, predictions)
     vectors = embed([*references, *predictions], embedder)
@@ -32,24 +32,24 @@ def score_pairs(
 
 
 def cosines(references: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Compares embeddings row by row.
+    """Computes cosines row by row.
 
     Args:
-        references: float `(examples, dim)`, any length of vector.
+        references: float `(examples, dim)`, vectors of any length.
         predictions: float `(examples, dim)`.
 
     Returns:
-        float64 `(examples,)` in -1–1; 0 where a vector is zero.
+        float64 `(examples,)` in -1–1; 0 if a vector is zero.
 
     Raises:
-        ValueError: if the shapes differ, or there is no row.
+        ValueError: if the shapes differ, or there are no rows.
     """
     check_pairs(references, predictions)
     a = np.asarray(references, dtype=np.float64)
     b = np.asarray(predictions, dtype=np.float64)
     if a.shape != b.shape:
         raise ValueError(
-            f"embeddings must be of one shape. Received: {a.shape} and {b.shape}"
+            f"embeddings must have one shape. Received: {a.shape} and {b.shape}"
         )
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     products = np.einsum("bd,bd->b", a, b)

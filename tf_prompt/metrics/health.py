@@ -1,4 +1,4 @@
-"""Signs that a captioner degenerates, which no score of likeness shows by itself."""
+"""Signs of a degenerate captioner that similarity scores alone do not show."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from tf_prompt.metrics.pairs import check_pairs
 
-# Limits of `find_collapse`. Trained models of the toy set and true prompts of
-# DiffusionDB keep far from each: unique near 1, repeated below 0.05, ended near 1.
+# Thresholds of `find_collapse`. Models trained on the toy set, and true prompts of
+# DiffusionDB, stay far away: unique near 1, repeated below 0.05, ended near 1.
 COLLAPSED_UNIQUE, COLLAPSED_REPEATED, COLLAPSED_ENDED = 0.2, 0.2, 0.5
 
 
@@ -20,21 +20,23 @@ def measure_health(
 
     Args:
         references: true prompts, words joined by spaces.
-        predictions: written prompts, in the order of `references`.
-        ended: whether each prediction ended with the end token, not at the limit;
-            None where no word is decoded.
+        predictions: predicted prompts, in the order of `references`.
+        ended: whether each prediction ended with the end token, not at the length
+            limit; None for models that do not decode words.
 
     Returns:
-        `unique_ratio`: distinct predictions over predictions. `end_rate`: share
-        that ended; None if none is known. `length_ratio`: words written over words
-        in the references.
-        `distinct_1`, `distinct_2`: distinct words, and pairs of neighbours, over
-        all of them in the predictions. `repeated_2`: share of a prediction's
-        pairs of neighbours that it had before, the mean over predictions. A ratio
-        over nothing is 0.
+        dict of
+        - `unique_ratio`: distinct predictions over all predictions;
+        - `end_rate`: share that ended; None if unknown;
+        - `length_ratio`: words in the predictions over words in the references;
+        - `distinct_1`, `distinct_2`: distinct words and word pairs over all words and
+          pairs of the predictions;
+        - `repeated_2`: share of a prediction's word pairs that occurred before in
+          it, averaged over predictions.
+        Ratios with an empty denominator are 0.
 
     Raises:
-        ValueError: if the three are not equally many, or empty.
+        ValueError: if the arguments differ in length or are empty.
 
     Reference: distinct-n from Li et al., 2016, https://arxiv.org/abs/1510.03055;
     repeated_2 is seq-rep-n of Welleck et al., 2019,
@@ -66,13 +68,13 @@ def find_collapse(
     predictions: Sequence[str],
     ended: Sequence[bool | None],
 ) -> list[str]:
-    """Says how a model that writes the same thing again and again does so.
+    """Finds signs that a model has collapsed to a few repetitive prompts.
 
     Args:
         references, predictions, ended: as in `measure_health`.
 
     Returns:
-        A sentence a sign; none for a model that varies as true prompts do.
+        list of one sentence per sign; empty if predictions vary like true prompts.
     """
     health = measure_health(references, predictions, ended)
     signs = []
@@ -85,7 +87,7 @@ def find_collapse(
         )
     if health["repeated_2"] > COLLAPSED_REPEATED:
         signs.append(
-            f"{health['repeated_2']:.0%} of the pairs of words in a prediction repeat"
+            f"{health['repeated_2']:.0%} of the word pairs in a prediction repeat"
         )
     if health["end_rate"] is not None and health["end_rate"] < COLLAPSED_ENDED:
         signs.append(f"only {health['end_rate']:.0%} of the predictions end")

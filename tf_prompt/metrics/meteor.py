@@ -1,4 +1,4 @@
-"""METEOR as NLTK computes it, with or without WordNet's synonyms."""
+"""METEOR as in NLTK, with or without WordNet's synonyms."""
 
 import functools
 import importlib.metadata
@@ -13,10 +13,10 @@ from tf_prompt.metrics.pairs import check_pairs
 
 
 class Synonyms:
-    """Gives NLTK's METEOR its synonyms, each word looked up once.
+    """Cached synonyms for NLTK's METEOR.
 
     Args:
-        wordnet: a loaded WordNet reader of NLTK; None knows no synonyms.
+        wordnet: NLTK's loaded WordNet reader; None means no synonyms.
     """
 
     def __init__(self, wordnet=None):
@@ -29,11 +29,11 @@ def _no_synsets(word: str) -> list:
 
 
 def load_synonyms() -> Synonyms:
-    """Loads WordNet from where NLTK looks for its data; never downloads it.
+    """Loads WordNet from NLTK's data folders; never downloads it.
 
     Returns:
-        WordNet's synonyms; none if the data is in no folder of `nltk.data.path`.
-        To add it: `python -m nltk.downloader wordnet`, or set `NLTK_DATA`.
+        WordNet's synonyms, or none if no folder of `nltk.data.path` has the data. To
+        get it, run `python -m nltk.downloader wordnet`, or set `NLTK_DATA`.
     """
     wordnet = nltk.corpus.wordnet
     try:
@@ -46,22 +46,22 @@ def load_synonyms() -> Synonyms:
 def score_pairs(
     references: Sequence[str], predictions: Sequence[str], synonyms: Synonyms
 ) -> np.ndarray:
-    """Scores each prediction by its aligned words and how they hang together.
+    """Scores each prediction by its matched words and their order.
 
-    A perfect prompt of m words gets 100 × (1 − 0.5 / m³), not 100: the penalty
-    for broken order counts the one unbroken run. NLTK looks synonyms up by stem:
-    "auto" finds "car", "automobile" (stem "automobil") finds none.
+    A perfect prediction of m words gets 100 × (1 − 0.5 / m³), not 100, because the
+    fragmentation penalty counts its one chunk. NLTK looks synonyms up by stem: "auto"
+    finds "car", but "automobile" (stem "automobil") finds none.
 
     Args:
         references: true prompts, words joined by spaces.
-        predictions: written prompts, in the order of `references`.
+        predictions: predicted prompts, in the order of `references`.
         synonyms: from `load_synonyms`.
 
     Returns:
         float64 `(examples,)` in 0–100; the corpus score is the mean.
 
     Raises:
-        ValueError: if there is not one prediction for each reference.
+        ValueError: if there is not one prediction per reference.
 
     Reference: Lavie and Agarwal, 2007, https://aclanthology.org/W07-0734.
     """
@@ -84,7 +84,7 @@ def _cached_stemmer() -> PorterStemmer:
 
 
 def signature(synonyms: Synonyms) -> str:
-    """Names what the number depends on."""
+    """Returns the metric's signature: everything that the score depends on."""
     version = importlib.metadata.version("nltk")
     return (
         f"nltk:{version}|meteor_score|alpha:0.9|beta:3|gamma:0.5|stem:porter"

@@ -1,4 +1,4 @@
-"""METEOR as its authors' Java program computes it, from the package pycocoevalcap."""
+"""METEOR by its authors' Java program, from the package pycocoevalcap."""
 
 import importlib.metadata
 import importlib.util
@@ -16,25 +16,25 @@ from tf_prompt.metrics.pairs import check_pairs
 
 PACKAGE = "pycocoevalcap"
 LANGUAGE = "en"
-# What the program takes for English when told no others.
+# The program's default parameters for English.
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
-# Of exact matches, stems, synonyms and paraphrases.
+# Weights of exact matches, stems, synonyms and paraphrases.
 WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])
-# Columns of the program's statistics; 16 counts of matches lie between.
+# Columns of the program's statistics; `_STAGES` are 16 counts of matches.
 _LENGTHS, _FUNCTION_WORDS, _STAGES = slice(0, 2), slice(2, 4), slice(4, 20)
 _CHUNKS, _MATCHED_WORDS, _NUM_COLUMNS = 20, slice(21, 23), 23
 
 
 class JavaMeteor:
-    """The Java program, started when first needed; a context manager that ends it.
+    """The Java program, started on first use; a context manager that ends it.
 
-    It takes seconds and 1 GB to load its paraphrases: use one for several sets of
-    predictions. The package's own class `Meteor` is not used. It never reads the
-    program's stderr, whose full pipe would stop both; a prompt with a line break
-    puts it out of step with the program; and without Java its destructor fails.
+    Loading its paraphrases takes seconds and 1 GB: use one instance for several sets
+    of predictions. The package's own class `Meteor` is not used, because it never
+    reads the program's stderr, whose full pipe would block both; gets out of step
+    after a prompt with a line break; and fails in its destructor without Java.
 
     Attributes:
-        signature: str, names what the numbers depend on.
+        signature: str, everything that the scores depend on.
 
     Raises:
         ValueError: if Java or the package is missing; says what to install.
@@ -53,22 +53,22 @@ class JavaMeteor:
     def count_matches(
         self, references: Sequence[str], predictions: Sequence[str]
     ) -> np.ndarray:
-        """Counts, for each pair, all that METEOR needs to know.
+        """Counts the sufficient statistics of METEOR for each pair.
 
         Args:
             references: true prompts.
-            predictions: written prompts, in the order of `references`.
+            predictions: predicted prompts, in the order of `references`.
 
         Returns:
-            float64 `(examples, 23)`: words of prediction and reference, function
-            words of either; for each kind of match its content words in the
-            prediction and in the reference, then its function words in either;
-            chunks, matched words of either. As in the program's own sums, a pair
-            matched whole in one chunk has 0 chunks: nothing is out of order.
+            float64 `(examples, 23)`: numbers of words in prediction and reference; of
+            function words in each; for each kind of match, of content words in
+            prediction and reference, and of function words in each; of chunks; of
+            matched words in each. As in the program's own sums, pairs that match
+            completely in one chunk have 0 chunks: nothing is out of order.
 
         Raises:
-            ChildProcessError: if the program ends early, with its last words.
-            ValueError: if there is not one prediction for each reference.
+            ChildProcessError: if the program ends early, with its last message.
+            ValueError: if there is not one prediction per reference.
         """
         check_pairs(references, predictions)
         pairs = zip(references, predictions, strict=True)
@@ -85,7 +85,7 @@ class JavaMeteor:
         if self._process is None:
             self._start()
         line = f"SCORE ||| {_as_field(reference)} ||| {_as_field(prediction)}\n"
-        # One question, one answer: neither pipe ever holds more than a line.
+        # One pair at a time, so that neither pipe ever holds more than a line.
         try:
             self._process.stdin.write(line)
             self._process.stdin.flush()
@@ -102,7 +102,7 @@ class JavaMeteor:
         return [float(value) for value in answer]
 
     def _start(self) -> None:
-        # A file, not a pipe: nobody reads it while the program runs.
+        # A file, not a pipe, because nobody reads it while the program runs.
         self._errors = tempfile.TemporaryFile()
         options = ["-", "-", "-stdio", "-l", LANGUAGE, "-norm"]
         self._process = subprocess.Popen(
@@ -115,7 +115,7 @@ class JavaMeteor:
         )
 
     def close(self) -> None:
-        """Ends the program, if it runs; scoring again starts it anew."""
+        """Ends the program if it runs; scoring again restarts it."""
         if self._process is None:
             return
         self._process.kill()
@@ -124,7 +124,7 @@ class JavaMeteor:
             try:
                 file.close()
             except BrokenPipeError:
-                # What an interrupted call left unsent has nobody to go to.
+                # The rest of an interrupted call, which nobody reads any more.
                 continue
         self._process = self._errors = None
 
@@ -136,16 +136,16 @@ class JavaMeteor:
 
 
 def score_sums(sums: np.ndarray) -> np.ndarray:
-    """Turns summed counts into METEOR, the program's score of a whole set.
+    """Computes METEOR from summed counts, as the program scores a whole set.
 
-    It is not the mean of the pairs' scores: words of long prompts count as much
-    as words of short ones.
+    It is not the mean of the pairs' scores: words of long prompts count as much as
+    words of short ones.
 
     Args:
-        sums: `(..., 23)`, rows of `JavaMeteor.count_matches`, or such rows added up.
+        sums: `(..., 23)`, rows of `JavaMeteor.count_matches` or sums of them.
 
     Returns:
-        float64 `(...)` in 0–100; 0 where nothing matches.
+        float64 `(...)` in 0–100; 0 if nothing matches.
 
     Reference: Denkowski and Lavie, 2014, https://aclanthology.org/W14-3348,
     section 2 and table 1.
@@ -172,12 +172,12 @@ def _matches_of(counts):
 
 
 def _as_field(prompt: str) -> str:
-    # The program splits lines at bars, and answers each line once.
+    # The program splits a line at bars, and answers once per line.
     return " ".join(prompt.replace("|||", " ").split())
 
 
 def _find_jar() -> pathlib.Path:
-    # Located without an import, which would load pycocotools.
+    # Without importing the package, which would load pycocotools.
     spec = importlib.util.find_spec(PACKAGE)
     for place in (spec and spec.submodule_search_locations) or []:
         for jar in sorted(pathlib.Path(place, "meteor").glob("meteor-*.jar")):
@@ -192,7 +192,7 @@ def _find_java() -> tuple[str, str]:
     java = shutil.which("java")
     said = ""
     if java:
-        # Asked, not only found: macOS has a `java` that is there without Java.
+        # Run it, because macOS has a `java` even without Java.
         run = subprocess.run([java, "-version"], capture_output=True, text=True)
         said = run.stderr if run.returncode == 0 else ""
     version = re.search(r'version "([^"]+)"', said)

@@ -1,4 +1,4 @@
-"""Which words a written prompt shares with the true one, and examples of it."""
+"""Words that a predicted prompt shares with the true one."""
 
 import collections
 import dataclasses
@@ -11,13 +11,13 @@ _NONE = "–"
 
 @dataclasses.dataclass(frozen=True)
 class WordOverlap:
-    """Words of two prompts, each with whether the other prompt holds it too.
+    """The words of two prompts, each flagged if the other prompt contains it.
 
     Args:
         reference_words: words of the true prompt, in order.
-        prediction_words: words of the written prompt, in order.
-        reference_flags: one bool a word of the reference, True if matched.
-        prediction_flags: one bool a word of the prediction, True if matched.
+        prediction_words: words of the predicted prompt, in order.
+        reference_flags: one bool per word of the reference, True if matched.
+        prediction_flags: one bool per word of the prediction, True if matched.
     """
 
     reference_words: tuple[str, ...]
@@ -27,17 +27,17 @@ class WordOverlap:
 
     @property
     def matched(self) -> tuple[str, ...]:
-        """Words in common, in the order of the reference."""
+        """Common words, in the order of the reference."""
         return _select(self.reference_words, self.reference_flags, True)
 
     @property
     def missed(self) -> tuple[str, ...]:
-        """Words of the reference alone, in order."""
+        """Words only in the reference, in order."""
         return _select(self.reference_words, self.reference_flags, False)
 
     @property
     def added(self) -> tuple[str, ...]:
-        """Words of the prediction alone, in order."""
+        """Words only in the prediction, in order."""
         return _select(self.prediction_words, self.prediction_flags, False)
 
     @property
@@ -50,16 +50,16 @@ class WordOverlap:
 def align_words(reference: str, prediction: str) -> WordOverlap:
     """Matches the words of two prompts as multisets.
 
-    Order does not count: a prompt is a list of phrases, and models that read it
-    care little which comes first. A word that stands k times in one prompt and
-    fewer times in the other is matched at its first places.
+    Order does not count: a prompt is a list of phrases, and text-to-image models care
+    little about their order. Of a word that occurs more often in one prompt than in
+    the other, the first occurrences are matched.
 
     Args:
         reference: true prompt, words joined by spaces.
-        prediction: written prompt, words joined by spaces.
+        prediction: predicted prompt, words joined by spaces.
 
     Reference: the word F1 of Rajpurkar et al., 2016,
-    https://arxiv.org/abs/1606.05250, section 6.1; it also drops articles.
+    https://arxiv.org/abs/1606.05250, section 6.1, which also drops articles.
     """
     true, written = reference.split(), prediction.split()
     common = collections.Counter(true) & collections.Counter(written)
@@ -69,18 +69,18 @@ def align_words(reference: str, prediction: str) -> WordOverlap:
 
 
 def explain(rows: Sequence[Mapping], count: int) -> str:
-    """Lays out examples from the best to the worst by word F1.
+    """Formats examples from the best to the worst by word F1.
 
-    The examples stand at equal distances in that ranking: with three they are the
-    best, the middle and the worst. Equal scores keep the order of `rows`.
+    The examples are evenly spaced in the ranking: three are the best, the middle and
+    the worst one. Equal scores keep the order of `rows`.
 
     Args:
         rows: mappings with `image_id`, `reference` and `prediction`.
-        count: int > 0, examples at most.
+        count: int > 0, largest number of examples.
 
     Returns:
-        For each example a line that names it, then `true:`, `predicted:`,
-        `matched:`, `missed:` and `added:`; a dash stands for no words.
+        For each example a title line and lines `true:`, `predicted:`, `matched:`,
+        `missed:` and `added:`; a dash stands for no words.
 
     Raises:
         ValueError: if `count` is not positive, or there are no rows.

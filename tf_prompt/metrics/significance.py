@@ -1,21 +1,21 @@
-"""Whether two sets of predictions differ by more than the choice of examples."""
+"""Significance of the difference between two sets of predictions."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tf_prompt.metrics.bootstrap import draw_weights
+from tf_prompt.metrics.bootstrap import add_up, draw_weights
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How much the first of two systems scores above the second.
+    """The difference between the scores of two systems.
 
     Args:
         difference: score of the first minus that of the second.
         low, high: 95 % percentile interval of the difference.
-        p: two-sided, in (0, 1]; small where resamples agree on who is better.
+        p: two-sided p value, in (0, 1].
     """
 
     difference: float
@@ -30,34 +30,44 @@ def paired_bootstrap(
     score_sums: Callable[[np.ndarray], np.ndarray] | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    families: Sequence[str] | None = None,
 ) -> Difference:
-    """Compares two systems on the same examples, drawn again and again.
+    """Compares two systems by a paired bootstrap over the same examples.
 
-    Each resample draws as many examples as there are, with replacement, the same
-    ones for both. Twice the smaller share of resamples whose difference is not
-    above, or not below, zero is the p value; one is added to count and total, so
-    that it is never 0.
+    Each resample draws all examples with replacement, the same ones for both. The p
+    value is twice the smaller of two shares of resamples: with a difference <= 0, and
+    with one >= 0. One is added to count and total, so that it is never 0.
 
     Args:
-        statistics_a: of the first system, `(examples,)`, scores whose mean is the
-            corpus score; or `(examples, columns)`, counts for `score_sums`.
-        statistics_b: of the second, examples in the same order.
-        score_sums: from `(resamples, columns)` sums to `(resamples,)` scores;
-            None takes the mean.
-        resamples: int > 0, number of draws.
-        seed: int, of the draws.
+        statistics_a: statistics of the first system: `(examples,)`, scores whose mean
+            is the corpus score; or `(examples, columns)`, counts for `score_sums`.
+        statistics_b: statistics of the second, with examples in the same order.
+        score_sums: function from sums `(resamples, columns)` to scores
+            `(resamples,)`; None takes the mean.
+        resamples: int > 0, number of resamples.
+        seed: int, random seed.
+        families: the name of each example's family, drawn as one, see
+            `bootstrap.interval`; None draws examples.
+
+    Returns:
+        `Difference`.
 
     Raises:
-        ValueError: if the two are not equal in shape, or nothing can be drawn.
+        ValueError: if the shapes differ, or there are no examples or resamples.
 
     Reference: Koehn, 2004, https://aclanthology.org/W04-3250, section 4; the added
     one is from Davison and Hinkley, 1997, eq. 4.11.
     """
-    both = _stack(statistics_a, statistics_b, resamples)
-    score = score_sums or (lambda sums: sums[..., 0] / both.shape[1])
+    both = _stack(statistics_a, statistics_b, resamples, families)
+    # The last column counts the examples.
+    score = (
+        (lambda sums: sums[..., 0] / sums[..., -1])
+        if score_sums is None
+        else (lambda sums: score_sums(sums[..., :-1]))
+    )
     observed = score(both.sum(axis=1))
     drawn = draw_weights(both.shape[1], resamples, seed)
-    # Both in one product: equal systems must differ by exactly 0.
+    # Both in one product, so that equal systems differ by exactly 0.
     sums = np.concatenate([weights @ both for weights in drawn], axis=1)
     differences = score(sums[0]) - score(sums[1])
     low, high = np.quantile(differences, [0.025, 0.975])
@@ -70,12 +80,12 @@ def paired_bootstrap(
     )
 
 
-def _stack(statistics_a, statistics_b, resamples: int) -> np.ndarray:
+def _stack(statistics_a, statistics_b, resamples: int, families) -> np.ndarray:
     first = np.asarray(statistics_a, dtype=np.float64)
     second = np.asarray(statistics_b, dtype=np.float64)
     if first.shape != second.shape:
         raise ValueError(
-            "statistics_a and statistics_b must be equal in shape. "
+            "statistics_a and statistics_b must have equal shapes. "
             f"Received: {first.shape} and {second.shape}"
         )
     if len(first) < 1 or resamples < 1:
@@ -83,4 +93,8 @@ def _stack(statistics_a, statistics_b, resamples: int) -> np.ndarray:
             "statistics and resamples must not be empty. "
             f"Received: {len(first)} examples, resamples={resamples}"
         )
-    return np.stack([first, second]).reshape(2, len(first), -1)
+    found = []
+    for statistics in (first, second):
+        sums, sizes = add_up(statistics, families)
+        found.append(np.column_stack([sums.reshape(len(sizes), -1), sizes]))
+    return np.stack(found)

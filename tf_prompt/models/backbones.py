@@ -1,9 +1,7 @@
-"""Image networks: to the regions a captioner reads, or a regressor's one vector."""
+"""Image networks of KerasHub: to the regions of a captioner, or one vector an image."""
 
-import contextlib
 import json
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -11,36 +9,30 @@ import keras_hub
 from keras import ops
 
 from tf_prompt.layers.arguments import check_positive
-
-
-class PixelStatistics(NamedTuple):
-    """Mean and standard deviation of pixels 0-1, a number a channel."""
-
-    mean: Sequence[float]
-    std: Sequence[float]
+from tf_prompt.models import efficientnet_lite
+from tf_prompt.models.pretrained import (
+    PixelStatistics,
+    find_statistics,
+    open_network,
+    usual_statistics,
+)
 
 
 class Architecture(NamedTuple):
-    """A class in KerasHub, its arguments, and the preset of its weights.
+    """A class in KerasHub, its arguments, and the source of its weights.
 
-    One without a preset learns from the start.
+    One without a source learns from the start.
     """
 
     network_class: type
     arguments: dict
-    preset: str | None
+    weights: str | None
+    # None are those that are usual for the class.
+    pixels: PixelStatistics | None = None
+    # Whether strided convolutions pad as TensorFlow's `same`.
+    same_padding: bool = False
 
 
-IMAGENET = PixelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-# Of OpenAI's training images; the OpenCLIP presets have the same.
-CLIP = PixelStatistics(
-    (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-)
-# What networks of a class were trained on, those of no class here on `IMAGENET`.
-_STATISTICS = {
-    keras_hub.models.CLIPVisionEncoder: CLIP,
-    keras_hub.models.ViTBackbone: PixelStatistics((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-}
 ARCHITECTURES = {
     "vit_base": Architecture(
         keras_hub.models.ViTBackbone,
@@ -76,143 +68,124 @@ ARCHITECTURES = {
         },
         None,
     ),
+} | {
+    name: Architecture(
+        keras_hub.models.EfficientNetBackbone,
+        arguments,
+        name,
+        PixelStatistics(*efficientnet_lite.PIXELS),
+        same_padding=True,
+    )
+    for name, arguments in efficientnet_lite.ARGUMENTS.items()
 }
-# Encoders of captioners.
-ENCODERS = ("resnet50", "conv")
 
 
-def build_encoder(name, image_size, conv_filters=()):
-    """Builds a network from images to region features, scaling inside.
+class Prefix(NamedTuple):
+    """Tokens before those of the patches: in all, and those that have a position."""
 
-    Args:
-        name: `resnet50`: ResNet50 v1.5 without its top, frozen; 224 pixels give
-            49 regions 2048 wide. `conv`: small and trainable; patches of 4 x 4
-            pixels, then convolutions of stride 2.
-        image_size: int > 0, pixels a side.
-        conv_filters: channels of each convolution; `conv` only.
+    tokens: int
+    positions: int
 
-    Returns:
-        `keras.Model` from `(batch, image_size, image_size, 3)`, 0-255, to
-        `(batch, regions, depth)`. A pretrained part is its layer `backbone`.
 
-    Raises:
-        ValueError: for an unknown name, a size below 1 or absent filters.
+_NO_PREFIX, _CLASS_TOKEN = Prefix(0, 0), Prefix(1, 1)
+# Networks of tokens by their class: where a class token would be, Swin has a patch.
+_PREFIXES = {
+    keras_hub.models.CLIPVisionEncoder: lambda _: _CLASS_TOKEN,
+    keras_hub.models.MetaCLIP2VisionEncoder: lambda _: _CLASS_TOKEN,
+    keras_hub.models.SigLIPVisionEncoder: lambda _: _NO_PREFIX,
+    keras_hub.models.SwinTransformerBackbone: lambda _: _NO_PREFIX,
+    keras_hub.models.ViTBackbone: lambda arguments: (
+        _CLASS_TOKEN if arguments.get("use_class_token", True) else _NO_PREFIX
+    ),
+    # Class and distillation.
+    keras_hub.models.DeiTBackbone: lambda _: Prefix(2, 2),
+    keras_hub.models.DINOV2Backbone: lambda arguments: Prefix(
+        1 + arguments["num_register_tokens"], 1
+    ),
+    # It turns queries and keys instead of adding positions.
+    keras_hub.models.DINOV3Backbone: lambda arguments: Prefix(
+        1 + arguments["num_register_tokens"], 0
+    ),
+}
 
-    Reference: He et al., 2015, https://arxiv.org/abs/1512.03385. Version 1.5
-    moves the stride of a bottleneck into its 3x3 convolution.
-    """
-    if name not in ENCODERS:
+
+def count_prefix(network_class: type, arguments: dict) -> Prefix:
+    """Counts class and register tokens of a network by its class."""
+    return _PREFIXES.get(network_class, lambda _: _NO_PREFIX)(arguments)
+
+
+def _require_regions(network) -> None:
+    """Checks that a network gives feature maps, or tokens that are known here."""
+    shape = getattr(network.output, "shape", ())
+    if type(network) not in _PREFIXES and len(shape) != 4:
         raise ValueError(
-            f"`encoder` must be one of {ENCODERS}. Received: encoder={name}"
+            "backbone must give feature maps, or be a ViT, DeiT, CLIP, MetaCLIP 2, "
+            f"SigLIP, DINOv2, DINOv3 or Swin. Received: {type(network).__name__}"
         )
-    check_positive(image_size=image_size)
-    images = keras.Input((image_size, image_size, 3), name="images")
-    if name == "resnet50":
-        features = _resnet50(images)
-    else:
-        x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
-        features = stack_convolutions(x, conv_filters)
-    height, width, depth = features.shape[1:]
-    # A residual stage ends in a sum whose shape Keras may leave open.
-    regions = keras.layers.Reshape((math.prod((height, width)), depth))(features)
-    return keras.Model(images, regions, name="encoder")
 
 
-def _resnet50(images):
-    x = keras.layers.Rescaling(1 / 255)(images)
-    # Not `build_scaling`: saved models hold these two layers, and its numbers
-    # differ from theirs in the last bit.
-    x = keras.layers.Normalization(
-        mean=IMAGENET.mean,
-        variance=[std**2 for std in IMAGENET.std],
-        name="imagenet_scale",
-    )(x)
-    network_class, arguments, _ = ARCHITECTURES["resnet50"]
-    backbone = network_class(**arguments, name="backbone")
-    backbone.trainable = False
-    return backbone(x, training=False)
-
-
-def stack_convolutions(x, filters, dtype=None):
-    """Convolutions for small data: patches of 4 x 4 pixels, then strides of 2.
-
-    Args:
-        x: symbolic tensor `(batch, height, width, channels)`, scaled.
-        filters: int > 0 each. Channels of each convolution.
-        dtype: of the layers; None takes Keras' policy.
-
-    Returns:
-        Symbolic tensor of feature maps, `(batch, rows, columns, filters[-1])`.
-
-    Raises:
-        ValueError: for absent filters, or one that is not positive.
-    """
-    if not filters or min(filters) < 1:
-        raise ValueError(
-            "`conv_filters` must be positive numbers, one a convolution. "
-            f"Received: conv_filters={filters}"
-        )
-    for index, channels in enumerate(filters):
-        # Patches first: on a CPU, layers at half the image's size cost most.
-        size, strides = (3, 2) if index else (4, 4)
-        x = keras.layers.Conv2D(
-            channels, size, strides=strides, padding="same", dtype=dtype
-        )(x)
-        # Not batch normalisation: a batch holds prompts of one length, and so
-        # pictures that are more alike than those of the moving average.
-        groups = math.gcd(channels, 8)
-        x = keras.layers.GroupNormalization(groups, dtype=dtype)(x)
-        x = keras.layers.Activation("relu", dtype=dtype)(x)
-    return x
-
-
-def describe_backbone(name, image_size):
+def describe_backbone(name: str, image_size: int) -> dict:
     """Finds out all that it takes to build a backbone, without its weights.
 
     Args:
-        name: a key of `ARCHITECTURES`, a KerasHub image preset, or the folder of
-            one. Of a CLIP preset it is the vision tower.
+        name: a key of `ARCHITECTURES`, or what `pretrained.open_network` takes.
         image_size: int > 0, pixels a side.
 
     Returns:
         JSON content: `class_name` in `keras_hub.models` and its `arguments`;
-        `mean` and `std` of pixels 0-1, a number a channel.
+        `mean` and `std` of pixels 0-1, a number a channel; `prefix_tokens`, those
+        of class and registers; `same_padding` where strided convolutions pad so.
 
     Raises:
         ValueError: for an unknown name, or a preset out of reach or of no image
             model.
     """
     if name in ARCHITECTURES:
-        network_class, arguments, _ = ARCHITECTURES[name]
-        pixels = _STATISTICS.get(network_class, IMAGENET)
+        architecture = ARCHITECTURES[name]
+        network_class, arguments = architecture.network_class, architecture.arguments
+        pixels = architecture.pixels or usual_statistics(network_class)
+        same_padding = architecture.same_padding
     else:
         rule = (
             f"backbone must be one of {', '.join(ARCHITECTURES)}, a KerasHub preset "
-            "within reach or a preset's folder"
+            "within reach, a preset's folder or a transformers folder"
         )
-        with _explain(rule, name):
-            network = keras_hub.models.Backbone.from_preset(
-                str(name), load_weights=False
-            )
-        network = _vision_part(network)
+        network = open_network(name, rule, load_weights=False)
+        _require_regions(network)
         network_class, arguments = type(network), network.get_config()
-        pixels = _preset_statistics(name, network_class)
+        pixels, same_padding = find_statistics(name, network_class), False
     # The model that holds the backbone decides name and precision.
     kept = {k: v for k, v in arguments.items() if k not in ("name", "dtype")}
+    kept.update(_shapes(network_class, image_size))
     description = {
         "class_name": network_class.__name__,
-        "arguments": {**kept, "image_shape": (image_size, image_size, 3)},
+        "arguments": kept,
         **pixels._asdict(),
+        "prefix_tokens": count_prefix(network_class, kept).tokens,
     }
+    if same_padding:
+        description["same_padding"] = True
     # Tuples become lists, as they will when the model is loaded from its file.
     return json.loads(json.dumps(description))
 
 
-def build_backbone(description, image_size):
+def _shapes(network_class, image_size) -> dict:
+    """Arguments that depend on the size of the images."""
+    shape = (image_size, image_size, 3)
+    if network_class is keras_hub.models.EfficientNetBackbone:
+        return {"input_shape": shape}
+    if network_class is keras_hub.models.DINOV2Backbone:
+        # Two tables of one length: KerasHub else stretches what it has saved back
+        # and forth.
+        return {"image_shape": shape, "position_embedding_shape": shape}
+    return {"image_shape": shape}
+
+
+def build_backbone(description: dict, image_size: int) -> keras.Model:
     """Builds a backbone that scales pixels itself and gives one vector an image.
 
-    A network of tokens gives its class token, the first; one of feature maps their
-    mean over the picture.
+    A network with a class token gives that; SigLIP's attention head is one too; any
+    other gives the mean over the picture.
 
     Args:
         description: of `describe_backbone`.
@@ -227,33 +200,111 @@ def build_backbone(description, image_size):
     """
     network = _build_network(description, image_size)
     images = keras.Input((image_size, image_size, 3), name="images")
-    pixels = PixelStatistics(description["mean"], description["std"])
-    x = build_scaling(pixels, "scale")(images)
-    features = network({"images": x} if isinstance(network.input, dict) else x)
-    if isinstance(features, dict):
-        features = features["sequence_output"]
+    features = _call(network, _scale(images, description))
     if len(features.shape) == 4:
         features = keras.layers.GlobalAveragePooling2D(name="pool")(features)
-    else:
+    # Descriptions of before know networks with a class token only.
+    elif len(features.shape) == 3 and description.get("prefix_tokens", 1):
         features = features[:, 0]
+    elif len(features.shape) == 3:
+        features = keras.layers.GlobalAveragePooling1D(name="pool")(features)
     return keras.Model(images, features, name="image_backbone")
+
+
+def build_regions(description: dict, image_size: int, trainable: bool) -> keras.Model:
+    """Builds a backbone that scales pixels itself and gives the regions of an image.
+
+    Its batch normalisation keeps the statistics that it has, also where it learns: a
+    batch of captions holds prompts of like length, and so images that are alike.
+
+    Args:
+        description: of `describe_backbone`.
+        image_size: int > 0, pixels a side.
+        trainable: whether the network learns.
+
+    Returns:
+        `keras.Model` from `(batch, image_size, image_size, 3)`, 0-255, to
+        `(batch, regions, depth)`, a square grid row by row, without tokens of class
+        and registers. KerasHub's network is its layer `backbone`.
+
+    Raises:
+        ValueError: if the size does not suit the network.
+    """
+    network = without_head(_build_network(description, image_size))
+    network.trainable = trainable
+    images = keras.Input((image_size, image_size, 3), name="images")
+    features = _call(network, _scale(images, description), training=False)
+    if len(features.shape) == 4:
+        height, width, depth = features.shape[1:]
+        # A residual stage ends in a sum whose shape Keras may leave open.
+        regions = keras.layers.Reshape((math.prod((height, width)), depth))(features)
+    else:
+        prefix = description["prefix_tokens"]
+        # KerasHub 0.32 counts a class token in the static shape of SigLIP, which has
+        # none: the number of patches is a square.
+        count = math.isqrt(features.shape[1] - prefix) ** 2
+        regions = features[:, prefix : prefix + count]
+    return keras.Model(images, regions, name="encoder")
+
+
+def without_head(network: keras.Model) -> keras.Model:
+    """Leaves out of a SigLIP the head that makes one vector of its patches."""
+    if not isinstance(network, keras_hub.models.SigLIPVisionEncoder):
+        return network
+    tokens = network.post_layer_norm.output
+    return keras.Model(network.input, tokens, name="backbone")
+
+
+def _scale(images, description):
+    pixels = PixelStatistics(description["mean"], description["std"])
+    return build_scaling(pixels, "scale")(images)
+
+
+def _call(network, x, **options):
+    if isinstance(network.input, dict):
+        (name,) = network.input
+        x = {name: x}
+    features = network(x, **options)
+    return features["sequence_output"] if isinstance(features, dict) else features
 
 
 def _build_network(description, image_size):
     check_positive(image_size=image_size)
     class_name = description["class_name"]
+    _require_fitting(class_name, description["arguments"], image_size)
     try:
         network_class = getattr(keras_hub.models, class_name)
         network = network_class.from_config(
             {**description["arguments"], "name": "backbone"}
         )
     except ValueError as error:
+        reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"`image_size` must suit {class_name}. "
-            f"Received: image_size={image_size} ({error})"
+            f"Received: image_size={image_size} ({reason})"
         ) from error
+    if description.get("same_padding"):
+        efficientnet_lite.pad_like_tensorflow(network)
     number_positions(network)
+    fix_positions(network)
     return network
+
+
+def _require_fitting(class_name, arguments, image_size) -> None:
+    """Checks what KerasHub's networks of patches cut off, or stumble over."""
+    patch = arguments.get("patch_size", 1)
+    patch = patch if isinstance(patch, int) else patch[0]
+    rule = f"a multiple of its patches of {patch} pixels"
+    fits = image_size % patch == 0
+    if fits and class_name == "SwinTransformerBackbone":
+        # A window wider than the last grid fails in KerasHub 0.32.
+        least = patch * 2 ** (len(arguments["depths"]) - 1) * arguments["window_size"]
+        rule, fits = f"at least {least} pixels", image_size >= least
+    if not fits:
+        raise ValueError(
+            f"`image_size` must suit {class_name}: {rule}. "
+            f"Received: image_size={image_size}"
+        )
 
 
 def build_scaling(pixels: PixelStatistics, name: str):
@@ -265,94 +316,8 @@ def build_scaling(pixels: PixelStatistics, name: str):
     )
 
 
-def load_weights(model, source):
-    """Fills the pretrained part of an encoder or a backbone.
-
-    Tables of positions that differ in length, as at another resolution, are
-    interpolated.
-
-    Args:
-        model: of `build_encoder` or `build_backbone`.
-        source: a KerasHub preset, from its cache or the network, a preset's
-            folder, or a `.weights.h5` file of this very network.
-
-    Raises:
-        ValueError: if the weights cannot be had or do not fit; says what to do.
-    """
-    network = model.get_layer("backbone")
-    rule = (
-        "backbone_weights must be a KerasHub preset within reach, a preset's folder "
-        "or a .weights.h5 file that fits the backbone"
-    )
-    with _explain(rule, source):
-        if str(source).endswith(".h5"):
-            network.load_weights(source)
-            return
-        pretrained = keras_hub.models.Backbone.from_preset(str(source))
-    _copy_weights(_vision_part(pretrained).weights, network, source)
-
-
-@contextlib.contextmanager
-def _explain(rule, source):
-    """Turns any error into one that says which rule `source` broke."""
-    try:
-        yield
-    # Hubs raise errors of several libraries, from requests' to h5py's.
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ValueError(
-            f"{rule}. Received: {source} ({reason}). Without a network give a preset's "
-            "folder or a .weights.h5 file with --backbone-weights, or train on random "
-            "ones with --backbone-weights random"
-        ) from error
-
-
-def _copy_weights(pretrained, network, source):
-    if len(pretrained) != len(network.weights):
-        raise ValueError(
-            f"backbone_weights must be those of {type(network).__name__} with "
-            f"{len(network.weights)} arrays. Received: {source} with {len(pretrained)}"
-        )
-    for variable, value in zip(network.weights, pretrained, strict=True):
-        if "position_ids" in variable.path:
-            continue
-        if variable.shape != value.shape:
-            value = _fit_positions(value, variable, source)
-        variable.assign(value)
-
-
-def _fit_positions(value, variable, source):
-    if "position" not in variable.path or value.shape[1:] != variable.shape[1:]:
-        raise ValueError(
-            f"backbone_weights must hold {variable.path} of shape "
-            f"{tuple(variable.shape)}. Received: {source} with {tuple(value.shape)}"
-        )
-    return interpolate_positions(value, variable.shape[0])
-
-
-def interpolate_positions(table, length):
-    """Stretches a table of positions to another grid of patches.
-
-    Args:
-        table: float `(1 + side * side, dim)`, the class token's row first.
-        length: int, rows wanted, one more than a square number.
-
-    Returns:
-        float `(length, dim)`: the class token's row as it was, the others
-        interpolated as an image (bicubic).
-
-    Reference: Dosovitskiy et al., 2020, https://arxiv.org/abs/2010.11929, 3.2.
-    """
-    before, after = (round((n - 1) ** 0.5) for n in (table.shape[0], length))
-    grid = ops.reshape(table[1:], (1, before, before, table.shape[-1]))
-    grid = ops.image.resize(grid, (after, after), interpolation="bicubic")
-    return ops.concatenate(
-        [table[:1], ops.reshape(grid, (after * after, table.shape[-1]))]
-    )
-
-
-def number_positions(network):
-    """Gives each patch of a CLIP its own position.
+def number_positions(network) -> None:
+    """Gives each patch of a CLIP or SigLIP its own position.
 
     KerasHub 0.32 fills these numbers from a preset's weights only; without them
     they are all 0, and no patch knows where it is.
@@ -362,28 +327,10 @@ def number_positions(network):
             variable.assign(ops.arange(variable.shape[1])[None])
 
 
-def _vision_part(network):
-    if isinstance(network, keras_hub.models.CLIPBackbone):
-        return network.vision_encoder
-    if not hasattr(network, "image_shape"):
-        raise ValueError(
-            f"backbone must be a network of images. Received: {type(network).__name__}"
-        )
-    return network
+def fix_positions(network) -> None:
+    """Keeps DINOv2 from learning positions, of which KerasHub 0.32 loses some.
 
-
-def _preset_statistics(name, network_class):
-    """What the preset's own preprocessing does: pixels * scale + offset."""
-    try:
-        converter = keras_hub.layers.ImageConverter.from_preset(str(name))
-    # A preset may come without one; then its family's usual statistics hold.
-    except (ValueError, OSError):
-        return _STATISTICS.get(network_class, IMAGENET)
-    scale, offset = _per_channel(converter.scale, 1), _per_channel(converter.offset, 0)
-    std = [1 / (255 * s) for s in scale]
-    return PixelStatistics([-o * s for o, s in zip(offset, std, strict=True)], std)
-
-
-def _per_channel(value, default):
-    value = default if value is None else value
-    return [float(v) for v in (value if hasattr(value, "__len__") else [value] * 3)]
+    It saves what was learned only where the sum of all changes is positive.
+    """
+    if isinstance(network, keras_hub.models.DINOV2Backbone):
+        network.embeddings.interpolated_position_embeddings.trainable = False

@@ -6,7 +6,7 @@ from keras import ops
 from tf_prompt.layers.arguments import check_positive
 from tf_prompt.layers.augmentation import Augmentation
 from tf_prompt.layers.word_loss import word_losses
-from tf_prompt.models.backbones import build_encoder
+from tf_prompt.models.encoders import build_encoder, describe_encoder
 
 
 class Captioner(keras.Model):
@@ -18,8 +18,9 @@ class Captioner(keras.Model):
     Args:
         vocab_size: int > 0. Entries of the vocabulary, special tokens included.
         image_size: int > 0. Pixels a side.
-        encoder: a name from `backbones.ENCODERS`.
+        encoder: what `encoders.describe_encoder` takes, or what it returned.
         conv_filters: channels of each convolution of the encoder `conv`.
+        train_encoder: whether a pretrained encoder learns; `conv` always does.
         embedding_dim: int > 0. Width of a token's embedding.
         dropout_rate: float in [0, 1).
         max_tokens: int > 0. Longest prompt in tokens, the end token included.
@@ -47,6 +48,7 @@ class Captioner(keras.Model):
         image_size,
         encoder,
         conv_filters=(),
+        train_encoder=False,
         embedding_dim=512,
         dropout_rate=0.1,
         max_tokens=31,
@@ -61,8 +63,9 @@ class Captioner(keras.Model):
         )
         self.vocab_size = vocab_size
         self.image_size = image_size
-        self.encoder = encoder
+        self.encoder = describe_encoder(encoder, image_size)
         self.conv_filters = tuple(conv_filters)
+        self.train_encoder = train_encoder
         self.embedding_dim = embedding_dim
         self.dropout_rate = dropout_rate
         self.max_tokens = max_tokens
@@ -70,7 +73,9 @@ class Captioner(keras.Model):
         self.flip = flip
         self.erasing_rate = erasing_rate
         self.augmentation = Augmentation(rotation_degrees, flip, erasing_rate)
-        self.image_encoder = build_encoder(encoder, image_size, self.conv_filters)
+        self.image_encoder = build_encoder(
+            self.encoder, image_size, self.conv_filters, train_encoder
+        )
         self.embedding = keras.layers.Embedding(
             vocab_size, embedding_dim, name="embedding"
         )
@@ -162,6 +167,7 @@ class Captioner(keras.Model):
             "image_size": self.image_size,
             "encoder": self.encoder,
             "conv_filters": self.conv_filters,
+            "train_encoder": self.train_encoder,
             "embedding_dim": self.embedding_dim,
             "dropout_rate": self.dropout_rate,
             "max_tokens": self.max_tokens,

@@ -8,9 +8,16 @@ import keras_hub
 
 from tf_prompt.layers.transformer import EPSILON, EncoderBlock
 from tf_prompt.models import clip_conversion
-from tf_prompt.models.backbones import number_positions, stack_convolutions
+from tf_prompt.models.backbones import number_positions
+from tf_prompt.models.encoders import stack_convolutions
 
 NAMES = ("tiny", "base")
+# What KerasHub has of pairs of towers, one for pictures and one for texts.
+PAIRS = (
+    keras_hub.models.CLIPBackbone,
+    keras_hub.models.MetaCLIP2Backbone,
+    keras_hub.models.SigLIPBackbone,
+)
 
 _TEXT = {
     "tiny": {"embedding_dim": 128, "num_layers": 2, "num_heads": 4, "max_tokens": 48},
@@ -101,18 +108,19 @@ def load_clip(source, vocab_size=None, image_size=None, dtype=None):
     Args:
         source: `tiny` or `base`: an architecture, its weights drawn at random.
             `tiny` is for pictures of 96 pixels; `base` is that of the preset
-            `clip_vit_base_patch16`. Or a KerasHub CLIP preset or its folder, or
-            a folder of a transformers `CLIPModel` (`config.json` and
-            `.safetensors`), with their weights. Or what `describe` returned.
+            `clip_vit_base_patch16`. Or a KerasHub preset of CLIP, MetaCLIP 2 or
+            SigLIP, its folder, or a folder of a transformers `CLIPModel` or
+            `MetaClip2Model` (`config.json` and `.safetensors`), with their weights.
+            Or what `describe` returned.
         vocab_size: int > 0, entries of the tokenizer; architectures only.
         image_size: int > 0, pixels a side; architectures only.
         dtype: of its layers; None takes Keras' policy.
 
     Returns:
-        `keras_hub.models.CLIPBackbone`. It reads scaled pixels.
+        One of `PAIRS`. It reads scaled pixels.
 
     Raises:
-        ValueError: if there is no such CLIP within reach, or a size is not its
+        ValueError: if there is no such model within reach, or a size is not its
             own.
     """
     if source in NAMES if isinstance(source, str) else False:
@@ -211,7 +219,9 @@ def _build_architecture(name, vocab_size, image_size, dtype):
 
 def _load_preset(source, dtype):
     try:
-        clip = keras_hub.models.Backbone.from_preset(str(source), dtype=dtype)
+        # Not on the accelerator: there it may be needed in half precision only.
+        with keras.device("cpu:0"):
+            clip = keras_hub.models.Backbone.from_preset(str(source))
     # Hubs raise errors of several libraries, from requests' to h5py's.
     except Exception as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
@@ -220,9 +230,29 @@ def _load_preset(source, dtype):
             f"reach, its folder or a folder of a transformers CLIPModel. "
             f"Received: {source} ({reason})"
         ) from error
-    if not isinstance(clip, keras_hub.models.CLIPBackbone):
+    _check_pair(clip, pathlib.Path(source).name)
+    return _cast(clip, dtype)
+
+
+def _check_pair(clip, name):
+    if not isinstance(clip, PAIRS):
         raise ValueError(
-            f"`clip` must be a CLIP. Received: {pathlib.Path(source).name}, "
+            f"`clip` must be a CLIP, MetaCLIP 2 or SigLIP. Received: {name}, "
             f"a {type(clip).__name__}"
         )
-    return clip
+
+
+def _cast(clip, dtype):
+    """Gives a preset's model another precision.
+
+    KerasHub 0.32 hands a precision on to towers only where the preset's file names
+    none, and the presets that it saves name it.
+    """
+    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    towers = (clip.vision_encoder, clip.text_encoder)
+    if all(tower.dtype_policy == policy for tower in towers):
+        return clip
+    wanted = _build_described(describe(clip), policy)
+    for variable, value in zip(wanted.weights, clip.weights, strict=True):
+        variable.assign(value)
+    return wanted

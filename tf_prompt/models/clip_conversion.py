@@ -1,16 +1,28 @@
 """From a transformers `CLIPModel` on disk to KerasHub's `CLIPBackbone`."""
 
+import contextlib
+import functools
 import json
 import pathlib
 
 import keras_hub
 import numpy as np
+import safetensors
+
+# Of models in transformers' format, what KerasHub converts itself.
+_CONVERTED_BY_KERAS_HUB = ("metaclip_2",)
 
 
 def is_transformers_folder(source) -> bool:
-    """Whether a path is a folder that transformers wrote a model into."""
+    """Whether a path is a folder of transformers that `convert` must read.
+
+    Those of MetaCLIP 2 KerasHub reads as it reads its own.
+    """
     path = pathlib.Path(source) / "config.json"
-    return path.is_file() and "model_type" in json.loads(path.read_text())
+    if not path.is_file():
+        return False
+    model_type = _read_config(path).get("model_type")
+    return model_type is not None and model_type not in _CONVERTED_BY_KERAS_HUB
 
 
 def convert(folder, dtype=None):
@@ -29,36 +41,54 @@ def convert(folder, dtype=None):
             has another shape.
     """
     folder = pathlib.Path(folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _read_config(folder / "config.json")
     if config.get("model_type") != "clip":
         raise ValueError(
-            f"`clip` must be a folder of a CLIPModel. Received: {folder}, "
-            f"model_type={config.get('model_type')}"
+            "`clip` must be a folder of a CLIPModel or a MetaClip2Model. "
+            f"Received: {folder}, model_type={config.get('model_type')}"
         )
     clip = _build(config, dtype)
-    _Copier(read_arrays(folder), folder).copy(clip)
+    with open_arrays(folder) as arrays:
+        _Copier(arrays, folder).copy(clip)
     return clip
 
 
-def read_arrays(folder) -> dict[str, np.ndarray]:
-    """Reads all `.safetensors` files of a folder: arrays by name.
+def _read_config(path) -> dict:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"`clip` must hold a whole {path.name}. Received: {path}"
+        ) from error
+    return config if isinstance(config, dict) else {}
+
+
+@contextlib.contextmanager
+def open_arrays(folder):
+    """Opens all `.safetensors` files of a folder, in a `with`.
+
+    Yields:
+        Mapping from the name of an array to a function that reads it: together they
+        may be larger than the memory that is left beside the model.
 
     Raises:
-        ValueError: if there is no such file, or the package to read it is missing.
+        ValueError: if there is no such file, or one is damaged.
     """
-    try:
-        from safetensors import numpy as safetensors
-    except ImportError as error:
-        raise ValueError(
-            "transformers weights need a package: pip install safetensors"
-        ) from error
-    files = sorted(pathlib.Path(folder).glob("*.safetensors"))
-    if not files:
+    paths = sorted(pathlib.Path(folder).glob("*.safetensors"))
+    if not paths:
         raise ValueError(f"`clip` must hold .safetensors files. Received: {folder}")
     arrays = {}
-    for file in files:
-        arrays.update(safetensors.load_file(file))
-    return arrays
+    with contextlib.ExitStack() as stack:
+        for path in paths:
+            try:
+                file = stack.enter_context(safetensors.safe_open(path, "numpy"))
+            except safetensors.SafetensorError as error:
+                raise ValueError(
+                    f"a .safetensors file must be whole. Received: {path} ({error})"
+                ) from error
+            for name in file.keys():
+                arrays[name] = functools.partial(file.get_tensor, name)
+        yield arrays
 
 
 def _build(config, dtype):
@@ -172,10 +202,11 @@ class _Copier:
     def _assign(self, variable, name, transform=lambda array: array):
         if name not in self._arrays:
             raise ValueError(f"`clip` must hold {name}. Received: {self._folder}")
+        array = self._arrays[name]()
         try:
-            variable.assign(transform(self._arrays[name].astype("float32")))
+            variable.assign(transform(array.astype("float32")))
         except ValueError as error:
             raise ValueError(
                 f"{name} must fit {tuple(variable.shape)}, as config.json says. "
-                f"Received: {self._arrays[name].shape} in {self._folder}"
+                f"Received: {array.shape} in {self._folder}"
             ) from error

@@ -1,4 +1,4 @@
-"""CLIP as one model: pictures and texts as points on one sphere."""
+"""CLIP and its kin as one model: pictures and texts as points on one sphere."""
 
 import math
 
@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from tf_prompt.layers.augmentation import Augmentation
-from tf_prompt.models.backbones import CLIP, build_scaling
+from tf_prompt.models.backbones import build_scaling
 from tf_prompt.models.clip import describe, load_clip
+from tf_prompt.models.pretrained import usual_statistics
 
 # Hotter logits made CLIP's training unstable.
 MAX_SCALE = 100.0
@@ -38,7 +39,8 @@ class CLIPInterrogator(keras.Model):
         100 at most.
 
     Raises:
-        ValueError: if there is no such CLIP, or a size is not its own.
+        ValueError: if there is no such CLIP, a size is not its own, or what its towers
+            give differs in width.
 
     Reference: Radford et al., 2021, https://arxiv.org/abs/2103.00020, figure 3.
     """
@@ -60,7 +62,8 @@ class CLIPInterrogator(keras.Model):
         self.erasing_rate = erasing_rate
         self.augmentation = Augmentation(rotation_degrees, flip, erasing_rate)
         images = keras.Input((self.image_size, self.image_size, 3), name="images")
-        scaled = build_scaling(CLIP, "clip_scale")(images)
+        pixels = usual_statistics(type(self.backbone.vision_encoder))
+        scaled = build_scaling(pixels, "clip_scale")(images)
         token_ids = keras.Input((None,), dtype="int32", name="token_ids")
         unit = keras.layers.UnitNormalization
         # Functional, so that `predict_on_batch` of each compiles half of a CLIP.
@@ -74,7 +77,19 @@ class CLIPInterrogator(keras.Model):
             unit(dtype="float32")(self.backbone.get_text_embeddings(token_ids)),
             name="text_network",
         )
+        self._check_widths()
         self.build()
+
+    def _check_widths(self):
+        images, texts = (
+            network.output_shape[-1]
+            for network in (self.image_network, self.text_network)
+        )
+        if images != texts:
+            raise ValueError(
+                "`clip` must have towers of one width, so that what they give can be "
+                f"compared. Received: {images} of images and {texts} of texts"
+            )
 
     def build(self, input_shape=None):
         # The constructor has built every layer; this marks the model as built.
@@ -103,7 +118,18 @@ class CLIPInterrogator(keras.Model):
     @property
     def embedding_dim(self):
         """Width of the embeddings."""
-        return self.backbone.projection_dim
+        return self.image_network.output_shape[-1]
+
+    @property
+    def precision(self):
+        """Name of the towers' policy, such as `float16`; embeddings depend on it."""
+        return self.dtype_policy.name
+
+    @property
+    def is_causal(self):
+        """Whether a token sees those before it only, so that none need follow."""
+        blocks = self.backbone.text_encoder.encoder_layers
+        return all(block.use_causal_mask for block in blocks)
 
     def encode_images(self, images):
         """Embeds pictures.
@@ -129,7 +155,11 @@ class CLIPInterrogator(keras.Model):
 
     def scale(self):
         """Tells by what cosines are multiplied, the inverse of the temperature."""
-        logit_scale = ops.cast(self.backbone.clip_head.logit_scale, "float32")
+        heads = ("clip_head", "metaclip_2_head", "siglip_head")
+        head = next(
+            getattr(self.backbone, h) for h in heads if hasattr(self.backbone, h)
+        )
+        logit_scale = ops.cast(head.logit_scale, "float32")
         return ops.exp(ops.minimum(logit_scale, math.log(MAX_SCALE)))
 
     def call(self, inputs, training=None):

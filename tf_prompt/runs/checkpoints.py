@@ -1,4 +1,4 @@
-"""Checkpoints: all that training needs to go on, verified before it counts."""
+"""Checkpoints: everything needed to resume training, verified after writing."""
 
 import hashlib
 import os
@@ -13,25 +13,26 @@ import numpy as np
 from tf_prompt.files import read_json, write_json
 
 CHECKPOINTS = "checkpoints"
-# The last one, and one more in case that is damaged.
+# The last checkpoint, and the one before it in case the last is damaged.
 KEPT = 2
 _WEIGHTS, _STATE, _MANIFEST = "state.weights.h5", "state.json", "checksums.json"
-# Endings of folders that are no checkpoint: half written, or found damaged.
+# Suffixes of folders that do not count: partially written, or found damaged.
 _PART, _DAMAGED = ".part", ".damaged"
 
 
 def save_checkpoint(model: keras.Model, run_dir: pathlib.Path, state: dict) -> None:
-    """Writes a checkpoint and reads it again; only then do older ones go.
+    """Writes a checkpoint, reads it back, and then removes older ones.
 
     Args:
-        model: compiled model: weights, optimiser and seeds are kept.
+        model: compiled model, of which weights, optimizer and seeds are saved.
         run_dir: the run's folder.
-        state: JSON content; `history` holds a row an epoch done, and `step`, where
-            given, the steps done of the epoch after these.
+        state: JSON content; `history` holds a row per finished epoch, and `step`, if
+            given, the number of steps done in the current epoch.
 
     Raises:
-        ValueError: if a weight is not finite, or the file is not what was written.
-        OSError: if the folder cannot be written to. Older checkpoints stay.
+        ValueError: if a weight is not finite, or the file does not read back as
+            written.
+        OSError: if the folder is not writable. Older checkpoints stay in both cases.
     """
     folder = run_dir / CHECKPOINTS
     final = folder / _name(state)
@@ -41,13 +42,13 @@ def save_checkpoint(model: keras.Model, run_dir: pathlib.Path, state: dict) -> N
     temporary.mkdir(parents=True)
     try:
         model.save_weights(temporary / _WEIGHTS)
-        # Keras leaves the seeds of augmentation out of the weights file.
+        # Keras does not save the seeds of augmentation with the weights.
         seeds = [seed.numpy().tolist() for seed in _seed_states(model)]
         write_json(temporary / _STATE, {**state, "seeds": seeds})
         _read_back(model, temporary / _WEIGHTS)
         _write_manifest(temporary)
     except BaseException:
-        # On a full disk the half file would keep others from being written.
+        # On a full disk the partial file would leave no room for others.
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(final, ignore_errors=True)
@@ -58,39 +59,39 @@ def save_checkpoint(model: keras.Model, run_dir: pathlib.Path, state: dict) -> N
 
 
 def load_checkpoint(model: keras.Model, run_dir: pathlib.Path) -> dict | None:
-    """Restores the last whole checkpoint into a compiled model.
+    """Restores the last intact checkpoint into a compiled model.
 
-    A damaged one is named on stderr, and the one before it is taken.
+    Damaged checkpoints are named on stderr and skipped.
 
     Returns:
-        Its `state`, or None if the run has no checkpoint.
+        The checkpoint's `state`, or None if the run has no checkpoint.
 
     Raises:
-        ValueError: if there are checkpoints, and all are damaged.
+        ValueError: if all checkpoints are damaged.
     """
     checkpoints = list_checkpoints(run_dir)
-    # Without its variables an optimiser would silently skip its part of the file.
+    # An optimizer without variables would silently skip its part of the file.
     model.optimizer.build(model.trainable_variables)
     for path in reversed(checkpoints):
         fault = find_fault(path)
         if fault is None:
             return _restore(model, path)
         print(
-            f"checkpoint {path} is damaged ({fault}); the one before it is taken",
+            f"checkpoint {path} is damaged ({fault}); using the one before it",
             file=sys.stderr,
         )
     if checkpoints:
         raise ValueError(
-            f"checkpoints must hold a whole checkpoint. Received: {len(checkpoints)} "
+            f"checkpoints must hold an intact one. Received: {len(checkpoints)} "
             f"damaged in {run_dir / CHECKPOINTS}; for a new run give another --run-dir"
         )
     return None
 
 
 def find_fault(checkpoint: pathlib.Path) -> str | None:
-    """Says what is wrong with a checkpoint; None if it is as it was written.
+    """Describes what is wrong with a checkpoint; None if it is intact.
 
-    Those of version 0.1 have no checksums: they are taken as they are.
+    Checkpoints of version 0.1 have no checksums and are not verified.
     """
     if not (checkpoint / _MANIFEST).is_file():
         complete = (checkpoint / _WEIGHTS).is_file() and (checkpoint / _STATE).is_file()
@@ -113,16 +114,16 @@ def find_fault(checkpoint: pathlib.Path) -> str | None:
 
 
 def list_checkpoints(run_dir: pathlib.Path) -> list[pathlib.Path]:
-    """Folders of a run's checkpoints, the oldest first."""
+    """Lists the folders of a run's checkpoints, oldest first."""
     folder = run_dir / CHECKPOINTS
-    # "epoch-00001" comes before "epoch-00001-step-…", as it should.
+    # "epoch-00001" sorts before "epoch-00001-step-…", as it should.
     return sorted(
         p for p in folder.glob("epoch-*") if p.suffix not in (_PART, _DAMAGED)
     )
 
 
 def metric_variables(model: keras.Model) -> list:
-    """What the means over an epoch are counted in."""
+    """Returns the variables that accumulate the means over an epoch."""
     return [variable for metric in model.metrics for variable in metric.variables]
 
 
@@ -137,7 +138,7 @@ def _restore(model, path):
     for variable, seed in zip(_seed_states(model), state["seeds"], strict=True):
         variable.assign(seed)
     for newer in list_checkpoints(path.parent.parent):
-        # What is found damaged must not count as one of those that are kept.
+        # A damaged checkpoint must not count as one of those kept.
         if newer > path:
             shutil.rmtree(newer.with_name(newer.name + _DAMAGED), ignore_errors=True)
             newer.rename(newer.with_name(newer.name + _DAMAGED))
@@ -165,7 +166,7 @@ def _read_back(model, path) -> None:
         file.visititems(read)
     if strange:
         raise ValueError(
-            f"weights must stay finite. Received: a number that is not in {strange[0]}"
+            f"weights must stay finite. Received: a non-finite number in {strange[0]}"
         )
     expected = sum(int(np.prod(weight.shape)) for weight in model.weights)
     if found < expected:
@@ -189,7 +190,7 @@ def _digest(path) -> str:
 
 
 def _flush(path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk itself."""
+    """Waits until a file, or the entries of a folder, are written to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Everything one training run depends on; saved as `config.json`."""
+"""The options of a training run, saved as `config.json`."""
 
 import ast
 import dataclasses
@@ -17,9 +17,22 @@ from tf_prompt.runs.machine.devices import gpu_memory_option
 
 @dataclasses.dataclass(frozen=True)
 class FitConfig:
-    """Trains a model, then tests it; run again, the same command resumes.
+    """The options of a training run; the fields are the flags of `tf_prompt.fit`.
 
-    A field that is None takes its value from `training.recipes`.
+    Fields that are None take the preset's own value. `python -m tf_prompt.fit --help`
+    describes each field.
+
+    Raises:
+        ValueError: for a value outside its range; the message names the field.
+
+    Example:
+
+    >>> config = tf_prompt.FitConfig(preset="lstm_tiny", data="shards", epochs=3)
+    >>> config.seed, config.batch_size
+    (0, None)
+    >>> tf_prompt.FitConfig(epochs=-1)
+    Traceback (most recent call last):
+    ValueError: epochs must not be negative. Received: -1
     """
 
     preset: str = option(
@@ -30,7 +43,7 @@ class FitConfig:
     data: str = option(
         "toy",
         "`toy`, or a folder of shards from write_records",
-        group="run",
+        group="data",
     )
     run_dir: str | None = option(
         None,
@@ -64,126 +77,164 @@ class FitConfig:
     )
     clip_norm: float = option(
         1.0,
-        "largest norm of a batch's gradients together",
+        "largest global norm of the gradients",
         group="learning",
     )
     vocab_size: int = option(
         46664,
-        "entries at most, special tokens included",
+        "largest vocabulary, special tokens included",
+        group="captioners",
+    )
+    tokens: str = option(
+        "words",
+        "what prompts are learned in: normalised words without commas and digits, or "
+        "subwords, byte pairs of the prompts as they were written",
+        choices=["words", "subwords"],
         group="captioners",
     )
     max_words: int = option(
         30,
-        "words of a prompt that are learned, the rest is cut",
+        "largest number of words per prompt; longer prompts are cut",
         group="captioners",
     )
-    rotation_degrees: float = option(0.0, "augmentation: largest turn, degrees")
+    max_subwords: int = option(
+        75,
+        "with --tokens subwords: how many of a prompt are learned; CLIP reads 75",
+        group="captioners",
+    )
+    fold_case: bool = option(
+        False,
+        "with --tokens subwords: learn lower case only",
+        group="captioners",
+    )
+    rotation_degrees: float = option(0.0, "augmentation: largest rotation, degrees")
     flip: bool | None = option(
         None,
-        "augmentation: mirror half of the images; the preset's own if not given: "
-        "on for captioners, off for embeddings",
+        "augmentation: mirror half of the images; if not given on for captioners, off "
+        "for embeddings",
     )
-    erasing_rate: float = option(0.0, "augmentation: share that loses a rectangle")
+    erasing_rate: float = option(
+        0.0, "augmentation: share of images of which a rectangle is erased"
+    )
     backbone: str | None = option(
         None,
-        "regressors: another image backbone, a KerasHub preset or its folder; of a "
-        "CLIP preset its vision tower; interrogators: another CLIP",
+        "another image backbone: efficientnet_lite0, a KerasHub preset, "
+        "hf://USER/MODEL, or a preset's or transformers folder; of a CLIP its vision "
+        "tower. Of interrogators another CLIP",
+        group="model",
     )
     backbone_weights: str | None = option(
         None,
-        "weights of a pretrained backbone: a KerasHub preset or its folder, a "
-        ".weights.h5 file, or `random`; the encoder's own preset if not given",
+        "weights of a pretrained backbone: as --backbone, a .weights.h5 file, or "
+        "`random`; the backbone's own if not given",
         group="model",
     )
     image_size: int | None = option(
-        None, "regressors: pixels a side; positions of a ViT are interpolated"
+        None,
+        "side of the image, pixels; ViT positions are interpolated; the preset's own "
+        "if not given",
+        group="model",
+    )
+    train_backbone: bool = option(
+        False,
+        "captioners: train a pretrained backbone too, instead of freezing it",
+        group="model",
     )
     loss: str | None = option(
         None,
-        "regressors: what is minimised; the preset's own if not given",
+        "regressors: loss function; the preset's own if not given",
         choices=["mse", "cosine", "cosine_mse"],
     )
-    head_epochs: int = option(0, "regressors: epochs that train the head alone")
-    layer_decay: float = option(
-        1.0, "regressors: rate of a block of the backbone over that of the next"
+    head_epochs: int = option(
+        0,
+        "first epochs in which a backbone that is trained stays frozen",
+        group="model",
     )
-    ema: float = option(0.0, "regressors: momentum of averaged weights; 0 for none")
+    layer_decay: float = option(
+        1.0,
+        "learning rate of each backbone block relative to the next",
+        group="model",
+    )
+    ema: float = option(
+        0.0, "regressors: momentum of the moving average of weights; 0 for none"
+    )
     one_image_per_prompt: bool = option(
-        False, "regressors: an epoch has one image of each prompt, drawn anew"
+        False, "regressors: each epoch draws one image per prompt"
     )
     members: tuple[str, ...] = option(
         (),
-        "ensembles: folders of runs to join; knn:RUN joins the training images "
-        "nearest in the features of a run",
+        "ensembles: folders of runs to combine; knn:RUN adds the nearest training "
+        "images by the features of a run",
     )
     cache_features: bool = option(
         False,
-        "captioners: keep what a frozen backbone sees beside the shards, 200 kB an "
-        "image and view at 224 pixels; an epoch then costs no convolution",
+        "captioners: store the features of a frozen backbone beside the shards, 200 kB "
+        "per image and view at 224 pixels, and compute them only once",
     )
     views: int | None = option(
         None,
-        "cache_features: augmented views of an image, of which an epoch draws one; 4 "
-        "if not given",
+        "with --cache-features: number of augmented views per image, of which each "
+        "epoch draws one; 4 if not given",
         group="captioners",
     )
     strategy: str = option(
         "auto",
         "devices: all GPUs of this machine, one of them, or the machines of TF_CONFIG; "
-        "auto takes these where it names several, else all GPUs, else the CPU",
+        "auto takes the machines if TF_CONFIG names several, else all GPUs, else the "
+        "CPU",
         choices=["auto", "mirrored", "multi_worker", "one_device"],
     )
     shard_by: str = option(
         "auto",
-        "several machines: how records are shared; by element is like one process, by "
-        "file reads less; auto reads files above 4 GB, if there are enough",
+        "several machines: how records are divided; by element is like one process, by "
+        "file reads less; auto divides files above 4 GB, if there are enough",
         choices=["auto", "element", "file"],
         group="devices",
     )
     worker_timeout: float = option(
         600.0,
-        "several machines: seconds that one waits for another before it stops",
+        "several machines: longest time to wait for another one, seconds",
         group="devices",
     )
     gpu_memory: int | None = gpu_memory_option()
     accumulate_steps: int = option(
         1,
-        "rounds of batch_size / accumulate_steps examples that make one step",
+        "rounds of batch_size / accumulate_steps examples per step",
         group="learning",
     )
     mixed_precision: bool = option(
         False,
-        "compute in float16, keep float32 weights",
+        "compute in float16 with float32 weights",
         group="learning",
     )
     patience: int = option(
         0,
-        "stop after so many epochs without gain; 0 never stops",
-        group="stopping and saving",
+        "stop after this many epochs without improvement; 0 never stops",
+        group="saving",
     )
     save_every: float = option(
         30.0,
         "minutes between checkpoints within an epoch; 0 for none",
-        group="stopping and saving",
+        group="saving",
     )
     time_budget: float | None = option(
         None,
-        "minutes after which training saves and stops; the same command resumes",
-        group="stopping and saving",
+        "minutes after which to save and stop; the same command resumes",
+        group="saving",
     )
     deterministic: bool = option(
         False,
-        "the same numbers from run to run also where that is slower",
+        "give the same numbers in every run, even where that is slower",
         group="learning",
     )
     shuffle_buffer: int = option(
         8192,
-        "records that shuffling draws from",
-        group="learning",
+        "size of the shuffle buffer, records",
+        group="data",
     )
     seed: int = option(
         0,
-        "of weights, data order, dropout and augmentation",
+        "random seed of weights, data order, dropout and augmentation",
         group="run",
     )
     set: tuple[str, ...] = option(
@@ -200,6 +251,7 @@ class FitConfig:
             "learning_rate",
             "clip_norm",
             "max_words",
+            "max_subwords",
             "image_size",
             "layer_decay",
             "shuffle_buffer",
@@ -228,6 +280,13 @@ class FitConfig:
             raise ValueError(
                 f"views goes with cache_features. Received: views={self.views}"
             )
+        foreign = {"words": ("max_subwords", "fold_case"), "subwords": ("max_words",)}
+        for name in foreign.get(self.tokens, ()):
+            if getattr(self, name) != getattr(FitConfig, name):
+                raise ValueError(
+                    f"{name} must be left out with tokens={self.tokens}. "
+                    f"Received: {getattr(self, name)}"
+                )
         settings(self.set)
 
 
@@ -244,7 +303,7 @@ def settings(pairs: Sequence[str]) -> dict:
             raise ValueError(f"set must be NAME=VALUE. Received: {pair}")
         try:
             result[name] = ast.literal_eval(value)
-        # The others are of brackets within brackets, and of lists as keys.
+        # The others come from nested brackets, and from lists as keys.
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             result[name] = value
     return result
@@ -255,18 +314,18 @@ def from_json(config_class, content, path):
 
     Args:
         config_class: dataclass whose fields come from `option`.
-        content: a dict; keys that are no field are passed over.
+        content: a dict; keys that are not fields are ignored.
         path: the file, for messages.
 
     Raises:
-        ValueError: if it is no dict, lacks a field without a default, or a value is
-            not of its field's type or range.
+        ValueError: if it is not a dict, lacks a field without a default, or has a
+            value of the wrong type or range.
     """
     if not isinstance(content, dict):
         raise ValueError(f"options must be a JSON object. Received: {path}")
     hints, values = typing.get_type_hints(config_class), {}
     for field in dataclasses.fields(config_class):
-        # JSON knows no tuples.
+        # JSON has no tuples.
         value = content.get(field.name, field.default)
         value = tuple(value) if isinstance(value, list) else value
         if not _fits(value, hints[field.name]):
@@ -286,7 +345,7 @@ def _fits(value, hint) -> bool:
         kind = typing.get_args(hint)[0]
         return isinstance(value, tuple) and all(_fits(item, kind) for item in value)
     if hint is float:
-        # NaN and the infinities, which JSON has in Python, are outside too.
+        # This also excludes NaN and infinities, which Python's JSON accepts.
         return type(value) in (int, float) and -1e300 < value < 1e300
-    # Not isinstance, to which True is an int.
+    # Not isinstance, for which True is an int.
     return type(value) is hint

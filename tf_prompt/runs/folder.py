@@ -1,4 +1,4 @@
-"""The run folder: what training leaves and every later command reads."""
+"""The run folder: what training writes and every later command reads."""
 
 import dataclasses
 import importlib
@@ -12,6 +12,7 @@ import keras
 import tf_prompt
 import tf_prompt.models.presets
 from tf_prompt.data import folder as data_folder
+from tf_prompt.data import vocabulary
 from tf_prompt.files import (
     half_files,
     read_json,
@@ -22,27 +23,27 @@ from tf_prompt.files import (
 from tf_prompt.runs import checkpoints, lock
 from tf_prompt.runs.config import FitConfig, from_json
 
-CONFIG, VOCABULARY, BEST_MODEL = "config.json", "vocabulary.txt", "best.keras"
+CONFIG, VOCABULARY, BEST_MODEL = "config.json", vocabulary.TOKENS, "best.keras"
 HISTORY, CURVES, LEARNING_RATE = "history.csv", "curves.png", "learning_rate.png"
-# Of an interrogator: its byte pairs, and a file a table of phrases.
+# Of an interrogator: its tokenizer, and one file per table of phrases.
 TOKENIZER, PHRASES = "tokenizer", "phrases"
 FINGERPRINT = "data_fingerprint"
-# What the same run may change when it is started again.
+# Options that may change when the same run is resumed.
 _MAY_CHANGE = ("run_dir", "epochs", "patience", "save_every", "time_budget")
-# Equal to rounding, where dropout and augmentation draw nothing by replica.
+# These change results only by rounding, without per-replica dropout or augmentation.
 _MAY_CHANGE += ("strategy", "worker_timeout", "gpu_memory")
-# On these a result depends, bit for bit; `config.json` has the version of each.
+# Results depend on these, bit for bit; `config.json` records their versions.
 _PACKAGES = ("tensorflow", "keras", "keras_hub", "numpy")
-# What a folder may hold and still be as good as empty.
+# Files of an otherwise empty folder.
 _NO_RUN = {lock.LOCK, LEARNING_RATE}
 
 
 def claim(run_dir: str | pathlib.Path):
-    """Keeps others out of a run's folder while the result is used in a `with`.
+    """Returns a context manager that locks a run's folder.
 
     Raises:
-        ValueError: if the folder holds something else, and then nothing in it is
-            changed; if it is in use or cannot be written to.
+        ValueError: if the folder holds something else, is in use, or is not writable.
+            Nothing in it is changed then.
     """
     _check_folder(pathlib.Path(run_dir))
     return lock.hold(run_dir)
@@ -55,19 +56,22 @@ def open_run(
     has_result: bool | None = None,
     ignored: Collection[str] = (),
 ) -> pathlib.Path:
-    """Creates a run folder, or finds the interrupted run that is there.
+    """Creates a run folder, or opens the interrupted run in it.
 
     Args:
         run_dir: the folder.
         config: options of the run; written to `config.json`.
-        data: folder of its shards; their fingerprint is written too.
-        has_result: whether there is what a run with other options must not replace;
-            None looks for checkpoints.
-        ignored: names of options that mean nothing to the run.
+        data: folder of its shards, whose fingerprint is written too.
+        has_result: whether the folder holds results that a run with other options
+            must not replace; None looks for checkpoints.
+        ignored: names of options that do not apply to the run.
+
+    Returns:
+        The folder.
 
     Raises:
-        ValueError: if the folder holds something else, or a run with other
-            options or data; nothing in it is changed.
+        ValueError: if the folder holds something else, or a run with other options
+            or data. Nothing in it is changed then.
     """
     run_dir = pathlib.Path(run_dir)
     _check_folder(run_dir)
@@ -78,8 +82,9 @@ def open_run(
         if data:
             _check_same_data(run_dir, data)
     elif (run_dir / CONFIG).is_file():
-        # It ended before its first epoch did: nothing is lost by other options.
-        (run_dir / VOCABULARY).unlink(missing_ok=True)
+        # The run ended within its first epoch: other options lose nothing.
+        for name in (VOCABULARY, vocabulary.MERGES):
+            (run_dir / name).unlink(missing_ok=True)
     run_dir.mkdir(parents=True, exist_ok=True)
     remove_half_files(run_dir)
     facts = {"package_version": tf_prompt.__version__, "git_commit": _git_commit()}
@@ -91,19 +96,23 @@ def open_run(
 
 
 def compare_with(saved: dict, config: FitConfig) -> None:
-    """Compares what a config.json says of its run with what is here.
+    """Compares the versions and data of a saved config.json with those at hand.
 
-    Other versions are named on stderr: the numbers may differ then.
+    Other versions are named on stderr, since numbers may differ.
+
+    Args:
+        saved: content of a `config.json`.
+        config: options of the run to come.
 
     Raises:
-        ValueError: if the same data are meant and their fingerprint is another.
-        FileNotFoundError: if these are missing.
+        ValueError: if the data are the same by name but not by fingerprint.
+        FileNotFoundError: if the data are missing.
     """
     for key, here in installed_versions().items():
         if saved.get(key, here) != here:
             name = key.removesuffix("_version")
             print(
-                f"config was written with {name} {saved[key]}, here is {here}: "
+                f"config was written with {name} {saved[key]}, installed is {here}: "
                 f"numbers may differ",
                 file=sys.stderr,
             )
@@ -113,18 +122,18 @@ def compare_with(saved: dict, config: FitConfig) -> None:
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of what computes, and of Python, by their keys in `config.json`."""
+    """Returns the versions of the libraries and of Python, by key in `config.json`."""
     modules = {name: importlib.import_module(name) for name in _PACKAGES}
     versions = {f"{name}_version": m.__version__ for name, m in modules.items()}
     return {**versions, "python_version": sys.version.split()[0]}
 
 
 def find_data(run_dir: str | pathlib.Path, data: str | None = None) -> pathlib.Path:
-    """Gives the folder of shards that `--data` names; None takes that of the run.
+    """Finds the folder of shards that `--data` names; None takes the run's own.
 
     Raises:
-        FileNotFoundError: if the folder holds no training shard.
-        ValueError: if the run's own data are no longer what it was trained on.
+        FileNotFoundError: if the folder holds no training shards.
+        ValueError: if the run's own data have changed since training.
     """
     folder = data_folder.find_data(data or read_config(run_dir).data)
     if data is None:
@@ -151,17 +160,17 @@ def read_config(run_dir: str | pathlib.Path) -> FitConfig:
 def save_for_inference(
     model: keras.Model, path: pathlib.Path, averages: Sequence | None = None
 ) -> None:
-    """Writes a model without its optimiser; the file is whole or as it was.
+    """Saves a model without its optimizer, atomically.
 
-    It computes in float32 also where training mixed precisions: not every
-    processor that a model is served from is quick, or exact, in float16.
+    The saved model computes in float32 even after mixed-precision training: not all
+    hardware that serves it is fast, or accurate, in float16.
 
     Args:
         model: the model.
         path: the file.
-        averages: what is saved in place of the trainable weights, in their order.
+        averages: values to save instead of the trainable weights, in their order.
     """
-    # A compiled model takes its optimiser along: three times the size.
+    # A compiled model would include its optimizer: three times the size.
     bare = type(model).from_config({**model.get_config(), "dtype": "float32"})
     bare.set_weights(model.get_weights())
     if averages is not None:
@@ -171,7 +180,7 @@ def save_for_inference(
 
 
 def save_model(model: keras.Model, path: pathlib.Path) -> None:
-    """Writes a model; the file is whole or as it was."""
+    """Saves a model atomically."""
     with replacing(path, keep_ending=True) as temporary:
         model.save(temporary)
 
@@ -189,7 +198,7 @@ def _check_folder(run_dir: pathlib.Path) -> None:
 
 
 def _has_config(run_dir: pathlib.Path) -> bool:
-    """Whether there is a `config.json` of a run: other programs use the name too."""
+    """Whether there is the `config.json` of a run; other programs use that name too."""
     try:
         content = read_json(run_dir / CONFIG)
     except (OSError, ValueError):
@@ -200,14 +209,14 @@ def _has_config(run_dir: pathlib.Path) -> bool:
 def find_difference(
     before: FitConfig, config: FitConfig, ignored: Collection[str] = ()
 ) -> str | None:
-    """Names the first option that differs and may not within a run.
+    """Finds the first option that differs, among those that must stay in a run.
 
     Args:
         before, config: the options.
-        ignored: names of options that mean nothing to the run.
+        ignored: names of options that do not apply to the run.
 
     Returns:
-        Its name; None if there is none.
+        The option's name, or None.
     """
     for field in dataclasses.fields(config):
         old, new = getattr(before, field.name), getattr(config, field.name)
@@ -247,6 +256,6 @@ def _git_commit() -> str | None:
 
 
 def output_folder(run_dir: str | pathlib.Path, split: str) -> pathlib.Path:
-    """Folder of a split's evaluation; the test split has the plain name."""
+    """Returns the folder of a split's evaluation: `evaluation` for the test split."""
     name = "evaluation" if split == "test" else f"evaluation_{split}"
     return pathlib.Path(run_dir) / name

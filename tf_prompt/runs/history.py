@@ -1,4 +1,4 @@
-"""History of a run as a table and as a picture."""
+"""A run's history as a CSV table and as a plot."""
 
 import csv
 import math
@@ -9,16 +9,16 @@ import matplotlib.figure
 
 from tf_prompt.files import replacing
 
-# Of each kind of model the metric beside the loss, and what the axes say.
+# For each kind of model: the metric beside the loss, and the labels of both axes.
 METRICS = {
-    "token_accuracy": ("loss, nats a token", "token accuracy"),
-    "accuracy": ("loss", "share of pictures that choose their own prompt in a batch"),
+    "token_accuracy": ("loss, nats per token", "token accuracy"),
+    "accuracy": ("loss", "images matched with their own prompt in a batch, 0-1"),
     "cosine": ("loss", "cosine with the true prompt's embedding"),
 }
 
 
 def write_history(history: Sequence[dict], path: pathlib.Path) -> None:
-    """Writes one line an epoch; the columns are those of the first row."""
+    """Writes one line per epoch; the columns are those of the first row."""
     with (
         replacing(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
@@ -29,13 +29,13 @@ def write_history(history: Sequence[dict], path: pathlib.Path) -> None:
 
 
 def best_epoch(history: Sequence[dict]) -> int:
-    """Index, from 0, of the row of lowest validation loss; the first of equals."""
+    """Returns the index of the row with the lowest validation loss (first of ties)."""
     losses = [row["val_loss"] for row in history]
     return losses.index(min(losses, key=lambda v: math.inf if math.isnan(v) else v))
 
 
 def plot_history(history: Sequence[dict], path: pathlib.Path) -> None:
-    """Draws loss and metric of training and validation over epochs as PNG."""
+    """Plots training and validation loss and metric over epochs, as a PNG."""
     epochs = [row["epoch"] for row in history]
     metric = next(name for name in METRICS if name in history[0])
     figure = matplotlib.figure.Figure(figsize=(10, 4), layout="constrained")

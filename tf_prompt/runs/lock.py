@@ -1,4 +1,4 @@
-"""One run folder, or one file of results, one process that writes it."""
+"""Locks: only one process writes to a run folder or to a results file."""
 
 import contextlib
 import fcntl
@@ -12,14 +12,13 @@ LOCK = "fit.lock"
 
 @contextlib.contextmanager
 def hold(run_dir: str | pathlib.Path):
-    """Keeps other processes out of a run's folder; creates the folder.
+    """Context manager that locks a run's folder, and creates it if needed.
 
-    The lock is the operating system's: it ends with the process, however that
-    ends. A file that a killed process left behind is no obstacle.
+    The operating system releases the lock when the process ends, even if it is
+    killed; a lock file left behind does no harm.
 
     Raises:
-        ValueError: if another process trains there, or the folder cannot be
-            written to.
+        ValueError: if another process trains there, or the folder is not writable.
     """
     path = pathlib.Path(run_dir) / LOCK
     try:
@@ -32,8 +31,7 @@ def hold(run_dir: str | pathlib.Path):
         ) from error
     except OSError as error:
         raise ValueError(
-            f"run_dir must be a folder that can be written to. "
-            f"Received: {run_dir} ({error.strerror})"
+            f"run_dir must be a writable folder. Received: {run_dir} ({error.strerror})"
         ) from error
     with _releasing(descriptor, path):
         yield
@@ -41,22 +39,25 @@ def hold(run_dir: str | pathlib.Path):
 
 @contextlib.contextmanager
 def hold_file(path: str | pathlib.Path):
-    """Keeps other processes from writing a file, by another beside it.
+    """Context manager that locks a file, by a lock file beside it.
 
-    As with `hold`, a killed process is no obstacle.
+    As with `hold`, a killed process leaves no lock.
 
     Args:
-        path: the file; it need not be there, its folder must.
+        path: the file; its folder must exist, the file need not.
 
     Raises:
-        ValueError: if another process holds it, or the folder is not there or
-            cannot be written to.
+        ValueError: if another process holds the lock, the folder does not exist or
+            is not writable, or the name is that of a folder, a device or a pipe.
     """
     path = pathlib.Path(path)
     beside = path.with_name(f"{path.name}.lock")
-    if not path.parent.is_dir():
+    # Root can rename a file over a device: /dev/stdout would be one from then on.
+    is_special = path.exists() and not path.is_file()
+    if is_special or not path.parent.is_dir():
         raise ValueError(
-            f"a file of results must be in a folder that exists. Received: {path}"
+            "a file of results must be a file, and must be in a folder that exists. "
+            f"Received: {path}"
         )
     try:
         descriptor = _acquire(beside)
@@ -67,7 +68,7 @@ def hold_file(path: str | pathlib.Path):
         ) from error
     except OSError as error:
         raise ValueError(
-            "a file of results must be in a folder that can be written to. "
+            "a file of results must be in a writable folder. "
             f"Received: {path} ({error.strerror})"
         ) from error
     with _releasing(descriptor, beside):
@@ -79,7 +80,7 @@ def _releasing(descriptor, path):
     try:
         yield
     finally:
-        # Unlinked while it is held: whoever opened it before sees that it is gone.
+        # Unlinked while locked: a process that has opened it sees that it is gone.
         with contextlib.suppress(OSError):
             path.unlink()
         os.close(descriptor)

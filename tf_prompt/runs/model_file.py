@@ -1,4 +1,4 @@
-"""Reads a model's file and runs nothing that is in it."""
+"""Loads model files without running any code from them."""
 
 import io
 import json
@@ -12,26 +12,30 @@ import tf_prompt.models.presets  # noqa: F401  registers the classes that Keras 
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
-# The largest of ours has 5 kB.
+# Our largest config has 5 kB.
 _MAX_CONFIG = 2**20
 _OURS = "tf_prompt"
-# Of these, a name or a folder would be looked for on the disk and in hubs.
-_DESCRIBED = ("backbone", "clip")
+# Of these, a name or a folder would be looked for on the disk and in hubs: the names
+# that may stand there, all else must be described.
+_DESCRIBED = {"backbone": (), "clip": (), "encoder": ("conv", "resnet50")}
 
 
 def load_model_file(path: str | pathlib.Path) -> keras.Model:
-    """Loads a model that training wrote.
+    """Loads a model saved by training; safe for files from elsewhere.
 
-    The archive and its config are checked before Keras sees them: classes other than
-    ours and the parts of backbones, functions, files of assets, compressed members
-    and damage are refused. So a file from elsewhere can be opened; what it holds is
-    numbers and the arguments of our constructors.
+    The archive and its config are checked before Keras reads them. Classes other
+    than ours and parts of backbones, functions, assets, compressed members and
+    damage are rejected: all that remains is numbers and constructor arguments.
 
     Args:
         path: a `.keras` file.
 
+    Returns:
+        The model, not compiled.
+
     Raises:
-        ValueError: if the file is damaged or holds anything else; names the file.
+        ValueError: if the file is damaged or holds anything else; the message names
+            it.
     """
     path = pathlib.Path(path)
     try:
@@ -54,14 +58,14 @@ def _check_archive(path) -> None:
         if set(names) != _MEMBERS or len(names) != len(_MEMBERS):
             raise ValueError(f"it holds {', '.join(map(repr, names[:9]))}")
         for member in members:
-            # As Keras writes them: what is unpacked is never more than the file.
+            # Keras stores members uncompressed: unpacking never takes more space.
             if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
                 raise ValueError(f"{member.filename} is compressed or encrypted")
         if archive.getinfo(_CONFIG).file_size > _MAX_CONFIG:
             raise ValueError(f"{_CONFIG} is too large")
         _check_config(json.loads(archive.read(_CONFIG)))
-        # In memory, as Keras itself reads it: in an archive each step back would
-        # begin at the start again. A wrong checksum shows here.
+        # In memory, as Keras reads it too: in the archive each seek backwards would
+        # read from the start again. This also verifies the checksum.
         content = io.BytesIO(archive.read(_WEIGHTS))
         with h5py.File(content, "r") as weights:
             _check_weights(weights)
@@ -71,11 +75,10 @@ def _check_config(content) -> None:
     if not isinstance(content, dict) or not _is_ours(content):
         raise ValueError(f"{_CONFIG} names no class of tf_prompt")
     arguments = content.get("config")
-    for name in _DESCRIBED:
-        if isinstance(arguments, dict) and not isinstance(
-            arguments.get(name, {}), dict
-        ):
-            raise ValueError(f"{name} must be described. It is {arguments[name]!r}")
+    for name, allowed in _DESCRIBED.items():
+        value = arguments.get(name, {}) if isinstance(arguments, dict) else {}
+        if not isinstance(value, dict) and value not in allowed:
+            raise ValueError(f"{name} must be described. It is {value!r}")
     _check_classes(content)
 
 
@@ -100,24 +103,24 @@ def _is_ours(content) -> bool:
 
 
 def _is_part(content) -> bool:
-    """Whether it is a precision, a part of a KerasHub backbone, or one's description.
+    """Whether it is a dtype policy, or part or description of a KerasHub backbone.
 
-    Keras itself would take any symbol of its own and of KerasHub.
+    Keras itself would accept any symbol of Keras and KerasHub.
     """
     module, name = content.get("module"), content.get("class_name")
     registered = content.get("registered_name")
     if not isinstance(name, str):
         return False
+    is_network = name.endswith(("Backbone", "Encoder"))
     if "arguments" in content:
-        return module is None and registered is None and name.endswith("Backbone")
+        return module is None and registered is None and is_network
     if registered is None:
         return module == "keras" and name.endswith("DTypePolicy")
-    # Encoders of a CLIP, and backbones.
-    return registered == f"keras_hub>{name}" and name.endswith(("Backbone", "Encoder"))
+    return registered == f"keras_hub>{name}" and is_network
 
 
 def _check_weights(weights) -> None:
-    """Refuses numbers that are not in the file: fewer bytes that stand for more."""
+    """Rejects data sets whose numbers are not all in the file."""
 
     def check(name, item):
         if isinstance(item, h5py.Dataset):

@@ -1,4 +1,4 @@
-"""A finished run, opened once: what every command that uses one asks of it."""
+"""A finished run, as the commands that use one see it."""
 
 import functools
 import os
@@ -7,25 +7,35 @@ import pathlib
 import keras
 
 import tf_prompt.models.presets  # noqa: F401  registers the classes that Keras loads
-from tf_prompt.data import text
+from tf_prompt.data import vocabulary
 from tf_prompt.interrogation import clip_tokens, phrases
 from tf_prompt.runs import folder
 from tf_prompt.runs.model_file import load_model_file
 
 
 class Run:
-    """The folder of a run, whose parts are read when they are first asked for.
+    """A trained run; its parts are read from the folder on first use.
 
     Args:
-        run_dir: the folder.
+        run_dir: folder of a run of `tf_prompt.fit`.
 
     Attributes:
-        path: the folder.
+        path: `pathlib.Path`, the folder.
         config: `FitConfig`, the options of the run.
 
     Raises:
         FileNotFoundError: if there is no run in the folder.
         ValueError: if its options are damaged.
+
+    Example:
+
+    >>> run = tf_prompt.Run("runs/transformer_tiny")
+    >>> run.preset, run.config.batch_size
+    ('transformer_tiny', 8)
+    >>> run.model.count_params() > 10_000
+    True
+    >>> run.vocabulary[:4]
+    ['<pad>', '<start>', '<end>', '<unk>']
     """
 
     def __init__(self, run_dir: str | pathlib.Path):
@@ -39,10 +49,10 @@ class Run:
 
     @functools.cached_property
     def model(self) -> keras.Model:
-        """The best model.
+        """The model of the best epoch, a `keras.Model`.
 
         Raises:
-            FileNotFoundError: if no epoch has ended.
+            FileNotFoundError: if no epoch has finished.
             ValueError: if the file is damaged.
         """
         path = self.path / folder.BEST_MODEL
@@ -55,49 +65,53 @@ class Run:
 
     @property
     def model_stat(self) -> os.stat_result:
-        """Size and times of the best model's file."""
+        """Size and modification time of the best model's file."""
         return (self.path / folder.BEST_MODEL).stat()
 
     @functools.cached_property
-    def vocabulary(self) -> list[str]:
-        """The token of each id, of a model that writes word by word.
+    def vocabulary(self) -> vocabulary.Vocabulary:
+        """What the prompts of a model that decodes are written in.
 
         Raises:
-            FileNotFoundError: if it is missing.
-            ValueError: if it is not the model's own.
+            FileNotFoundError: if a file of it is missing.
+            ValueError: if it is damaged, or not the model's own.
         """
-        vocabulary = text.read_vocabulary(self.path / folder.VOCABULARY)
-        if len(vocabulary) != self.model.vocab_size:
+        config = self.config
+        found = vocabulary.read(self.path, config.tokens, config.fold_case)
+        if len(found) != self.model.vocab_size:
             raise ValueError(
-                f"{folder.VOCABULARY} must hold the model's {self.model.vocab_size} "
-                f"tokens. Received: {len(vocabulary)} in {self.path}"
+                f"{vocabulary.TOKENS} must hold the model's {self.model.vocab_size} "
+                f"tokens. Received: {len(found)} in {self.path}"
             )
-        return vocabulary
+        return found
 
     @functools.cached_property
     def tokens(self) -> clip_tokens.CLIPTokens:
-        """The tokenizer of a CLIP.
+        """A CLIP interrogator's tokenizer.
 
         Raises:
-            FileNotFoundError: if it is missing.
-            ValueError: if a file of it is damaged.
+            FileNotFoundError: if its files are missing.
+            ValueError: if one of them is damaged.
         """
         return clip_tokens.load_tokens(self.path / folder.TOKENIZER)
 
     @functools.cached_property
     def phrases(self) -> dict[str, list[str]]:
-        """The phrases of an interrogator, by table."""
+        """A CLIP interrogator's phrases, by table."""
         return phrases.read_tables(sorted((self.path / folder.PHRASES).glob("*.txt")))
 
     def find_data(self, data: str | None = None) -> pathlib.Path:
-        """Gives the folder of shards that `--data` names; None takes the run's own.
+        """Finds a folder of shards.
+
+        Args:
+            data: as `--data`; None takes the run's own.
 
         Raises:
-            FileNotFoundError: if the folder holds no training shard.
-            ValueError: if the run's own data are no longer what it was trained on.
+            FileNotFoundError: if the folder holds no training shards.
+            ValueError: if the run's own data have changed since training.
         """
         return folder.find_data(self.path, data)
 
     def evaluation_folder(self, split: str) -> pathlib.Path:
-        """Folder of a split's evaluation, which may not be there yet."""
+        """Returns the folder of a split's evaluation, which may not exist yet."""
         return folder.output_folder(self.path, split)

@@ -1,4 +1,4 @@
-"""The machines of one job, as `TF_CONFIG` names them."""
+"""The processes of one job, as described by `TF_CONFIG` or `--share`."""
 
 import dataclasses
 import json
@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-# Roles that train, in the order in which they are numbered.
+# Roles that train, in the order of their numbers.
 _ROLES = ("chief", "worker")
 
 
@@ -16,8 +16,8 @@ class Workers:
     """The processes that train, or evaluate, together.
 
     Args:
-        index: number of this one, from 0, which is the chief.
-        addresses: host and port of each.
+        index: int >= 0, number of this process; 0 is the chief.
+        addresses: `HOST:PORT` of each process.
     """
 
     index: int
@@ -25,30 +25,33 @@ class Workers:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of processes."""
         return len(self.addresses)
 
     @property
     def is_chief(self) -> bool:
-        """Whether this one writes what the run leaves."""
+        """Whether this process writes the run's files."""
         return self.index == 0
 
     def share_of(self, size: int) -> range:
-        """This one's part of `size` things in a row: a range that no other has."""
+        """Returns this process's part of `range(size)`; the parts do not overlap."""
         return range(
             self.index * size // self.count, (self.index + 1) * size // self.count
         )
 
 
 def read_tf_config(environ: Mapping[str, str] | None = None) -> Workers | None:
-    """Reads who works together from the environment.
+    """Reads the cluster from the environment variable `TF_CONFIG`.
 
-    `TF_CONFIG` is what Vertex AI and Kubeflow set and TensorFlow reads: JSON with
-    `cluster`, from `chief` and `worker` to addresses, and `task`, `type` and `index`
-    of this process. A chief counts as worker 0.
+    Vertex AI and Kubeflow set it and TensorFlow reads it: JSON with `cluster`, the
+    addresses of `chief` and `worker`, and `task`, the `type` and `index` of this
+    process. A chief counts as worker 0.
+
+    Args:
+        environ: the environment; None takes that of the process.
 
     Returns:
-        None where the variable is not set, or empty.
+        `Workers`, or None if the variable is unset or empty.
 
     Raises:
         ValueError: naming TF_CONFIG and what is wrong with it.
@@ -79,7 +82,7 @@ def read_tf_config(environ: Mapping[str, str] | None = None) -> Workers | None:
 
 
 def _find_task(task, roles) -> int:
-    """Place of the task in the row of all, which `roles` gives the types of."""
+    """Number of the task among all processes, whose types are in `roles`."""
     role, number = (task.get("type"), task.get("index")) if task else (None, None)
     if role not in roles:
         raise ValueError(
@@ -87,7 +90,7 @@ def _find_task(task, roles) -> int:
             f"Received: {task}"
         )
     try:
-        # Some launchers write the number as text.
+        # Some launchers write the number as a string.
         number = int(number)
     except (TypeError, ValueError):
         number = -1
@@ -103,10 +106,10 @@ def parse_share(text: str | None) -> Workers | None:
     """Reads `INDEX/COUNT`, such as `0/4`; None reads `TF_CONFIG`.
 
     Returns:
-        None if this process works alone.
+        `Workers`, or None for a single process.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: if it has neither form.
     """
     if text is None:
         found = read_tf_config()
@@ -120,18 +123,18 @@ def parse_share(text: str | None) -> Workers | None:
 
 
 def meet(workers: Workers, timeout: float) -> None:
-    """Waits until every other worker has come.
+    """Waits until every other worker can be reached.
 
-    TensorFlow itself would wait without an end, deaf to signals. Until the others
-    have been reached, this one answers at its own port.
+    TensorFlow itself would wait for ever and ignore signals. Meanwhile this worker
+    answers at its own port.
 
     Args:
-        workers: all of them.
+        workers: all workers.
         timeout: seconds.
 
     Raises:
-        ConnectionError: naming the first that did not come.
-        OSError: if the own port is taken.
+        ConnectionError: naming the first worker that did not answer.
+        OSError: if this worker's port is taken.
     """
     deadline = time.monotonic() + timeout
     port = int(workers.addresses[workers.index].rpartition(":")[2])
@@ -149,7 +152,7 @@ def meet(workers: Workers, timeout: float) -> None:
 def _listen(port):
     listener = socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET)
     try:
-        # A worker that was killed a moment ago must not keep its successor out.
+        # A worker that was just killed must not block its successor.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if listener.family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)

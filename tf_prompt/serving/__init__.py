@@ -1,1 +1,1 @@
-"""Exports of models, and the servers that answer with them."""
+"""Exports of models for TF Serving, and a client of such servers."""

@@ -1,4 +1,4 @@
-"""TF Serving's list of models, `models.config`: protocol buffer text."""
+"""TF Serving's list of models, `models.config`, in protocol buffer text format."""
 
 import pathlib
 import re
@@ -8,39 +8,46 @@ from tf_prompt.files import write_whole
 
 FILE = "models.config"
 LABELS = ("stable", "canary")
-# Where the server's container has the folder.
+# The folder's path inside the server's container.
 BASE = "/models"
 _HEADER = "# Kept by tf_prompt.export: comments other than this one are lost.\n"
 _TOKEN = re.compile(
     r"""\#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[\w.+-]+|[{}<>:\[\],;]|\S"""
 )
 _LIST = "model_config_list"
-# What stands in an address of REST as it is.
+# Characters that need no escape in a REST address.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def check_name(name: str, advice: str = "") -> None:
     """Checks that a model can be served under a name.
 
+    Args:
+        name: the name.
+        advice: end of the message.
+
     Raises:
-        ValueError: if it has characters that an address cannot hold.
+        ValueError: if the name has characters that are not allowed in an address.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
-            "name must be of letters from a to z, digits, and _ . - behind the first. "
-            f"Received: {name}{advice}"
+            "name must be letters from a to z, digits and _, after the first character "
+            f"also . and -. Received: {name}{advice}"
         )
 
 
 def read_labels(path: str | pathlib.Path, model: str) -> dict[str, int]:
-    """Reads the version that each label of a model stands for.
+    """Reads the versions behind a model's labels.
 
     Args:
-        path: the file; if it is absent, there is no label.
+        path: the file; if it is absent, there are no labels.
         model: the model's name.
 
+    Returns:
+        dict from label to version.
+
     Raises:
-        ValueError: if the file is not in this format.
+        ValueError: if the file does not have this format.
     """
     for field in _models_of(_read(pathlib.Path(path))):
         if _unquote(_get(field, "name")) == model:
@@ -51,23 +58,23 @@ def read_labels(path: str | pathlib.Path, model: str) -> dict[str, int]:
 def add_model(
     path: str | pathlib.Path, model: str, labels: Mapping[str, int]
 ) -> list[int]:
-    """Lists a model, and gives versions of it labels.
+    """Adds a model to the list, and sets its labels.
 
-    A server loads the versions that have a label, if any has; else the newest. The
-    version that a label is taken from stays loaded until the next call: a server
-    moves a label only once it has loaded the new one. What else the file says of
-    this model and of others stays.
+    A server loads the labelled versions, or the newest if there are no labels. A
+    version that loses its label stays loaded until the next call, because a server
+    moves a label only after it has loaded the new version. Everything else in the
+    file is kept.
 
     Args:
-        path: the file, replaced whole; made if it is absent.
+        path: the file, written atomically; created if absent.
         model: the model's name.
-        labels: all labels of the model and their versions.
+        labels: all labels of the model, with their versions.
 
     Returns:
         The versions that are loaded for their labels, now or before.
 
     Raises:
-        ValueError: if the file is not in this format.
+        ValueError: if the file does not have this format.
     """
     path = pathlib.Path(path)
     content = _read(path)
@@ -117,7 +124,7 @@ def _get(fields, name):
 
 
 def _read(path) -> list:
-    """Reads a file as a list of pairs: a name, and text or such a list."""
+    """Parses a file into a list of pairs of a name and a text, or a list of pairs."""
     if not path.is_file():
         return []
     found = _TOKEN.findall(path.read_text(encoding="utf-8"))
@@ -125,12 +132,14 @@ def _read(path) -> list:
     try:
         fields, rest = _parse(tokens, 0, None)
     except (IndexError, ValueError) as error:
-        raise ValueError(f"{FILE} must be TF Serving's. Received: {path}") from error
+        raise ValueError(
+            f"{FILE} must have TF Serving's format. Received: {path}"
+        ) from error
     return fields
 
 
 def _parse(tokens, place, closing):
-    """Reads fields up to `closing`; gives them and where they end."""
+    """Parses fields up to `closing`; returns them and the place where they end."""
     fields = []
     while place < len(tokens) and tokens[place] != closing:
         name = tokens[place]

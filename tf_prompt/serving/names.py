@@ -1,4 +1,4 @@
-"""Under which name a run is served: its folder's, so that two runs stay apart."""
+"""The name under which a run is served: that of its folder, to tell runs apart."""
 
 import pathlib
 
@@ -9,24 +9,27 @@ from tf_prompt.runs.run import Run
 from tf_prompt.serving import versions
 from tf_prompt.serving.model_config_file import check_name
 
-# In each version's assets: which run it was made of.
+# File in each version's assets that names the exported run.
 ORIGIN = "export.json"
 
 
 def name_model(run: Run, output: str | pathlib.Path, name: str | None = None) -> str:
-    """Chooses the name that a run is served under.
+    """Chooses the name under which a run is served.
 
-    That is its folder's name. A model that an earlier version of tf_prompt named by
-    the preset goes on, if one of its versions is of this run.
+    This is the name of its folder. A model that an earlier version of tf_prompt named
+    after the preset keeps that name, if one of its versions is of this run.
 
     Args:
         run: the run.
         output: folder of all exported models.
-        name: what the user wants; any model may get any run as its next version.
+        name: the user's choice; any run may become the next version of any model.
+
+    Returns:
+        The name.
 
     Raises:
-        ValueError: if the name cannot be served, or the folder of this name is
-            another run's model and the user did not name it.
+        ValueError: if the name is not allowed, or if it is that of another run's
+            model and not the user's choice.
     """
     output = pathlib.Path(output)
     if name is None:
@@ -38,18 +41,20 @@ def name_model(run: Run, output: str | pathlib.Path, name: str | None = None) ->
         has_versions = model.is_dir() and versions.list_versions(model)
         if has_versions and not _has_version_of(model, run):
             raise ValueError(
-                f"name must be given where {model} is a model of another run. "
-                f"Received: {run.path}; --name {name} makes it that model's next "
-                "version, another NAME a model of its own"
+                f"name must be given because {model} is a model of another run. "
+                f"Received: {run.path}; --name {name} makes it the next version of "
+                "that model, another NAME a separate model"
             )
     check_name(name)
     if (output / name).exists() and not (output / name).is_dir():
-        raise ValueError(f"name must be a folder's in output. Received: {name}, a file")
+        raise ValueError(
+            f"name must be that of a folder in output. Received: {name}, a file"
+        )
     return name
 
 
 def note_origin(path: pathlib.Path, run: Run) -> None:
-    """Notes in a SavedModel's assets which run it was made of."""
+    """Writes the name of the exported run into a SavedModel's assets."""
     write_json(path / "assets" / ORIGIN, {"run": run.path.resolve().name})
 
 
@@ -60,12 +65,12 @@ def _has_version_of(model: pathlib.Path, run: Run) -> bool:
 
 
 def _is_of(version: pathlib.Path, run: Run) -> bool:
-    """Whether a version was made of a run, as far as options and data tell."""
+    """Whether a version is an export of a run, judging by options and data."""
     assets = version / "assets"
     try:
         saved = read_json(assets / run_folder.CONFIG)
         config = from_json(FitConfig, saved, assets)
-        # Versions from before this was noted have the options alone.
+        # Older versions have no such note, only the options.
         noted = assets / ORIGIN
         origin = read_json(noted) if noted.is_file() else {}
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""An exported model as functions; needs TensorFlow alone, not Keras.
+"""An exported model as functions, with TensorFlow only.
 
-Keras and KerasHub take seconds to import, and `predict --saved-model` does without.
+`predict --saved-model` needs no Keras and KerasHub, which take seconds to import.
 """
 
 import pathlib
@@ -12,7 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tf_prompt.inference.model import Scored, the_one_prompt
 
 SIGNATURE = "serving_default"
-# Operations that touch files or the network, or call Python: a graph has them too.
+# Graphs may hold operations that access files or the network, or call Python.
 _FORBIDDEN = re.compile(
     "File|PyFunc|Print|Debug|Reader|Record|Text|Sql|Snapshot|Cache|DataService|LMDB|"
     "Summary|Save|Restore|Checkpoint|Event|Rpc|Generator|LoadDataset"
@@ -20,33 +20,32 @@ _FORBIDDEN = re.compile(
 
 
 class SavedPromptWriter:
-    """A SavedModel that `export` wrote, as a function of image bytes.
+    """A SavedModel written by `export`, as a function of encoded images.
 
     Args:
-        path: a version's folder.
-        needs_prompt: whether its default signature must write prompts; a model of
-            embeddings that was exported without a bank of prompts does not.
+        path: folder of one version.
+        needs_prompt: whether its default signature must return prompts; models of
+            embeddings that were exported without a bank do not.
 
     Call arguments:
         image_bytes: encoded images, a list of bytes.
 
     Returns:
-        dict of numpy arrays, as the default signature gives them: `prompt`, bytes
-        `(batch,)`, `score`, float32 `(batch,)`, and of a model of embeddings
-        `embedding`, float32 `(batch, 384)`. An image that is broken has an empty
-        prompt, and NaN for its numbers.
+        dict of numpy arrays: `prompt`, bytes `(batch,)`, `score`, float32 `(batch,)`,
+        and from models of embeddings `embedding`, float32 `(batch, 384)`. A broken
+        image has an empty prompt and NaN for its numbers.
 
     Attributes:
-        inputs: by signature, `tf.TensorSpec` of its one input, with its name.
+        inputs: dict from signature to the `tf.TensorSpec` of its one input.
 
     Raises:
         FileNotFoundError: if there is no SavedModel.
-        ValueError: if it has no signature of ours, is damaged, or would touch files.
+        ValueError: if it lacks the signature, is damaged, or would access files.
     """
 
     is_thread_safe = True
     attends = False
-    score_name = "mean log-probability a word"
+    score_name = "mean log-probability per word"
 
     def __init__(self, path: str | pathlib.Path, needs_prompt: bool = True):
         path = pathlib.Path(path)
@@ -55,7 +54,7 @@ class SavedPromptWriter:
                 f"saved_model must be a version's folder, with saved_model.pb. "
                 f"Received: {path}"
             )
-        # The signatures alone do not keep the model's variables alive.
+        # Signatures do not keep the model's variables alive.
         self._loaded = _load(path)
         signature = self._loaded.signatures.get(SIGNATURE)
         inputs = signature and signature.structured_input_signature[1]
@@ -66,7 +65,7 @@ class SavedPromptWriter:
         if needs_prompt and "prompt" not in signature.structured_outputs:
             raise ValueError(
                 f"saved_model must write prompts. Received: {path}, which was exported "
-                "without a bank of them and gives embeddings only"
+                "without a bank of prompts and only gives embeddings"
             )
         self.inputs = {
             name: next(iter(found.structured_input_signature[1].values()))
@@ -77,8 +76,8 @@ class SavedPromptWriter:
         """Calls a signature.
 
         Args:
-            signature: its name.
-            value: its one input, tensor or numpy array.
+            signature: name of the signature.
+            value: its one input, a tensor or a numpy array.
 
         Returns:
             dict of numpy arrays.
@@ -88,7 +87,7 @@ class SavedPromptWriter:
         return {name: value.numpy() for name, value in found.items()}
 
     def write_best(self, image_bytes, count: int) -> list[list[Scored]]:
-        """Writes the one prompt of each image, see `PromptModel.write_best`."""
+        """Writes one prompt per image, see `PromptModel.write_best`."""
         return the_one_prompt(self(image_bytes))
 
     def __call__(self, image_bytes) -> dict:
@@ -96,7 +95,7 @@ class SavedPromptWriter:
 
 
 def _load(path: pathlib.Path):
-    """Loads a SavedModel whose operations compute and do nothing else."""
+    """Loads a SavedModel whose operations only compute."""
     try:
         _check_operations((path / "saved_model.pb").read_bytes())
         return tf.saved_model.load(path)
@@ -104,14 +103,14 @@ def _load(path: pathlib.Path):
     except Exception as error:
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise ValueError(
-            f"saved_model must be a whole export. Received: {path} ({reason})"
+            f"saved_model must be an intact export. Received: {path} ({reason})"
         ) from error
 
 
 def _check_operations(content: bytes) -> None:
-    """Looks through all functions that loading and serving can call."""
+    """Checks all functions that loading and serving can call."""
     graphs = saved_model_pb2.SavedModel.FromString(content).meta_graphs
-    # Of one without objects, TensorFlow would run the graph itself.
+    # Without objects, TensorFlow would run the graph itself.
     if len(graphs) != 1 or not graphs[0].object_graph_def.nodes:
         raise ValueError("it is not of TensorFlow 2")
     library = {f.signature.name: f for f in graphs[0].graph_def.library.function}

@@ -1,4 +1,4 @@
-"""What a SavedModel offers: the signatures of a model, and what goes into them."""
+"""The signatures of a SavedModel and their inputs."""
 
 import sys
 from collections.abc import Callable
@@ -14,28 +14,27 @@ from tf_prompt.metrics.prompt_embedder import EMBEDDING_DIM, EmbedderMissing
 from tf_prompt.runs.run import Run
 from tf_prompt.serving.saved_model import SIGNATURE
 
-# What a broken image gets in place of NaN: where it was looked at, all is 0.
+# Output that is 0 instead of NaN for a broken image.
 _ZERO = "weights"
 
 
 class Servable:
-    """A model and its signatures.
+    """A model with its serving signatures.
 
-    Of any model `serving_default` takes `image_bytes` and gives what the model
-    answers: `prompt` and `score`, or `embedding`, float32 `(batch, 384)`, and these
-    where the model or a bank has them. Its `endpoints` take `image_bytes` too. One
-    that takes pixels has `pixels` besides: uint8 `(batch, image_size, image_size,
-    3)` in, the same answer out. Of a broken image texts are empty and numbers NaN,
-    attention's weights 0.
+    For every model, `serving_default` takes `image_bytes`, string `(batch,)`, and
+    returns `prompt` and `score` or, for models that predict them, `embedding`,
+    float32 `(batch, 384)`, with prompt and score if the model or a bank has them. The
+    model's `endpoints` take `image_bytes` too. If the model accepts pixels, `pixels`
+    takes uint8 `(batch, image_size, image_size, 3)` and returns the same outputs. For
+    a broken image, texts are empty, numbers NaN, and attention weights 0.
 
     Args:
-        model: what to serve.
+        model: the model to serve.
 
     Attributes:
-        image_size: pixels a side of the largest pictures that it looks at.
-        signatures: by name, a `tf.function` with an input signature whose one input
-            has a name and an unknown batch size; it gives a dict of tensors whose
-            first axis is the batch.
+        image_size: side of the largest input images, pixels.
+        signatures: dict from name to a `tf.function` with one named input of unknown
+            batch size; it returns a dict of tensors whose first axis is the batch.
 
     Raises:
         ValueError: if the model cannot be exported.
@@ -44,7 +43,7 @@ class Servable:
     def __init__(self, model: PromptModel):
         model.require_exportable()
         self._sizes, self.image_size = model.sizes, model.image_size
-        # A function of its own, so that a SavedModel holds it once.
+        # A separate function, so that the SavedModel contains it only once.
         self._open = _of_bytes(lambda data: image_codec.decode_batch(data, self._sizes))
         self.signatures: dict[str, Callable] = {SIGNATURE: model.serve}
         for name, function in model.endpoints().items():
@@ -66,14 +65,17 @@ class Servable:
 
 
 def load_servable(run: Run, options) -> Servable:
-    """Loads what is to be exported; says on stderr what is left out.
+    """Loads a run's model for export; reports on stderr what is left out.
 
     Args:
-        run: whose model.
+        run: the run.
         options: `export.ExportConfig`.
 
+    Returns:
+        `Servable`.
+
     Raises:
-        FileNotFoundError: if a part of the run, or the bank, is missing.
+        FileNotFoundError: if a file of the run, or the bank, is missing.
         ValueError: if the model cannot be exported.
     """
     loader, beams = Loader(), options.num_beams
@@ -81,7 +83,10 @@ def load_servable(run: Run, options) -> Servable:
         model = loader.load_run(run, embeds=options.embed, num_beams=beams)
     except EmbedderMissing as error:
         model = loader.load_run(run, embeds=False, num_beams=beams)
-        print(f"the signature `embed` is left out: {error}", file=sys.stderr)
+        _tell_missing_embed(error)
+    else:
+        if options.embed and not model.embeds_in_graph:
+            _tell_missing_embed("MiniLM's tokens of subwords are not known in a graph")
     if model.writes_prompts and options.bank is not None:
         raise ValueError(
             f"bank must be left out with preset {run.preset}. Received: {options.bank}"
@@ -98,6 +103,10 @@ def load_servable(run: Run, options) -> Servable:
                 file=sys.stderr,
             )
     return Servable(model)
+
+
+def _tell_missing_embed(reason) -> None:
+    print(f"the signature `embed` is left out: {reason}", file=sys.stderr)
 
 
 def _blank(sound, name, value):

@@ -1,4 +1,4 @@
-"""Writes versions of a SavedModel, each checked before it is published."""
+"""Writes versions of a SavedModel, each verified before it is published."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import tqdm
 
 from tf_prompt.serving.saved_model import SIGNATURE, SavedPromptWriter
 
-# What two ways of computing the same may differ by.
+# Absolute difference allowed between the model and its export.
 _TOLERANCE = 1e-4
 
 
@@ -24,23 +24,23 @@ def export(
     assets: Iterable[str | pathlib.Path] = (),
     last_steps: Iterable[Callable[[pathlib.Path, SavedPromptWriter], None]] = (),
 ) -> pathlib.Path:
-    """Writes the next version of a SavedModel that TF Serving can load.
+    """Writes the next version of a SavedModel for TF Serving.
 
-    The model is written under a temporary name, loaded again and compared with
-    what it was made of; only then it gets its number, by one rename.
+    The model is written under a temporary name, reloaded and compared with the
+    original. Only then it is renamed to its version number.
 
     Args:
-        servable: what to export, a `signatures.Servable`.
-        folder: the model's folder; versions are the numbers inside.
-        assets: files copied into the SavedModel's `assets`.
-        last_steps: functions of the written folder and of the model loaded from it,
-            called before it is published, that add to it or raise.
+        servable: the model to export, a `signatures.Servable`.
+        folder: the model's folder, which holds numbered versions.
+        assets: files to copy into the SavedModel's `assets`.
+        last_steps: functions called with the written folder and the reloaded model
+            before publication; they may add files or raise.
 
     Returns:
         The version's folder.
 
     Raises:
-        ValueError: if the reloaded model does not give what the model gives.
+        ValueError: if the reloaded model's outputs differ from the original's.
     """
     last_steps = list(last_steps)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def export(
 
 
 def list_versions(folder: pathlib.Path) -> list[int]:
-    """Lists the numbers of a model's versions in order."""
+    """Lists the numbers of a model's versions, in increasing order."""
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
 
 
@@ -77,19 +77,19 @@ def remove_old(
 ) -> list[int]:
     """Removes a model's old versions.
 
-    Each is renamed first: a server never sees half of one. What `export` did not
-    write stays, though its name be a number.
+    Each is renamed first, so that a server never sees a partial one. Folders that
+    `export` did not write stay, even if their name is a number.
 
     Args:
         folder: the model's folder.
-        num_kept: int > 0, the newest versions that stay.
-        kept: versions that stay whatever their age.
+        num_kept: int > 0, number of newest versions to keep.
+        kept: versions to keep whatever their age.
 
     Returns:
-        The versions that are gone.
+        list of the removed versions.
 
     Raises:
-        ValueError: if none is to stay.
+        ValueError: if `num_kept` is not positive.
     """
     if num_kept < 1:
         raise ValueError(f"keep must be positive. Received: {num_kept}")
@@ -103,7 +103,7 @@ def remove_old(
 
 
 def _is_export(path: pathlib.Path) -> bool:
-    # Each has the options of its run among its assets.
+    # Exports have the options of their run among the assets.
     files = (path / "saved_model.pb", path / "assets" / "config.json")
     return all(file.is_file() for file in files)
 
@@ -113,7 +113,7 @@ def _write(servable, path) -> None:
         name: function.get_concrete_function()
         for name, function in servable.signatures.items()
     }
-    # Not Keras's archive: it writes each variable twice, and each function too.
+    # Not Keras' ExportArchive, which writes each variable and function twice.
     module = tf.Module()
     module.used = list(
         {id(v): v for f in signatures.values() for v in f.graph.variables}.values()
@@ -122,11 +122,11 @@ def _write(servable, path) -> None:
 
 
 def publish(path: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    """Gives a written model the next free number in its folder, by one rename."""
+    """Renames a written model to the next free version number of a folder."""
     while True:
         version = folder / str(1 + max(list_versions(folder), default=0))
         try:
-            # Fails where another export took the number in between.
+            # Fails if another export has taken the number in the meantime.
             os.rename(path, version)
         except OSError:
             if not version.exists():
@@ -138,7 +138,7 @@ def publish(path: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
 def _check_export(servable, saved) -> None:
     size = servable.image_size
     noise = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
-    encoded = [tf.io.encode_png(picture).numpy() for picture in noise]
+    encoded = [tf.io.encode_png(image).numpy() for image in noise]
     for name, function in servable.signatures.items():
         value = noise if saved.inputs[name].dtype == tf.uint8 else encoded
         expected = {k: v.numpy() for k, v in function(tf.constant(value)).items()}
@@ -146,7 +146,7 @@ def _check_export(servable, saved) -> None:
         if not _are_alike(expected, found):
             difference = {"expected": str(expected), "found": str(found)}
             raise ValueError(
-                f"a reloaded SavedModel must give the model's prompts. "
+                f"a reloaded SavedModel must give the same prompts as the model. "
                 f"Received: in {name} {json.dumps(difference)}"
             )
 

@@ -1,4 +1,4 @@
-"""Requests that a server answers before its first user's."""
+"""Warm-up requests, which a server runs before it answers its first user."""
 
 import pathlib
 
@@ -7,18 +7,18 @@ import tensorflow as tf
 
 from tf_prompt.serving.saved_model import SIGNATURE, SavedPromptWriter
 
-# The batches that a server may form; saved_models/batching.config says the same.
+# The batch sizes that a server may form, as in saved_models/batching.config.
 BATCH_SIZES = (1, 2, 4, 8, 16)
 FILE = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 MISSING = (
-    "no warm-up requests were written: they need tensorflow-serving-api. "
+    "no warm-up requests were written, because they need tensorflow-serving-api. "
     'Install it with: pip install "tf_prompt[tf-serving]"'
 )
 _SIDE = 64
 
 
 def is_available() -> bool:
-    """Whether the messages that requests are made of are installed."""
+    """Whether the package that defines the requests is installed."""
     try:
         import tensorflow_serving.apis.prediction_log_pb2  # noqa: F401
     except ImportError:
@@ -29,18 +29,15 @@ def is_available() -> bool:
 def write_requests(
     path: pathlib.Path, saved: SavedPromptWriter, model_name: str
 ) -> None:
-    """Writes a SavedModel's warm-up requests, and answers them as a server would.
+    """Writes the warm-up requests of a SavedModel.
 
-    There is one of each batch size for the default signature, and one of each other
-    signature.
+    There is one request per batch size for the default signature, and one for each
+    other signature.
 
     Args:
-        path: a SavedModel's folder.
+        path: folder of the SavedModel.
         saved: the model, loaded from there.
-        model_name: the name that it is served under.
-
-    Raises:
-        ValueError: if the model does not answer one of them.
+        model_name: name under which it is served.
     """
     file = path / FILE
     file.parent.mkdir(exist_ok=True)
@@ -54,17 +51,17 @@ def write_requests(
 
 
 def replay(saved: SavedPromptWriter, file: pathlib.Path) -> list[tuple[str, int]]:
-    """Answers warm-up requests.
+    """Runs warm-up requests as a server would.
 
     Args:
         saved: the model.
-        file: of `write_requests`.
+        file: written by `write_requests`.
 
     Returns:
-        Signature and batch size of each.
+        list of the signature and the batch size of each request.
 
     Raises:
-        ValueError: if the model does not answer one of them.
+        ValueError: if the model fails on one of them.
     """
     from tensorflow_serving.apis import prediction_log_pb2
 
@@ -83,7 +80,7 @@ def replay(saved: SavedPromptWriter, file: pathlib.Path) -> list[tuple[str, int]
             ) from error
         if any(len(output) != len(value) for output in found.values()):
             raise ValueError(
-                f"an answer must have a row an image. Received: {signature} of "
+                f"an answer must have a row per image. Received: {signature} of "
                 f"{len(value)} with {[output.shape for output in found.values()]}"
             )
         answered.append((signature, len(value)))
@@ -107,5 +104,5 @@ def _build_request(model_name, signature, spec, batch_size):
 
 def _draw() -> bytes:
     rows, columns = np.mgrid[:_SIDE, :_SIDE] * 255 // (_SIDE - 1)
-    picture = np.stack([rows, columns, (rows + columns) // 2], axis=-1)
-    return tf.io.encode_png(picture.astype(np.uint8)).numpy()
+    image = np.stack([rows, columns, (rows + columns) // 2], axis=-1)
+    return tf.io.encode_png(image.astype(np.uint8)).numpy()

@@ -1,1 +1,1 @@
-"""Losses, callbacks, strategy and the loop around model.fit."""
+"""Training: losses, optimizers, callbacks, strategies and the loop around model.fit."""

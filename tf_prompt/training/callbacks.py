@@ -1,4 +1,4 @@
-"""What happens during `model.fit`: a progress bar, and files after each epoch."""
+"""Callbacks of training: progress, averages of weights, saving after each epoch."""
 
 import contextlib
 import math
@@ -16,9 +16,9 @@ from tf_prompt.training import private_names
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows steps, rate and loss of each epoch on stderr.
+    """Progress bar on stderr with steps, speed and loss of each epoch.
 
-    Keras' own bar writes to stdout, which is for results.
+    Keras' own bar writes to stdout, which is reserved for results.
     """
 
     def __init__(self):
@@ -34,7 +34,7 @@ class Progress(keras.callbacks.Callback):
         )
 
     def on_train_batch_end(self, batch, logs=None):
-        # Formatting forces a copy from the device: not at every step.
+        # Not at every step, because formatting forces a copy from the device.
         if batch % 10 == 0:
             self._bar.set_postfix(_round(logs), refresh=False)
         self._bar.update()
@@ -44,19 +44,19 @@ class Progress(keras.callbacks.Callback):
         self._bar.close()
 
     def close(self) -> None:
-        """Ends the bar's line, so that an error begins another."""
+        """Ends the bar's line, so that an error starts on a new one."""
         if self._bar:
             self._bar.close()
 
 
 class OnEachStep(keras.callbacks.Callback):
-    """Base of what looks at each step that really trains.
+    """Base class of callbacks that act on each step that actually trains.
 
-    A run that goes on in the middle of an epoch passes over the steps that it has
-    done before; `on_step` does not see these.
+    A run that resumes within an epoch skips the steps already done; `on_step` is not
+    called for these.
 
     Args:
-        skipped: steps passed over.
+        skipped: int >= 0, number of steps to skip.
     """
 
     def __init__(self, skipped: int = 0):
@@ -70,15 +70,15 @@ class OnEachStep(keras.callbacks.Callback):
             self.on_step(batch + 1, logs)
 
     def on_step(self, step: int, logs: dict) -> None:
-        """Called after a step; `step` is how many of the epoch are done."""
+        """Called after a step; `step` counts the epoch's steps from 1."""
         raise NotImplementedError
 
 
 class SwapAverages(keras.callbacks.Callback):
-    """Validates with the averages of the weights, where the optimiser keeps them.
+    """Validates with the moving averages of the weights that the optimizer keeps.
 
-    `keras.callbacks.SwapEMAWeights` exchanges them by adding and subtracting, which
-    rounds: a run that stops during validation could not go on bit for bit.
+    `keras.callbacks.SwapEMAWeights` swaps them by addition and subtraction, which
+    rounds: a run stopped during validation would not resume bit for bit.
     """
 
     def __init__(self):
@@ -93,7 +93,7 @@ class SwapAverages(keras.callbacks.Callback):
         self.restore()
 
     def restore(self) -> None:
-        """Takes the weights themselves back into the model, if they are not there."""
+        """Puts the weights back into the model, if the averages are there."""
         if self._swapped:
             self._swap()
             self._swapped = False
@@ -108,17 +108,18 @@ class SwapAverages(keras.callbacks.Callback):
 
 
 class SaveRun(keras.callbacks.Callback):
-    """After each epoch writes history, curves, the best model and a checkpoint.
+    """Writes history, curves, the best model and a checkpoint after each epoch.
 
-    The checkpoint comes last: a run killed in between redoes the epoch.
+    The checkpoint comes last: a run killed before that redoes the epoch.
 
     Args:
         run_dir: the run's folder.
-        state: that of the checkpoint the run goes on from; `{}` begins it.
-        steps_per_epoch: kept for the resumed run.
-        patience: epochs without gain before training stops; 0 never stops.
-        parts: by name, callbacks whose `state` is kept in checkpoints within an
-            epoch, and restored from there.
+        state: state of the checkpoint to resume from; `{}` starts the run.
+        steps_per_epoch: int > 0, stored for the resumed run.
+        patience: int >= 0, epochs without improvement before training stops; 0 never
+            stops.
+        parts: dict from name to a callback whose `state` is saved in checkpoints and
+            restored from them.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class SaveRun(keras.callbacks.Callback):
         self._start = time.monotonic()
         if self._middle:
             self._start -= self._middle["seconds"]
-            # Keras has set them to zero for the epoch.
+            # Keras has reset them for the epoch.
             for variable, value in zip(
                 metric_variables(self.model), self._middle["metrics"], strict=True
             ):
@@ -172,8 +173,8 @@ class SaveRun(keras.callbacks.Callback):
         """Writes a checkpoint within an epoch.
 
         Args:
-            step: steps done of the epoch.
-            metrics: values of `metric_variables` after it; None reads them.
+            step: number of steps done in the epoch.
+            metrics: values of `metric_variables` after them; None reads them.
         """
         state = {
             **self._state(),
@@ -198,31 +199,31 @@ class SaveRun(keras.callbacks.Callback):
     def _writing(self):
         try:
             yield
-        # HDF5 raises RuntimeError where it cannot close a file on a full disk.
+        # HDF5 raises RuntimeError if it cannot close a file on a full disk.
         except (OSError, RuntimeError) as error:
             kept = checkpoints.list_checkpoints(self.run_dir)
             raise ValueError(
                 f"run_dir must have room and be writable. Received: {self.run_dir} "
                 f"({_first_line(error)}); its last checkpoint, "
-                f"{kept[-1].name if kept else 'none so far'}, is whole: the same "
-                f"command goes on from there"
+                f"{kept[-1].name if kept else 'none so far'}, is intact: the same "
+                f"command resumes from there"
             ) from error
 
 
 def averages_of(model: keras.Model) -> list:
-    """Variables that hold the averages of the trainable ones, in their order."""
+    """Returns the moving averages of the trainable variables, in their order."""
     optimizer = _inner_optimizer(model)
     private_names.require("keras", optimizer, "_model_variables_moving_average")
     return optimizer._model_variables_moving_average
 
 
 def _inner_optimizer(model):
-    # Mixed precision puts another one around it, which knows of no averages.
+    # Mixed precision wraps it in another one, which has no averages.
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
 def read_metrics(model: keras.Model) -> list:
-    """Values of `metric_variables`, as JSON content."""
+    """Returns the values of `metric_variables` as JSON content."""
     return [
         keras.ops.convert_to_numpy(variable).tolist()
         for variable in metric_variables(model)
@@ -230,7 +231,7 @@ def read_metrics(model: keras.Model) -> list:
 
 
 def should_stop(history, patience: int) -> bool:
-    """Whether the last `patience` epochs brought no lower validation loss."""
+    """Whether validation loss has not improved in the last `patience` epochs."""
     if not patience or not history:
         return False
     return len(history) - 1 - run_history.best_epoch(history) >= patience

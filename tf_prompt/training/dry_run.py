@@ -1,4 +1,4 @@
-"""Rehearses a run: a few steps, then what the whole of it will need."""
+"""Dry run: trains a few steps and estimates what the whole run will need."""
 
 import dataclasses
 import pathlib
@@ -18,29 +18,29 @@ from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import callbacks, loop, recipes
 
-# Steps that are timed, after the first ones, in which functions are built and the
-# pipeline fills its buffers.
+# Steps that are timed, after the first ones, during which functions are traced and
+# the pipeline fills its buffers.
 _WARM_UP, _TIMED = 3, 10
 _NUM_VALIDATED = 4
-# Curves, history, vocabulary, and what TensorBoard reads.
+# Curves, history, vocabulary, and TensorBoard's files.
 _SMALL_FILES = 10 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
 class Needs:
-    """What a run needs.
+    """Resources that a run needs.
 
     Args:
-        weights: numbers that are learned.
-        model_bytes: of weights, optimiser and other state.
-        peak_bytes: the most memory that the process has held, all included.
-        gpu_bytes: the most that a GPU has held; None without one.
-        step_seconds: median of the timed steps.
-        epoch_seconds: training and validation.
-        epochs: of the run.
-        steps_per_epoch: of training.
-        disk_bytes: of the run's folder when it is largest.
-        free_bytes: on the disk where it will be.
+        weights: number of parameters.
+        model_bytes: size of weights, optimizer and other state.
+        peak_bytes: peak memory of the whole process.
+        gpu_bytes: peak memory of a GPU; None without one.
+        step_seconds: median time of a step.
+        epoch_seconds: time of an epoch, with validation.
+        epochs: number of epochs.
+        steps_per_epoch: number of training steps per epoch.
+        disk_bytes: size of the run's folder when it is largest.
+        free_bytes: free space on that disk.
     """
 
     weights: int
@@ -56,22 +56,22 @@ class Needs:
 
 
 def rehearse(config: FitConfig, run_dir: pathlib.Path, strategy=None) -> str:
-    """Builds and trains for a few steps; says what the run will need.
+    """Trains for a few steps and estimates what the run will need.
 
-    Nothing is written into the run's folder. Embeddings of the prompts, which
-    regressors learn, are computed beside the shards if they are missing.
+    Nothing is written into the run's folder. Missing embeddings of the prompts, which
+    regressors learn, are computed and stored beside the shards.
 
     Args:
         config: the run's options.
-        run_dir: folder of the run to be.
+        run_dir: folder of the future run.
         strategy: as in `loop.train`.
 
     Returns:
-        The table, as text.
+        A table, as text.
 
     Raises:
         ValueError: for options that do not fit.
-        FileNotFoundError: if the data is missing.
+        FileNotFoundError: if the data are missing.
     """
     recipes.require_meaning(config.preset, "dry_run", True)
     config = recipes.complete(config)
@@ -86,16 +86,20 @@ def rehearse(config: FitConfig, run_dir: pathlib.Path, strategy=None) -> str:
 
 
 def format_needs(needs: Needs, run_dir: pathlib.Path) -> str:
-    """Lays out what a run needs, a line each."""
+    """Formats the needs of a run, one per line."""
     seconds = needs.epochs * needs.epoch_seconds
     rows = [
         ("weights", f"{needs.weights:,}"),
-        ("model and optimiser", _megabytes(needs.model_bytes)),
-        ("memory, at most", _megabytes(needs.peak_bytes)),
-        *([("GPU, at most", _megabytes(needs.gpu_bytes))] if needs.gpu_bytes else []),
-        ("a step", f"{1000 * needs.step_seconds:.0f} ms"),
-        ("an epoch", f"{needs.epoch_seconds:.0f} s, {needs.steps_per_epoch} steps"),
-        ("the run", f"{seconds / 60:.0f} min, {needs.epochs} epochs"),
+        ("model and optimizer", _megabytes(needs.model_bytes)),
+        ("peak memory", _megabytes(needs.peak_bytes)),
+        *(
+            [("GPU peak memory", _megabytes(needs.gpu_bytes))]
+            if needs.gpu_bytes
+            else []
+        ),
+        ("step", f"{1000 * needs.step_seconds:.0f} ms"),
+        ("epoch", f"{needs.epoch_seconds:.0f} s, {needs.steps_per_epoch} steps"),
+        ("run", f"{seconds / 60:.0f} min, {needs.epochs} epochs"),
         ("disk", f"{_megabytes(needs.disk_bytes)} in {run_dir}"),
         ("disk, free", _megabytes(needs.free_bytes)),
     ]
@@ -106,7 +110,7 @@ def format_needs(needs: Needs, run_dir: pathlib.Path) -> str:
 
 
 class _StepTimes(callbacks.OnEachStep):
-    """Seconds of each step but the first ones."""
+    """Records the seconds of each step, without the first ones."""
 
     def __init__(self):
         super().__init__(_WARM_UP)
@@ -120,7 +124,7 @@ class _StepTimes(callbacks.OnEachStep):
         super().on_train_batch_end(batch, logs)
 
     def on_step(self, step, logs):
-        # From end to end of a step: waiting for data and callbacks are a part.
+        # From the end of one step to the next: with waiting for data and callbacks.
         self.seconds.append(self._passed)
 
 
@@ -129,8 +133,8 @@ def _measure(task, model, scratch, run_dir) -> Needs:
     num_steps = min(_WARM_UP + _TIMED, steps_per_epoch)
     if num_steps <= _WARM_UP:
         raise ValueError(
-            f"batch_size must leave more than {_WARM_UP} steps an epoch to a dry run. "
-            f"Received: {task.config.batch_size}, which makes {steps_per_epoch}"
+            f"batch_size must give more than {_WARM_UP} steps per epoch in a dry run. "
+            f"Received: {task.config.batch_size}, which gives {steps_per_epoch}"
         )
     model.fit(
         task.training_batches(model, range(1)),
@@ -150,7 +154,7 @@ def _measure(task, model, scratch, run_dir) -> Needs:
     return Needs(
         weights=model.count_params(),
         model_bytes=sum(_bytes_of(variable) for variable in variables),
-        # Kilobytes on Linux. At least once a checkpoint lies in memory, as now.
+        # In kilobytes on Linux. Includes a checkpoint in memory, written just now.
         peak_bytes=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         gpu_bytes=_gpu_peak(),
         step_seconds=step_seconds,
@@ -158,14 +162,14 @@ def _measure(task, model, scratch, run_dir) -> Needs:
         + _time_validation(model, validation),
         epochs=task.config.epochs,
         steps_per_epoch=steps_per_epoch,
-        # While one is written, those that are kept are there too; so is the best.
+        # While a checkpoint is written, the older ones and the best model exist too.
         disk_bytes=(checkpoints.KEPT + 1) * checkpoint + 2 * best + _SMALL_FILES,
         free_bytes=shutil.disk_usage(_existing(run_dir)).free,
     )
 
 
 def _time_validation(model, batches) -> float:
-    """Seconds that all of the batches would take, judged by a few."""
+    """Estimates the seconds for all batches from a few."""
     total = int(batches.cardinality())
     model.evaluate(batches, steps=1, verbose=0)
     few = min(_NUM_VALIDATED, total)

@@ -1,4 +1,4 @@
-"""What single models and ensembles of them measure on the same examples."""
+"""Compares single models and ensembles of them on the same examples."""
 
 import dataclasses
 import pathlib
@@ -24,16 +24,16 @@ REPORT_WEIGHTS = {"clip_interrogator": 0.25, "vit_regressor": 0.75}
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A line of the comparison.
+    """A row of the comparison.
 
     Args:
-        name: a member, or how members are joined.
+        name: a member, or the method that combines members.
         kind: `single` or `ensemble`.
-        weights: of the members, None where there are none.
+        weights: weights of the members; None if there are none.
         score: mean cosine on the measured examples.
-        low, high: its 95 % bootstrap interval; None of one example.
-        gain: score above that of the best single model.
-        gain_low, gain_high: its 95 % interval, over the same draws for both.
+        low, high: its 95 % bootstrap interval; None for one example.
+        gain: score minus that of the best single model.
+        gain_low, gain_high: 95 % paired bootstrap interval of the gain.
     """
 
     name: str
@@ -52,12 +52,12 @@ class Comparison:
     """Single models and ensembles on the same examples.
 
     Args:
-        members: names, in the order of weights.
-        best_single: the member that did best on the fitted examples.
-        penalty: of the ridge.
-        num_fitted, num_measured: examples of either part.
-        rows: the table.
-        stacking: the ridge; None where the comparison was read from a file.
+        members: names, in the order of the weights.
+        best_single: the member with the highest score on the fitted examples.
+        penalty: penalty of the ridge.
+        num_fitted, num_measured: numbers of examples.
+        rows: the rows of the table.
+        stacking: the ridge; None if the comparison was read from a file.
     """
 
     members: tuple[str, ...]
@@ -70,7 +70,7 @@ class Comparison:
 
     @property
     def simplex(self) -> tuple[float, ...]:
-        """Weights of `fit_simplex`, in the order of the members."""
+        """The weights of `fit_simplex`, in the order of the members."""
         return next(row.weights for row in self.rows if row.name == "simplex")
 
 
@@ -81,22 +81,23 @@ def compare(
     measured: tuple | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Measures single models and ensembles on examples that fitted nothing.
+    """Measures single models and ensembles on examples that were not fitted to.
 
     Args:
         members: names, in the order of the embeddings.
         embeddings: float `(examples, members, dim)`, to fit on.
         targets: float `(examples, dim)`.
-        measured: embeddings and targets of other examples, to measure on. None
-            fits on a random half of the given ones and measures on the rest.
-        seed: of halves, folds and bootstrap.
+        measured: embeddings and targets of other examples, to measure on. None fits
+            on a random half of the examples and measures on the other half.
+        seed: int, seed of halves, folds and bootstrap.
 
     Returns:
-        Rows: each member, the uniform mean, the report's weights where its two
-        models are there, weights of `fit_simplex`, the ridge.
+        `Comparison` with a row for each member, the uniform mean, the report's
+        weights if its two models are members, the weights of `fit_simplex`, and the
+        ridge.
 
     Raises:
-        ValueError: if shapes do not fit, or examples are too few for halves.
+        ValueError: if shapes do not fit, or there are too few examples for halves.
     """
     if measured is None:
         if len(embeddings) < 4:
@@ -132,10 +133,10 @@ def compare(
 
 
 def report_weights(members: Sequence[str]) -> np.ndarray | None:
-    """Gives the report's 0.25 and 0.75; None unless its two models are there.
+    """Returns the report's weights, 0.25 and 0.75; None without its two models.
 
     Args:
-        members: names such as `vit_regressor_tiny`; other models weigh 0.
+        members: names such as `vit_regressor_tiny`; other models get weight 0.
     """
     weights = np.zeros(len(members))
     for prefix, weight in REPORT_WEIGHTS.items():
@@ -147,11 +148,11 @@ def report_weights(members: Sequence[str]) -> np.ndarray | None:
 
 
 def format_table(comparison: Comparison) -> str:
-    """Lays out a comparison for people."""
+    """Formats a comparison as a table."""
     width = max(len(row.name) for row in comparison.rows) + 2
     brackets = "95 % intervals in brackets"
     if comparison.num_measured == 1:
-        brackets = "no intervals of one example"
+        brackets = "no intervals for one example"
     lines = [
         f"mean cosine, {brackets}; fitted on {comparison.num_fitted} "
         f"examples, measured on {comparison.num_measured} others",
@@ -170,7 +171,7 @@ def format_table(comparison: Comparison) -> str:
 
 
 def to_json(comparison: Comparison) -> dict:
-    """Gives a comparison as what JSON can hold, without the ridge's matrix."""
+    """Returns a comparison as JSON content, without the ridge's matrix."""
     fields = {f.name for f in dataclasses.fields(Comparison)} - {"rows", "stacking"}
     content = {name: getattr(comparison, name) for name in sorted(fields)}
     rows = [dataclasses.asdict(row) for row in comparison.rows]
@@ -178,10 +179,10 @@ def to_json(comparison: Comparison) -> dict:
 
 
 def read_comparison(path: pathlib.Path) -> Comparison:
-    """Reads what `to_json` gave from a file.
+    """Reads a file with the content of `to_json`.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: if there is no such file.
         ValueError: if it is damaged.
     """
     content = read_json(path)

@@ -1,4 +1,4 @@
-"""Weights of an ensemble from validation examples, and what each choice measures."""
+"""Fits the weights of an ensemble to validation examples."""
 
 import dataclasses
 import itertools
@@ -12,9 +12,9 @@ from tf_prompt.metrics import cosine
 
 MAX_MEMBERS = 8
 PENALTIES = tuple(10.0**e for e in np.arange(-4, 2.5, 0.5))
-# Names of the rows that join members.
+# Names of the rows that combine members.
 JOINED = ("uniform", "report", "simplex", "ridge")
-# Grid points that the simplex search starts from are at most so many.
+# Largest number of grid points from which the simplex search starts.
 _MAX_GRID = 500
 _EXAMPLES_AT_ONCE = 4096
 _SMALLEST_STEP = 1e-6
@@ -22,12 +22,12 @@ _SMALLEST_STEP = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class Stacking:
-    """A fitted ridge: what `Ensemble.set_stacking` takes.
+    """A fitted ridge regression, for `Ensemble.set_stacking`.
 
     Args:
         kernel: float32 `(members * dim, dim)`.
         bias: float32 `(dim,)`.
-        penalty: the chosen one, of `PENALTIES`.
+        penalty: the chosen value of `PENALTIES`.
     """
 
     kernel: np.ndarray
@@ -36,21 +36,30 @@ class Stacking:
 
 
 def stack(embeddings, stacking: Stacking) -> np.ndarray:
-    """Applies a ridge: float32 `(examples, dim)` of unit length."""
+    """Applies a ridge regression.
+
+    Args:
+        embeddings: float `(examples, members, dim)`.
+        stacking: the fitted ridge.
+
+    Returns:
+        float32 `(examples, dim)`, rows of unit length.
+    """
     joined = unit_rows(embeddings).reshape(len(embeddings), -1)
     return unit_rows(joined @ stacking.kernel + stacking.bias)
 
 
 def check_examples(embeddings, targets, members: Sequence[str] | None = None) -> None:
-    """Checks what weights are fitted to.
+    """Checks the examples that weights are fitted to.
 
     Args:
         embeddings: float `(examples, members, dim)` of 1-8 members.
         targets: float `(examples, dim)`.
-        members: names of the members; None does not look at them.
+        members: names of the members; None does not check them.
 
     Raises:
-        ValueError: for other shapes or numbers, or names that are not distinct.
+        ValueError: for other shapes, numbers that are not finite, or names that are
+            not distinct.
     """
     shape = np.shape(embeddings)
     sound = len(shape) == 3 and min(shape) > 0 and shape[1] <= MAX_MEMBERS
@@ -66,25 +75,25 @@ def check_examples(embeddings, targets, members: Sequence[str] | None = None) ->
             f"{', '.join(JOINED)}. Received: {list(members)}"
         )
     if not (np.isfinite(embeddings).all() and np.isfinite(targets).all()):
-        raise ValueError("embeddings and targets must be finite. Received: others")
+        raise ValueError("embeddings and targets must be finite. Received: NaN or inf")
 
 
 def fit_simplex(embeddings, targets) -> np.ndarray:
-    """Finds the weights of highest mean cosine.
+    """Finds the weights with the highest mean cosine.
 
-    A grid over the simplex gives the start. From there, weight moves from one
-    member to another wherever that gains most, by steps that halve when no move
-    gains. Such moves point in every direction that a simplex has, its edges
-    included, so that the search can only end where no small change gains; it needs
-    no rate, and the same examples give the same weights. A gradient that multiplies
-    weights could not leave, or would never quite reach, a weight of 0.
+    The search starts at the best point of a grid over the simplex. Then weight moves
+    from one member to another wherever that gains most, in steps that are halved when
+    no move gains. These moves span all directions in a simplex, its faces included:
+    the search only ends where no small change gains. It needs no learning rate and is
+    deterministic. Multiplicative gradient updates could not leave a weight of 0, nor
+    reach it.
 
     Args:
         embeddings: float `(examples, members, dim)` of 1-8 members.
         targets: float `(examples, dim)`.
 
     Returns:
-        float64 `(members,)`, not negative, summing to 1.
+        float64 `(members,)`, non-negative, summing to 1.
 
     Raises:
         ValueError: if the shapes do not fit.
@@ -113,10 +122,10 @@ def fit_simplex(embeddings, targets) -> np.ndarray:
 
 
 class _Products:
-    """Mean cosine of weighted means, from products that know no dimension.
+    """Mean cosine of weighted means, from scalar products independent of `dim`.
 
-    With G the products of an example's members with each other and b those with
-    its target, the cosine for weights w is b·w / sqrt(w·G·w).
+    With G the Gram matrix of an example's members and b their products with its
+    target, the cosine for weights w is b·w / sqrt(w·G·w).
     """
 
     def __init__(self, embeddings, targets):
@@ -131,7 +140,7 @@ class _Products:
             self.with_each_other[part] = (e @ e.swapaxes(1, 2)).reshape(len(e), -1)
 
     def scores(self, candidates):
-        """Mean cosine of each row of weights, `(candidates,)`."""
+        """Mean cosine for each row of weights, `(candidates,)`."""
         pairs = np.einsum("cm,cn->cmn", candidates, candidates)
         pairs = pairs.reshape(len(candidates), -1)
         total = np.zeros(len(candidates))
@@ -147,7 +156,7 @@ def _grid(num_members) -> Iterator[np.ndarray]:
     parts = 20
     while parts > 1 and math.comb(parts + num_members - 1, parts) > _MAX_GRID:
         parts -= 1
-    # Bars between stars: where num_members - 1 bars stand gives the shares.
+    # Stars and bars: the places of num_members - 1 bars give the shares.
     places = range(parts + num_members - 1)
     for bars in itertools.combinations(places, num_members - 1):
         edges = np.array([-1, *bars, parts + num_members - 1])
@@ -162,22 +171,22 @@ def fit_ridge(
     folds: int = 5,
     seed: int = 0,
 ) -> Stacking:
-    """Fits a matrix from all members' embeddings together to the target.
+    """Fits a ridge regression from all members' embeddings to the target.
 
-    The penalty draws the matrix towards the weighted mean of `start`, not towards
-    zero: with few examples it then falls back on a good ensemble.
+    The penalty pulls the matrix towards the weighted mean with weights `start`, not
+    towards zero: with few examples it falls back to a good ensemble.
 
     Args:
         embeddings: float `(examples, members, dim)`.
         targets: float `(examples, dim)`.
         start: float `(members,)`, weights such as those of `fit_simplex`.
-        penalties: to choose from, in units of the examples' number.
-        folds: int in 2-`examples`, parts of cross-validation, which chooses the
-            penalty of highest mean cosine on what was left out.
-        seed: of the parts.
+        penalties: penalties to choose from, in units of the number of examples.
+        folds: int in 2-`examples`, folds of the cross-validation that chooses the
+            penalty with the highest mean cosine on held-out examples.
+        seed: int, seed of the folds.
 
     Returns:
-        The ridge with that penalty, fitted on all examples.
+        The ridge with that penalty, fitted to all examples.
 
     Raises:
         ValueError: if shapes or folds do not fit.
@@ -188,7 +197,7 @@ def fit_ridge(
     check_examples(embeddings, targets)
     if not 2 <= folds <= len(embeddings):
         raise ValueError(
-            f"folds must lie between 2 and the number of examples, {len(embeddings)}. "
+            f"folds must be between 2 and the number of examples, {len(embeddings)}. "
             f"Received: {folds}"
         )
     x, y, prior = _design(embeddings, targets, start)
@@ -208,12 +217,12 @@ def fit_ridge(
 def _design(embeddings, targets, start):
     num_examples, num_members, dim = embeddings.shape
     x = unit_rows(embeddings).reshape(num_examples, -1)
-    # The bias is a column like the others, so that it is drawn to 0 as well.
+    # The bias is a column like the others, so that it is pulled to 0 as well.
     x = np.concatenate([x, np.ones((num_examples, 1), np.float32)], axis=1)
     y = unit_rows(targets)
     prior = np.zeros((num_members * dim + 1, dim), np.float32)
     prior[:-1] = np.kron(np.asarray(start)[:, None], np.eye(dim))
-    # A mean of unit vectors is shorter than 1; cosine does not see it, squares do.
+    # A mean of unit vectors is shorter than 1: the cosine ignores it, squares do not.
     mean = x @ prior
     prior *= (mean * y).sum() / max((mean * mean).sum(), 1e-12)
     return x, y, prior

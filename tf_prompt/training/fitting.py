@@ -1,4 +1,4 @@
-"""The epochs of a run: `model.fit`, and all that stands around it."""
+"""The epochs of a run: `model.fit` with its data and callbacks."""
 
 import contextlib
 import sys
@@ -21,17 +21,17 @@ def fit_epochs(
     deadline: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> list[dict]:
-    """Trains a model until its run has all epochs; writes each into the run's folder.
+    """Trains a model for the remaining epochs of its run, saving after each.
 
     Args:
-        task: a `Task`: options, folders and batches.
-        model: compiled; where the run goes on, restored.
-        state: of the checkpoint that the run goes on from; `{}` begins.
-        deadline: `time.monotonic()` at which training stops; None never does.
-        callbacks: the caller's own, called after those of the run.
+        task: `Task` with options, folders and batches.
+        model: compiled, and restored if the run is resumed.
+        state: state of the checkpoint to resume from; `{}` starts the run.
+        deadline: value of `time.monotonic()` at which to stop; None never stops.
+        callbacks: the caller's callbacks, called after those of the run.
 
     Returns:
-        A row an epoch, those before among them.
+        list of one dict per epoch, earlier ones included.
 
     Raises:
         ValueError, interruption.Stopped: see `loop.train`.
@@ -43,11 +43,11 @@ def fit_epochs(
         run_folder.save_for_inference(model, run_dir / run_folder.BEST_MODEL)
         return history
     if done >= config.epochs or should_stop(history, config.patience):
-        print(f"{run_dir} is trained: {done} epochs", file=sys.stderr)
+        print(f"{run_dir} is already trained: {done} epochs", file=sys.stderr)
         return history
     if done or step:
         within = f", step {step} of the next" if step else ""
-        print(f"{run_dir}: going on after epoch {done}{within}", file=sys.stderr)
+        print(f"{run_dir}: resuming after epoch {done}{within}", file=sys.stderr)
     return _fit_from(task, model, state, deadline, callbacks)
 
 
@@ -90,22 +90,22 @@ def _fit_from(task, model, state, deadline, callbacks):
 
 
 def _watchers(task, model, steps_per_epoch, state, signals, deadline):
-    """Makes the callbacks of a run, in the order that they must be called in."""
+    """Makes the callbacks of a run, in the order in which they must be called."""
     config, run_dir, skipped = task.config, task.run_dir, state.get("step", 0)
     guard = DivergenceGuard(run_dir, skipped)
-    # The clock is an operation that `deterministic` forbids.
+    # `deterministic` forbids the clock's operation.
     stall = None if config.deterministic else InputStall(skipped)
     if stall:
         stall.watch(model)
     saver = SaveRun(run_dir, state, steps_per_epoch, config.patience, {"guard": guard})
     averages = SwapAverages() if config.ema else None
-    # Workers' clocks differ, and one that saves alone waits for the others forever:
-    # several go on after the last whole epoch.
+    # Workers' clocks differ, and one that saves alone would wait for the others for
+    # ever: several workers resume after the last complete epoch.
     alone = not strategies.is_multi_worker(model.distribute_strategy)
     stops = alone and interruption.Interruption(
         saver, averages, signals, config.save_every, deadline, skipped
     )
-    # The guard comes before what saves; the stall between history and TensorBoard.
+    # The guard before whatever saves; the stall between history and TensorBoard.
     order = [guard, averages, saver, stall]
     board = keras.callbacks.TensorBoard(run_dir / "logs", write_graph=False)
     return saver, [callback for callback in (*order, board, stops) if callback]

@@ -1,4 +1,4 @@
-"""Stops a run whose loss tells that there is no way back."""
+"""Stops a run whose loss diverges."""
 
 import math
 import pathlib
@@ -6,27 +6,28 @@ import pathlib
 from tf_prompt.runs import checkpoints
 from tf_prompt.training.callbacks import OnEachStep
 
-# Steps whose mean loss is compared, and comparisons in a row that must fail.
+# Steps per window of which the mean loss is compared, and windows in a row to fail.
 WINDOW, PATIENCE = 50, 4
 _FACTOR = 2.0
 
 
 class DivergenceGuard(OnEachStep):
-    """Stops a run whose loss is no number, or has risen and stays up.
+    """Stops a run whose loss is not finite, or has risen and stays high.
 
-    Up means: above twice its lowest mean over `WINDOW` steps, and above the middle
-    between that and the first such mean; for `PATIENCE` windows in a row. A run
-    that has learned little or nearly all would trip over either rule alone.
+    High means: for `PATIENCE` windows of `WINDOW` steps in a row, the mean loss is
+    above twice the lowest mean so far, and above the midpoint between that and the
+    first mean. Either rule alone would stop runs that have learned very little or
+    almost everything.
 
     Args:
-        run_dir: named in the error.
-        skipped: steps passed over at the start.
+        run_dir: the run's folder, named in the error.
+        skipped: number of steps skipped at the start.
 
     Attributes:
-        state: JSON content, what the guard has seen.
+        state: JSON content with what the guard has seen.
 
     Raises:
-        ValueError: out of `model.fit`; names the step and what may help.
+        ValueError: from `model.fit`; names the step and possible remedies.
     """
 
     def __init__(self, run_dir: pathlib.Path, skipped: int = 0):
@@ -36,7 +37,7 @@ class DivergenceGuard(OnEachStep):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
-        # Keras' loss is the mean since the epoch began: this is mean times steps.
+        # Keras logs the mean since the start of the epoch: this is mean times steps.
         self._total = 0.0
 
     def on_train_batch_end(self, batch, logs=None):
@@ -63,16 +64,18 @@ class DivergenceGuard(OnEachStep):
         state["best"] = min(best, mean)
         if state["high"] >= PATIENCE:
             self._fail(
-                f"loss must not stay above {limit:.3g} once it was {best:.3g}",
+                f"loss must not stay above {limit:.3g} after it was {best:.3g}",
                 f"{mean:.3g} over {WINDOW} steps",
                 step,
             )
 
     def _fail(self, rule, received, step):
         kept = checkpoints.list_checkpoints(self._run_dir)
-        where = f"{kept[-1]} is the last good checkpoint" if kept else "nothing is kept"
+        where = (
+            f"{kept[-1]} is the last good checkpoint" if kept else "nothing is saved"
+        )
         raise ValueError(
             f"{rule}. Received: {received} in epoch {self._epoch + 1}, step {step}; "
-            f"{where}. Begin a run in another --run-dir with a lower --learning-rate "
+            f"{where}. Start a run in another --run-dir with a lower --learning-rate "
             f"(--find-learning-rate suggests one), --clip-norm or more --warmup-steps"
         )

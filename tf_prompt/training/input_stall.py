@@ -1,4 +1,4 @@
-"""Tells how much of a run's time is spent waiting for data."""
+"""Measures how much of a run's time is spent waiting for data."""
 
 import time
 
@@ -9,15 +9,15 @@ from tf_prompt.training.callbacks import OnEachStep
 
 
 class InputStall(OnEachStep):
-    """Measures the share of an epoch's steps in which the model waits for data.
+    """Measures the share of an epoch's time in which the model waits for data.
 
-    A step asks for its batch inside the compiled function, so Python's clock sees
-    no wait. `watch` makes the function note when the batch is there; what lies
-    between a step's start and that is the wait, dispatch included. The share goes
-    into the epoch's logs as `input_stall`, where TensorBoard finds it.
+    A step fetches its batch inside the compiled function, where Python's clock cannot
+    see the wait. `watch` makes the function record when the batch has arrived; the
+    time from the step's start to that moment is the wait, dispatch included. The
+    share goes into the epoch's logs as `input_stall`, for TensorBoard.
 
     Args:
-        skipped: steps passed over at the start.
+        skipped: int >= 0, number of steps to skip at the start.
     """
 
     def __init__(self, skipped: int = 0):
@@ -26,7 +26,7 @@ class InputStall(OnEachStep):
         self._traced = False
 
     def watch(self, model: keras.Model) -> None:
-        """Adds the clock to a compiled model; before its first step."""
+        """Adds the clock to a compiled model; call it before the first step."""
         train_step = model.train_step
 
         def timed_step(data):
@@ -41,14 +41,14 @@ class InputStall(OnEachStep):
         self._waited = self._trained = 0.0
 
     def on_train_batch_begin(self, batch, logs=None):
-        # The clock of `tf.timestamp`.
+        # The same clock as `tf.timestamp`.
         self._began = time.time()
 
     def on_step(self, step, logs):
         if self._traced:
             self._waited += max(0.0, float(self._arrived.numpy()) - self._began)
             self._trained += time.time() - self._began
-        # The first step builds the function: minutes, in which no data is missing.
+        # The first step traces the function, which can take minutes.
         self._traced = True
 
     def on_epoch_end(self, epoch, logs=None):

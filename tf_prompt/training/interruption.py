@@ -1,4 +1,4 @@
-"""Stops in the middle of an epoch that lose nothing."""
+"""Saves and stops within an epoch, on signals or at the end of a time budget."""
 
 import signal
 import threading
@@ -12,12 +12,12 @@ _CAUGHT = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(Exception):
-    """Training was stopped and saved; the same command goes on with it.
+    """Training was stopped and saved; the same command resumes it.
 
     Args:
         message: what stopped it, and where.
-        exit_code: of the command: 128 and the signal's number, as a shell gives it,
-            or 0 for a time budget.
+        exit_code: exit code of the command: 128 plus the signal's number, as in a
+            shell, or 0 for a time budget.
     """
 
     def __init__(self, message: str, exit_code: int):
@@ -26,16 +26,16 @@ class Stopped(Exception):
 
 
 class CaughtSignals:
-    """Notes SIGTERM and SIGINT while it is used in a `with`.
+    """Context manager that records SIGTERM and SIGINT.
 
-    A second signal of a kind does what it did before: the first may wait for a
-    long step. Outside the main thread nothing is caught.
+    A second signal of the same kind has its usual effect, because the first may have
+    to wait for a long step. Outside the main thread nothing is caught.
 
     Args:
         active: False catches nothing.
 
     Attributes:
-        number: of the signal that came; None before.
+        number: number of the signal received; None before.
     """
 
     def __init__(self, active: bool = True):
@@ -59,15 +59,16 @@ class CaughtSignals:
 
 
 class Interruption(OnEachStep):
-    """Saves within an epoch: now and then, on a signal, at the end of a budget.
+    """Saves within an epoch: regularly, on a signal, and at the end of a time budget.
 
     Args:
         saver: writes the checkpoints.
-        averages: what must be undone before a save during validation, or None.
-        signals: what asks to stop.
-        save_every: minutes between checkpoints within an epoch; 0 writes none.
-        deadline: `time.monotonic()` at which training stops; None never does.
-        skipped: steps passed over at the start.
+        averages: to be swapped back before a save during validation, or None.
+        signals: the signals that ask to stop.
+        save_every: float >= 0, minutes between checkpoints within an epoch; 0 writes
+            none.
+        deadline: value of `time.monotonic()` at which to stop; None never stops.
+        skipped: int >= 0, number of steps to skip at the start.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Interruption(OnEachStep):
             self._stop(step)
 
     def on_test_begin(self, logs=None):
-        # Validation sets them to zero.
+        # Before validation resets them.
         self._metrics = read_metrics(self.model)
 
     def on_test_batch_end(self, batch, logs=None):
@@ -110,7 +111,7 @@ class Interruption(OnEachStep):
             self._stop(step)
 
     def on_epoch_end(self, epoch, logs=None):
-        # The epoch itself is saved by now.
+        # The epoch has been saved by now.
         self._saved = time.monotonic()
         more = epoch + 1 < self.params["epochs"] and not self.model.stop_training
         if more and self._must_stop(self._saved):
@@ -126,16 +127,16 @@ class Interruption(OnEachStep):
         raise Stopped(
             f"{reason}: saved in epoch {self._epoch + 1}, step {step} of "
             f"{self._saver.steps_per_epoch}, in {self._saver.run_dir}; the same "
-            f"command goes on from there",
+            f"command resumes from there",
             128 + number if number else 0,
         )
 
 
 def require_no_signal(signals: CaughtSignals, run_dir) -> None:
-    """Stops after training if a signal came too late to stop it.
+    """Checks that no signal came too late to stop training.
 
     Raises:
-        Stopped: in that case.
+        Stopped: if one did.
     """
     if signals.number is not None:
         name = signal.Signals(signals.number).name
@@ -146,14 +147,14 @@ def require_no_signal(signals: CaughtSignals, run_dir) -> None:
 
 
 def skip_steps(model: keras.Model, num_steps: int) -> None:
-    """Makes the next steps of `model.fit` do nothing: neither read nor train.
+    """Makes the next steps of `model.fit` neither read data nor train.
 
-    `model.fit` begins an epoch at its first step only. Callbacks see the steps go
-    by, with the metrics of the last one that was trained.
+    Needed because `model.fit` can only start an epoch at its first step. Callbacks see
+    the skipped steps with the metrics of the last trained one.
 
     Args:
         model: a compiled model.
-        num_steps: how many.
+        num_steps: int >= 0, number of steps to skip.
     """
     train = model.make_train_function() or model.train_function
     left, logs = num_steps, None

@@ -1,4 +1,4 @@
-"""Finds a learning rate: a sweep from far too low to far too high."""
+"""Finds a learning rate by a sweep from far too low to far too high."""
 
 import math
 import pathlib
@@ -16,22 +16,22 @@ from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import callbacks, loop, recipes
 
 LOWEST, HIGHEST, NUM_STEPS = 1e-6, 10.0, 300
-# Of the running mean of losses: one batch says little.
+# Of the running mean of losses: single batches are noisy.
 _MOMENTUM = 0.95
-# The sweep ends where the loss has so many times its lowest.
+# The sweep ends when the loss exceeds its minimum by this factor.
 _BLOWN_UP = 4.0
-# Rates shown in the table.
+# Number of rates shown in the table.
 _NUM_ROWS = 12
 
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class ExponentialRise(keras.optimizers.schedules.LearningRateSchedule):
-    """Multiplies the rate by the same factor at each step.
+    """Learning rate that grows by a constant factor at each step.
 
     Args:
-        lowest: float > 0. The rate of the first step.
-        highest: float > 0. The rate of the last step.
-        num_steps: int > 1.
+        lowest: float > 0, the rate of the first step.
+        highest: float > 0, the rate of the last step.
+        num_steps: int > 1, number of steps.
     """
 
     def __init__(self, lowest, highest, num_steps):
@@ -56,22 +56,22 @@ def find(
     strategy=None,
     num_steps: int = NUM_STEPS,
 ) -> str:
-    """Trains at rates that rise, and suggests one; the weights are thrown away.
+    """Trains at rising learning rates and suggests one; the weights are discarded.
 
-    `learning_rate.png` in the folder shows the sweep. A run that is there already
+    `learning_rate.png` in the folder shows the sweep. An existing run in the folder
     stays as it is.
 
     Args:
         config: the run's options.
-        run_dir: folder of the run to be; created.
+        run_dir: folder of the future run; created.
         strategy: as in `loop.train`.
-        num_steps: int > 1.
+        num_steps: int > 1, number of steps.
 
     Returns:
         A table of rates and losses, and the suggestion, as text.
 
     Raises:
-        ValueError: for options that do not fit, or a loss that never falls.
+        ValueError: for options that do not fit, or a loss that never decreases.
 
     Reference: Smith, 2015, https://arxiv.org/abs/1506.01186, section 3.3.
     """
@@ -91,7 +91,7 @@ def find(
 
 
 def smooth_losses(losses) -> np.ndarray:
-    """Running mean of losses, the beginning weighed as the rest."""
+    """Returns the bias-corrected running mean of losses, float64 `(steps,)`."""
     mean, smooth = 0.0, []
     for number, loss in enumerate(losses, start=1):
         mean = _MOMENTUM * mean + (1 - _MOMENTUM) * loss
@@ -100,29 +100,29 @@ def smooth_losses(losses) -> np.ndarray:
 
 
 def suggest(rates, smooth) -> float:
-    """Gives a tenth of the rate at which the loss is lowest.
+    """Returns a tenth of the rate at which the loss is lowest.
 
-    There it has begun to rise again for some batches; a tenth of it is what the
-    loss falls fast at and still stands in the noise of a whole run.
+    At that rate the loss of some batches already rises; at a tenth of it the loss
+    still decreases fast, and stays stable over a whole run.
 
     Args:
-        rates: float `(steps,)`, rising.
-        smooth: float `(steps,)`, of `smooth_losses`.
+        rates: float `(steps,)`, increasing.
+        smooth: float `(steps,)`, from `smooth_losses`.
 
     Raises:
-        ValueError: if the loss never falls.
+        ValueError: if the loss never decreases.
     """
     lowest = int(np.argmin(smooth))
     if lowest == 0:
         raise ValueError(
-            f"loss must fall at some learning rate. Received: {smooth[0]:.4g} at "
-            f"{rates[0]:.1e}, then more"
+            f"loss must decrease at some learning rate. Received: {smooth[0]:.4g} at "
+            f"{rates[0]:.1e}, then higher"
         )
     return float(rates[lowest]) / 10
 
 
 class _Sweep(callbacks.OnEachStep):
-    """Keeps the loss of each step; ends when it has blown up."""
+    """Records the loss of each step; stops training when it has blown up."""
 
     def __init__(self):
         super().__init__()
@@ -130,7 +130,7 @@ class _Sweep(callbacks.OnEachStep):
         self._total = 0.0
 
     def on_step(self, step, logs):
-        # Keras' loss is the mean since the epoch began.
+        # Keras logs the mean since the start of the epoch.
         loss = step * logs["loss"] - self._total
         self._total = step * logs["loss"]
         if math.isfinite(loss):
@@ -160,18 +160,18 @@ def _format(rates, smooth, chosen, run_dir) -> str:
         lines.append(f"{rates[index]:14.1e}{smooth[index]:12.4f}")
     lines.append(f"\nsuggested: --learning-rate {chosen:.1e}, a tenth of the rate of")
     lines.append("the lowest loss, as the peak after warm-up")
-    lines.append(f"the sweep is drawn in {run_dir / run_folder.LEARNING_RATE}")
+    lines.append(f"plot of the sweep: {run_dir / run_folder.LEARNING_RATE}")
     return "\n".join(lines)
 
 
 def _plot(rates, losses, smooth, chosen, path) -> None:
     figure = matplotlib.figure.Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
-    axis.plot(rates, losses, color="lightgrey", label="a batch")
+    axis.plot(rates, losses, color="lightgrey", label="single batch")
     axis.plot(rates, smooth, label="running mean")
     axis.axvline(chosen, color="grey", linestyle=":", label=f"suggested, {chosen:.1e}")
     axis.set_xscale("log")
-    # What blew up at the end would hide all that went before.
+    # The explosion at the end would flatten everything before it.
     low, high = float(np.min(smooth)), float(np.max(losses[: len(losses) // 2]))
     axis.set_ylim(low - 0.1 * (high - low), high + 0.3 * (high - low))
     axis.set_xlabel("learning rate")

@@ -1,4 +1,4 @@
-"""Training: data, model and `model.fit`, from a config to a run folder."""
+"""Trains a model: from a config to a run folder."""
 
 import contextlib
 import dataclasses
@@ -23,36 +23,35 @@ def train(
     strategy=None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> list[dict]:
-    """Trains a model, or goes on with the run that is in the folder.
+    """Trains a model, or resumes the run in the folder.
 
     Args:
-        config: the run's options; `recipes` fills what is None.
-        run_dir: folder of the run; created, and filled as in `run_folder`.
-        strategy: `tf.distribute.Strategy`; None takes what `config.strategy`
-            says.
-        callbacks: the caller's own, called after those of the run, on every worker.
-            A run that goes on within an epoch shows them the steps that it passes
-            over, and knows nothing of what they have kept. An ensemble, which is
-            fitted at once, calls none.
+        config: the run's options; `recipes` fills in those that are None.
+        run_dir: folder of the run; created if needed.
+        strategy: `tf.distribute.Strategy`; None builds that of `config.strategy`.
+        callbacks: the caller's callbacks, called after those of the run, on every
+            worker. When a run resumes within an epoch they also see the skipped
+            steps; their own state is not saved. Ensembles, which are fitted at once,
+            call none.
 
     Returns:
-        A row an epoch: `epoch` from 1, losses, accuracies or cosines, `seconds`.
+        list of one dict per epoch: `epoch` from 1, losses, accuracies or cosines,
+        `seconds`.
 
     Raises:
-        ValueError: for options that do not fit together or the folder, a folder in
-            use or without room, a loss that diverges.
-        FileNotFoundError: if the data is missing.
-        ConnectionError: if another worker does not come, or is lost.
-        interruption.Stopped: on a signal or at the end of `time_budget`, once all
-            is saved.
+        ValueError: for options that do not fit each other or the folder, a folder in
+            use or on a full disk, or a loss that diverges.
+        FileNotFoundError: if the data are missing.
+        ConnectionError: if another worker cannot be reached or is lost.
+        interruption.Stopped: on a signal or at the end of `time_budget`, after saving.
     """
     deadline = config.time_budget and time.monotonic() + 60 * config.time_budget
     config = recipes.complete(config)
-    # Before all else: workers can only be joined before TensorFlow has begun.
+    # First, because workers can only join before TensorFlow is initialised.
     strategy = strategy or _build_strategy(config)
     folder = data_folder.find_data(config.data)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(strategies.told_of_lost_workers(strategy, run_dir))
+        stack.enter_context(strategies.reporting_lost_workers(strategy, run_dir))
         own_dir = stack.enter_context(strategies.writing_folder(strategy, run_dir))
         stack.enter_context(run_folder.claim(own_dir))
         _open_run(own_dir, config, folder)
@@ -63,7 +62,7 @@ def train(
         facts = common, fingerprint(folder), state
         strategies.require_agreement(strategy, *facts)
         history = task.fit(model, state, deadline, callbacks)
-        # None leaves while another still needs it.
+        # No worker leaves while another still needs it.
         strategies.require_agreement(strategy, len(history))
         return history
 
@@ -72,7 +71,7 @@ def _build_strategy(config):
     strategy = strategies.build_strategy(None, config.strategy, config.worker_timeout)
     if config.time_budget and strategies.is_multi_worker(strategy):
         raise ValueError(
-            "time_budget must be left out with several workers, whose clocks differ. "
+            "time_budget must be left out with several workers: their clocks differ. "
             f"Received: {config.time_budget}"
         )
     return strategy
@@ -90,13 +89,16 @@ def _open_run(run_dir, config, folder):
 
 @contextlib.contextmanager
 def built(config: FitConfig, run_dir, folder, strategy=None):
-    """Gives task and compiled model to what a `with` holds.
+    """Context manager that builds a run's task and compiled model.
 
     Args:
-        config: the run's options, completed.
+        config: the run's options, completed by `recipes`.
         run_dir: folder where the task keeps its vocabulary.
-        folder: shards.
+        folder: folder of shards.
         strategy: as in `train`, but None takes this machine's devices.
+
+    Yields:
+        Task and model.
     """
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()

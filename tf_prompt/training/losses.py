@@ -1,4 +1,4 @@
-"""What training makes small: the loss of words, the distance of embeddings."""
+"""Losses and metrics of training: for words, embeddings and image-text pairs."""
 
 import keras
 from keras import ops
@@ -11,11 +11,14 @@ _NEVER = -1e9
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class WordLoss(keras.losses.Loss):
-    """The loss that a captioner computed of each word by itself.
+    """Passes on the loss of each word, which the captioner itself computes.
 
     Call arguments:
-        y_true: int `(batch, tokens)`, which the captioner has seen already.
+        y_true: int `(batch, tokens)`, not used: the captioner has seen them.
         y_pred: float `(batch, tokens, 2)`, loss and hit of each word.
+
+    Returns:
+        float `(batch, tokens)`, or its mean.
     """
 
     def call(self, y_true, y_pred):
@@ -24,17 +27,20 @@ class WordLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class CosineDistance(keras.losses.Loss):
-    """One minus the cosine, plus a share of the mean squared error.
+    """One minus the cosine, plus a weighted mean squared error.
 
-    The cosine alone leaves the length of the prediction free.
+    The cosine alone does not constrain the length of the prediction.
 
     Args:
-        mse_weight: float >= 0. Share of the mean squared error.
+        mse_weight: float >= 0, weight of the mean squared error.
         **kwargs: passed to `keras.losses.Loss`.
 
     Call arguments:
         y_true: float `(batch, dim)`.
         y_pred: float `(batch, dim)`.
+
+    Returns:
+        float32 `(batch,)`, or its mean.
     """
 
     def __init__(self, mse_weight=0.0, name="cosine_distance", **kwargs):
@@ -53,11 +59,11 @@ class CosineDistance(keras.losses.Loss):
 
 
 def build_loss(name: str) -> keras.losses.Loss:
-    """Gives the loss that `--loss` names.
+    """Builds the loss that `--loss` names.
 
     Args:
-        name: `mse`, as Patel et al.; `cosine`, the competition's metric; or
-            `cosine_mse`, cosine with 0.01 of the squared error.
+        name: `mse`, as in Patel et al.; `cosine`, the competition's metric; or
+            `cosine_mse`, the cosine plus 0.01 times the squared error.
     """
     if name == "mse":
         return keras.losses.MeanSquaredError()
@@ -66,15 +72,15 @@ def build_loss(name: str) -> keras.losses.Loss:
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class TokenAccuracy(keras.metrics.Mean):
-    """Share of words and end tokens that have the highest score.
+    """Share of words and end tokens that are predicted correctly.
 
-    Keras' own accuracy would weigh words by `sample_weight`, in which a word of a
+    Keras' own accuracy would weight words by `sample_weight`, in which a word of a
     short batch counts more than one of a long batch.
 
     Call arguments:
         y_true: int tensor `(batch, tokens)`; `PAD_ID` is not a target.
-        y_pred: float tensor `(batch, tokens, 2)`, loss and hit of each word as a
-            captioner gives them with `target_ids`.
+        y_pred: float tensor `(batch, tokens, 2)`, loss and hit of each word, as a
+            captioner returns them for `target_ids`.
     """
 
     def __init__(self, name="token_accuracy", **kwargs):
@@ -87,16 +93,15 @@ class TokenAccuracy(keras.metrics.Mean):
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class ContrastiveLoss(keras.losses.Loss):
-    """Pulls each picture to its text and away from the other texts of the batch.
+    """Contrastive loss of images and texts within a batch.
 
-    The mean of two cross-entropies: the picture chooses among the texts, the text
-    among the pictures. A pair whose text equals the example's own is no negative:
-    it takes no part in that example's choices. On several replicas each compares
-    within its share of the batch.
+    The mean of two cross-entropies: of each image over all texts, and of each text
+    over all images. Pairs with equal texts are not used as negatives for each other.
+    With several replicas, each compares within its share of the batch.
 
     Call arguments:
         y_true: int `(batch, tokens)`, the `token_ids`; equal rows are equal texts.
-        y_pred: float `(batch, batch)`, logits, the true pairs on the diagonal.
+        y_pred: float `(batch, batch)`, logits with the true pairs on the diagonal.
 
     Returns:
         float32 `(batch,)`, or its mean.
@@ -114,7 +119,7 @@ class ContrastiveLoss(keras.losses.Loss):
         of_images = keras.losses.sparse_categorical_crossentropy(
             own, logits, from_logits=True
         )
-        # Equality is symmetric, so the hidden pairs are those of the transpose.
+        # Equality is symmetric, so the same pairs are hidden in the transpose.
         of_texts = keras.losses.sparse_categorical_crossentropy(
             own, ops.transpose(logits), from_logits=True
         )
@@ -122,14 +127,15 @@ class ContrastiveLoss(keras.losses.Loss):
 
 
 def hide_equals(token_ids, logits):
-    """Makes sure that no text is chosen in place of an equal one.
+    """Masks the logits of pairs with equal texts.
 
     Args:
         token_ids: int `(batch, tokens)`.
         logits: float32 `(batch, batch)`.
 
     Returns:
-        The logits, very low off the diagonal where two texts are equal.
+        float32 `(batch, batch)`, the logits, with a very low value off the diagonal
+        where two texts are equal.
     """
     same = ops.all(token_ids[:, None] == token_ids[None, :], axis=-1)
     others = ~ops.eye(ops.shape(logits)[0], dtype="bool")
@@ -138,9 +144,9 @@ def hide_equals(token_ids, logits):
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class ContrastiveAccuracy(keras.metrics.Mean):
-    """Share of pictures that choose their own text among those of the batch.
+    """Share of images for which their own text scores highest in the batch.
 
-    It depends on the batch's size: compare only runs of one.
+    It depends on the batch size: compare only runs with the same one.
     """
 
     def __init__(self, name="accuracy", **kwargs):

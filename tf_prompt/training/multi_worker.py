@@ -1,10 +1,10 @@
-"""What Keras 3.15 lacks for `model.fit` on several machines, in one place.
+"""Workaround for `model.fit` on several machines in Keras 3.15.
 
 Keras issue 20585, https://github.com/keras-team/keras/issues/20585: before the first
-step `model.fit` reduces a batch over the replicas to learn its shape, where each
-worker has a plain tensor, and after each step it reduces the logs, which are scalars,
+step `model.fit` reduces a batch over the replicas to find its shape, although each
+worker has a plain tensor; after each step it reduces the logs, which are scalars,
 along an axis that scalars lack. `tests/training/test_strategies.py` fails as soon as
-Keras can do without: then this module goes.
+Keras no longer needs this module.
 """
 
 import types
@@ -18,16 +18,16 @@ _REPLACED = ("_maybe_symbolic_build", "_get_metrics_result_or_logs")
 
 
 def repair(model: keras.Model, batches: tf.data.Dataset) -> None:
-    """Makes `model.fit` of this compiled model run under several workers.
+    """Makes `model.fit` of a compiled model work with several workers.
 
-    The model, its optimiser and its metrics are built here, under the strategy.
+    Builds the model, its optimizer and its metrics under the strategy.
 
     Args:
         model: compiled under a `MultiWorkerMirroredStrategy`.
-        batches: what it will be fitted on, for their shapes.
+        batches: its training data, for their shapes.
 
     Raises:
-        ValueError: in a version of Keras for which this was not tried.
+        ValueError: in a version of Keras with which this was not tested.
     """
     private_names.require_tried("keras", "strategy multi_worker needs a known Keras:")
     private_names.require("keras", model, *_REPLACED, "_symbolic_build")
@@ -36,12 +36,12 @@ def repair(model: keras.Model, batches: tf.data.Dataset) -> None:
     model._maybe_symbolic_build = lambda iterator=None, data_batch=None: None
     for name in ("train_step", "test_step"):
         setattr(model, name, _with_rows(getattr(model, name)))
-    # Without the axis again; the metrics' variables hold the sums of all replicas.
+    # Scalars again; the metrics' variables hold the sums of all replicas.
     model._get_metrics_result_or_logs = types.MethodType(_read_metrics, model)
 
 
 def _blank(spec):
-    """A batch of two zeros for each part of a spec."""
+    """A batch of zeros that matches a spec, of size two."""
     return tf.nest.map_structure(
         lambda s: tf.zeros([2 if d is None else d for d in s.shape], s.dtype), spec
     )

@@ -1,4 +1,4 @@
-"""AdamW that trains the parts of a model at different rates."""
+"""Variants of AdamW: for several devices, gradient accumulation, layer-wise rates."""
 
 import re
 
@@ -8,10 +8,11 @@ from keras import ops
 
 from tf_prompt.training import private_names
 
-# A repeated part of a backbone: `transformer_block_3`, `stack1_block0`.
-_BLOCK = re.compile(r"(?:stack\d+_)?(?:block|layer)_?\d+")
+# A repeated part of a backbone: `transformer_block_3`, `stack1_block0`, `block2`,
+# `layers_3`, `stage_1/blocks_0`.
+_BLOCK = re.compile(r"(?:stack\d+_|stage_\d+/)?(?:block|layer)s?_?\d+")
 
-# What Keras calls, and what ours reads of its optimiser.
+# Private names of Keras' optimizer: overridden here, and read here.
 _OVERRIDDEN = (
     "_get_current_learning_rate",
     "_backend_apply_gradients",
@@ -24,15 +25,15 @@ _MERGE_CALL = "__internal__.distribute.interim.maybe_merge_call"
 
 
 def layer_factors(backbone: keras.Model, decay: float) -> dict[str, float]:
-    """Gives deeper parts of a backbone higher rates.
+    """Computes layer-wise learning rate factors, higher for deeper blocks.
 
     Args:
-        backbone: model whose blocks are numbered in their names, in order.
-        decay: float in (0, 1]. Factor of a block over that of the next; the last
-            block has `decay`, what comes before the first block the least.
+        backbone: model whose blocks have numbered names, in order.
+        decay: float in (0, 1], factor of a block relative to the next. The last block
+            has `decay`; variables before the first block have the smallest factor.
 
     Returns:
-        From the path of each trainable variable to its factor.
+        dict from the path of each trainable variable to its factor.
 
     Reference: Bao et al., 2021, https://arxiv.org/abs/2106.08254, "layer-wise decay"
     in the appendix.
@@ -48,21 +49,21 @@ def layer_factors(backbone: keras.Model, decay: float) -> dict[str, float]:
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class BatchAdamW(keras.optimizers.AdamW):
-    """AdamW that gives the same on one device, several, and in several rounds.
+    """AdamW with equal results on one device, on several, and with accumulation.
 
-    Keras clips the gradients of each replica before it adds them, so that more
-    replicas clip more. Here they are added first. On one device, in one round, all is
-    as Keras has it.
+    Keras clips the gradients of each replica before it sums them, so that more
+    replicas clip more. Here they are summed first. On one device and without
+    accumulation, this is Keras' AdamW.
 
-    With `gradient_accumulation_steps` Keras fails under a strategy, gives the
-    schedule rounds in place of updates, and moves averages of weights in each round.
-    Here `n` rounds are one update with the batch of all.
+    With `gradient_accumulation_steps`, Keras fails under a strategy, counts rounds
+    instead of updates in the schedule, and updates averages of weights in each round.
+    Here `n` rounds equal one update with the combined batch.
 
     Args:
-        learning_rate: float or schedule, a function of updates.
-        **kwargs: passed to `keras.optimizers.AdamW`. In several rounds only
-            `global_clipnorm` clips, and without it repeated words of an embedding
-            are squared together, which Keras does apart.
+        learning_rate: float or schedule, a function of the number of updates.
+        **kwargs: passed to `keras.optimizers.AdamW`. With accumulation only
+            `global_clipnorm` clips; without it, the gradients of repeated words of an
+            embedding are summed before they are squared, which Keras does not do.
     """
 
     def build(self, variables):
@@ -72,8 +73,8 @@ class BatchAdamW(keras.optimizers.AdamW):
         if self.gradient_accumulation_steps:
             private_names.require("keras", self, *_READ_IN_ROUNDS)
             private_names.require("tensorflow", tf, _MERGE_CALL)
-            # Keras' norm of an embedding's gradient squares the part of each word by
-            # itself, also where a word comes twice: rounds must add up such squares.
+            # Keras' norm of an embedding's gradient squares each occurrence of a word
+            # by itself: the rounds must sum up such squares.
             self._word_squares = self.add_variable((), name="word_squares")
 
     def _get_current_learning_rate(self):
@@ -90,7 +91,7 @@ class BatchAdamW(keras.optimizers.AdamW):
             super()._backend_apply_gradients(grads, trainable_variables)
             return
         variables = [getattr(v, "value", v) for v in trainable_variables]
-        # A condition within a replica could not wait for the others.
+        # A condition inside a replica could not wait for the other replicas.
         tf.__internal__.distribute.interim.maybe_merge_call(
             self._accumulate, self._distribution_strategy, list(grads), variables
         )
@@ -104,7 +105,7 @@ class BatchAdamW(keras.optimizers.AdamW):
         return self._distribution_strategy.num_replicas_in_sync > 1
 
     def _accumulate(self, strategy, grads, variables):
-        """Adds a round's gradients; after the last round updates, outside replicas."""
+        """Adds a round's gradients, and updates after the last; outside of replicas."""
         extended, rounds = strategy.extended, self.gradient_accumulation_steps
         dense = []
         for gradient, variable in zip(grads, variables, strict=True):
@@ -150,21 +151,22 @@ class BatchAdamW(keras.optimizers.AdamW):
         sums.assign(ops.zeros_like(sums))
         if self.use_ema:
             average = self._model_variables_moving_average[index]
-            # The first update begins the average.
+            # The first update initialises the average.
             momentum = self.ema_momentum * ops.cast(self.iterations != 0, average.dtype)
             average.assign(momentum * average + (1 - momentum) * variable)
 
 
 class LayerwiseAdamW(BatchAdamW):
-    """Multiplies the learning rate of each variable by a factor of its own.
+    """AdamW with a factor on the learning rate of each variable.
 
-    Adam's step does not depend on the size of a gradient, hence the rate itself,
-    and with it the weight decay, is multiplied.
+    Scaling gradients would not change Adam's steps, so the learning rate itself is
+    scaled, and weight decay with it.
 
     Args:
         learning_rate: float or schedule.
-        factors: from a variable's path to its factor; 1 where it is absent.
-        frozen_steps: int >= 0, steps in which variables of `frozen` stand still.
+        factors: dict from a variable's path to its factor; 1 if absent.
+        frozen_steps: int >= 0, first steps in which the variables of `frozen` are not
+            updated.
         frozen: paths of variables.
         weight_decay: float >= 0, decoupled.
         **kwargs: passed to `BatchAdamW`.
@@ -181,7 +183,7 @@ class LayerwiseAdamW(BatchAdamW):
         weight_decay=0.01,
         **kwargs,
     ):
-        # Keras' own decay takes one rate for all variables.
+        # Keras' own decay uses one rate for all variables.
         super().__init__(learning_rate, weight_decay=0.0, **kwargs)
         self.factors = dict(factors or {})
         self.frozen_steps = frozen_steps
@@ -190,7 +192,7 @@ class LayerwiseAdamW(BatchAdamW):
 
     def build(self, variables):
         super().build(variables)
-        # By index: under a strategy `update_step` sees variables without a path.
+        # By index, because under a strategy `update_step` sees variables without paths.
         self._paths = [variable.path for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
@@ -214,11 +216,11 @@ class LayerwiseAdamW(BatchAdamW):
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class OnePassAdamW(BatchAdamW):
-    """Keras' AdamW, but each variable is updated by one of TensorFlow's kernels.
+    """AdamW that updates each variable with a single fused TensorFlow kernel.
 
-    Keras writes Adam as fifteen operations, each of which reads and writes arrays
-    as large as the variable. Sparse gradients, as those of an embedding, and
-    `amsgrad` take Keras' own way.
+    Keras implements Adam as fifteen operations, each of which reads and writes arrays
+    of the variable's size. Sparse gradients, such as those of an embedding, and
+    `amsgrad` use Keras' implementation.
 
     Args:
         learning_rate: float or schedule.
@@ -249,6 +251,25 @@ class OnePassAdamW(BatchAdamW):
         )
 
 
+def rate_by_layer(backbone, config, schedule, steps_per_epoch, **kwargs):
+    """Builds the optimiser of a model whose backbone learns.
+
+    Args:
+        backbone: its image network, see `layer_factors`.
+        config: `FitConfig`, for `head_epochs` and `layer_decay`.
+        schedule: of the learning rate.
+        steps_per_epoch: int > 0.
+        **kwargs: of `LayerwiseAdamW`.
+    """
+    return LayerwiseAdamW(
+        schedule,
+        layer_factors(backbone, config.layer_decay),
+        config.head_epochs * steps_per_epoch,
+        [variable.path for variable in backbone.trainable_variables],
+        **kwargs,
+    )
+
+
 def _add_squares(squares, gradient):
     squares.assign_add(ops.sum(ops.square(gradient.values)))
 
@@ -258,5 +279,5 @@ def _set_zero(variable):
 
 
 def accumulation(config) -> int | None:
-    """What Keras wants in place of `accumulate_steps`: None for one round."""
+    """Returns Keras' `gradient_accumulation_steps`: None for a single round."""
     return config.accumulate_steps if config.accumulate_steps > 1 else None

@@ -1,4 +1,4 @@
-"""What a preset is trained with where the user does not say."""
+"""Default training options of each preset."""
 
 import dataclasses
 
@@ -6,30 +6,30 @@ from tf_prompt.models import presets
 from tf_prompt.runs.config import FitConfig, settings
 from tf_prompt.training import tasks
 
-# What a preset has instead of its task's recipe.
+# Values of a preset that replace those of its task's recipe.
 _OWN: dict[str, dict] = {
-    # A pretrained backbone loses what it knows at the rate of a new one.
+    # A pretrained backbone would forget at the learning rate of a new one.
     "vit_regressor_base": {"epochs": 5, "learning_rate": 1e-4},
     "resnet_regressor_base": {"epochs": 5, "learning_rate": 1e-4},
     "resnet_regressor_tiny": {"epochs": 4},
-    # OpenAI's weights are used as they are; --epochs 3 goes on from them.
+    # OpenAI's weights are used as they are; --epochs 3 fine-tunes them.
     "clip_interrogator_base": {"epochs": 0, "learning_rate": 1e-5},
 }
 
 
 def complete(config: FitConfig) -> FitConfig:
-    """Fills the options that were not given from the preset's recipe.
+    """Fills in the options that were not given, from the preset's recipe.
 
     Raises:
-        ValueError: for an unknown preset, or an option that is given and means
-            nothing to the preset.
+        ValueError: for an unknown preset, or a given option that does not apply to the
+            preset.
     """
     presets.check(config.preset, settings(config.set))
     for name, option in tasks.of(config.preset).derived.items():
         if name in settings(config.set):
             raise ValueError(
-                f"set must leave {name} to --{option.replace('_', '-')}, from which it "
-                f"follows with preset {config.preset}. Received: "
+                f"set must leave {name} to --{option.replace('_', '-')}, which "
+                f"determines it for preset {config.preset}. Received: "
                 f"{settings(config.set)[name]}"
             )
     for field in dataclasses.fields(FitConfig):
@@ -45,7 +45,7 @@ def complete(config: FitConfig) -> FitConfig:
 
 
 def require_meaning(preset: str, option: str, value) -> None:
-    """Checks that an option of `fit` means something to a preset.
+    """Checks that an option of `fit` applies to a preset.
 
     Raises:
         ValueError: if it does not.
@@ -57,14 +57,14 @@ def require_meaning(preset: str, option: str, value) -> None:
 
 
 def meaningless(preset: str) -> set[str]:
-    """Names of a run's options that mean nothing to a preset."""
+    """Returns the names of the run options that do not apply to a preset."""
     return {f.name for f in dataclasses.fields(FitConfig)} - tasks.of(preset).options
 
 
 def without_meaningless(config: FitConfig, saved: dict) -> FitConfig:
-    """Leaves out options that a preset's own config.json has, and that mean nothing.
+    """Resets options from an old config.json that do not apply to its preset.
 
-    Ensembles once had a learning rate there.
+    Earlier versions stored a learning rate for ensembles.
 
     Args:
         config: options, partly from that file.

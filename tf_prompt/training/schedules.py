@@ -1,4 +1,4 @@
-"""Learning rates over the steps of a run."""
+"""Learning rate schedules."""
 
 import math
 
@@ -8,17 +8,17 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises in a line to the peak, then falls to 0 along half a cosine.
+    """Linear warm-up to a peak, then cosine decay to 0.
 
-    `keras.optimizers.schedules.CosineDecay` gives the same numbers through a
-    branch, and weight decay asks for the rate once a variable: 83 branches took
-    2.5 of the 19 CPU seconds of a small run's start.
+    `keras.optimizers.schedules.CosineDecay` gives the same numbers through a branch,
+    and weight decay evaluates the rate once per variable: 83 branches took 2.5 of the
+    19 CPU seconds of a small run's start.
 
     Args:
-        peak: float >= 0. The rate after warm-up.
-        warmup_steps: int >= 0.
-        total_steps: int > 0. All steps of the run, warm-up included; the rate
-            is 0 from there on.
+        peak: float >= 0, the rate after warm-up.
+        warmup_steps: int >= 0, steps of warm-up.
+        total_steps: int > 0, all steps of the run, warm-up included; after that the
+            rate is 0.
 
     Reference: Loshchilov and Hutter, 2016, https://arxiv.org/abs/1608.03983,
     eq. 5 without restarts.

@@ -1,4 +1,4 @@
-"""Which devices train, of this machine or of several."""
+"""Distribution strategies: the devices that train, on one machine or several."""
 
 import collections
 import contextlib
@@ -13,7 +13,7 @@ from tf_prompt.data import reading, records, sharding
 from tf_prompt.runs import workers
 from tf_prompt.runs.machine import devices
 
-# How a worker that is gone shows itself in those that are left.
+# Errors that the loss of a worker causes in the others.
 LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -27,18 +27,18 @@ LOST = (
 def build_strategy(
     devices=None, name: str = "auto", timeout: float = 600.0
 ) -> tf.distribute.Strategy:
-    """Chooses the devices that train.
+    """Builds a distribution strategy.
 
     Args:
-        devices: names such as `["CPU:0", "CPU:1"]`; None takes what there is.
-        name: `mirrored`, all GPUs of this machine, or its CPU; `one_device`, its
-            first GPU, or its CPU; `multi_worker`, all machines of `TF_CONFIG`;
-            `auto`, the last where `TF_CONFIG` names several, or else the first.
-        timeout: seconds that a worker waits for another, at the start and in a step.
+        devices: names such as `["CPU:0", "CPU:1"]`; None takes those that exist.
+        name: `mirrored`: all GPUs of this machine, or its CPU; `one_device`: its
+            first GPU, or its CPU; `multi_worker`: all machines of `TF_CONFIG`;
+            `auto`: `multi_worker` if `TF_CONFIG` names several, else `mirrored`.
+        timeout: seconds to wait for other workers, at the start and in each step.
 
     Raises:
-        ValueError: if `TF_CONFIG` is broken, or not there for `multi_worker`.
-        ConnectionError: if a worker does not come.
+        ValueError: if `TF_CONFIG` is malformed, or missing for `multi_worker`.
+        ConnectionError: if a worker cannot be reached.
     """
     if name == "one_device":
         gpus = tf.config.list_logical_devices("GPU")
@@ -83,10 +83,13 @@ def describe_devices(config) -> list[str]:
 
 
 def find_workers(name: str) -> workers.Workers | None:
-    """Gives the workers that `--strategy NAME` trains on; None for this process alone.
+    """Finds the workers of a strategy; None for a single process.
+
+    Args:
+        name: as in `build_strategy`.
 
     Raises:
-        ValueError: as `build_strategy`.
+        ValueError: as in `build_strategy`.
     """
     if name in ("mirrored", "one_device"):
         return None
@@ -102,15 +105,15 @@ def find_workers(name: str) -> workers.Workers | None:
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
-    """Whether other processes train too."""
+    """Whether the strategy has several processes."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 @contextlib.contextmanager
 def writing_folder(strategy: tf.distribute.Strategy, run_dir: pathlib.Path):
-    """Gives the folder that a worker writes into: the run's for the chief alone.
+    """Context manager with the folder to write into: the run's folder for the chief.
 
-    The others write the same files into a folder that is gone at the end.
+    Other workers write the same files into a temporary folder.
     """
     if not is_multi_worker(strategy) or workers.read_tf_config().is_chief:
         yield run_dir
@@ -120,16 +123,19 @@ def writing_folder(strategy: tf.distribute.Strategy, run_dir: pathlib.Path):
 
 
 def make_share(strategy, config, folder, steps_per_epoch) -> sharding.Share | None:
-    """Tells which parts of a run's batches this process takes; None takes all whole.
+    """Determines which part of each batch this process reads.
 
     Args:
-        strategy: of `build_strategy`.
-        config: the run's options, completed.
-        folder: shards.
-        steps_per_epoch: batches of an epoch.
+        strategy: from `build_strategy`.
+        config: the run's options, completed by `recipes`.
+        folder: folder of shards.
+        steps_per_epoch: number of batches per epoch.
+
+    Returns:
+        `Share`, or None if the process reads whole batches.
 
     Raises:
-        ValueError: if the batch size or the files cannot be shared.
+        ValueError: if the batch size or the files cannot be divided.
     """
     rounds = config.accumulate_steps
     if not is_multi_worker(strategy):
@@ -152,10 +158,10 @@ def make_share(strategy, config, folder, steps_per_epoch) -> sharding.Share | No
 
 
 def distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
-    """Makes batches what `model.fit` takes.
+    """Prepares batches for `model.fit` under a strategy.
 
-    Under several workers they are cut already: TensorFlow's own sharding would read
-    whole batches in each.
+    With several workers the batches are divided already: TensorFlow's own sharding
+    would make each worker read whole batches.
     """
     batches = reading.without_tuning(batches)
     if not is_multi_worker(strategy):
@@ -164,14 +170,14 @@ def distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
 
 
 def require_agreement(strategy: tf.distribute.Strategy, *facts) -> None:
-    """Checks that all workers begin alike; does nothing where there is one.
+    """Checks that all workers have the same facts; does nothing for a single one.
 
     Args:
-        strategy: of `build_strategy`.
-        *facts: what must be equal, with a `repr` that is the same in each process.
+        strategy: from `build_strategy`.
+        *facts: values that must be equal, compared by their `repr`.
 
     Raises:
-        ValueError: in all of them, if a worker has others.
+        ValueError: in every worker, if one differs.
     """
     if not is_multi_worker(strategy):
         return
@@ -187,28 +193,29 @@ def require_agreement(strategy: tf.distribute.Strategy, *facts) -> None:
     found = strategy.experimental_local_results(gather())[0].numpy()
     if (found != found[0]).any():
         raise ValueError(
-            "workers must have the same options, data and checkpoints: run_dir and "
-            "data must lie where all see them, the program must be the same. "
+            "workers must have the same options, data and checkpoints: all must see "
+            "the same run_dir and data, and run the same program. "
             f"Received: {len(set(map(tuple, found)))} different states of a run"
         )
 
 
 @contextlib.contextmanager
-def told_of_lost_workers(strategy, run_dir):
-    """Makes the loss of another worker an error of one line.
+def reporting_lost_workers(strategy, run_dir):
+    """Context manager that reports the loss of another worker in one line.
 
     Raises:
-        ConnectionError: in that case.
+        ConnectionError: if a worker is lost.
     """
     try:
         yield
     except LOST as error:
         if not is_multi_worker(strategy):
             raise
-        # Around it TensorFlow lists the lines of the program.
+        # TensorFlow surrounds that line with lines of the program.
         lines = str(error).strip().split("\n")
         reason = next((line for line in lines if "ollective" in line), lines[0])
         raise ConnectionError(
             "another worker was lost, so this one stops. Start all of them again: "
-            f"they go on from the last checkpoint in {run_dir} ({reason.strip()[:160]})"
+            f"they resume from the last checkpoint in {run_dir} "
+            f"({reason.strip()[:160]})"
         ) from error

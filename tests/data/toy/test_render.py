@@ -27,7 +27,7 @@ CHANGES = [
 
 
 def draw(scene, seed=5, image_size=96):
-    return np.asarray(render.draw_picture(scene, seed, image_size))
+    return np.asarray(render.draw_image(scene, seed, image_size))
 
 
 def _changed_share(first, second) -> float:

@@ -79,17 +79,17 @@ def test_the_folder_holds_one_shard_a_part_and_split(small):
 
 
 def test_workers_draw_the_same_pictures(monkeypatch):
-    alone = list(workers.draw_pictures(120, 16, 0))
+    alone = list(workers.draw_images(120, 16, 0))
     monkeypatch.setattr(workers, "_MIN_PARALLEL", 1)
     monkeypatch.setattr(workers.os, "cpu_count", lambda: 2)
-    assert list(workers.draw_pictures(120, 16, 0)) == alone
+    assert list(workers.draw_images(120, 16, 0)) == alone
 
 
 def test_a_worker_that_dies_is_an_error(monkeypatch):
     monkeypatch.setattr(workers, "_MIN_PARALLEL", 1)
     monkeypatch.setattr(workers.sys, "executable", "false")
     with pytest.raises(RuntimeError, match="ended early"):
-        list(workers.draw_pictures(120, 16, 0))
+        list(workers.draw_images(120, 16, 0))
 
 
 def test_the_cache_is_written_once(cache, monkeypatch):
@@ -140,7 +140,7 @@ def test_examples_are_those_of_the_set(small):
         )
     first = toy_shards.list_prompts("train", 3, num_prompts=60)
     assert first == toy_shards.list_prompts("train", num_prompts=60)[:3]
-    pictures = workers.draw_pictures(60, toy_shards.IMAGE_SIZE, 0)
+    pictures = workers.draw_images(60, toy_shards.IMAGE_SIZE, 0)
     drawn = dict(enumerate(pictures))
     examples = toy_shards.draw_examples("train", 3)
     for (index, _, prompt), (drawn_for, image) in zip(first, examples, strict=True):

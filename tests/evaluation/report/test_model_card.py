@@ -59,16 +59,16 @@ def test_card_states_what_the_run_holds(make_run):
     assert "# my_run\n" in card and "preset `lstm_tiny`" in card
     # 90 seconds; the lower validation loss is that of epoch 1.
     assert "2 epochs in 1 min 30 s on" in card
-    assert "Epoch 1 was kept, for its validation loss 1.500" in card
+    assert "Epoch 1 was kept for its validation loss 1.500" in card
     row = r"\| BLEU +\| +41.3 \[38.0, 44.0\] +\| +1.0 \|"
     assert re.search(row, card)
-    assert "true prompts on the wrong pictures" in card
+    assert "true prompts of other images" in card
     # A table would end at its bar.
     assert "bleu\\|by hand" in card
     assert re.search(r"\| seed +\| 7 +\|", card) and "units 99" in card
     # 7,227 + 389 + 384 are the 8,000 pictures of the toy set.
     assert re.search(r"kept: train +\| 7,227", card)
-    assert "commit 0123456789ab," in card and "knows the toy set only" in card
+    assert "commit 0123456789ab," in card and "knows only the toy set" in card
 
 
 def test_nothing_is_left_to_fill(make_run):
@@ -116,7 +116,7 @@ def test_folders_are_named_without_the_way_to_them(make_run, tmp_path):
     assert str(tmp_path) not in card
     assert "| one knn:two" in card and "| shards" in card
     assert "DiffusionDB is CC0-1.0" in card and "wang2023diffusiondb" in card
-    assert "knows the toy set" not in card
+    assert "knows only the toy set" not in card
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,9 @@ def test_runs_stand_beside_each_other_and_the_thesis(tmp_path, capsys):
     assert "50.00 [40.00, 60.00]" in row_of(printed, "good")
     assert row_of(printed, "thesis: LSTM")[1:4] == ["1.1", "8.1", "44.1"]
     assert row_of(printed, "thesis: Transformer")[1:4] == ["5.0", "14.1", "51.6"]
-    assert "other data, other signature: not comparable directly" in markdown
+    assert (
+        "other data and another signature: they are not directly comparable" in markdown
+    )
     assert "bleu|one" in page
 
     assert row_of(markdown, "good", "poor", "BLEU")[3] == "good is better"
@@ -123,10 +125,10 @@ def test_chance_level_is_stated(tmp_path):
         level["meteor"] = {"score": None, "signature": "not measured: install"}
         add_baseline(folder, "shuffled", level)
     markdown, page = write_report(tmp_path / "same", one, two)
-    meaning = "what the true prompts score on the wrong pictures"
+    meaning = "the score of the true prompts when assigned to the wrong images"
     sentence = f"Chance level, {meaning}: BLEU 3.12, cosine 0.250."
     assert sentence in markdown and sentence in page
-    title = "chance level: true prompts on the wrong pictures"
+    title = "chance level: true prompts of other images"
     assert row_of(markdown, "one", title)[2:4] == ["3.12 [2.12, 4.12]", "not measured"]
 
     markdown, page = write_report(tmp_path / "mixed", one, old, two)
@@ -242,7 +244,7 @@ def test_other_signatures_are_told_apart(tmp_path):
     markdown, _ = write_report(tmp_path / "out", one, two)
     assert "50.00 (1) [40.00, 60.00]" in row_of(markdown, "one")
     assert "50.00 (2) [40.00, 60.00]" in row_of(markdown, "two")
-    assert "BLEU: other signature: not comparable directly: (1) bleu" in markdown
+    assert "BLEU: several signatures, not directly comparable: (1) bleu" in markdown
 
 
 def test_data_card_tells_what_was_filtered(tmp_path):

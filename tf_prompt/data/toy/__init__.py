@@ -1,1 +1,1 @@
-"""The embedded toy set: a grammar of prompts and a renderer of their pictures."""
+"""The built-in toy set: a grammar of prompts and a renderer of their images."""

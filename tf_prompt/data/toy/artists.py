@@ -1,4 +1,4 @@
-"""The toy set's six artists: what each adds near the borders of a picture."""
+"""The toy set's six artists: what each adds near the borders of an image."""
 
 import math
 import random
@@ -12,13 +12,13 @@ _FRAME_WIDTH = 8
 
 
 def paint_behind(image: Image.Image, artist: str | None, rng: random.Random) -> None:
-    """Draws the artist's hand on the background; None leaves it."""
+    """Draws the artist's marks on the background; None draws nothing."""
     if artist in _BEHIND:
         _BEHIND[artist](Pen(image, SCALE), rng)
 
 
 def paint_before(image: Image.Image, artist: str | None, rng: random.Random) -> None:
-    """Draws the artist's hand over the things; None leaves them."""
+    """Draws the artist's marks over the things; None draws nothing."""
     if artist in _BEFORE:
         _BEFORE[artist](Pen(image, SCALE), rng)
 
@@ -54,7 +54,7 @@ def _paint_gold(pen: Pen, rng: random.Random) -> None:
 
 
 def _mirror_four(along: float, depth: float):
-    """Gives one point on each border, `depth` units from it."""
+    """Returns one point near each border, `depth` units from it."""
     far = UNITS - depth
     return (along, depth), (along, far), (depth, along), (far, along)
 

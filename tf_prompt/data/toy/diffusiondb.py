@@ -1,8 +1,8 @@
-"""Writes a toy set in DiffusionDB 2M's layout, with the rows ingestion must drop.
+"""Writes a toy set in DiffusionDB 2M's layout, with rows that ingestion must drop.
 
-Of all rows 6 % are not square, 5 % are blurred as unsafe, 4 % have a negative
-guidance scale and 5 % fewer than 10 steps; 10 % repeat the prompt of a good row
-with another seed. At least one row is of each kind.
+6 % of the rows are not square, 5 % are blurred as unsafe, 4 % have a negative guidance
+scale and 5 % fewer than 10 steps; 10 % repeat the prompt of a good row with another
+seed. There is at least one row of each kind.
 """
 
 import dataclasses
@@ -67,12 +67,12 @@ _FIRST_DAY = datetime.datetime(2022, 8, 6, tzinfo=datetime.UTC)
 class ToyDiffusionDBConfig:
     """Writes a toy set in DiffusionDB 2M's layout."""
 
-    output: str = option(dataclasses.MISSING, "folder to write")
-    parts: int = option(4, "zip files")
-    images_per_part: int = option(100, "images in each zip")
-    image_size: int = option(192, "pixels a side of a square image")
-    seed: int = option(0, "seed of prompts, pictures and settings")
-    force: bool = option(False, FORCE_HELP)
+    output: str = option(dataclasses.MISSING, "output: folder to write")
+    parts: int = option(4, "data: number of zip files")
+    images_per_part: int = option(100, "data: number of images in each zip")
+    image_size: int = option(192, "data: side of a square image, pixels")
+    seed: int = option(0, "data: seed of prompts, images and settings")
+    force: bool = option(False, FORCE_HELP, group="output")
 
     def __post_init__(self):
         require_positive(self, "parts", "images_per_part", "image_size")
@@ -89,19 +89,19 @@ def write_toy_diffusiondb(
     """Writes `images/part-*.zip`, then `metadata.parquet`.
 
     Args:
-        folder: made if it is missing.
-        num_parts: int > 0, zip files.
-        images_per_part: int > 0, images in each.
-        seed: equal arguments give equal bytes in the zips.
-        image_size: int > 0, pixels a side of a square image.
-        force: whether files may be replaced that it did not write.
+        folder: the folder; created if missing.
+        num_parts: int > 0, number of zip files.
+        images_per_part: int > 0, number of images in each.
+        seed: int, random seed; equal arguments give equal bytes in the zips.
+        image_size: int > 0, side of a square image, pixels.
+        force: whether to replace files that this did not write.
 
     Returns:
-        Number of rows of each kind, `GOOD` and the keys of `SHARES`.
+        dict of the number of rows of each kind: `GOOD` and the keys of `SHARES`.
 
     Raises:
         ValueError: if there are too few images for one of each kind, the extra for
-            parquet is not installed, or files of others would be replaced.
+            parquet is not installed, or foreign files would be replaced.
     """
     _require_parquet()
     folder = pathlib.Path(folder)
@@ -125,7 +125,7 @@ class _Row:
 
 
 def _claim(folder: pathlib.Path, num_parts: int, force: bool) -> None:
-    """Makes the folder, unless what is in it is DiffusionDB itself, or a user's."""
+    """Creates the folder, unless it holds DiffusionDB itself or a user's files."""
     files = [f"images/{_part_name(i)}.zip" for i in range(1, num_parts + 1)]
     files.append("metadata.parquet")
     written = read_manifest(folder).get(_COMMAND, {}).get("files", [])
@@ -213,11 +213,11 @@ def _write_part(folder: pathlib.Path, rows: list[_Row], image_size: int, bar) ->
 
 def _draw_png(row: _Row, image_size: int) -> bytes:
     seed, prompt = row.metadata["seed"], row.metadata["prompt"]
-    image = render.draw_picture(row.scene, seed, image_size)
+    image = render.draw_image(row.scene, seed, image_size)
     image = image.crop((0, 0, row.metadata["width"], row.metadata["height"]))
     if row.kind == BLURRED:
         image = image.filter(ImageFilter.GaussianBlur(image_size / 16))
-    # Some of DiffusionDB's images tell their prompt too, which no one may read.
+    # As in some images of DiffusionDB: the prompt, which nothing may read.
     notes = PngImagePlugin.PngInfo()
     notes.add_text("parameters", prompt)
     buffer = io.BytesIO()

@@ -1,9 +1,8 @@
-"""The toy set's scenes, and the prompts that word them.
+"""The toy set's scenes and prompts.
 
-Every slot of a scene is visible in its picture. What no picture shows is which
-wording was picked and which fashionable words were appended, so no model can
-score 100: one that sees all and always writes the usual wording reaches corpus
-BLEU-4 87 on the 8,000 prompts of seed 0.
+Every slot of a scene is visible in its image. The choice of wording and of appended
+fashionable words is not, so no model can score 100: one that sees everything and
+always uses the usual wording reaches corpus BLEU-4 87 on the 8,000 prompts of seed 0.
 """
 
 import dataclasses
@@ -20,7 +19,7 @@ MEDIA = {
     "stained glass window": "a stained glass window",
     "blueprint": "a blueprint",
 }
-# A picture in one ink shows no colours, so its prompt must not name any.
+# An image in one ink shows no colours, so its prompt must not name any.
 ONE_INK = ("pencil sketch", "blueprint")
 SUBJECTS = {
     "cat": "cats",
@@ -32,12 +31,12 @@ SUBJECTS = {
     "mushroom": "mushrooms",
     "flower": "flowers",
 }
-# Other things than the subjects, or one cat above one boat and one boat below one
-# cat would be the same picture.
+# Not among the subjects, or one cat above one boat and one boat below one cat would
+# be the same image.
 OTHERS = ("star", "heart", "crown", "balloon", "gift")
 COUNTS = {1: "a", 2: "two", 3: "three", 4: "four"}
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
-# Training flips pictures, so a relation must be true of the mirror image too.
+# Training flips images, so relations must hold for the mirror image too.
 RELATIONS = ("above", "below", "beside")
 PLACES = {
     "beach": "on the beach",
@@ -74,16 +73,16 @@ UNSEEN_RATE = 0.15
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """What a picture shows; each field is a slot that its prompt names.
+    """The content of an image; its prompt names each field.
 
     Args:
         medium: a key of `MEDIA`.
         subject: a key of `SUBJECTS`.
-        count: how many subjects, 1 to 4.
-        colour: of the subjects, one of `COLOURS`; None in one ink.
-        relation: where the subjects are from `other`; None leaves it out.
-        other: a second thing, one of `OTHERS`.
-        other_colour: its colour.
+        count: number of subjects, 1 to 4.
+        colour: colour of the subjects, one of `COLOURS`; None for one ink.
+        relation: position of the subjects relative to `other`; None without `other`.
+        other: a second thing, one of `OTHERS`, or None.
+        other_colour: its colour, or None.
         place: a key of `PLACES`.
         weather: a key of `WEATHERS`, or None for a plain day.
         artist: one of `ARTISTS`, or None.
@@ -102,7 +101,7 @@ class Scene:
 
 
 def draw_scene(rng: random.Random) -> Scene:
-    """Draws every slot at random, each of its values equally often."""
+    """Draws every slot at random, each of its values with equal probability."""
     medium = rng.choice(tuple(MEDIA))
     coloured = medium not in ONE_INK
     subject, other = rng.choice(tuple(SUBJECTS)), rng.choice(OTHERS)
@@ -125,7 +124,7 @@ def draw_scene(rng: random.Random) -> Scene:
 
 
 def word_usually(scene: Scene) -> str:
-    """Words a scene in the way most prompts of the set do."""
+    """Describes a scene in the wording of most prompts of the set."""
     style = f", in the style of {scene.artist}" if scene.artist else ""
     return f"{MEDIA[scene.medium]} of {_things(scene)} {_setting(scene)}{style}"
 
@@ -156,7 +155,7 @@ WORDINGS = {
 
 
 def write_prompt(scene: Scene, rng: random.Random) -> str:
-    """Words a scene in a random way, sometimes with words no picture shows."""
+    """Describes a scene in a random wording, sometimes with words no image shows."""
     wording = rng.choices(tuple(WORDINGS), weights=tuple(WORDINGS.values()))[0]
     parts = [wording(scene)]
     if rng.random() < UNSEEN_RATE:
@@ -165,14 +164,14 @@ def write_prompt(scene: Scene, rng: random.Random) -> str:
 
 
 def draw_prompts(num_prompts: int, seed: int) -> list[tuple[Scene, str]]:
-    """Draws scenes with their prompts; no scene and no prompt comes twice.
+    """Draws scenes with their prompts; no scene and no prompt occurs twice.
 
     Args:
-        num_prompts: int > 0.
-        seed: seed of the draw; a longer list begins with the shorter one.
+        num_prompts: int > 0, number of prompts.
+        seed: int, random seed; a longer list starts with the shorter one.
 
     Returns:
-        Pairs of scene and prompt.
+        list of pairs of scene and prompt.
     """
     rng = random.Random(seed)
     scenes: set[Scene] = set()

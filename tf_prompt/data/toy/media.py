@@ -1,4 +1,4 @@
-"""The toy set's nine media: inks for the things, and a finish for the picture."""
+"""The toy set's nine media: inks for the things, and a finish for the image."""
 
 import functools
 import random
@@ -35,7 +35,7 @@ def choose_inks(medium: str, colour: str | None) -> Inks:
 def prepare_background(
     image: Image.Image, medium: str, rng: random.Random
 ) -> Image.Image:
-    """Brings a background into the medium, before the things are put on it."""
+    """Applies the medium to the background, before the things are drawn."""
     if medium == "pencil sketch":
         return _hatch(ImageOps.autocontrast(image.convert("L")), rng)
     if medium == "blueprint":
@@ -46,7 +46,7 @@ def prepare_background(
 
 
 def finish(image: Image.Image, medium: str, rng: random.Random) -> Image.Image:
-    """Applies what the medium does to the whole picture.
+    """Applies the medium to the whole image.
 
     Args:
         image: RGB, `CANVAS_SIZE` pixels a side.
@@ -255,7 +255,7 @@ def _grid() -> Image.Image:
     return texture
 
 
-# Behind the things only, which must stay clear at a seventh of a picture's side.
+# Only behind the things, which must stay clear at a seventh of the image's side.
 _TEXTURES: dict[str, Callable] = {
     "oil painting": _weave,
     "neon sign": _bricks,

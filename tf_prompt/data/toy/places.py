@@ -9,7 +9,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from tf_prompt.data.toy.sprites import RGB, WHITE, Pen, mix
 
-# Pictures are drawn on a square of this many pixels, in units of UNITS a side.
+# Images are drawn on a square of this many pixels, in units of UNITS a side.
 CANVAS_SIZE, UNITS = 192, 96
 SCALE = CANVAS_SIZE // UNITS
 # How far a background fades, so that the things before it stand out.
@@ -43,7 +43,7 @@ _RAINBOW = (
 
 
 class Ground:
-    """A picture while its background is drawn.
+    """An image while its background is drawn.
 
     Args:
         weather: a key of `grammar.WEATHERS` or None; it tints each colour.
@@ -58,7 +58,7 @@ class Ground:
         self.haze = Image.new("RGB", self.image.size, mix(top, bottom, 0.5))
 
     def tint(self, colour: RGB) -> RGB:
-        """The colour as it looks in this weather."""
+        """Returns the colour as it looks in this weather."""
         return mix(colour, self._light.tint, self._light.tint_share)
 
 
@@ -72,7 +72,7 @@ def _gradient(top: RGB, bottom: RGB) -> Image.Image:
 
 
 def draw_background(place: str, weather: str | None, rng: random.Random) -> Image.Image:
-    """Draws what is behind the things: a place in its weather.
+    """Draws the background: a place in its weather.
 
     Args:
         place: a key of `grammar.PLACES`.
@@ -94,7 +94,7 @@ def draw_background(place: str, weather: str | None, rng: random.Random) -> Imag
 def cover_with_weather(
     image: Image.Image, weather: str | None, rng: random.Random
 ) -> Image.Image:
-    """Draws what is before the things: streaks of rain, banks of fog."""
+    """Draws rain or fog over the background."""
     if weather == "rain":
         return _rain_on(image, rng)
     if weather == "fog":

@@ -1,4 +1,4 @@
-"""Draws the picture of a toy scene: background, artist, things, medium."""
+"""Draws the image of a toy scene: background, artist, things, medium."""
 
 import functools
 import random
@@ -10,17 +10,17 @@ from tf_prompt.data.toy import places as toy_places
 from tf_prompt.data.toy.grammar import Scene
 from tf_prompt.data.toy.places import CANVAS_SIZE, SCALE
 
-# In units of a 96th of the side.
+# In units of 1/96 of the side.
 _OTHER_SIZE = 31
 
 
-def draw_picture(scene: Scene, seed: int, image_size: int) -> Image.Image:
+def draw_image(scene: Scene, seed: int, image_size: int) -> Image.Image:
     """Draws a scene; the same scene and seed give the same pixels.
 
     Args:
-        scene: what to show.
-        seed: moves, sizes and mirrors what the scene leaves open.
-        image_size: pixels a side.
+        scene: the scene.
+        seed: int, seed of positions, sizes and mirroring.
+        image_size: int > 0, side of the image, pixels.
 
     Returns:
         RGB image.
@@ -68,7 +68,7 @@ def _place_other(relation: str, side: int, rng: random.Random) -> tuple[float, f
 
 @functools.cache
 def arrange(count: int, relation: str | None, side: int):
-    """Gives the size of the subjects, and the centre x, y of each."""
+    """Returns the size of the subjects, and the centre x, y of each."""
     if relation is None:
         size, spread_x, spread_y, x, y = (56, 38, 34, 32)[count - 1], 19, 18, 48, 48
     elif relation == "beside":

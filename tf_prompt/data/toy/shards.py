@@ -1,4 +1,4 @@
-"""The embedded default data set: pictures drawn here, written once to a cache."""
+"""The built-in default data set: drawn images, written once to a cache."""
 
 import contextlib
 import hashlib
@@ -17,8 +17,8 @@ from tf_prompt import files, options
 from tf_prompt.data import images, records, split, text
 from tf_prompt.data.toy import grammar, render, workers
 
-# Part of the cache folder's name: raise it with every change of what is drawn or
-# worded, or users keep the old set.
+# Part of the cache folder's name: increase it with every change of images or prompts,
+# or users keep the old set.
 TOY_VERSION = 3
 NUM_PROMPTS, IMAGE_SIZE, NUM_PARTS = 8000, 96, 8
 
@@ -26,15 +26,15 @@ NUM_PROMPTS, IMAGE_SIZE, NUM_PARTS = 8000, 96, 8
 def toy_folder(
     num_prompts: int = NUM_PROMPTS, image_size: int = IMAGE_SIZE, seed: int = 0
 ) -> pathlib.Path:
-    """Gives the folder of the toy set, writing it the first time.
+    """Returns the folder of the toy set, and writes it the first time.
 
-    The folder appears whole or not at all, so processes may race for it. It lies
-    in `$TF_PROMPT_CACHE`, else in `tf_prompt` in the user's cache.
+    It is written atomically, so that processes may race for it, in
+    `$TF_PROMPT_CACHE`, or else in `tf_prompt` in the user's cache folder.
 
     Args:
-        num_prompts: int > 0.
-        image_size: int > 0, pixels a side.
-        seed: seed of prompts and pictures.
+        num_prompts: int > 0, number of prompts.
+        image_size: int > 0, side of the images, pixels.
+        seed: int, seed of prompts and images.
 
     Returns:
         A folder of shards, see `write_toy`.
@@ -52,25 +52,25 @@ def toy_folder(
 
 
 def is_written() -> bool:
-    """Whether the toy set is in the cache, so that nothing need be drawn."""
+    """Whether the toy set is in the cache already."""
     return _find_folder(_settings(NUM_PROMPTS, IMAGE_SIZE, 0)).is_dir()
 
 
 def list_prompts(
     name: str, count: int | None = None, num_prompts: int = NUM_PROMPTS, seed: int = 0
 ) -> list[tuple[int, grammar.Scene, str]]:
-    """Lists prompts of a split, without drawing pictures.
+    """Lists the prompts of a split without drawing images.
 
     Args:
         name: one of `split.SPLITS`.
-        count: the first so many; None takes all.
-        num_prompts: of the toy set, in all splits.
-        seed: seed of the prompts.
+        count: number of prompts from the start; None takes all.
+        num_prompts: number of prompts in all splits.
+        seed: int, seed of the prompts.
 
     Returns:
-        Of each its index in the toy set, its scene and the prompt.
+        list of triples of the index in the toy set, the scene and the prompt.
     """
-    # A longer list begins with the shorter one, and the smallest split is a twentieth.
+    # A longer list starts with the shorter one, and the smallest split is a twentieth.
     size = num_prompts if count is None else min(num_prompts, 40 * count)
     while True:
         found = [
@@ -84,15 +84,15 @@ def list_prompts(
 
 
 def draw_examples(name: str, count: int, seed: int = 0) -> list[tuple[str, bytes]]:
-    """Draws the first pictures of a split, as they are in the toy set.
+    """Draws the first images of a split, as they are in the toy set.
 
     Returns:
-        Of each its prompt, and the picture as JPEG.
+        list of pairs of a prompt and the image as JPEG.
     """
     drawn = []
     for index, scene, prompt in list_prompts(name, count, seed=seed):
-        picture = render.draw_picture(scene, seed + index, IMAGE_SIZE)
-        drawn.append((prompt, images.encode_jpeg(np.asarray(picture))))
+        image = render.draw_image(scene, seed + index, IMAGE_SIZE)
+        drawn.append((prompt, images.encode_jpeg(np.asarray(image))))
     return drawn
 
 
@@ -102,16 +102,16 @@ def write_toy(
     image_size: int = IMAGE_SIZE,
     seed: int = 0,
 ) -> dict[str, int]:
-    """Writes the toy set: `NUM_PARTS` shards a split, then `stats.json`.
+    """Writes the toy set: `NUM_PARTS` shards per split, then `stats.json`.
 
     Args:
-        folder: made if it is missing.
-        num_prompts: int > 0; no two prompts are the same, each has one picture.
-        image_size: int > 0, pixels a side.
-        seed: seed of prompts and pictures; equal arguments give equal bytes.
+        folder: the folder; created if missing.
+        num_prompts: int > 0, number of prompts, all different, with one image each.
+        image_size: int > 0, side of the images, pixels.
+        seed: int, seed of prompts and images; equal arguments give equal bytes.
 
     Returns:
-        Number of examples of each split.
+        dict of the number of examples of each split.
 
     Raises:
         ValueError: if a number is not positive.
@@ -123,10 +123,10 @@ def write_toy(
     folder.mkdir(parents=True, exist_ok=True)
     examples = dict.fromkeys(split.SPLITS, 0)
     prompts = [prompt for _, prompt in grammar.draw_prompts(num_prompts, seed)]
-    pictures = workers.draw_pictures(num_prompts, image_size, seed)
+    raw_images = workers.draw_images(num_prompts, image_size, seed)
     bar = tqdm.tqdm(total=num_prompts, desc="toy set", unit=" images", mininterval=1)
-    with contextlib.closing(pictures), bar:
-        drawn = _make_records(prompts, pictures, image_size)
+    with contextlib.closing(raw_images), bar:
+        drawn = _make_records(prompts, raw_images, image_size)
         for part in range(NUM_PARTS):
             start, end = (num_prompts * p // NUM_PARTS for p in (part, part + 1))
             own = itertools.islice(drawn, end - start)
@@ -155,14 +155,14 @@ def _rename_unless_there(temporary: pathlib.Path, folder: pathlib.Path) -> None:
     try:
         os.rename(temporary, folder)
     except OSError:
-        # A process that raced this one was first; its folder has the same bytes.
+        # Another process was faster; its folder has the same bytes.
         if not folder.is_dir():
             raise
 
 
-def _make_records(prompts, pictures, image_size: int) -> Iterator[records.Record]:
-    for index, (prompt, picture) in enumerate(zip(prompts, pictures, strict=True)):
-        image = np.frombuffer(picture, np.uint8)
+def _make_records(prompts, raw_images, image_size: int) -> Iterator[records.Record]:
+    for index, (prompt, raw) in enumerate(zip(prompts, raw_images, strict=True)):
+        image = np.frombuffer(raw, np.uint8)
         yield records.Record(
             image_id=f"{index:06d}.jpg",
             image=images.encode_jpeg(image.reshape(image_size, image_size, 3)),

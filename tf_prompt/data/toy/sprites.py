@@ -1,4 +1,4 @@
-"""The toy set's things: thirteen stickers drawn in a palette of four inks."""
+"""The toy set's things: thirteen stickers, each drawn with four inks."""
 
 import dataclasses
 import functools
@@ -130,7 +130,7 @@ def _behind(image: Image.Image, shape: Image.Image, colour: RGB, width: int):
 # As many as one picture asks for twice: four cats are two images.
 @functools.lru_cache(maxsize=8)
 def fit_sticker(name: str, inks: Inks, size: int, mirrored: bool) -> Image.Image:
-    """Gives the image of `draw_sticker`, shrunk to `size` pixels a side."""
+    """Returns the image of `draw_sticker`, resized to `size` pixels a side."""
     sticker = draw_sticker(name, inks)
     if mirrored:
         sticker = ImageOps.mirror(sticker)

@@ -1,7 +1,7 @@
-"""Draws the toy set's pictures in several processes.
+"""Draws the toy set's images in several processes.
 
-Each is a plain child running this module: the pools of the standard library
-import the caller's script again, which fails in scripts without a main guard.
+Each is a plain child that runs this module: pools of the standard library import the
+caller's script again, which fails for scripts without a main guard.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ _MIN_PARALLEL = 400
 _MAX_WORKERS = 8
 
 
-def draw_pictures(num_prompts: int, image_size: int, seed: int) -> Iterator[bytes]:
-    """Draws the pictures of `grammar.draw_prompts(num_prompts, seed)`.
+def draw_images(num_prompts: int, image_size: int, seed: int) -> Iterator[bytes]:
+    """Draws the images of `grammar.draw_prompts(num_prompts, seed)`.
 
     Args:
-        num_prompts: int > 0.
-        image_size: int > 0, pixels a side.
-        seed: seed of the prompts and of the pictures.
+        num_prompts: int > 0, number of prompts.
+        image_size: int > 0, side of the images, pixels.
+        seed: int, seed of prompts and images.
 
     Yields:
-        Pixels of each picture in order: `image_size` rows of RGB bytes.
+        The pixels of each image in order, `image_size` rows of RGB bytes.
 
     Raises:
         RuntimeError: if a worker ends early.
@@ -36,7 +36,7 @@ def draw_pictures(num_prompts: int, image_size: int, seed: int) -> Iterator[byte
         yield from _draw_share(num_prompts, image_size, seed, 0, 1)
         return
     num_workers = min(os.cpu_count() or 1, _MAX_WORKERS)
-    picture_bytes = 3 * image_size**2
+    num_bytes = 3 * image_size**2
     with contextlib.ExitStack() as stack:
         workers = []
         for worker in range(num_workers):
@@ -45,10 +45,10 @@ def draw_pictures(num_prompts: int, image_size: int, seed: int) -> Iterator[byte
             stack.callback(workers[-1].terminate)
         for index in range(num_prompts):
             worker = workers[index // _CHUNK_SIZE % num_workers]
-            picture = worker.stdout.read(picture_bytes)
-            if len(picture) != picture_bytes:
+            image = worker.stdout.read(num_bytes)
+            if len(image) != num_bytes:
                 raise RuntimeError("a process that draws the toy set ended early")
-            yield picture
+            yield image
 
 
 def _start(share: tuple[int, ...]) -> subprocess.Popen:
@@ -64,14 +64,14 @@ def _draw_share(
     pairs = grammar.draw_prompts(num_prompts, seed)
     for index, (scene, _) in enumerate(pairs):
         if index // _CHUNK_SIZE % num_workers == worker:
-            yield render.draw_picture(scene, seed + index, image_size).tobytes()
+            yield render.draw_image(scene, seed + index, image_size).tobytes()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes one worker's share of pictures to stdout; not for users."""
+    """Writes one worker's share of images to stdout; not for users."""
     share = map(int, sys.argv[1:] if argv is None else argv)
-    for picture in _draw_share(*share):
-        sys.stdout.buffer.write(picture)
+    for image in _draw_share(*share):
+        sys.stdout.buffer.write(image)
     return 0
 
 

@@ -1,1 +1,1 @@
-"""Runs side by side: what was read, compared, drawn and written about them."""
+"""Reports that compare runs, and model cards."""

@@ -1,4 +1,4 @@
-"""Differences between runs, and whether chance could have made them."""
+"""Differences between runs, with significance tests."""
 
 import dataclasses
 import itertools
@@ -7,23 +7,25 @@ from collections.abc import Sequence
 import numpy as np
 import tqdm
 
+from tf_prompt.evaluation.prediction_log import families_of
 from tf_prompt.evaluation.report.runs import Run
 from tf_prompt.metrics import bleu, meteor
+from tf_prompt.metrics.score import BY_FAMILY
 from tf_prompt.metrics.significance import Difference, paired_bootstrap
 
 METRICS = ("bleu", "meteor")
-# Two runs of 50,000 rows take 17 s to compare: the bar of METEOR must move.
+# Comparing two runs of 50,000 rows takes 17 s: METEOR's progress bar must move.
 _ROWS_AT_ONCE = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Two runs beside each other.
+    """The comparison of two runs.
 
     Args:
         first, second: names of the runs.
-        differences: metric to difference, first minus second.
-        reason: why there are none; None where there are.
+        differences: by metric, the score of the first minus that of the second.
+        reason: why there are no differences; None if there are.
     """
 
     first: str
@@ -33,17 +35,20 @@ class Comparison:
 
 
 def compare_runs(runs: Sequence[Run]) -> tuple[list[Comparison], dict[str, str]]:
-    """Compares each pair of runs on the test prompts that both wrote.
+    """Compares each pair of runs on their common test examples.
 
     Args:
-        runs: at least one.
+        runs: at least one run.
 
     Returns:
-        A comparison a pair; and the signature of each metric.
+        A list of one `Comparison` per pair, over families where the first run's rows
+        have them; and a dict of the metrics' signatures.
     """
     examples = [_examples_of(run) for run in runs]
     synonyms = meteor.load_synonyms()
     signatures = {"bleu": bleu.signature(), "meteor": meteor.signature(synonyms)}
+    if any(families_of(run.predictions) for run in runs):
+        signatures = {n: f"{text}|{BY_FAMILY}" for n, text in signatures.items()}
     statistics: dict[int, dict[str, np.ndarray]] = {}
     comparisons = []
     pairs = list(itertools.combinations(range(len(runs)), 2))
@@ -55,13 +60,14 @@ def compare_runs(runs: Sequence[Run]) -> tuple[list[Comparison], dict[str, str]]
             for index in pair:
                 if index not in statistics:
                     statistics[index] = _measure(runs[index], synonyms)
-            differences = _differ(*(statistics[index] for index in pair))
+            families = families_of(_rows_of(first))
+            differences = _differ(*(statistics[index] for index in pair), families)
         comparisons.append(Comparison(first.name, second.name, differences, reason))
     return comparisons, signatures
 
 
 def _rows_of(run: Run) -> list[dict]:
-    # One order for all runs; rows of one image and prompt stay in that of the file.
+    # The same order for all runs; equal rows keep the order of the file.
     return sorted(run.predictions, key=lambda r: (r["image_id"], r["reference"]))
 
 
@@ -75,7 +81,7 @@ def _reason_against(first: Run, second: Run, examples_a, examples_b) -> str | No
             return f"not measured: {run.name} has no predictions of the test split"
     if examples_a != examples_b:
         return "not comparable: other examples"
-    # Its draws would all agree, and call any difference a proven one.
+    # All resamples of one example are equal: any difference would look significant.
     return None if len(examples_a) > 1 else "not measured: one example"
 
 
@@ -96,9 +102,11 @@ def _measure(run: Run, synonyms: meteor.Synonyms) -> dict[str, np.ndarray]:
     }
 
 
-def _differ(of_first, of_second) -> dict[str, Difference]:
+def _differ(of_first, of_second, families) -> dict[str, Difference]:
     score_sums = {"bleu": bleu.score_sums, "meteor": None}
     return {
-        name: paired_bootstrap(of_first[name], of_second[name], score_sums[name])
+        name: paired_bootstrap(
+            of_first[name], of_second[name], score_sums[name], families=families
+        )
         for name in METRICS
     }

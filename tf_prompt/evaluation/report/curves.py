@@ -1,4 +1,4 @@
-"""Loss curves of several runs in one picture."""
+"""Loss curves of several runs in one figure."""
 
 import io
 import math
@@ -10,24 +10,24 @@ import matplotlib.ticker
 
 from tf_prompt.evaluation.report.runs import Run
 
-# Okabe and Ito: told apart by all, also on dark ground; black and yellow left out.
+# Okabe and Ito: safe for the colour-blind, on dark pages too; no black, no yellow.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKERS = "osD^vP"
 _LIGHT = {"ground": "#ffffff", "ink": "#1d2733", "line": "#dfe3e8"}
 _DARK = {"ground": "#1b222a", "ink": "#e6eaee", "line": "#313b46"}
-# Beyond this ratio of the largest loss to the smallest, small ones lie flat.
+# Above this ratio of the largest to the smallest loss, small ones would look flat.
 _LOG_RATIO = 5
 
 
 def draw_curves(runs: Sequence[Run], dark: bool = False) -> bytes | None:
-    """Draws training and validation loss of all runs over epochs.
+    """Plots training and validation loss of all runs over epochs.
 
     Args:
-        runs: those without a history are left out.
-        dark: draws for a dark page.
+        runs: the runs; those without a history are left out.
+        dark: whether the figure is for a dark page.
 
     Returns:
-        A PNG; None if no run has a history.
+        The bytes of a PNG, or None if no run has a history.
     """
     drawn = [run for run in runs if run.history]
     if not drawn:
@@ -89,7 +89,7 @@ def _style(axis, runs: Sequence[Run], colours: dict) -> None:
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_facecolor(colours["ground"])
     axis.set_xlabel("epoch", color=colours["ink"])
-    axis.set_ylabel("loss, nats a token", color=colours["ink"])
+    axis.set_ylabel("loss, nats per token", color=colours["ink"])
     axis.tick_params(colors=colours["ink"], which="both", length=0)
     axis.grid(color=colours["line"])
     axis.set_axisbelow(True)
@@ -100,9 +100,9 @@ def _style(axis, runs: Sequence[Run], colours: dict) -> None:
 
 def _legend_of(runs: Sequence[Run], colours: dict) -> list:
     def line(label, **style):
-        # A dollar sign would start a formula.
+        # matplotlib reads a dollar sign as the start of a formula,
         label = label.replace("$", r"\$")
-        # One that begins with an underscore is left out of legends.
+        # and leaves labels that start with an underscore out of legends.
         label = f" {label}" if label.startswith("_") else label
         return matplotlib.lines.Line2D([], [], label=label, **style)
 

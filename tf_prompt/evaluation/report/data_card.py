@@ -1,4 +1,4 @@
-"""What a run's data is: its source, what was filtered, what was kept."""
+"""Facts about a run's data: source, filters, numbers of images kept."""
 
 import hashlib
 import pathlib
@@ -11,14 +11,14 @@ from tf_prompt.files import read_json
 
 
 def describe_data(data: str) -> dict[str, str]:
-    """Gives the facts about a data set, by what they tell.
+    """Collects facts about a data set.
 
     Args:
-        data: `toy` or a folder of shards, as a run's `data` option names it.
+        data: `toy` or a folder of shards, as in a run's option `data`.
 
     Returns:
-        Fact to text; the order is that of reading. A folder that is not there, or
-        has no `stats.json`, has "not measured" and the reason.
+        dict from the name of a fact to its text, in reading order. For a folder that
+        is missing or has no `stats.json`, "not measured" and the reason.
     """
     if data == "toy":
         return _describe_toy()
@@ -43,10 +43,13 @@ def describe_data(data: str) -> dict[str, str]:
 
 
 def fingerprint(folder: pathlib.Path) -> str:
-    """Digests names and sizes of the shards, and the stats of what made them.
+    """Hashes the names and sizes of the shards, and the stats of `write_records`.
 
-    `write_records` keeps a digest of each source part in these stats: other
-    pictures, filters or splits give another fingerprint.
+    The stats hold a digest of each source part: other images, filters or splits give
+    another fingerprint.
+
+    Returns:
+        12 hexadecimal digits of a SHA-256.
     """
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.tfrecord")):
@@ -57,13 +60,13 @@ def fingerprint(folder: pathlib.Path) -> str:
 
 
 def _describe_toy() -> dict[str, str]:
-    # From the grammar alone: the set itself need not have been written here.
+    # From the grammar alone, because the set may not have been written here.
     counts = dict.fromkeys(split.SPLITS, 0)
     for _, prompt in grammar.draw_prompts(toy_shards.NUM_PROMPTS, 0):
         counts[split.split_of(text.split_words(prompt))] += 1
     return {
-        "source": "toy: prompts of a grammar, pictures drawn",
-        "folder": "written to the cache when it is needed",
+        "source": "toy: prompts from a grammar, drawn images",
+        "folder": "written to the cache on first use",
         "fingerprint": f"toy version {toy_shards.TOY_VERSION}",
         "rows": _count(toy_shards.NUM_PROMPTS),
         "filters": "none",
@@ -75,10 +78,10 @@ def _describe_toy() -> dict[str, str]:
 
 
 def _read_stats(path: pathlib.Path) -> dict:
-    """Reads what write_records wrote.
+    """Reads the stats of write_records.
 
     Raises:
-        ValueError: if counts are missing or are none.
+        ValueError: if counts are missing or are not numbers.
     """
     stats = read_json(path)
     sound = isinstance(stats, dict) and type(stats.get("rows", 0)) is int
@@ -87,7 +90,7 @@ def _read_stats(path: pathlib.Path) -> dict:
         counts = part.values() if isinstance(part, dict) and key != "flags" else ()
         sound = isinstance(part, dict) and all(type(n) is int for n in counts)
     if not sound:
-        raise ValueError(f"stats.json must be write_records'. Received: {path}")
+        raise ValueError(f"stats.json must be that of write_records. Received: {path}")
     return stats
 
 

@@ -1,9 +1,9 @@
-"""A report as blocks of text and tables, and these as Markdown."""
+"""A report as blocks of text, tables and figures, and its rendering as Markdown."""
 
 import dataclasses
 import re
 
-# In place of a fact or a score that a run does not have.
+# Stands for a fact or a score that a run does not have.
 ABSENT = "not measured"
 
 
@@ -23,21 +23,21 @@ class Points:
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A line for the reader's shell."""
+    """A shell command for the reader."""
 
     line: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of texts.
+    """A table of strings.
 
     Args:
-        header: a title a column.
-        rows: texts, as many as the header has.
-        num_text_columns: columns from the left that hold words; the others hold
-            numbers.
-        num_reference_rows: rows from the end that come from elsewhere.
+        header: one title per column.
+        rows: cells, as many per row as in the header.
+        num_text_columns: number of columns, from the left, that hold words; the
+            others hold numbers.
+        num_reference_rows: number of rows, at the end, with results from elsewhere.
     """
 
     header: tuple[str, ...]
@@ -47,13 +47,13 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """A PNG in a file beside the report.
+class Figure:
+    """A PNG file beside the report.
 
     Args:
-        file: its name.
-        caption: what it shows.
-        light, dark: the PNG for pages of either ground.
+        file: name of the file.
+        caption: what the figure shows.
+        light, dark: PNG bytes for a light and for a dark page.
     """
 
     file: str
@@ -64,18 +64,18 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Details:
-    """Blocks that a page shows when the reader asks for them.
+    """Blocks that the reader can unfold.
 
     Args:
-        title: what they hold.
-        blocks: none of them of this kind.
+        title: what they contain.
+        blocks: blocks of the other kinds.
     """
 
     title: str
-    blocks: tuple[Paragraph | Points | Command | Table | Picture, ...]
+    blocks: tuple[Paragraph | Points | Command | Table | Figure, ...]
 
 
-Block = Paragraph | Points | Command | Table | Picture | Details
+Block = Paragraph | Points | Command | Table | Figure | Details
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Section:
 
 
 def to_markdown(title: str, sections: list[Section]) -> str:
-    """Writes a report as Markdown, all text escaped."""
+    """Renders a report as Markdown, with all text escaped."""
     parts = [f"# {_escape(title)}"]
     for section in sections:
         parts.append(f"## {_escape(section.title)}")
@@ -96,7 +96,7 @@ def to_markdown(title: str, sections: list[Section]) -> str:
 
 
 def block_to_markdown(block: Block) -> str:
-    """Writes one block as Markdown, without a newline at its end."""
+    """Renders one block as Markdown, without a trailing newline."""
     match block:
         case Paragraph(text):
             return _escape(text)
@@ -104,14 +104,14 @@ def block_to_markdown(block: Block) -> str:
             return "\n".join(f"- {_escape(item)}" for item in items)
         case Command(line):
             return f"    {' '.join(line.split())}"
-        case Picture(file, caption):
+        case Figure(file, caption):
             return f"![{_escape(caption)}]({file})"
         case Table():
             return _table_to_markdown(block)
         case Details(title, blocks):
             parts = (f"### {_escape(title)}", *map(block_to_markdown, blocks))
             return "\n\n".join(parts)
-    raise ValueError(f"block must be one of a report's. Received: {block!r}")
+    raise ValueError(f"block must be a block of a report. Received: {block!r}")
 
 
 def _table_to_markdown(table: Table) -> str:
@@ -132,7 +132,7 @@ def _table_to_markdown(table: Table) -> str:
 
 
 def _escape(text: str) -> str:
-    # A name such as transformer_tiny stays readable: between letters "_" is text.
+    # Names such as transformer_tiny stay readable: "_" between letters is plain text.
     escaped = re.sub(r"([\\`*<>|]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
-    # Brackets make a link only with a parenthesis or a second pair behind them.
+    # Brackets make a link only when a parenthesis or a second pair follows.
     return re.sub(r"\](?=[(\[:])", r"\\]", escaped)

@@ -1,4 +1,4 @@
-"""Fills the card of a trained model from the files of its run."""
+"""Writes the model card of a run from the files in its folder."""
 
 import inspect
 import json
@@ -26,9 +26,9 @@ _COMMANDS = {
 }
 _BASELINES = {
     "most_common": "most common training prompt",
-    "nearest_neighbour": "prompt of the nearest training picture",
+    "nearest_neighbour": "prompt of the nearest training image",
     "random_training": "random training prompts",
-    "shuffled": "true prompts on the wrong pictures",
+    "shuffled": "true prompts of other images",
     "mean_embedding": "mean embedding of the training prompts",
 }
 _OPTIONS = (
@@ -54,8 +54,8 @@ _OPTIONS = (
     "set",
 )
 _TOY_LIMITS = (
-    "- **It knows the toy set only**: drawn pictures, and the words of a small "
-    "grammar. It shows that\n  the machinery works; of real pictures it knows nothing."
+    "- **It knows only the toy set**: drawn images, and the words of a small grammar. "
+    "It shows that\n  the software works; it knows nothing about real images."
 )
 _DIFFUSIONDB = """\
 @inproceedings{wang2023diffusiondb,
@@ -72,18 +72,18 @@ _DIFFUSIONDB = """\
 
 
 def write_model_card(run_dir: str | pathlib.Path, path: str | pathlib.Path) -> None:
-    """Writes a run's card in Hugging Face's form: Markdown under YAML metadata.
+    """Writes a run's model card in Hugging Face's format: YAML metadata and Markdown.
 
-    Only what the folder holds is stated; the rest says "not measured". Folders are
-    named without the way to them.
+    It states only what the run's folder holds; everything else is "not measured".
+    Folders are given by name, without their path.
 
     Args:
-        run_dir: folder of a run of `tf_prompt.fit`, best evaluated on `test`.
-        path: the file, such as `README.md` beside a SavedModel; replaced whole.
+        run_dir: folder of a run of `tf_prompt.fit`, preferably evaluated on `test`.
+        path: the file, such as `README.md` beside a SavedModel; written atomically.
 
     Raises:
-        FileNotFoundError: if there is no run, or no folder for the file.
-        ValueError: if a file of the run is damaged; names it.
+        FileNotFoundError: if there is no run, or the file's folder does not exist.
+        ValueError: if a file of the run is damaged; the message names it.
 
     Reference:
         Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
@@ -99,13 +99,16 @@ def write_model_card(run_dir: str | pathlib.Path, path: str | pathlib.Path) -> N
 
 
 def render_model_card(run: runs.Run) -> str:
-    """Writes a card as text.
+    """Renders a model card.
 
     Args:
-        run: what `reporting.runs.read_run` gave.
+        run: result of `evaluation.report.runs.read_run`.
+
+    Returns:
+        The text of the card.
 
     Raises:
-        ValueError: for a preset that is not known here.
+        ValueError: for an unknown preset.
     """
     preset = run.config["preset"]
     facts, is_toy = presets.facts(preset), run.config.get("data") == "toy"
@@ -133,7 +136,7 @@ def render_model_card(run: runs.Run) -> str:
 
 
 def _describe_metadata(run, task: str) -> str:
-    """YAML; each value is written as JSON, which YAML holds, so none can break it."""
+    """YAML whose values are written as JSON, a subset of YAML, so none can break it."""
     metadata = {
         "license": "apache-2.0",
         "language": ["en"],
@@ -164,7 +167,7 @@ def _measured(run) -> dict:
 
 
 def _short(folder) -> str:
-    """A folder's name without the way to it, which is no one's business."""
+    """A folder's name without its path, which is nobody's business."""
     prefix, colon, rest = str(folder or ABSENT).rpartition("knn:")
     return prefix + colon + pathlib.PurePath(rest).name
 
@@ -183,7 +186,7 @@ def _describe_parts(run) -> str:
     arguments |= settings(run.config.get("set") or ())
     vocabulary = run.folder / run_folder.VOCABULARY
     if "vocab_size" in arguments and vocabulary.is_file():
-        # The preset's is the most that it may be.
+        # The preset's value is only an upper limit.
         arguments["vocab_size"] = len(text.read_vocabulary(vocabulary))
     listed = ", ".join(f"{name.replace('_', ' ')} {v}" for name, v in arguments.items())
     if run.parameters is None:
@@ -207,10 +210,14 @@ def _describe_data(run) -> str:
 
 
 def _describe_text(run) -> str:
+    lead = "No prompt lies in two splits."
+    if run.config.get("tokens") == "subwords":
+        case = ", in lower case" if run.config.get("fold_case") else ""
+        return f"{lead} Prompts are learned as they were written{case}."
     words = run.config.get("max_words", ABSENT)
     return (
-        "No prompt lies in two splits. Prompts are normalised: lower case, words "
-        f"without digits, at most {words}."
+        f"{lead} Prompts are normalised: lower case, words without digits, at most "
+        f"{words}."
     )
 
 
@@ -224,7 +231,7 @@ def _describe_training(run) -> str:
         time = f" in {sections.format_seconds(run.seconds)} on its machine"
     return (
         f"{len(run.history)} epochs{time}, AdamW, linear warm-up, then cosine decay. "
-        f"Epoch {best['epoch']} was kept, for its {losses}."
+        f"Epoch {best['epoch']} was kept for its {losses}."
     )
 
 
@@ -280,21 +287,23 @@ def _number(name: str, value: float) -> str:
 
 
 def _show_examples(run) -> str:
-    # A prompt often made several pictures: show it once.
+    # Several images often share a prompt: show it once.
     distinct = {row["reference"]: row for row in reversed(run.predictions)}
     chosen = list(reversed(distinct.values()))[:NUM_EXAMPLES]
     if not chosen:
         return f"Examples: {ABSENT}."
     rows = [(row["reference"], row["prediction"]) for row in chosen]
-    lead = "The first test prompts, not chosen for how well they went:"
+    lead = "The first test prompts, not selected by quality:"
     return f"{lead}\n\n{_table(('true', 'predicted'), rows, 2)}"
 
 
 def _describe_language(run) -> str:
+    if run.config.get("tokens") == "subwords":
+        count = run.config.get("max_subwords", ABSENT)
+        return f"- It has read at most {count} subwords of each prompt."
     words = run.config.get("max_words", ABSENT)
     return (
-        "- It knows the words of its training prompts, and of each of these the first "
-        f"{words}."
+        f"- It knows only the words of its training prompts, of each the first {words}."
     )
 
 
@@ -302,15 +311,15 @@ def _describe_licence(run, is_toy: bool) -> str:
     data = "The toy set is drawn by the project and falls under the same licence."
     if not is_toy:
         data = (
-            "The licence of the training data goes with it: DiffusionDB is CC0-1.0. A "
-            "backbone that was pretrained has a licence of its own."
+            "The licence of the training data applies too: DiffusionDB is CC0-1.0. A "
+            "pretrained backbone has its own licence."
         )
     return f"Code and weights: Apache-2.0. {data}"
 
 
 def _cite(is_toy: bool) -> str:
     own = (
-        "@software{tf_prompt,\n  title = {tf\\_prompt: From pictures made by Stable "
+        "@software{tf_prompt,\n  title = {tf\\_prompt: From images made by Stable "
         f"Diffusion back to their prompts}},\n  url = {{{REPOSITORY}}},\n}}"
     )
     return own if is_toy else f"{own}\n\n{_DIFFUSIONDB}"

@@ -1,4 +1,4 @@
-"""Tables of the options that differ between runs, and of versions."""
+"""Tables of the options that differ between runs, and of software versions."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ _VERSIONS = {
 
 
 def option_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Lists the options of training and evaluation that are not the same in all."""
+    """Lists the options of training and evaluation that differ between runs."""
     if len(runs) == 1:
-        return (Paragraph("One run: nothing differs."),)
+        return (Paragraph("There is only one run: nothing differs."),)
     names = [f.name for f in dataclasses.fields(FitConfig) if f.name not in _NO_MATTER]
     rows = [(name, *(_show(run.config, name) for run in runs)) for name in names]
     names = list(dict.fromkeys(name for run in runs for name in run.evaluation))
@@ -33,7 +33,7 @@ def option_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
         return (Paragraph("All options are the same."),)
     header = ("option", *(run.name for run in runs))
     return Table(header, tuple(rows), num_text_columns=len(header)), Points(
-        ("All other options are the same, and stand in each run's config.json.",)
+        ("All other options are the same; each run's config.json has them.",)
     )
 
 
@@ -47,7 +47,7 @@ def _show(values: dict, name: str) -> str:
 
 
 def version_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Lists the versions that trained each run."""
+    """Lists the software versions that trained each run."""
     rows = []
     for run in runs:
         versions = [str(run.config.get(key) or _NOT_RECORDED) for key in _VERSIONS]

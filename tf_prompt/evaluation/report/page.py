@@ -1,4 +1,4 @@
-"""A report as one HTML file that opens anywhere: no script, no network."""
+"""Renders a report as one self-contained HTML file, without scripts or network."""
 
 import base64
 import html
@@ -8,8 +8,8 @@ from tf_prompt.evaluation.report.document import (
     Block,
     Command,
     Details,
+    Figure,
     Paragraph,
-    Picture,
     Points,
     Section,
     Table,
@@ -75,7 +75,7 @@ td small { display: block; color: var(--soft); white-space: nowrap; }
 
 
 def render_page(title: str, sections: list[Section]) -> str:
-    """Writes a report as HTML, pictures inside, all text escaped."""
+    """Renders a report as HTML, with embedded figures and all text escaped."""
     anchors = {s.title: re.sub(r"\W+", "-", s.title.lower()) for s in sections}
     links = "".join(
         f'<a href="#{anchor}">{html.escape(name)}</a>'
@@ -110,22 +110,22 @@ def _render(block: Block) -> str:
             return f"<ul>{''.join(f'<li>{html.escape(i)}</li>' for i in items)}</ul>"
         case Command(line):
             return f"<pre>{html.escape(line)}</pre>"
-        case Picture():
-            return _render_picture(block)
+        case Figure():
+            return _render_figure(block)
         case Table():
             return _render_table(block)
         case Details(title, blocks):
             inside = "".join(_render(inner) for inner in blocks)
             return f"<details><summary>{html.escape(title)}</summary>{inside}</details>"
-    raise ValueError(f"block must be one of a report's. Received: {block!r}")
+    raise ValueError(f"block must be a block of a report. Received: {block!r}")
 
 
-def _render_picture(picture: Picture) -> str:
-    caption = html.escape(picture.caption)
+def _render_figure(figure: Figure) -> str:
+    caption = html.escape(figure.caption)
     return (
         '<figure><picture><source media="(prefers-color-scheme: dark)" '
-        f'srcset="{_data_url(picture.dark)}">'
-        f'<img alt="{caption}" src="{_data_url(picture.light)}"></picture>'
+        f'srcset="{_data_url(figure.dark)}">'
+        f'<img alt="{caption}" src="{_data_url(figure.light)}"></picture>'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 

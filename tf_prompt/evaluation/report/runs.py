@@ -1,4 +1,4 @@
-"""Reads from run folders what a report tells of them."""
+"""Reads run folders for reports."""
 
 import csv
 import dataclasses
@@ -17,17 +17,17 @@ _PREDICTION_COLUMNS = ("image_id", "reference", "prediction")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a run's folder holds; None or empty stands for what is not there.
+    """The content of a run's folder; missing parts are None or empty.
 
     Args:
-        name: short, of its own among the runs of a report.
+        name: short name, unique among the runs of a report.
         folder: the run's folder, as the user wrote it.
         config: content of `config.json`: options and versions.
-        history: a dict of numbers an epoch.
+        history: one dict of numbers per epoch.
         metrics: content of `metrics.json` of the test split.
         predictions: rows of `predictions.csv` of the test split.
-        evaluation: what the predictions depend on, of the test split.
-        parameters: weights in all, and those that training changes.
+        evaluation: options of that evaluation.
+        parameters: numbers of all weights and of the trainable ones.
     """
 
     name: str
@@ -41,28 +41,32 @@ class Run:
 
     @property
     def best_epoch(self) -> dict | None:
-        """The row of `history` whose model was kept."""
+        """The row of `history` of the epoch whose model was kept."""
         if not self.history or "val_loss" not in self.history[0]:
             return None
         return self.history[run_history.best_epoch(self.history)]
 
     @property
     def seconds(self) -> float | None:
-        """Time of all epochs; None if it was not taken."""
+        """Total time of all epochs in seconds; None if it was not recorded."""
         if not self.history or "seconds" not in self.history[0]:
             return None
         return sum(row["seconds"] for row in self.history)
 
 
 def check_runs(run_dirs: Sequence[str], output: str) -> list[pathlib.Path]:
-    """Checks the folders before any work is done.
+    """Checks run folders before any work is done.
+
+    Args:
+        run_dirs: the folders.
+        output: the report's folder.
 
     Returns:
-        The run folders.
+        The run folders as paths.
 
     Raises:
-        FileNotFoundError: if one holds no run.
-        ValueError: if one is named twice, or is the output.
+        FileNotFoundError: if one of them holds no run.
+        ValueError: if one is given twice, or is the output.
     """
     folders = [pathlib.Path(run_dir) for run_dir in run_dirs]
     seen = set()
@@ -80,7 +84,7 @@ def check_runs(run_dirs: Sequence[str], output: str) -> list[pathlib.Path]:
 
 
 def name_runs(folders: Sequence[pathlib.Path]) -> list[str]:
-    """Names each run by its folder; by the whole path where names are the same."""
+    """Names each run after its folder; by the whole path where names are equal."""
     names = [folder.resolve().name for folder in folders]
     return [
         name if names.count(name) == 1 else str(folder)
@@ -89,10 +93,10 @@ def name_runs(folders: Sequence[pathlib.Path]) -> list[str]:
 
 
 def read_run(folder: pathlib.Path, name: str) -> Run:
-    """Reads a run; what it has not written yet is left empty.
+    """Reads a run; parts that do not exist yet are left empty.
 
     Raises:
-        ValueError: if a file that is there is damaged; names it.
+        ValueError: if an existing file is damaged; the message names it.
     """
     tested = run_folder.output_folder(folder, "test")
     metrics = tested / "metrics.json"
@@ -123,7 +127,8 @@ def _read_metrics(path: pathlib.Path) -> dict:
         type(metrics.get("examples")) is int
         and all(isinstance(part, dict) for part in (sets, baselines, health))
         and all(map(_is_set, (sets, *baselines.values())))
-        # None is what `evaluate` could not measure.
+        and _are_groups(metrics.get("by_overlap", {}))
+        # None stands for what `evaluate` could not measure.
         and all(value is None or _is_number(value) for value in health.values())
     )
     if not sound:
@@ -131,8 +136,23 @@ def _read_metrics(path: pathlib.Path) -> dict:
     return metrics
 
 
+def _are_groups(groups) -> bool:
+    """Whether scores are told apart by groups of examples, as `scoring` does."""
+    return isinstance(groups, dict) and all(
+        isinstance(group, dict)
+        and type(group.get("examples")) is int
+        and (
+            group["examples"] == 0
+            or _is_set(group.get("metrics"))
+            and isinstance(group.get("baselines"), dict)
+            and all(map(_is_set, group["baselines"].values()))
+        )
+        for group in groups.values()
+    )
+
+
 def _is_set(scores) -> bool:
-    """Whether scores are as `metrics.score` gives them, by metric."""
+    """Whether it is a dict of scores by metric, as `metrics.score` returns it."""
     return isinstance(scores, dict) and all(
         isinstance(entry, dict)
         and isinstance(entry.get("signature"), str)
@@ -151,13 +171,13 @@ def _is_measured(entry: dict) -> bool:
 
 
 def _is_number(value) -> bool:
-    # An int too long for a float cannot be written as one.
+    # An int beyond this does not fit a float.
     return type(value) is float or (type(value) is int and abs(value) < 2**53)
 
 
 def _read_predictions(path: pathlib.Path) -> list[dict]:
     rows = _read_table(path, _PREDICTION_COLUMNS)
-    # An evaluation that was killed may end within a row.
+    # The file of a killed evaluation may end within a row.
     return [row for row in rows if all(row[c] is not None for c in _PREDICTION_COLUMNS)]
 
 
@@ -165,7 +185,7 @@ def _read_identity(path: pathlib.Path) -> dict:
     if not path.is_file():
         return {}
     identity = _read_object(path)
-    # The time of a file says nothing to a reader.
+    # The time of a file means nothing to the reader.
     identity.pop("model_modified", None)
     return identity
 

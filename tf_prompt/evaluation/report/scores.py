@@ -1,4 +1,4 @@
-"""Tables of test scores, baselines and health, the thesis's rows among them."""
+"""Tables of test scores, baselines and health, with the thesis's rows."""
 
 import pathlib
 import shlex
@@ -41,15 +41,15 @@ _BASELINES = {
     "most_common": "most common prompt",
     "nearest_neighbour": "nearest neighbour",
     "random_training": "random training prompts",
-    _CHANCE: "chance level: true prompts on the wrong pictures",
+    _CHANCE: "chance level: true prompts of other images",
 }
 
-# A measured value, its metric's name: the mark of its signature, or nothing.
+# From a measured value and its metric's name to the mark of its signature, or "".
 _Marker = Callable[[dict, str], str]
 
 
 def score_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Writes the main table, its chance level and what its numbers depend on."""
+    """Writes the main table of scores, the chance level, and the signatures."""
     sets = [run.metrics["metrics"] for run in runs if run.metrics]
     marker, notes = _number_signatures(sets)
     rows = [_score_row(run, marker) for run in runs]
@@ -57,22 +57,25 @@ def score_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
         cells = [f"{scores[m]:.1f}" if m in scores else _NOT_STATED for m in METRICS]
         data = "DiffusionDB 2M, square"
         rows.append((name, *cells, _NOT_STATED, data))
-    # Scores come first: on a phone the rest lies beyond the edge.
+    # Scores come first: on a phone the other columns need scrolling.
     header = ("run", *(TITLES[name] for name in METRICS), "examples", "data")
     thesis = (
-        "Rows of the thesis (Kalisz): other data, other signature: not comparable "
-        "directly. Its toolkit and settings are not stated."
+        "The thesis's rows (Kalisz) have other data and another signature: they are "
+        "not directly comparable. Its toolkit and settings are not stated."
     )
     table = Table(header, tuple(rows), num_reference_rows=2)
-    brackets = "In brackets: 95 % bootstrap interval over the test examples."
+    brackets = (
+        "In brackets: 95 % bootstrap interval over the test examples, or, where the "
+        "signature says so, over their families."
+    )
     if len({str(run.config.get("data")) for run in runs if run.metrics}) > 1:
-        brackets += " Runs on other data are not comparable directly."
+        brackets += " Runs on different data are not directly comparable."
     points = Points((thesis, brackets, *notes))
     return table, *_chance_level(runs), points, *_all_metrics(runs)
 
 
 def _chance_level(runs: Sequence[Run]) -> list[Block]:
-    """Says what true prompts score on the wrong pictures; once if it is the same."""
+    """States what true prompts score on wrong images; only once if it is the same."""
     of_level: dict[str, list[str]] = {}
     for run in runs:
         scores = (run.metrics or {}).get("baselines", {}).get(_CHANCE, {})
@@ -89,16 +92,16 @@ def _chance_level(runs: Sequence[Run]) -> list[Block]:
             blocks.append(Paragraph(f"Chance level{of_runs}: {ABSENT}."))
             continue
         text = (
-            f"Chance level{of_runs}, what the true prompts score on the wrong "
-            f"pictures: {level}. Prompts of the right kind reach it without a look "
-            "at any picture."
+            f"Chance level{of_runs}, the score of the true prompts when assigned to "
+            f"the wrong images: {level}. Prompts of the right kind reach it without "
+            "looking at any image."
         )
         blocks.append(Paragraph(text))
     return blocks
 
 
 def _all_metrics(runs: Sequence[Run]) -> list[Block]:
-    """Lists, out of sight at first, each metric that any run holds."""
+    """Lists every metric of any run, folded at first."""
     sets = [run.metrics["metrics"] if run.metrics else {} for run in runs]
     held = {name for scores in sets for name in scores}
     if not held:
@@ -113,7 +116,7 @@ def _all_metrics(runs: Sequence[Run]) -> list[Block]:
         for name in names
     ]
     header = ("metric", *(run.name for run in runs))
-    points = Points(("Signatures of the metrics above stand there.", *notes))
+    points = Points(("Signatures of the main metrics are above.", *notes))
     return [Details("All metrics", (Table(header, tuple(rows)), points))]
 
 
@@ -122,12 +125,17 @@ def _title(name: str) -> str:
 
 
 def _score_row(run: Run, marker: _Marker) -> tuple[str, ...]:
-    # The whole path stands in the data card.
+    # The data section has the whole path.
     data = pathlib.PurePath(str(run.config.get("data", ABSENT))).name
     if not run.metrics:
         return (run.name, *[ABSENT] * len(METRICS), ABSENT, data)
     cells = [_format(run.metrics["metrics"], name, marker) for name in METRICS]
     return (run.name, *cells, f"{run.metrics['examples']:,}", data)
+
+
+def format_score(scores: dict, name: str) -> str:
+    """Writes one score and its interval, as in the tables here."""
+    return _format(scores, name, lambda value, name: "")
 
 
 def _format(scores: dict, name: str, marker: _Marker) -> str:
@@ -145,7 +153,7 @@ def _format(scores: dict, name: str, marker: _Marker) -> str:
 def _number_signatures(
     sets: Sequence[dict], names: Sequence[str] = METRICS
 ) -> tuple[_Marker, list[str]]:
-    """Lists the signatures of each metric; numbers them where there are several."""
+    """Lists the signatures of each metric, numbered if there are several."""
     known: dict[str, list[str]] = {}
     for scores in sets:
         for name in names:
@@ -167,13 +175,13 @@ def _number_signatures(
         elif signatures:
             several = "; ".join(f"({i}) {s}" for i, s in enumerate(signatures, start=1))
             notes.append(
-                f"{title}: other signature: not comparable directly: {several}"
+                f"{title}: several signatures, not directly comparable: {several}"
             )
     return marker, notes
 
 
 def hints(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Says what was not measured and how to measure it."""
+    """Lists what was not measured, and how to measure it."""
     blocks: list[Block] = []
     for run in runs:
         command = (
@@ -196,7 +204,7 @@ def hints(runs: Sequence[Run]) -> tuple[Block, ...]:
 
 
 def baseline_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Writes what a run's score is worth: the scores of trivial writers."""
+    """Writes the table of baselines: scores of trivial methods."""
     rows: list[tuple[str, ...]] = []
     sets: list[dict] = []
     for run in runs:
@@ -211,17 +219,17 @@ def baseline_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
             rows.append((run.name, title, *cells))
     header = ("run", "baseline", *(TITLES[name] for name in METRICS))
     note = (
-        "Most common: always the training split's most frequent prompt. Nearest "
-        "neighbour: the prompt of the training image that looks most alike to the "
-        "run's encoder. Random: a training prompt drawn for each picture. Chance "
-        "level: the test split's own true prompts, dealt to the wrong pictures. "
-        "Signatures as above."
+        "Most common: always the most frequent training prompt. Nearest neighbour: the "
+        "prompt of the training image with the most similar features in the run's "
+        "encoder. Random: a random training prompt for each image. Chance level: the "
+        "true prompts of the test split, assigned to the wrong images. Signatures as "
+        "above."
     )
     return Table(header, tuple(rows), num_text_columns=2), Points((note,))
 
 
 def health_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Writes the signs of degenerate prompts."""
+    """Writes the table of signs of degenerate prompts."""
     names: dict[str, None] = {}
     for run in runs:
         names.update(dict.fromkeys((run.metrics or {}).get("health", {})))
@@ -236,8 +244,9 @@ def health_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
     header = ("run", *(name.replace("_", " ") for name in names))
     return Table(header, tuple(rows)), Points(
         (
-            "Unique ratio: distinct predictions over predictions. End rate: share "
-            "that ended by themselves. Length ratio: words written over words in the "
-            "true prompts. Distinct 1, 2: distinct words and pairs over all written.",
+            "Unique ratio: distinct predictions over all predictions. End rate: share "
+            "that ended before the length limit. Length ratio: words written over "
+            "words in the true prompts. Distinct 1, 2: distinct words and word pairs "
+            "over all of them.",
         )
     )

@@ -1,21 +1,22 @@
-"""What a report says: the runs' scores, training, data and differences."""
+"""The sections of a report: scores, differences, training and data of the runs."""
 
 from collections.abc import Sequence
 
 from tf_prompt.evaluation.report import options, scores
+from tf_prompt.evaluation.report.closeness import closeness_blocks
 from tf_prompt.evaluation.report.comparison import Comparison
 from tf_prompt.evaluation.report.data_card import describe_data
 from tf_prompt.evaluation.report.document import (
     ABSENT,
+    Figure,
     Paragraph,
-    Picture,
     Points,
     Section,
     Table,
 )
 from tf_prompt.evaluation.report.runs import Run
 
-# Kalisz's slides; his model has this many weights, batch norm statistics left out.
+# From Kalisz's slides; his counts leave out batch norm statistics.
 _THESIS_TRAINING = (
     ("thesis: LSTM", "lstm_base", "81,439,113", "57,931,081", "50", "27", "not stated"),
     (
@@ -34,23 +35,24 @@ def write_sections(
     runs: Sequence[Run],
     comparisons: Sequence[Comparison],
     signatures: dict[str, str],
-    picture: Picture | None,
+    figure: Figure | None,
 ) -> list[Section]:
     """Writes all sections of a report.
 
     Args:
-        runs: what to report on.
-        comparisons: of each pair of runs.
-        signatures: of the metrics that they were compared by.
-        picture: the loss curves; None if no run has any.
+        runs: the runs to report on.
+        comparisons: one per pair of runs.
+        signatures: signatures of the metrics compared, by name.
+        figure: the loss curves; None if no run has any.
     """
     missing = scores.hints(runs)
     return [
         Section("Test scores", (*scores.score_blocks(runs), *missing)),
         Section("Differences", _differences(comparisons, signatures)),
         Section("Baselines", scores.baseline_blocks(runs)),
+        Section("Scores by closest training prompt", closeness_blocks(runs)),
         Section("Health of the prompts", scores.health_blocks(runs)),
-        Section("Training", _training(runs, picture)),
+        Section("Training", _training(runs, figure)),
         Section("Data", _data(runs)),
         Section("Options that differ", options.option_blocks(runs)),
         Section("Versions", options.version_blocks(runs)),
@@ -59,7 +61,7 @@ def write_sections(
 
 def _differences(comparisons: Sequence[Comparison], signatures: dict) -> tuple:
     if not comparisons:
-        return (Paragraph("One run: there is nothing to compare it with."),)
+        return (Paragraph("There is only one run: nothing to compare."),)
     rows = []
     for pair in comparisons:
         names = (pair.first, pair.second)
@@ -77,10 +79,10 @@ def _differences(comparisons: Sequence[Comparison], signatures: dict) -> tuple:
             )
     header = ("A", "B", "metric", "finding", "A − B", "p")
     notes = [
-        "Paired bootstrap (Koehn, 2004) on the test prompts that both runs wrote: "
-        "1000 resamples, seed 0; 95 % interval of the difference, two-sided p.",
-        "It speaks of other test examples, not of other training seeds; p values are "
-        "not corrected for the number of pairs.",
+        "Paired bootstrap (Koehn, 2004) over the test examples of both runs: 1000 "
+        "resamples, seed 0; 95 % interval of the difference, two-sided p.",
+        "It accounts for the choice of test examples, not of training seeds; p values "
+        "are not corrected for the number of pairs.",
         *(f"{scores.TITLES[name]}: {text}" for name, text in signatures.items()),
     ]
     return Table(header, tuple(rows), num_text_columns=4), Points(tuple(notes))
@@ -92,7 +94,7 @@ def _judge(pair: Comparison, found) -> str:
     return f"{pair.first if found.difference > 0 else pair.second} is better"
 
 
-def _training(runs: Sequence[Run], picture: Picture | None) -> tuple:
+def _training(runs: Sequence[Run], figure: Figure | None) -> tuple:
     header = (
         "run",
         "preset",
@@ -104,12 +106,12 @@ def _training(runs: Sequence[Run], picture: Picture | None) -> tuple:
     )
     rows = tuple(_train_row(run) for run in runs) + _THESIS_TRAINING
     notes = (
-        "Parameters of best.keras, statistics of batch normalisation included; the "
-        "thesis counts without these (53,120 in ResNet50).",
-        "Epochs: done of those asked for. Time: sum of the epochs in history.csv.",
+        "Parameters of best.keras include batch normalisation statistics; the thesis "
+        "leaves them out (53,120 in ResNet50).",
+        "Epochs: finished of those requested. Time: sum of the epochs in history.csv.",
     )
     table = Table(header, rows, num_text_columns=2, num_reference_rows=2)
-    curves = picture or Paragraph(
+    curves = figure or Paragraph(
         f"Loss curves: {ABSENT}, no run has finished an epoch."
     )
     return table, Points(notes), curves
@@ -130,7 +132,7 @@ def _train_row(run: Run) -> tuple[str, ...]:
 
 
 def format_seconds(seconds: float) -> str:
-    """Writes a time in its two largest units."""
+    """Formats a duration in its two largest units."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -151,8 +153,8 @@ def _data(runs: Sequence[Run]) -> tuple:
     table = Table(("fact", *names), tuple(rows), num_text_columns=len(names) + 1)
     return table, Points(
         (
-            "What the folders hold today. The fingerprint changes with names and "
-            "sizes of the shards, with source parts, filters and split.",
+            "The folders as they are today. The fingerprint changes with the names "
+            "and sizes of the shards, the source parts, the filters and the split.",
         )
     )
 

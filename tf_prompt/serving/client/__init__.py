@@ -1,1 +1,1 @@
-"""Prompts from a model server: TF Serving over gRPC or REST."""
+"""Client of TF Serving, over gRPC or REST."""

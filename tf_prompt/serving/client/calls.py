@@ -1,35 +1,37 @@
-"""One call to a server that failed, and the same call again."""
+"""Calls to a server that fail, and when to repeat them."""
 
-import itertools
-import random
 import time
 from collections.abc import Callable
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 8.0
-# Signs in the words of TLS libraries, and what they mean to a user.
+import urllib3
+
+# Seconds. The first retry comes at once, the next after 0.4 s, then 0.8 s and so on;
+# the jitter keeps clients that failed together from coming back together.
+_BACKOFF = {"backoff_factor": 0.2, "backoff_jitter": 0.2, "backoff_max": 8.0}
+# Phrases in the errors of TLS libraries, and what they mean to the user.
 _REASONS = {
     "IP address mismatch": "its certificate is for another address",
     "Hostname mismatch": "its certificate is for another name",
     "expired": "its certificate has expired",
-    "CERTIFICATE_VERIFY_FAILED": "its certificate is not signed by whom you trust; "
-    "--ca-cert FILE says whom to trust",
-    "WRONG_VERSION_NUMBER": "it speaks in the clear; leave out --tls, or say http://",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is signed by an unknown authority; "
+    "--ca-cert FILE names the authorities to trust",
+    "WRONG_VERSION_NUMBER": "it does not use TLS; leave out --tls, or use http://",
     "CERTIFICATE_REQUIRED": "it asks for a certificate: --client-cert, --client-key",
 }
 
 
 class CallFailed(Exception):
-    """A call to a server that gave no result.
+    """A call to a server that returned no result.
 
     Args:
         code: name of the gRPC status, or `HTTP` and a number.
-        text: the server's words, or those of the connection.
+        text: error message of the server or the connection.
 
     Attributes:
         may_pass: whether the same call may succeed later.
-        is_too_large: whether the server takes only smaller requests.
-        is_wrong: whether the request itself is refused, for its model or its input.
-        pause: seconds that the server asks to wait for.
+        is_too_large: whether the server accepts only smaller requests.
+        is_wrong: whether the server rejects the request's model or input.
+        pause: seconds to wait before a retry, as the server asked.
     """
 
     def __init__(
@@ -50,36 +52,39 @@ class CallFailed(Exception):
 
 
 def explain_handshake(text: str) -> CallFailed:
-    """Says why there is no encrypted connection, which another try will not give.
+    """Explains a failed TLS handshake, which a retry would not mend.
 
     Args:
-        text: words of the TLS library, OpenSSL or BoringSSL.
+        text: error message of the TLS library, OpenSSL or BoringSSL.
     """
     found = next((reason for sign, reason in _REASONS.items() if sign in text), None)
     return CallFailed("TLS", found or text)
 
 
 def call_again(call: Callable, retries: int) -> object:
-    """Calls until it succeeds, with pauses that double.
-
-    Pauses are drawn, so that clients which failed together do not come back
-    together.
+    """Calls a function until it succeeds, with exponential backoff.
 
     Args:
-        call: without arguments; raises `CallFailed`.
-        retries: calls after the first.
+        call: function without arguments that raises `CallFailed`.
+        retries: int >= 0, calls after the first.
 
     Returns:
         What `call` returns.
 
     Raises:
-        CallFailed: the last one, or the first that will not pass.
+        CallFailed: the last failure, or the first one that a retry cannot mend.
     """
-    for attempt in itertools.count():
+    # gRPC retries at most four times and counts all of them as one call, so that
+    # both transports follow urllib3's rule.
+    retry = urllib3.Retry(retries, **_BACKOFF)
+    while True:
         try:
             return call()
         except CallFailed as failure:
-            if attempt >= retries or not failure.may_pass:
+            if not failure.may_pass:
                 raise
-            pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
-            time.sleep(max(random.uniform(0.5, 1.0) * pause, failure.pause))
+            try:
+                retry = retry.increment(error=failure)
+            except urllib3.exceptions.MaxRetryError:
+                raise failure from None
+            time.sleep(max(retry.get_backoff_time(), failure.pause))

@@ -1,4 +1,4 @@
-"""Predict of TF Serving over gRPC."""
+"""Predict requests to TF Serving over gRPC."""
 
 import os
 import pathlib
@@ -11,8 +11,8 @@ from tf_prompt.serving.client.calls import CallFailed, explain_handshake
 from tf_prompt.serving.client.options import ServerConfig
 from tf_prompt.serving.saved_model import SIGNATURE
 
-# Requests of 16 photographs pass the 4 MB that gRPC receives by default; how much a
-# server takes is the server's to say. A server that comes back is seen within 5 s.
+# A request of 16 photographs exceeds gRPC's default limit of 4 MB; the server decides
+# how much it accepts. A server that comes back is noticed within 5 s.
 _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -24,7 +24,7 @@ _WRONG = ("NOT_FOUND", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "UNIMPLEMENTED
 
 
 class GrpcCall:
-    """One Predict call; of use in several threads at once.
+    """One Predict call; may be called from several threads at once.
 
     Args:
         options: the server and the model.
@@ -37,11 +37,11 @@ class GrpcCall:
 
     Raises:
         ImportError: if tensorflow-serving-api is not installed.
-        CallFailed: when called, if there is no answer.
+        CallFailed: when called, if the server does not answer.
     """
 
     def __init__(self, options: ServerConfig):
-        # Otherwise its core writes of failed handshakes, beside the one line.
+        # Otherwise gRPC's core logs failed handshakes as well.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         try:
             import grpc
@@ -81,7 +81,7 @@ class GrpcCall:
             spec.version.value = self._options.model_version
         if self._options.model_label is not None:
             spec.version_label = self._options.model_label
-        # `tf.make_tensor_proto` first makes an array, all rows as long as the longest.
+        # Not `tf.make_tensor_proto`, whose array pads all rows to the longest one.
         images = request.inputs["image_bytes"]
         images.dtype = tf.string.as_datatype_enum
         images.tensor_shape.dim.add().size = len(image_bytes)
@@ -91,7 +91,7 @@ class GrpcCall:
 
 
 def _read_credentials(grpc, options: ServerConfig):
-    # gRPC says of a bad file only that there is no connection; this one says more.
+    # For a clear error: gRPC only reports that it cannot connect.
     server_options.build_ssl_context(options)
     paths = (options.ca_cert, options.client_key, options.client_cert)
     return grpc.ssl_channel_credentials(

@@ -1,4 +1,4 @@
-"""Which server to ask, for which model, and how long to wait."""
+"""The options of the client: server, model, timeout, retries, certificates."""
 
 import dataclasses
 import pathlib
@@ -7,20 +7,19 @@ import urllib.parse
 
 from tf_prompt.options import option, require_not_negative, require_positive
 
-# What `export` calls the model that `fit` trains without flags, into `runs/PRESET`.
-# Of a run with no flags; `FitConfig` says the same.
+# The name of an exported run of `fit` without flags; equals `FitConfig.preset`.
 DEFAULT_MODEL = "transformer_tiny"
 
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """Where a server listens.
+    """The address of a server.
 
     Attributes:
         scheme: `grpc`, `http` or `https`.
-        host: name or number; an IPv6 number stands in brackets.
-        port: 1 to 65535.
-        prefix: REST, what a proxy puts before `/v1`.
+        host: name or IP address; IPv6 addresses in brackets.
+        port: int, 1 to 65535.
+        prefix: for REST, the path before `/v1`, as behind a proxy.
     """
 
     scheme: str
@@ -30,39 +29,44 @@ class Address:
 
     @property
     def target(self) -> str:
+        """`HOST:PORT`."""
         return f"{self.host}:{self.port}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """A model on a server, instead of one on this machine."""
+    """Options of a model on a server."""
 
     server: str | None = option(
         None,
-        "TF Serving: HOST:PORT of gRPC, or http://HOST:PORT or https://HOST:PORT of "
+        "TF Serving: HOST:PORT for gRPC, http://HOST:PORT or https://HOST:PORT for "
         "REST",
+        group="server",
     )
     model: str | None = option(
-        None, f"server: name of the model there; {DEFAULT_MODEL} if not given"
+        None, f"server: name of its model; {DEFAULT_MODEL} if not given"
     )
     model_version: int | None = option(
-        None, "server: a version's number; the latest if not given"
+        None, "server: number of the model's version; the latest if not given"
     )
     model_label: str | None = option(
-        None, "server: a version's label, such as stable, instead of its number"
+        None, "server: label of the model's version, such as stable"
     )
-    timeout: float = option(30.0, "server: seconds that one call may take")
+    timeout: float = option(30.0, "server: longest time for one call, seconds")
     retries: int = option(
-        3, "server: further calls where it is away, late or has too much to do"
+        3, "server: retries when it is unreachable, late or overloaded"
     )
-    tls: bool = option(False, "server: encrypt gRPC; REST does for https://")
+    tls: bool = option(False, "server: encrypt gRPC; REST is encrypted by https://")
     ca_cert: str | None = option(
-        None, "server: PEM file of whom to trust, not this machine's list; means --tls"
+        None,
+        "server: PEM file of the authorities to trust, instead of the system's; "
+        "implies --tls",
     )
     client_cert: str | None = option(
-        None, "server: PEM file of your certificate, if it asks for one; means --tls"
+        None,
+        "server: PEM file of your certificate, if it asks for one; implies --tls",
     )
-    client_key: str | None = option(None, "server: PEM file of that one's key")
+    client_key: str | None = option(None, "server: PEM file of your certificate's key")
 
     def __post_init__(self):
         require_positive(self, "timeout", "model_version")
@@ -73,28 +77,28 @@ class ServerConfig:
         address = parse_address(self.server)
         if self.model_version is not None and self.model_label is not None:
             raise ValueError(
-                "model_version goes without model_label. "
+                "model_version and model_label exclude each other. "
                 f"Received: {self.model_version} and {self.model_label}"
             )
         if (self.client_cert is None) != (self.client_key is None):
             raise ValueError(
-                "client_cert goes with client_key. "
+                "client_cert and client_key must be given together. "
                 f"Received: {self.client_cert} and {self.client_key}"
             )
         if address.scheme == "http" and self.is_encrypted:
             raise ValueError(
-                "server must begin with https:// where --tls or a certificate is "
-                f"given. Received: {self.server}"
+                "server must begin with https:// if --tls or a certificate is given. "
+                f"Received: {self.server}"
             )
 
     @property
     def model_name(self) -> str:
-        """Name of the model to ask."""
+        """Name of the model on the server."""
         return self.model or DEFAULT_MODEL
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether calls go through TLS."""
+        """Whether the connection uses TLS."""
         is_https = self.server is not None and self.server.startswith("https://")
         return self.tls or is_https or bool(self.ca_cert or self.client_cert)
 
@@ -103,15 +107,15 @@ class ServerConfig:
         for name in (*names, "ca_cert", "client_cert", "client_key"):
             if getattr(self, name):
                 raise ValueError(
-                    f"{name} goes with --server. Received: {getattr(self, name)}"
+                    f"{name} needs --server. Received: {getattr(self, name)}"
                 )
 
 
 def parse_address(server: str) -> Address:
-    """Takes a server's address apart.
+    """Parses the address of a server.
 
     Args:
-        server: `HOST:PORT`, or a URL of http or https.
+        server: `HOST:PORT`, or an http or https URL.
 
     Raises:
         ValueError: if it is neither.
@@ -129,18 +133,18 @@ def parse_address(server: str) -> Address:
     except (ValueError, KeyError) as error:
         raise ValueError(
             "server must be HOST:PORT for gRPC, or http://HOST:PORT or "
-            f"https://HOST:PORT for REST, without a model. Received: {server}"
+            f"https://HOST:PORT for REST, without model. Received: {server}"
         ) from error
     host = f"[{host}]" if ":" in host else host
     return Address(parts.scheme, host, port, prefix)
 
 
 def build_ssl_context(options: ServerConfig) -> ssl.SSLContext:
-    """Reads the certificates that options name.
+    """Loads the certificates named in the options.
 
     Raises:
-        FileNotFoundError: if a file is not there.
-        ValueError: if a file does not hold what it must.
+        FileNotFoundError: if a file does not exist.
+        ValueError: if a file is not a certificate or key in PEM format.
     """
     for name in ("ca_cert", "client_cert", "client_key"):
         path = getattr(options, name)
@@ -153,7 +157,7 @@ def build_ssl_context(options: ServerConfig) -> ssl.SSLContext:
             context.load_cert_chain(options.client_cert, options.client_key)
     except (ssl.SSLError, ValueError) as error:
         raise ValueError(
-            "ca_cert, client_cert and client_key must be PEM files, the key that of "
-            f"the certificate. Received: {names}: {error}"
+            "ca_cert, client_cert and client_key must be PEM files, and the key must "
+            f"match the certificate. Received: {names}: {error}"
         ) from error
     return context

@@ -1,15 +1,12 @@
-"""Predict of TF Serving over REST, by the standard library alone."""
+"""Predict requests to TF Serving over REST."""
 
 import base64
-import contextlib
-import http.client
 import json
-import ssl
-import time
 import urllib.parse
 from collections.abc import Sequence
 
 import numpy as np
+import urllib3
 
 from tf_prompt.serving.client import options as server_options
 from tf_prompt.serving.client.calls import CallFailed, explain_handshake
@@ -19,13 +16,12 @@ from tf_prompt.serving.saved_model import SIGNATURE
 _PASSING = (429, 502, 503, 504)
 _TOO_LARGE = 413
 _WRONG = (400, 404, 405, 412)
+# Connections kept for later calls; more threads than that open more connections.
+_KEPT_CONNECTIONS = 16
 
 
 class RestCall:
-    """One predict request; of use in several threads at once.
-
-    Each has its own connection: one that is kept may be closed by the server just as
-    it is used again, and beside the images its cost is small.
+    """One predict request; may be called from several threads at once.
 
     Args:
         options: the server and the model.
@@ -37,79 +33,77 @@ class RestCall:
         dict of `prompt`, bytes `(batch,)`, and `score`, float32 `(batch,)`, numpy.
 
     Raises:
-        FileNotFoundError, ValueError: for the files of certificates.
-        CallFailed: when called, if there is no answer.
+        FileNotFoundError, ValueError: for the certificate files.
+        CallFailed: when called, if the server does not answer.
     """
 
     def __init__(self, options: ServerConfig):
-        self._address = server_options.parse_address(options.server)
+        address = server_options.parse_address(options.server)
+        context = None
+        if address.scheme == "https":
+            context = server_options.build_ssl_context(options)
         self._timeout = options.timeout
-        self._context = None
-        if self._address.scheme == "https":
-            self._context = server_options.build_ssl_context(options)
+        # Not `requests`: that one has no limit for a call as a whole, and sends a
+        # local server's traffic through the proxy of the environment.
+        self._pool = urllib3.PoolManager(
+            num_pools=1, maxsize=_KEPT_CONNECTIONS, ssl_context=context
+        )
         names = ["models", options.model_name]
         if options.model_version is not None:
             names += ["versions", str(options.model_version)]
         if options.model_label is not None:
             names += ["labels", options.model_label]
-        names = [urllib.parse.quote(name, safe="") for name in names]
-        self._path = f"{self._address.prefix}/v1/{'/'.join(names)}:predict"
+        path = "/".join(urllib.parse.quote(name, safe="") for name in names)
+        start = f"{address.scheme}://{address.target}{address.prefix}"
+        self._url = f"{start}/v1/{path}:predict"
 
     def __call__(self, image_bytes: Sequence[bytes]) -> dict:
         rows = [{"b64": base64.b64encode(data).decode()} for data in image_bytes]
-        # In columns, which the answer then has too: no name is said twice.
+        # In columns, and so the answer too: each name is sent only once.
         content = {"signature_name": SIGNATURE, "inputs": {"image_bytes": rows}}
         try:
-            status, pause, answer = self._post(json.dumps(content).encode())
-        except ssl.SSLError as error:
+            response = self._pool.request(
+                "POST",
+                self._url,
+                body=json.dumps(content).encode(),
+                headers={"Content-Type": "application/json"},
+                timeout=urllib3.Timeout(total=self._timeout),
+                # `call_again` retries; a redirect is an answer like any other.
+                retries=False,
+            )
+        except urllib3.exceptions.SSLError as error:
             raise explain_handshake(str(error)) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise CallFailed(*_name_fault(error), may_pass=True) from error
-        if status != http.client.OK:
-            raise _explain(status, pause, answer)
-        return _read_outputs(answer)
-
-    def _post(self, body: bytes) -> tuple[int, float, bytes]:
-        """Status, seconds to wait before another try, and content of the answer."""
-        deadline = time.monotonic() + self._timeout
-        with contextlib.closing(self._connect()) as connection:
-            connection.connect()
-            headers = {"Content-Type": "application/json"}
-            # A server that refuses the size answers, and closes, before it has read
-            # all; its answer says more than the broken pipe.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                _set_time_left(connection, deadline)
-                connection.request("POST", self._path, body, headers)
-            _set_time_left(connection, deadline)
-            response = connection.getresponse()
-            wait = response.headers.get("Retry-After", "")
-            pause = min(float(wait), self._timeout) if wait.isdigit() else 0.0
-            return response.status, pause, response.read()
-
-    def _connect(self):
-        arguments = {"timeout": self._timeout}
-        if self._context is not None:
-            arguments["context"] = self._context
-            return http.client.HTTPSConnection(self._address.target, **arguments)
-        return http.client.HTTPConnection(self._address.target, **arguments)
+        if response.status != 200:
+            pause = _read_pause(response, self._timeout)
+            raise _explain(response.status, pause, response.data)
+        return _read_outputs(response.data)
 
 
-def _set_time_left(connection, deadline: float) -> None:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("timed out")
-    connection.sock.settimeout(left)
+def _read_pause(response: urllib3.BaseHTTPResponse, longest: float) -> float:
+    """Seconds that the server asks to wait before a retry."""
+    try:
+        pause = urllib3.Retry().get_retry_after(response) or 0.0
+    except urllib3.exceptions.InvalidHeader:
+        return 0.0
+    return min(pause, longest)
 
 
 def _name_fault(error: Exception) -> tuple[str, str]:
-    """A code as gRPC has it, and text."""
-    if isinstance(error, TimeoutError):
+    """A gRPC status code and a message."""
+    faults = urllib3.exceptions
+    # A refused connection is a kind of timeout to urllib3.
+    is_refused = isinstance(error, faults.NewConnectionError)
+    if isinstance(error, faults.TimeoutError) and not is_refused:
         return "DEADLINE_EXCEEDED", "no answer in time"
-    if isinstance(error, http.client.HTTPException | ConnectionResetError):
-        # The text would be what the server sent, bytes of another protocol.
+    if isinstance(error, faults.ProtocolError):
+        # Its own text would be what the server sent, bytes of another protocol.
         text = "no answer in HTTP; a gRPC port is given as HOST:PORT"
         return "UNAVAILABLE", text
-    return "UNAVAILABLE", error.strerror or str(error)
+    # urllib3 wraps the error of the socket, which says it in two words.
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    return "UNAVAILABLE", getattr(cause, "strerror", None) or str(error)
 
 
 def _explain(status: int, pause: float, answer: bytes) -> CallFailed:

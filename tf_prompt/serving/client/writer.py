@@ -11,39 +11,38 @@ from tf_prompt.serving.client import options as server_options
 from tf_prompt.serving.client.calls import CallFailed
 from tf_prompt.serving.client.options import ServerConfig
 
-# The most that a message of protobuf holds, less what goes around the images.
+# The largest protobuf message, minus room for what surrounds the images.
 _LARGEST_REQUEST = 2**31 - 2**20
 
 
 class RefusedRequest(tf.errors.InvalidArgumentError, ValueError):
-    """The server refuses what it was sent.
+    """The server rejects a request.
 
-    As the first, `prediction` looks whether all files are images; as the second, it
-    is told in one line.
+    As an `InvalidArgumentError` it makes `image_files` check whether all files are
+    images; as a `ValueError` it is reported in one line.
     """
 
 
 class ServerWriter:
-    """A model on TF Serving, as a function of image bytes.
+    """A model on TF Serving, as a function of encoded images.
 
-    Requests that the server finds too large are halved, and later ones are not made
-    so large again.
+    Requests that are too large for the server are halved, and later requests are kept
+    below that size.
 
     Args:
-        call: sends one request; `GrpcCall`, `RestCall` or another such function.
-        config: the server, for messages, and how often to try.
+        call: function that sends one request, such as `GrpcCall` or `RestCall`.
+        config: the server, for messages, and the number of retries.
 
     Call arguments:
         image_bytes: encoded images, a list of bytes.
 
     Returns:
-        dict of `prompt`, bytes `(batch,)`; `score`, float32 `(batch,)`, NaN for what
-        is no image; and `error`, list of str or None: why a row has no prompt, where
-        the server says so.
+        dict of `prompt`, bytes `(batch,)`; `score`, float32 `(batch,)`, NaN for broken
+        images; and `error`, list of str or None: why a row has no prompt.
 
     Raises:
         ConnectionError: if no call succeeds.
-        RefusedRequest: if the server has no such model, or does not take the images.
+        RefusedRequest: if the server has no such model, or rejects the images.
     """
 
     is_thread_safe = True
@@ -99,7 +98,7 @@ class ServerWriter:
                 if getattr(config, name) is not None:
                     asked += f", {name}={getattr(config, name)}"
             message = (
-                f"server {config.server} must have the model and take images. "
+                f"server {config.server} must have the model and accept images. "
                 f"Received: {asked}: {failure}"
             )
             return RefusedRequest(None, None, message)
@@ -110,21 +109,23 @@ class ServerWriter:
 
 
 def connect(config: ServerConfig, decoding: DecodingConfig) -> ServerWriter:
-    """Makes a model on a server a function of encoded images; nothing is sent yet.
+    """Prepares a client for a model on a server; sends nothing yet.
 
     Args:
         config: the server and the model.
-        decoding: must be the default ones: the export says how prompts are written.
+        decoding: must be the default, since the export fixed how to decode.
+
+    Returns:
+        `ServerWriter`.
 
     Raises:
-        FileNotFoundError: if a file of a certificate is not there.
-        ValueError: for options that a server cannot follow, or if gRPC is not
-            installed.
+        FileNotFoundError: if a certificate file does not exist.
+        ValueError: for other ways of decoding, or if gRPC is not installed.
     """
     if decoding != DecodingConfig():
         raise ValueError(
-            "a server writes as its model was exported to; other ways of decoding "
-            f"need --run-dir. Received: server={config.server} and {decoding}"
+            "a server decodes as its model was exported; other ways of decoding need "
+            f"--run-dir. Received: server={config.server} and {decoding}"
         )
     if server_options.parse_address(config.server).scheme == "grpc":
         from tf_prompt.serving.client.grpc_calls import GrpcCall

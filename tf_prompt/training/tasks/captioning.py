@@ -1,20 +1,31 @@
 """The task of a captioner: an image and the words so far in, the next word out."""
 
 import hashlib
+import json
 import pathlib
 import zlib
 
 import keras
 import tensorflow as tf
 
-from tf_prompt.data import caption_batches, region_cache, text
+from tf_prompt.data import (
+    caption_batches,
+    region_cache,
+    targets,
+    text,
+    vocabulary,
+)
 from tf_prompt.data import folder as data_folder
 from tf_prompt.layers.augmentation import Augmentation
-from tf_prompt.models import backbones
-from tf_prompt.runs import folder as run_folder
+from tf_prompt.models import presets
+from tf_prompt.models.encoders import CONVOLUTIONS
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training.losses import TokenAccuracy, WordLoss
-from tf_prompt.training.optimizers import OnePassAdamW, accumulation
+from tf_prompt.training.optimizers import (
+    OnePassAdamW,
+    accumulation,
+    rate_by_layer,
+)
 from tf_prompt.training.tasks.task import Task
 
 # A view is a draw of all augmentation, the flip that is on by default among it.
@@ -36,28 +47,58 @@ class CaptioningTask(Task):
     """
 
     options = Task.options | {
-        *("vocab_size", "max_words", "cache_features", "views", "accumulate_steps")
+        *("vocab_size", "max_words", "cache_features", "views", "accumulate_steps"),
+        *("backbone", "image_size", "train_backbone", "head_epochs", "layer_decay"),
+        *("tokens", "max_subwords", "fold_case"),
     }
+    _arguments = (*Task._arguments, "image_size")
     derived = {"vocab_size": "vocab_size", "max_tokens": "max_words"}
     recipe = {"epochs": 9, "batch_size": 64, "learning_rate": 2e-3, "flip": True}
     report_metrics = ("bleu", "meteor")
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
         super().__init__(config, run_dir, folder)
-        counts, self.num_examples = data_folder.count_words(folder)
-        path = run_dir / run_folder.VOCABULARY
-        if not path.is_file():
-            vocabulary = text.build_vocabulary(counts, config.vocab_size)
-            text.write_vocabulary(vocabulary, path)
-        self.vocabulary = text.read_vocabulary(path)
+        self.num_examples = data_folder.count_examples(folder, "train")
+        if not (run_dir / vocabulary.TOKENS).is_file():
+            self._build_vocabulary().write(run_dir)
+        self.vocabulary = vocabulary.read(run_dir, config.tokens, config.fold_case)
+
+    def _build_vocabulary(self):
+        config = self.config
+        if config.tokens == "words":
+            counts, _ = data_folder.count_words(self.folder)
+            return vocabulary.WordVocabulary(
+                text.build_vocabulary(counts, config.vocab_size)
+            )
+        prompts = targets.read_split(self.folder, "train")
+        return vocabulary.build_subwords(prompts, config.vocab_size, config.fold_case)
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a prompt that are learned, the end token apart."""
+        is_raw = self.vocabulary.is_raw
+        return self.config.max_subwords if is_raw else self.config.max_words
+
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
+        """See `Task`; a backbone that stands still has no rates."""
+        super().check(config)
+        for name in ("head_epochs", "layer_decay"):
+            value = getattr(config, name)
+            if not config.train_backbone and value != getattr(FitConfig, name):
+                raise ValueError(f"{name} goes with train_backbone. Received: {value}")
 
     def overrides(self) -> dict:
         """See `Task`."""
-        return {
+        config = self.config
+        found = {
             "vocab_size": len(self.vocabulary),
-            "max_tokens": self.config.max_words + 1,
-            **super().overrides(),
+            "max_tokens": self.max_tokens + 1,
+            "train_encoder": config.train_backbone,
         }
+        if config.backbone is not None:
+            found["encoder"] = config.backbone
+        return {**found, **super().overrides()}
 
     def build_model(self) -> keras.Model:
         """See `Task`.
@@ -65,34 +106,47 @@ class CaptioningTask(Task):
         Raises:
             ValueError: if pretrained weights are not at hand, or not wanted.
         """
-        config, model = self.config, super().build_model()
-        if model.encoder in backbones.ARCHITECTURES:
-            if config.backbone_weights != "random":
-                own = backbones.ARCHITECTURES[model.encoder].preset
-                source = config.backbone_weights or own
-                backbones.load_weights(model.image_encoder, source)
-        elif config.backbone_weights:
+        model = super().build_model()
+        given = {**presets.PRESETS[self.config.preset][1], **self.overrides()}
+        encoder = given["encoder"]
+        if encoder == CONVOLUTIONS:
+            self._refuse_pretrained()
+        elif not self.load_backbone(model.image_encoder, encoder) and (
+            not self.config.train_backbone
+        ):
             raise ValueError(
-                f"backbone_weights goes with a pretrained encoder; that of "
-                f"{config.preset} is trained from the start. "
-                f"Received: {config.backbone_weights}"
+                f"{encoder} has no pretrained weights: give --backbone-weights, or let "
+                f"it learn with --train-backbone. Received: --backbone {encoder}"
             )
-        if config.cache_features and model.image_encoder.trainable_weights:
+        if self.config.cache_features and model.image_encoder.trainable_weights:
             raise ValueError(
                 "cache_features goes with a frozen encoder, such as resnet50. "
-                f"Received: encoder={model.encoder}, which learns"
+                "Received: one that learns"
             )
         return model
 
+    def _refuse_pretrained(self):
+        for name in ("backbone_weights", "train_backbone"):
+            if value := getattr(self.config, name):
+                raise ValueError(
+                    f"{name} goes with a pretrained encoder; that of "
+                    f"{self.config.preset} is trained from the start. Received: {value}"
+                )
+
     @classmethod
     def _learning(cls, model, config, schedule, steps_per_epoch):
+        options = {
+            "weight_decay": config.weight_decay,
+            "global_clipnorm": config.clip_norm,
+            "gradient_accumulation_steps": accumulation(config),
+        }
+        optimizer = OnePassAdamW(schedule, **options)
+        if config.train_backbone:
+            optimizer = rate_by_layer(
+                model.image_encoder, config, schedule, steps_per_epoch, **options
+            )
         return {
-            "optimizer": OnePassAdamW(
-                schedule,
-                weight_decay=config.weight_decay,
-                global_clipnorm=config.clip_norm,
-                gradient_accumulation_steps=accumulation(config),
-            ),
+            "optimizer": optimizer,
             # Padding and the mean over words are in the weights of `weigh_words`.
             "loss": WordLoss(),
             "metrics": [TokenAccuracy()],
@@ -103,7 +157,7 @@ class CaptioningTask(Task):
         reading = self.read_training(model, epochs, skip, share)
         features = self._features(model, "train")
         return caption_batches.training_batches(
-            reading, self.vocabulary, self.config.max_words, features
+            reading, self.vocabulary, self.max_tokens, features
         )
 
     def validation_batches(self, model, share=None):
@@ -112,7 +166,7 @@ class CaptioningTask(Task):
         return caption_batches.validation_batches(
             self.read_validation(model, share),
             self.vocabulary,
-            self.config.max_words,
+            self.max_tokens,
             features,
         )
 
@@ -128,6 +182,9 @@ class CaptioningTask(Task):
             "encoder": _fingerprint(model.image_encoder),
             "image_size": model.image_size,
         }
+        if isinstance(model.encoder, dict):
+            # Equal weights do not make equal features where pixels are scaled apart.
+            signature["description"] = json.dumps(model.encoder, sort_keys=True)
         if augments:
             signature["augmentation"] = [
                 model.rotation_degrees,

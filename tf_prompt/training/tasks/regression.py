@@ -6,7 +6,7 @@ import sys
 import keras
 
 from tf_prompt.data import embedding_batches, targets
-from tf_prompt.models import backbones, presets
+from tf_prompt.models import presets
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import losses, optimizers
 from tf_prompt.training.tasks.task import Task
@@ -56,32 +56,21 @@ class RegressionTask(Task):
         """
         model = super().build_model()
         arguments = {**presets.PRESETS[self.config.preset][1], **self.overrides()}
-        self._load_backbone(model, arguments["backbone"])
-        return model
-
-    def _load_backbone(self, model, name) -> None:
-        source = self.config.backbone_weights
-        own = name
-        if name in backbones.ARCHITECTURES:
-            own = backbones.ARCHITECTURES[name].preset
-        if source == "random":
-            return
-        if source or own:
-            backbones.load_weights(model.image_backbone, source or own)
-        else:
+        name = arguments["backbone"]
+        if not self.load_backbone(model.image_backbone, name):
             print(
                 f"{name} has no pretrained weights: it starts from random ones",
                 file=sys.stderr,
             )
+        return model
 
     @classmethod
     def _learning(cls, model, config, schedule, steps_per_epoch):
-        backbone = model.image_backbone
-        optimizer = optimizers.LayerwiseAdamW(
+        optimizer = optimizers.rate_by_layer(
+            model.image_backbone,
+            config,
             schedule,
-            optimizers.layer_factors(backbone, config.layer_decay),
-            config.head_epochs * steps_per_epoch,
-            [variable.path for variable in backbone.trainable_variables],
+            steps_per_epoch,
             weight_decay=config.weight_decay,
             global_clipnorm=config.clip_norm,
             gradient_accumulation_steps=optimizers.accumulation(config),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from tf_prompt.data.reading import Reading
-from tf_prompt.models import presets
+from tf_prompt.models import backbone_weights, presets
 from tf_prompt.runs import checkpoints
 from tf_prompt.runs.config import FitConfig, settings
 from tf_prompt.training import fitting
@@ -113,6 +113,28 @@ class Task:
             ValueError: if these weights are not at hand, or not wanted.
         """
         return presets.build(self.config.preset, **self.overrides())
+
+    def load_backbone(self, network: keras.Model, name: str) -> bool:
+        """Fills the pretrained part of a model as the options say.
+
+        Args:
+            network: the model's image network.
+            name: of its backbone, see `backbones.describe_backbone`.
+
+        Returns:
+            False if it has no weights of its own, and none were given.
+
+        Raises:
+            ValueError: if weights are not at hand, or do not fit.
+        """
+        given = self.config.backbone_weights
+        if given == "random":
+            return True
+        source = given or backbone_weights.find_source(name)
+        if source is None:
+            return False
+        backbone_weights.load_weights(network, source)
+        return True
 
     def compile_model(self, model: keras.Model) -> None:
         """Gives the model optimiser, warm-up and cosine decay, loss and metrics."""

@@ -4,9 +4,11 @@ import itertools
 import json
 import random
 
+import numpy as np
 import pytest
 
-from pipelines import split
+from pipelines import minhash
+from pipelines.groups import join_pairs
 from tests.pipelines.conftest import encode, make_row, write_source
 from tests.pipelines.test_convert import read_all
 from tests.pipelines.test_write_records import run
@@ -23,22 +25,22 @@ def jaccard(first: str, second: str) -> float:
 def test_neighbours_are_grouped_and_chains_too():
     # 4 of 5 words, 4 of 5 words; the ends of the chain share 3 of 5.
     chain = ["a b c d", "a b c d e", "b c d e"]
-    groups = split.group_near_duplicates([*chain, "x y z", ""], 0.8)
+    groups = minhash.group_near_duplicates([*chain, "x y z", ""], 0.8)
     assert groups == dict.fromkeys(chain, "a b c d")
 
 
 def test_order_of_words_does_not_matter():
-    assert len(split.group_near_duplicates(["a red fox", "fox a red"], 1.0)) == 2
+    assert len(minhash.group_near_duplicates(["a red fox", "fox a red"], 1.0)) == 2
 
 
 def test_nothing_alike_gives_no_group():
-    assert split.group_near_duplicates(["a b", "c d", "a c"], 0.7) == {}
+    assert minhash.group_near_duplicates(["a b", "c d", "a c"], 0.7) == {}
 
 
 def test_no_pair_above_the_limit_is_in_two_groups():
     rng = random.Random(0)
     prompts = {" ".join(rng.sample(WORDS, rng.randint(3, 9))) for _ in range(300)}
-    groups = split.group_near_duplicates(sorted(prompts), 0.7)
+    groups = minhash.group_near_duplicates(sorted(prompts), 0.7)
     for first, second in itertools.combinations(sorted(prompts), 2):
         if jaccard(first, second) >= 0.7:
             assert groups[first] == groups[second]
@@ -75,7 +77,44 @@ def count_leaks(output) -> int:
     )
 
 
-def test_source_without_metadata_cannot_be_grouped(source_2m, tmp_path, capsys):
+def test_source_without_metadata_is_grouped_too(source_2m, tmp_path):
     (source_2m / "metadata.parquet").unlink()
-    assert run(source_2m, tmp_path / "out", "--group-near-duplicates") == 2
-    assert "group_near_duplicates needs the metadata" in capsys.readouterr().err
+    flags = ("--group-near-duplicates", "--near-duplicate-jaccard", "0.5")
+    assert run(source_2m, tmp_path / "out", *flags) == 0
+    # All its prompts are "château number" and a name.
+    assert sum(map(bool, read_all(tmp_path / "out").values())) == 1
+
+
+@pytest.mark.parametrize("limit", [0.3, 0.4, 0.55, 0.7, 0.9])
+def test_groups_are_those_of_comparing_all_pairs(limit):
+    draw = random.Random(1)
+    prompts = sorted(
+        {" ".join(draw.sample(WORDS, draw.randint(2, 9))) for _ in range(150)}
+    )
+    links = [
+        pair for pair in itertools.combinations(prompts, 2) if jaccard(*pair) >= limit
+    ]
+    assert minhash.group_near_duplicates(prompts, limit) == join_pairs(links)
+
+
+def test_many_equal_sets_take_no_square_of_time():
+    """Orders of the same words: every pair is one."""
+    draw = random.Random(0)
+    prompts = {" ".join(draw.sample(WORDS, len(WORDS))) for _ in range(3000)}
+    assert len(set(minhash.group_near_duplicates(prompts, 0.7).values())) == 1
+
+
+def test_no_possible_pair_is_passed_over():
+    """The bound on what two sets can share is never below what they share."""
+    draw = random.Random(2)
+    words = [f"w{n}" for n in range(400)]
+    prompts = [
+        " ".join(draw.sample(words[:60], draw.randint(1, 40))) for _ in range(60)
+    ]
+    sets = minhash.WordSets(prompts)
+    first, second = np.triu_indices(len(prompts), 1)
+    for limit in (0.2, 0.5, 0.9):
+        may_share = sets.may_share(first, second, limit)
+        for i, j, may in zip(first, second, may_share, strict=True):
+            assert sets.similarity(i, j) == jaccard(prompts[i], prompts[j])
+            assert may or sets.similarity(i, j) < limit

@@ -1,0 +1,162 @@
+"""The columns of rows: what sources call them, and which a filter may look at."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from tf_prompt.data.split import SPLITS
+
+# Our name of a column, and what sources call it, the first found.
+NUMBERS = {
+    "seed": ("seed",),
+    "step": ("step", "steps", "num_inference_steps", "inference_steps"),
+    "cfg": ("cfg", "cfg_scale", "guidance_scale", "guidance"),
+    "width": ("width",),
+    "height": ("height",),
+    "image_nsfw": ("image_nsfw",),
+}
+TEXTS = {
+    "sampler": ("sampler", "sampler_name", "scheduler"),
+    "model": ("model", "model_name", "checkpoint"),
+}
+FIELDS = (*NUMBERS, *TEXTS, "split")
+IMAGE_COLUMNS = ("image", "jpg", "png", "webp", "img", "image_bytes", "bytes")
+FILE_COLUMNS = ("file", "path", "file_name", "filename", "image", "image_path")
+PROMPT_COLUMNS = ("prompt", "text", "caption")
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ColumnNames:
+    """Names of columns that a user gave; None leaves them to be found.
+
+    Args:
+        image: of images, or of their files.
+        prompt: of prompts.
+        split: of the splits that a source brings along; None takes none.
+        place: the split that the name of a file or folder says, where the column is
+            to be `split` and there is none.
+    """
+
+    image: str | None = None
+    prompt: str | None = None
+    split: str | None = None
+    place: str = ""
+
+    def at(self, path: pathlib.PurePath) -> "ColumnNames":
+        """The same for one file, whose place may say the split."""
+        return dataclasses.replace(self, place=split_of_path(path.parts))
+
+
+# A user who gave none.
+FOUND = ColumnNames()
+
+
+def find_column(
+    names: Sequence[str], given: str | None, known: Iterable[str]
+) -> str | None:
+    """Finds a column by the name that a user gave, else by those that are known.
+
+    Returns:
+        Its name, as the source spells it; None if there is none.
+    """
+    if given is not None:
+        return given if given in names else None
+    lower = {name.lower(): name for name in reversed(names)}
+    return next((lower[n.lower()] for n in known if n.lower() in lower), None)
+
+
+def wanted_columns(names: Sequence[str], columns: ColumnNames) -> list[str]:
+    """Lists the columns of a source that `pick_fields` reads, where they are there."""
+    kinds = [*NUMBERS.values(), *TEXTS.values()]
+    found = [find_column(names, None, known) for known in kinds]
+    return [name for name in dict.fromkeys([*found, columns.split]) if name in names]
+
+
+def pick_fields(table: pd.DataFrame, columns: ColumnNames) -> pd.DataFrame:
+    """Takes the known fields out of a table, under our names.
+
+    Args:
+        table: columns as the source names them.
+        columns: what the user said of them.
+
+    Returns:
+        Some of `FIELDS`: numbers, NaN where there is none; texts; and `split`.
+
+    Raises:
+        ValueError: if the split column is missing, or holds something else.
+    """
+    found = {}
+    for ours, known in NUMBERS.items():
+        if name := find_column(list(table), None, known):
+            # Not float32: a width must stay a whole number.
+            values = pd.to_numeric(table[name], errors="coerce")
+            found[ours] = values.astype("float64").to_numpy()
+    for ours, known in TEXTS.items():
+        if name := find_column(list(table), None, known):
+            found[ours] = table[name].astype(object).where(table[name].notna(), "")
+            found[ours] = found[ours].map(str).to_numpy()
+    if columns.split is not None:
+        found["split"] = read_splits(table, columns)
+    return pd.DataFrame(found, index=table.index)
+
+
+def read_splits(table: pd.DataFrame, columns: ColumnNames) -> np.ndarray:
+    """Reads the splits that a source brings along.
+
+    Raises:
+        ValueError: if there is no such column, or it names no split.
+    """
+    column = columns.split
+    if column not in table and column == "split" and columns.place:
+        return np.full(len(table), columns.place, object)
+    if column not in table:
+        raise ValueError(
+            f"split_column must be a column of the source. Received: {column}, not "
+            f"among {', '.join(map(str, table)) or 'none'}"
+        )
+    values = table[column].map(str)
+    splits = values.str.strip().str.lower().map(_SPLIT_NAMES)
+    if splits.isna().any():
+        raise ValueError(
+            f"a split column must hold {', '.join(SPLITS)}, or a short form. Received: "
+            f"{values[splits.isna()].iloc[0]} in {column}"
+        )
+    return splits.to_numpy()
+
+
+def split_of_path(parts: Iterable[str]) -> str:
+    """Tells the split by a folder or a file's name, as `train` or `test-00000`.
+
+    Returns:
+        One of `SPLITS`; empty where no name says one.
+    """
+    for part in reversed(list(parts)):
+        stem = part.lower().split("-")[0].split(".")[0].split("_")[0]
+        if stem in _SPLIT_NAMES:
+            return _SPLIT_NAMES[stem]
+    return ""
+
+
+def to_text(value) -> str:
+    """A prompt as text: the first of several, nothing where there is none."""
+    if isinstance(value, list | tuple | np.ndarray):
+        value = value[0] if len(value) else ""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    # JSON can hold half of a surrogate pair, which UTF-8 cannot.
+    return str(value).encode(errors="replace").decode()

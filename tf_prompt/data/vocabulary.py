@@ -1,0 +1,197 @@
+"""What prompts are written in: words of the text rule, or pieces of raw text."""
+
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tf_prompt.data import subwords, text
+from tf_prompt.data.text import SPECIAL_TOKENS
+
+# In the folder of a run.
+TOKENS, MERGES = "vocabulary.txt", "merges.txt"
+
+
+class WordVocabulary:
+    """The words of `text.split_words`, a token each.
+
+    Args:
+        tokens: token of each id, as `text.build_vocabulary` gives them.
+
+    Attributes:
+        tokens: as given.
+        pieces: what each token writes, bytes; special ones write nothing.
+        separator: what stands between two pieces of a prompt.
+        is_raw: whether prompts are as users wrote them, not normalised words.
+        banned_ids: tokens that must not be written, besides the special ones.
+    """
+
+    separator, is_raw, banned_ids = " ", False, ()
+
+    def __init__(self, tokens: Sequence[str]):
+        self.tokens = list(tokens)
+        self.pieces = [b""] * len(SPECIAL_TOKENS)
+        self.pieces += [word.encode() for word in tokens[len(SPECIAL_TOKENS) :]]
+        self._id_of = {token: index for index, token in enumerate(tokens)}
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def reference(self, prompt: str, words: str) -> str:
+        """The text that a model is to write.
+
+        Args:
+            prompt: as its user wrote it.
+            words: its normalised words, joined by spaces.
+        """
+        return words
+
+    def encode(self, prompt: str) -> list[int]:
+        """Ids of a prompt that was written in these tokens."""
+        return [self._id_of[word] for word in prompt.split()]
+
+    def reader(self) -> Callable:
+        """Makes what gives prompts their ids inside a tf.data pipeline.
+
+        Returns:
+            Function from serialised records, string `(rows,)`, to ragged int32
+            `(rows, tokens)`, uncut.
+        """
+        keys = tf.constant(self.tokens)
+        ids = tf.range(len(self.tokens), dtype=tf.int32)
+        table = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(keys, ids), default_value=text.UNK_ID
+        )
+
+        def read(records):
+            feature = {"words": tf.io.RaggedFeature(tf.string)}
+            words = tf.io.parse_example(records, feature)["words"]
+            return words.with_flat_values(table.lookup(words.flat_values))
+
+        return read
+
+    def write(self, folder: pathlib.Path) -> None:
+        """Writes its files; the folder has them whole or as they were."""
+        text.write_vocabulary(self.tokens, folder / TOKENS)
+
+
+class SubwordVocabulary:
+    """Byte pairs of raw prompts: commas, digits, names and emoji are written too.
+
+    White space between words counts as one space each, so that a prompt is a line.
+
+    Args:
+        tokens: token of each id, in the letters that stand for bytes, see `subwords`.
+        merges: pairs of tokens in the order they are joined.
+        fold_case: whether prompts are read in lower case.
+
+    Attributes:
+        tokens, pieces, separator, is_raw, banned_ids: see `WordVocabulary`.
+    """
+
+    separator, is_raw = "", True
+
+    def __init__(
+        self,
+        tokens: Sequence[str],
+        merges: Sequence[tuple[str, str]],
+        fold_case: bool = False,
+    ):
+        self.tokens, self.merges = list(tokens), list(merges)
+        self.fold_case = fold_case
+        self.pieces = [b""] * len(SPECIAL_TOKENS)
+        self.pieces += [subwords.to_bytes(t) for t in tokens[len(SPECIAL_TOKENS) :]]
+        # A prompt is a line.
+        self.banned_ids = tuple(
+            index
+            for index, piece in enumerate(self.pieces)
+            if any(byte < 32 or byte == 127 for byte in piece)
+        )
+        self._tokenizer = subwords.build_tokenizer(self.tokens, self.merges)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def reference(self, prompt: str, words: str) -> str:
+        """See `WordVocabulary`."""
+        return text.tidy(prompt, self.fold_case)
+
+    def encode(self, prompt: str) -> list[int]:
+        """Ids of a prompt."""
+        return self._tokenizer.encode(text.tidy(prompt, self.fold_case)).ids
+
+    def reader(self) -> Callable:
+        """See `WordVocabulary`."""
+
+        def encode(prompts):
+            tidy = [
+                text.tidy(prompt.decode(errors="replace"), self.fold_case)
+                for prompt in prompts
+            ]
+            rows = [found.ids for found in self._tokenizer.encode_batch(tidy)]
+            lengths = np.array([len(row) for row in rows], np.int64)
+            return np.array([i for row in rows for i in row], np.int32), lengths
+
+        def read(records):
+            feature = {"prompt": tf.io.FixedLenFeature((), tf.string)}
+            prompts = tf.io.parse_example(records, feature)["prompt"]
+            ids, lengths = tf.numpy_function(
+                encode, [prompts], [tf.int32, tf.int64], stateful=False
+            )
+            ids, lengths = (tf.ensure_shape(x, (None,)) for x in (ids, lengths))
+            return tf.RaggedTensor.from_row_lengths(ids, lengths, validate=False)
+
+        return read
+
+    def write(self, folder: pathlib.Path) -> None:
+        """See `WordVocabulary`."""
+        subwords.write_merges(self.merges, folder / MERGES)
+        text.write_vocabulary(self.tokens, folder / TOKENS)
+
+
+Vocabulary = WordVocabulary | SubwordVocabulary
+
+
+def build_subwords(
+    prompts: Iterable[str], max_size: int, fold_case: bool = False
+) -> SubwordVocabulary:
+    """Learns byte pairs from the prompts of a training split.
+
+    Args:
+        prompts: as users wrote them.
+        max_size: int, entries at most, the special tokens and 256 bytes included.
+        fold_case: see `SubwordVocabulary`.
+
+    Raises:
+        ValueError: if there is less room.
+    """
+    tidy = (text.tidy(prompt, fold_case) for prompt in prompts)
+    tokens, merges = subwords.learn(tidy, max_size - len(SPECIAL_TOKENS))
+    return SubwordVocabulary([*SPECIAL_TOKENS, *tokens], merges, fold_case)
+
+
+def read(folder: str | pathlib.Path, kind: str, fold_case: bool = False) -> Vocabulary:
+    """Reads the vocabulary of a run.
+
+    Args:
+        folder: of the run.
+        kind: `words` or `subwords`.
+        fold_case: of subwords.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if one is damaged.
+    """
+    folder = pathlib.Path(folder)
+    tokens = text.read_vocabulary(folder / TOKENS)
+    if kind == "words":
+        return WordVocabulary(tokens)
+    merges = subwords.read_merges(folder / MERGES)
+    try:
+        return SubwordVocabulary(tokens, merges, fold_case)
+    # What its reader says of tokens that are not there is written in Rust.
+    except Exception as error:
+        raise ValueError(
+            f"{MERGES} must be of {TOKENS} beside it. Received: {folder} ({error})"
+        ) from error

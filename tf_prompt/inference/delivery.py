@@ -1,0 +1,194 @@
+"""The way of results from images to screen, tables, sidecars and copies."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import typing
+from collections.abc import Callable, Iterable, Sequence
+
+from tf_prompt.data import listing
+from tf_prompt.inference import image_bytes, result_files
+from tf_prompt.inference.places import Places, sidecar_of
+from tf_prompt.inference.wording import Wording, WordingConfig, load_counter
+from tf_prompt.options import DONE, SOME_FAILED, option
+from tf_prompt.runs import lock
+
+SHOW, ONLY, OFF = EMBEDDED = ("show", "only", "off")
+# Before the name of a table in a CSV.
+PHRASES = "phrases_"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeliveryConfig(WordingConfig):
+    """Which images are looked at, and where the results go."""
+
+    first_groups: typing.ClassVar = ("input", "model", "output", "wording")
+
+    paths: tuple[str, ...] = option(
+        dataclasses.MISSING,
+        "image files and folders; - reads paths from standard input, one a line",
+        positional=True,
+        metavar="PATH",
+        group="input",
+    )
+    recursive: bool = option(
+        False,
+        "search folders inside folders too",
+        group="input",
+    )
+    skip_existing: bool = option(
+        False,
+        "pass over images that have a .txt beside them",
+        group="input",
+    )
+    embedded: str = option(
+        SHOW,
+        "the prompt that a file carries, by A1111, ComfyUI and others: show it as a "
+        "field of its own; only: give nothing else, which takes no model; off",
+        choices=list(EMBEDDED),
+        group="output",
+    )
+    json: bool = option(
+        False,
+        "print one JSON object an image",
+        group="output",
+    )
+    csv: str | None = option(
+        None,
+        "also write a CSV file; docs/output.md lists its columns; resumes",
+        group="output",
+    )
+    jsonl: str | None = option(
+        None,
+        "also write a file of JSON lines; resumes",
+        group="output",
+    )
+    sidecar: bool = option(
+        False,
+        "also write each prompt into a .txt beside its image",
+        group="output",
+    )
+    write_metadata: str | None = option(
+        None,
+        "folder for copies of the PNG, JPEG and WebP images with the prompt inside, in "
+        "the subfolders that the images are in",
+        group="output",
+    )
+
+    @property
+    def shows_embedded(self) -> bool:
+        """Whether results have what files say, beside what a model says."""
+        return self.embedded == SHOW
+
+
+class Delivery:
+    """Takes the results of images where their user wants them.
+
+    Args:
+        options: of the command.
+        command: its name, for messages.
+
+    Attributes:
+        places: of all images, where the files about each go.
+        paths: of the images that are to be looked at.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ValueError: if files would collide, see `Places`.
+    """
+
+    def __init__(self, options: DeliveryConfig, command: str):
+        self._options, self._command = options, command
+        named = result_files.read_names(options.paths)
+        found = listing.find_images(named, options.recursive)
+        self.places = Places(found, named, options, command)
+        self.paths = self.places.paths
+        if options.skip_existing:
+            self.paths = [p for p in self.paths if not sidecar_of(p).exists()]
+
+    def read_embedded(self) -> int:
+        """Gives what the files say themselves; returns as `deliver`."""
+        wording = Wording(self._options, count=load_counter(self._options))
+        identity = {"embedded": ONLY}
+        return self.deliver(image_bytes.read_prompts, wording, identity)
+
+    def deliver(
+        self,
+        describe: Callable[[Sequence[pathlib.Path]], Iterable[dict]],
+        wording: Wording,
+        identity: dict,
+        columns: Sequence[str] = (),
+        tables: Iterable[str] = (),
+        note: Callable[[dict], object] | None = None,
+    ) -> int:
+        """Delivers the result of each image as it comes.
+
+        Args:
+            describe: function from images to results in the same order, dicts of
+                `path` and `prompt`, or of `path` and `error`.
+            wording: of the prompts.
+            identity: JSON content, all besides the wording that results depend on.
+            columns: of a CSV file, besides those that each has.
+            tables: names of the tables whose phrases results have.
+            note: called with each good result before it is worded.
+
+        Returns:
+            Exit code: whether all could be described.
+        """
+        columns = self._columns(columns, tables)
+        identity = {**identity, **self._options.wording_identity}
+        # As it is read back: a tuple is a list there.
+        identity = json.loads(json.dumps(identity))
+        failures = []
+        with contextlib.ExitStack() as stack:
+            opened = self._open_tables(stack, identity, columns)
+            left = result_files.without_done(self.paths, [table for table, _ in opened])
+            for result in describe(left):
+                if "error" not in result:
+                    if note is not None:
+                        note(result)
+                    result = {**result, "prompt": wording(result)}
+                    result = result_files.write_beside(
+                        result, self._options, self.places
+                    )
+                result_files.show(result, self._options.json, self._command)
+                if "error" in result:
+                    failures.append(result)
+                # Last: a row says that all of the image is done.
+                for table, as_json in opened:
+                    table.add([result if as_json else flatten(result, columns)])
+        result_files.report_failures(failures, len(left), self._command)
+        return SOME_FAILED if failures else DONE
+
+    def _columns(self, columns, tables):
+        names = ["path", "prompt", *columns, "error"]
+        names += [f"{PHRASES}{name}" for name in tables]
+        if self._options.embedded != OFF:
+            names += image_bytes.embedded_names()
+        return names
+
+    def _open_tables(self, stack, identity, columns):
+        opened = []
+        for path, as_json in ((self._options.csv, False), (self._options.jsonl, True)):
+            if path is not None:
+                stack.enter_context(lock.hold_file(path))
+                table = result_files.open_table(path, identity, as_json, columns)
+                opened.append((stack.enter_context(table), as_json))
+        return opened
+
+
+def flatten(result: dict, columns: Sequence[str]) -> dict:
+    """Makes a result a row of a CSV file.
+
+    Args:
+        result: JSON content.
+        columns: those that the row may have; phrases of a table, the best first, are
+            joined by semicolons.
+    """
+    row = {name: value for name, value in result.items() if name in columns}
+    for name, pairs in result.get("phrases", {}).items():
+        row[f"{PHRASES}{name}"] = "; ".join(phrase for phrase, _ in pairs)
+    for name, value in result.get("embedded", {}).items():
+        row[f"embedded_{name}"] = value
+    return {name: value for name, value in row.items() if name in columns}

@@ -1,0 +1,144 @@
+"""Pretrained pairs of towers: from a preset's name or a folder to what can be asked."""
+
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import keras_hub
+import tensorflow as tf
+
+from tf_prompt.data import images
+from tf_prompt.interrogation import clip_tokens, packed_tokens, presets, table_sources
+from tf_prompt.interrogation.config import InterrogationConfig
+from tf_prompt.interrogation.interrogator import Interrogator, require_phrases
+from tf_prompt.models import clip
+from tf_prompt.models.interrogator import CLIPInterrogator
+from tf_prompt.options import user_cache
+
+HALF = "float16"
+# Older GPUs compute halves no faster.
+_LEAST_CAPABILITY = (7, 0)
+_CACHE = "phrase_embeddings"
+
+
+def load_pretrained(source: str, half: bool | None = None):
+    """Loads a pretrained CLIP, MetaCLIP 2 or SigLIP and its tokens.
+
+    Args:
+        source: a preset of KerasHub, a preset's folder, or a folder in Hugging Face
+            format, see `models.clip.load_clip`.
+        half: whether the towers compute in half precision; None asks the device.
+
+    Returns:
+        A `CLIPInterrogator`, and its tokens.
+
+    Raises:
+        ValueError: if there is none within reach, or it has no tokenizer; of a preset
+            that is missing it says where it was looked for and how to bring it.
+    """
+    place = presets.resolve(source)
+    if place in clip.NAMES:
+        # An architecture: its weights would be drawn at random.
+        raise ValueError(presets.explain_missing(source, "it has no weights"))
+    half = has_fast_halves() if half is None else half
+    try:
+        model = CLIPInterrogator(place, dtype=HALF if half else None)
+    except ValueError as error:
+        # What a hub said is the cause; a model of another kind is no matter of reach.
+        if os.path.isdir(place) or error.__cause__ is None:
+            raise
+        reason = _shorten(error.__cause__)
+        raise ValueError(presets.explain_missing(source, reason)) from error
+    return model, _load_tokens(place, model)
+
+
+def _shorten(error) -> str:
+    if isinstance(error, OSError) and type(error).__name__.endswith("ConnectionError"):
+        return "no connection"
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def _load_tokens(place, model):
+    if not isinstance(model.backbone, keras_hub.models.CLIPBackbone):
+        return packed_tokens.load_packed_tokens(place, model)
+    tokenizer = clip_tokens.load_tokenizer(place)
+    if tokenizer.vocabulary_size() != model.vocab_size:
+        raise ValueError(
+            f"the tokenizer must have {model.vocab_size} entries, as the clip. "
+            f"Received: {tokenizer.vocabulary_size()} in {place}"
+        )
+    return clip_tokens.CLIPTokens(tokenizer, model.max_tokens)
+
+
+def has_fast_halves() -> bool:
+    """Whether there is a GPU that computes faster in half precision."""
+    gpus = tf.config.list_physical_devices("GPU")
+    found = (tf.config.experimental.get_device_details(gpu) for gpu in gpus)
+    capabilities = [details.get("compute_capability", (0, 0)) for details in found]
+    return bool(capabilities) and min(capabilities) >= _LEAST_CAPABILITY
+
+
+def cache_folder() -> pathlib.Path:
+    """Folder in the user's cache for embeddings of phrases, see `user_cache`."""
+    return user_cache() / _CACHE
+
+
+def find_tables(
+    names: Sequence[str] | None,
+    added: Iterable[str] | Mapping[str, Sequence[str]],
+    mode: str,
+) -> dict[str, list[str]]:
+    """Gives the tables that are chosen, those that are added among them.
+
+    Args:
+        names: of tables that ship; None takes those that go with the mode.
+        added: sources as `table_sources.read_added` takes them, or phrases by table.
+        mode: one of `config.MODES`.
+
+    Raises:
+        FileNotFoundError, ValueError: if one is not there; if there is no phrase.
+    """
+    tables = table_sources.read_shipped(names, mode)
+    if not isinstance(added, Mapping):
+        added = table_sources.read_added(added, mode)
+    return table_sources.join_tables(tables, added)
+
+
+def load_interrogator(
+    source: str,
+    tables: Mapping[str, Sequence[str]],
+    options: InterrogationConfig,
+    cache_dir: str | os.PathLike | None = None,
+    half: bool | None = None,
+    **parts,
+) -> Interrogator:
+    """Loads an interrogator of a pretrained model.
+
+    Args:
+        source, half: see `load_pretrained`.
+        tables: phrases by table.
+        options: how to interrogate.
+        cache_dir: folder for the embeddings of phrases; None takes `cache_folder`.
+        **parts: more of `Interrogator`, such as `embedder`.
+
+    Raises:
+        ValueError: as `load_pretrained`; if there is no phrase.
+    """
+    # Before the model, which takes long to load.
+    require_phrases(tables)
+    pair = load_pretrained(source, half)
+    return embed_phrases(pair, tables, options, cache_dir, **parts)
+
+
+def embed_phrases(
+    pair: tuple,
+    tables: Mapping[str, Sequence[str]],
+    options: InterrogationConfig,
+    cache_dir: str | os.PathLike | None = None,
+    **parts,
+) -> Interrogator:
+    """Makes an interrogator of what `load_pretrained` gave, see `load_interrogator`."""
+    folder = pathlib.Path(cache_dir or cache_folder())
+    return Interrogator(
+        *pair, tables, folder, options, resizing=images.BICUBIC, **parts
+    )

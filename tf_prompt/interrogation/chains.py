@@ -1,0 +1,66 @@
+"""A prompt as it grows: a caption and phrases, each in its place."""
+
+import dataclasses
+from collections.abc import Iterable
+
+# Phrases of a table that one prompt has room for; of any other table, all.
+ROOM = {"media": 1, "subjects": 1, "settings": 3, "artists": 2, "movements": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """A caption and phrases, which `text` puts in the order of most prompts.
+
+    Args:
+        caption: what a captioner wrote, or empty.
+        parts: pairs of table and phrase, in the order they were added.
+    """
+
+    caption: str = ""
+    parts: tuple[tuple[str, str], ...] = ()
+
+    def add(self, table: str, phrase: str) -> "Chain":
+        """Gives a chain that has one phrase more."""
+        return dataclasses.replace(self, parts=(*self.parts, (table, phrase)))
+
+    def has_room(self, table: str, phrase: str) -> bool:
+        """Whether a phrase is new, and its table not used up.
+
+        A caption has a subject.
+        """
+        if (table, phrase) in self.parts or phrase in self.caption:
+            return False
+        if table == "subjects" and self.caption:
+            return False
+        used = sum(part[0] == table for part in self.parts)
+        return used < ROOM.get(table, len(self.parts) + 1)
+
+    @property
+    def text(self) -> str:
+        """The prompt.
+
+        Without a caption: medium "of" subject, settings, then the rest behind
+        commas; with one, it comes first and a medium behind it. With neither a caption
+        nor a subject all stand behind commas, the medium first.
+        """
+        groups: dict[str, list[str]] = {}
+        for table, phrase in self.parts:
+            groups.setdefault(table, []).append(phrase)
+        media, subjects = groups.pop("media", []), groups.pop("subjects", [])
+        settings = groups.pop("settings", [])
+        rest = [phrase for phrases in groups.values() for phrase in phrases]
+        if not self.caption and not subjects:
+            return ", ".join([*media, *settings, *rest])
+        scene = " ".join([*filter(None, [self.caption]), *subjects, *settings])
+        if media and not self.caption:
+            scene, media = f"{media[0]} of {scene}", media[1:]
+        return ", ".join([scene, *media, *rest])
+
+
+def chain_up(caption: str, parts: Iterable[tuple[str, str]]) -> Chain:
+    """Makes a chain of all phrases that there is room for."""
+    chain = Chain(caption)
+    for table, phrase in parts:
+        if chain.has_room(table, phrase):
+            chain = chain.add(table, phrase)
+    return chain

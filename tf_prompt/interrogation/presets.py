@@ -1,0 +1,155 @@
+"""Pretrained models that can be asked: what each is, and where it lies."""
+
+import dataclasses
+import os
+import pathlib
+
+# ViT-L/14 is the text encoder of Stable Diffusion 1, which is why tools for prompts
+# have it by default; nothing was measured here.
+DEFAULT = "clip_vit_large_patch14"
+# Weights in float32; in half precision, which GPUs get, 2.
+_BYTES = 4
+# Beside the weights: Python, TensorFlow, and what 16 images and 256 phrases take on
+# the way. Seen with ViT-L/14.
+_RUNNING_BYTES = 1.5e9
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A preset of KerasHub with two towers.
+
+    Args:
+        name: in KerasHub.
+        num_parameters: of both towers.
+        image_size: pixels a side.
+        width: of the embeddings.
+    """
+
+    name: str
+    num_parameters: int
+    image_size: int
+    width: int
+
+    @property
+    def download_bytes(self) -> int:
+        """Size of the weights as KerasHub publishes them, in float32."""
+        return _BYTES * self.num_parameters
+
+    @property
+    def memory_bytes(self) -> float:
+        """Memory of a process that interrogates in float32."""
+        return self.download_bytes + _RUNNING_BYTES
+
+
+# As KerasHub 0.32 lists them; a test compares. Widths are not in its list.
+PRESETS = tuple(
+    Preset(*row)
+    for row in (
+        ("clip_vit_base_patch16", 149620934, 224, 512),
+        ("clip_vit_base_patch32", 151277363, 224, 512),
+        ("clip_vit_large_patch14", 427616770, 224, 768),
+        ("clip_vit_large_patch14_336", 427944770, 336, 768),
+        ("clip_vit_b_32_laion2b_s34b_b79k", 151277363, 224, 512),
+        ("clip_vit_h_14_laion2b_s32b_b79k", 986109698, 224, 1024),
+        ("clip_vit_g_14_laion2b_s12b_b42k", 1366678530, 224, 1024),
+        ("clip_vit_bigg_14_laion2b_39b_b160k", 2539567362, 224, 1280),
+        ("metaclip_2_vit_huge_patch14_224", 1858783745, 224, 1024),
+        ("metaclip_2_vit_huge_patch14_378", 1859389185, 378, 1024),
+        ("metaclip_2_vit_giant_patch14_224", 3630409985, 224, 1280),
+        ("metaclip_2_vit_giant_patch14_378", 3631197057, 378, 1280),
+        ("siglip_base_patch16_224", 203156230, 224, 768),
+        ("siglip_base_patch16_256", 203202370, 256, 768),
+        ("siglip_base_patch16_384", 203448450, 384, 768),
+        ("siglip_base_patch16_512", 203792962, 512, 768),
+        ("siglip_large_patch16_256", 652151106, 256, 1024),
+        ("siglip_large_patch16_384", 652479106, 384, 1024),
+        ("siglip_so400m_patch14_224", 877360578, 224, 1152),
+        ("siglip_so400m_patch14_384", 877961291, 384, 1152),
+        ("siglip_so400m_patch16_256_i18n", 1128759282, 256, 1152),
+        ("siglip_base_patch16_256_multilingual", 370626370, 256, 768),
+        ("siglip2_base_patch16_224", 375188230, 224, 768),
+        ("siglip2_base_patch16_256", 375234370, 256, 768),
+        ("siglip2_base_patch32_256", 376856194, 256, 768),
+        ("siglip2_base_patch16_384", 376856194, 384, 768),
+        ("siglip2_large_patch16_256", 881527106, 256, 1024),
+        ("siglip2_large_patch16_384", 881855106, 384, 1024),
+        ("siglip2_large_patch16_512", 882314306, 512, 1024),
+        ("siglip2_giant_opt_patch16_256", 1871394226, 256, 1536),
+        ("siglip2_giant_opt_patch16_384", 1871886066, 384, 1536),
+        ("siglip2_so400m_patch14_224", 1135463922, 224, 1152),
+        ("siglip2_so400m_patch14_384", 1136009291, 384, 1152),
+        ("siglip2_so400m_patch16_256", 1135671282, 256, 1152),
+        ("siglip2_so400m_patch16_384", 1136040242, 384, 1152),
+        ("siglip2_so400m_patch16_512", 1136555698, 512, 1152),
+        ("medsiglip_900m_448", 878301426, 448, 1152),
+    )
+)
+
+
+def list_presets() -> list[str]:
+    """Writes a table of `PRESETS`, a line each, the header first."""
+    lines = [
+        "preset                                   parameters download   memory width "
+        "pixels"
+    ]
+    for preset in PRESETS:
+        download, memory = preset.download_bytes / 1e9, preset.memory_bytes / 1e9
+        lines.append(
+            f"{preset.name:<37} {preset.num_parameters:>13,} {download:>5.1f} GB "
+            f"{memory:>5.1f} GB {preset.width:>5} {preset.image_size:>6}"
+        )
+    return lines
+
+
+def find_folder(name: str) -> pathlib.Path | None:
+    """Finds the folder that KerasHub's cache has, or would have, of a preset.
+
+    Args:
+        name: of a preset.
+
+    Returns:
+        The folder, there or not; None for what is no name of a preset.
+    """
+    import keras_hub
+    from kagglehub.config import get_cache_folder
+
+    known = keras_hub.models.Backbone.presets.get(name)
+    if known is None:
+        return None
+    handle = known["kaggle_handle"].removeprefix("kaggle://")
+    return pathlib.Path(get_cache_folder(), "models", *handle.split("/"))
+
+
+def resolve(name: str) -> str:
+    """Takes a preset's folder in place of its name, where somebody has put it there.
+
+    What kagglehub has fetched it marks file by file as complete, and asks the network
+    for files that are not marked. A folder that was copied has no marks.
+    """
+    if os.path.isdir(name):
+        return name
+    folder = find_folder(name)
+    if folder is None or not (folder / "config.json").is_file():
+        return name
+    marks = folder.parent / ".complete" / folder.name
+    return name if marks.is_dir() else os.fspath(folder)
+
+
+def explain_missing(name: str, reason: str) -> str:
+    """Says in a line what a preset is missed for, and how to bring it."""
+    folder = find_folder(name)
+    if folder is None:
+        # Of a name with a scheme, as hf://, the hub has something to say.
+        reason = f" ({reason})" if "://" in name else ""
+        return (
+            "clip must be a preset of --list, a preset's folder, or a folder in "
+            f"Hugging Face format. Received: {name}{reason}"
+        )
+    return (
+        f"clip must be within reach. Received: {name}, which is not in {folder}, and "
+        f'could not be fetched ({reason}). Either run `python -c "import kagglehub; '
+        f"print(kagglehub.model_download('{'/'.join(folder.parts[-5:])}'))\"` where "
+        "there is a network and copy what is in the folder that it names to the one "
+        "above, or give a folder of such a preset or one in Hugging Face format: "
+        "--clip FOLDER"
+    )

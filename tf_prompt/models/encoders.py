@@ -1,0 +1,116 @@
+"""Encoders of captioners: from images to the regions that a decoder reads."""
+
+import math
+
+import keras
+
+from tf_prompt.layers.arguments import check_positive
+from tf_prompt.models.backbones import ARCHITECTURES, build_regions, describe_backbone
+from tf_prompt.models.pretrained import IMAGENET
+
+# It has no name in KerasHub, and no pretrained weights.
+CONVOLUTIONS = "conv"
+
+
+def describe_encoder(name, image_size: int):
+    """Finds out all that it takes to build an encoder.
+
+    Args:
+        name: `conv`, `resnet50`, what `backbones.describe_backbone` takes, or what
+            this function returned.
+        image_size: int > 0, pixels a side.
+
+    Returns:
+        The name of these two, which saved models hold, or a description.
+
+    Raises:
+        ValueError: for an unknown name, or a preset out of reach.
+    """
+    if isinstance(name, dict) or name in (CONVOLUTIONS, "resnet50"):
+        return name
+    return describe_backbone(name, image_size)
+
+
+def build_encoder(encoder, image_size: int, conv_filters=(), trainable=False):
+    """Builds a network from images to region features, scaling inside.
+
+    Args:
+        encoder: of `describe_encoder`. `resnet50`: ResNet50 v1.5 without its top; 224
+            pixels give 49 regions 2048 wide. `conv`: patches of 4 x 4 pixels, then
+            convolutions of stride 2; it always learns.
+        image_size: int > 0, pixels a side.
+        conv_filters: channels of each convolution; `conv` only.
+        trainable: whether a pretrained network learns; else it is frozen.
+
+    Returns:
+        `keras.Model` from `(batch, image_size, image_size, 3)`, 0-255, to
+        `(batch, regions, depth)`. A pretrained part is its layer `backbone`.
+
+    Raises:
+        ValueError: for a size below 1, or one that does not suit the network, or
+            absent filters.
+
+    Reference: He et al., 2015, https://arxiv.org/abs/1512.03385. Version 1.5
+    moves the stride of a bottleneck into its 3x3 convolution.
+    """
+    check_positive(image_size=image_size)
+    if isinstance(encoder, dict):
+        return build_regions(encoder, image_size, trainable)
+    images = keras.Input((image_size, image_size, 3), name="images")
+    if encoder == "resnet50":
+        features = _resnet50(images, trainable)
+    else:
+        x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
+        features = stack_convolutions(x, conv_filters)
+    height, width, depth = features.shape[1:]
+    # A residual stage ends in a sum whose shape Keras may leave open.
+    regions = keras.layers.Reshape((math.prod((height, width)), depth))(features)
+    return keras.Model(images, regions, name="encoder")
+
+
+def _resnet50(images, trainable):
+    x = keras.layers.Rescaling(1 / 255)(images)
+    # Not `build_scaling`: saved models hold these two layers, and its numbers
+    # differ from theirs in the last bit.
+    x = keras.layers.Normalization(
+        mean=IMAGENET.mean,
+        variance=[std**2 for std in IMAGENET.std],
+        name="imagenet_scale",
+    )(x)
+    architecture = ARCHITECTURES["resnet50"]
+    backbone = architecture.network_class(**architecture.arguments, name="backbone")
+    backbone.trainable = trainable
+    return backbone(x, training=False)
+
+
+def stack_convolutions(x, filters, dtype=None):
+    """Convolutions for small data: patches of 4 x 4 pixels, then strides of 2.
+
+    Args:
+        x: symbolic tensor `(batch, height, width, channels)`, scaled.
+        filters: int > 0 each. Channels of each convolution.
+        dtype: of the layers; None takes Keras' policy.
+
+    Returns:
+        Symbolic tensor of feature maps, `(batch, rows, columns, filters[-1])`.
+
+    Raises:
+        ValueError: for absent filters, or one that is not positive.
+    """
+    if not filters or min(filters) < 1:
+        raise ValueError(
+            "`conv_filters` must be positive numbers, one a convolution. "
+            f"Received: conv_filters={filters}"
+        )
+    for index, channels in enumerate(filters):
+        # Patches first: on a CPU, layers at half the image's size cost most.
+        size, strides = (3, 2) if index else (4, 4)
+        x = keras.layers.Conv2D(
+            channels, size, strides=strides, padding="same", dtype=dtype
+        )(x)
+        # Not batch normalisation: a batch holds prompts of one length, and so
+        # pictures that are more alike than those of the moving average.
+        groups = math.gcd(channels, 8)
+        x = keras.layers.GroupNormalization(groups, dtype=dtype)(x)
+        x = keras.layers.Activation("relu", dtype=dtype)(x)
+    return x

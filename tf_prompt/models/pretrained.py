@@ -1,0 +1,165 @@
+"""Image networks of KerasHub from a preset, its folder or a transformers folder."""
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import keras
+import keras_hub
+
+from tf_prompt.models import clip_conversion
+
+
+class PixelStatistics(NamedTuple):
+    """Mean and standard deviation of pixels 0-1, a number a channel."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+IMAGENET = PixelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# Of OpenAI's training images; the OpenCLIP presets and MetaCLIP have the same.
+CLIP = PixelStatistics(
+    (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+)
+HALVES = PixelStatistics((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+# What networks of a class were trained on, those of no class here on `IMAGENET`.
+_STATISTICS = {
+    keras_hub.models.CLIPVisionEncoder: CLIP,
+    keras_hub.models.MetaCLIP2VisionEncoder: CLIP,
+    keras_hub.models.SigLIPVisionEncoder: HALVES,
+    keras_hub.models.ViTBackbone: HALVES,
+}
+# Of these the vision tower is taken.
+_WITH_TEXT = (
+    keras_hub.models.CLIPBackbone,
+    keras_hub.models.MetaCLIP2Backbone,
+    keras_hub.models.SigLIPBackbone,
+)
+# KerasHub's converters look for the names that a classifier has in front.
+_CLASSIFIERS_ONLY = {
+    "vit": "ViTForImageClassification",
+    "deit": "DeiTForImageClassification",
+}
+
+
+def open_network(source: str, rule: str, load_weights: bool = True) -> keras.Model:
+    """Loads an image network; of a network of images and texts its vision tower.
+
+    Args:
+        source: a KerasHub preset, `hf://USER/MODEL`, a preset's folder, or a folder
+            that transformers wrote.
+        rule: what `source` must be, for the error.
+        load_weights: whether its weights are read too.
+
+    Returns:
+        A backbone or vision encoder of KerasHub.
+
+    Raises:
+        ValueError: if it is out of reach, damaged, or no network of images.
+    """
+    with explaining(rule, source):
+        config = _read_transformers_config(source)
+    _require_readable(source, config)
+    with explaining(rule, source):
+        if config.get("model_type") == "clip":
+            return clip_conversion.convert(source).vision_encoder
+        network = keras_hub.models.Backbone.from_preset(
+            str(source), load_weights=load_weights
+        )
+    if isinstance(network, _WITH_TEXT):
+        return network.vision_encoder
+    if not {"image_shape", "input_shape"} & network.get_config().keys():
+        raise ValueError(
+            f"backbone must be a network of images. Received: {type(network).__name__}"
+        )
+    return network
+
+
+def find_statistics(source: str, network_class: type) -> PixelStatistics:
+    """Finds out how a preset wants its pixels scaled.
+
+    Args:
+        source: as in `open_network`.
+        network_class: what that gave; its usual statistics stand in where the preset
+            says nothing.
+    """
+    path = pathlib.Path(source) / "preprocessor_config.json"
+    if path.is_file():
+        return _read_processor(_read_json(path), network_class)
+    try:
+        converter = keras_hub.layers.ImageConverter.from_preset(str(source))
+    # A preset may come without one; of many transformers folders there is None.
+    except (ValueError, OSError):
+        converter = None
+    if converter is None:
+        return usual_statistics(network_class)
+    scale, offset = _per_channel(converter.scale, 1), _per_channel(converter.offset, 0)
+    # It computes pixels * scale + offset.
+    std = [1 / (255 * s) for s in scale]
+    return PixelStatistics([-o * s for o, s in zip(offset, std, strict=True)], std)
+
+
+def usual_statistics(network_class: type) -> PixelStatistics:
+    """Gives the statistics that networks of a class were trained with."""
+    return _STATISTICS.get(network_class, IMAGENET)
+
+
+@contextlib.contextmanager
+def explaining(rule: str, source) -> Iterator[None]:
+    """Turns any error into one line that says which rule `source` broke."""
+    try:
+        yield
+    # Hubs raise errors of several libraries, from requests' to h5py's.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"{rule}. Received: {source} ({reason}). Without a network give a preset's "
+            "folder or a .weights.h5 file with --backbone-weights, or train on random "
+            "ones with --backbone-weights random"
+        ) from error
+
+
+def _read_transformers_config(source) -> dict:
+    if not clip_conversion.is_transformers_folder(source):
+        return {}
+    return _read_json(pathlib.Path(source) / "config.json")
+
+
+def _require_readable(source, config) -> None:
+    kind, names = config.get("model_type"), config.get("architectures") or []
+    if kind in _CLASSIFIERS_ONLY and not any("ForImage" in name for name in names):
+        raise ValueError(
+            f"a transformers folder of model_type {kind} must hold a "
+            f"{_CLASSIFIERS_ONLY[kind]}, which KerasHub can read. "
+            f"Received: {source} with {', '.join(names) or 'no architecture'}"
+        )
+
+
+def _read_processor(content, network_class) -> PixelStatistics:
+    """Reads what a transformers image processor does: pixels * factor, mean, std."""
+    usual = usual_statistics(network_class)
+    if not content.get("do_normalize", True):
+        usual = PixelStatistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    mean = content.get("image_mean") or usual.mean
+    std = content.get("image_std") or usual.std
+    factor = content.get("rescale_factor", 1 / 255)
+    if not content.get("do_rescale", True):
+        factor = 1
+    # Ours are of pixels 0-1, these of whatever the factor makes of 0-255.
+    unit = 1 / (255 * factor)
+    return PixelStatistics(
+        [unit * value for value in _per_channel(mean, 0)],
+        [unit * value for value in _per_channel(std, 1)],
+    )
+
+
+def _read_json(path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _per_channel(value, default) -> list[float]:
+    value = default if value is None else value
+    return [float(v) for v in (value if hasattr(value, "__len__") else [value] * 3)]
