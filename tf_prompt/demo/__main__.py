@@ -50,15 +50,23 @@ class DemoConfig:
         None,
         "with no run: a preset of `interrogate --list`, a preset's folder, or a folder "
         f"in Hugging Face format; {presets.DEFAULT} if not given",
+        group="interrogators",
     )
     mode: str = option(
-        "classic", "with no run: how phrases become a prompt", choices=list(MODES)
+        "classic",
+        "with no run: how phrases become a prompt",
+        choices=list(MODES),
+        group="interrogators",
     )
     tables: tuple[str, ...] | None = option(
-        None, "with no run: tables that ship, as those of `interrogate`"
+        None,
+        "with no run: tables that ship, as those of `interrogate`",
+        group="interrogators",
     )
     phrases: tuple[str, ...] = option(
-        (), "with no run: more phrases, as those of `interrogate`"
+        (),
+        "with no run: more phrases, as those of `interrogate`",
+        group="interrogators",
     )
     bank: str | None = option(
         None,
