@@ -56,6 +56,13 @@ class EvaluateConfig(DecodingConfig):
         choices=["nltk", "java"],
         group="output",
     )
+    protocol: str | None = option(
+        None,
+        "lexica: modifiers too, the parts of a prompt behind its first comma, beside "
+        "published numbers",
+        choices=["lexica"],
+        group="output",
+    )
     batch_size: int = option(
         64,
         "images written about at once",
@@ -111,7 +118,7 @@ def main(argv=None) -> int:
     # Before TensorFlow loads: what is missing should be said at once.
     java_meteor = meteor_java.JavaMeteor() if options.meteor == "java" else None
     import_tensorflow()
-    from tf_prompt.evaluation import scoring
+    from tf_prompt.evaluation import lexica, scoring
 
     metrics, rows = measure(options, java_meteor)
     if metrics is None:
@@ -122,6 +129,8 @@ def main(argv=None) -> int:
     ):
         print(f"evaluate: warning: the model collapses: {sign}", file=sys.stderr)
     print(json.dumps(metrics) if options.json else scoring.format_metrics(metrics))
+    if options.protocol and not options.json:
+        print(f"\n{lexica.format_table(metrics['modifiers'])}")
     if options.explain:
         print(f"\n{overlap.explain(rows, options.explain)}")
     return DONE
@@ -142,6 +151,7 @@ def measure(
         batch_size=options.batch_size,
         limit=options.limit,
         neighbours=options.neighbours,
+        protocol=options.protocol,
         decoding=take_options(DecodingConfig, options),
         java_meteor=java_meteor,
         workers=workers.parse_share(options.share),

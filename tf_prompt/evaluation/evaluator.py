@@ -12,7 +12,7 @@ from tf_prompt.data.embedding_batches import Examples
 from tf_prompt.data.images import encode_jpeg
 from tf_prompt.data.targets import read_prompts
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.evaluation import gallery, scoring
+from tf_prompt.evaluation import gallery, lexica, scoring
 from tf_prompt.evaluation.prediction_log import COLUMNS, FAMILY, write_rows
 from tf_prompt.files import write_json
 from tf_prompt.inference import attention
@@ -50,6 +50,7 @@ class EvaluationOptions:
         limit: examples at most; None takes all.
         neighbours: training images at most that the nearest-neighbour baseline
             searches; None takes all.
+        protocol: `lexica` measures modifiers too, see `lexica.measure`.
         decoding: how a captioner writes; kept in `predictions.json` beside the
             metrics.
         java_meteor: computes METEOR, and is closed then; None takes NLTK's.
@@ -64,6 +65,7 @@ class EvaluationOptions:
     batch_size: int = 64
     limit: int | None = None
     neighbours: int | None = None
+    protocol: str | None = None
     decoding: DecodingConfig = DecodingConfig()  # noqa: RUF009  frozen
     java_meteor: meteor_java.JavaMeteor | None = None
     workers: Workers | None = None
@@ -115,6 +117,8 @@ def evaluate_run(
         vectors = scoring.Vectors(examples.targets(), training.vectors)
     metrics, java_meteor = options.metrics, options.java_meteor
     result = scoring.measure(rows, training.prompts, metrics, java_meteor, vectors)
+    if options.protocol:
+        result["modifiers"] = lexica.measure(rows, folder, options.split)
     write_json(output / "metrics.json", result)
     pictures = caption_batches.evaluation_batches(
         folder,

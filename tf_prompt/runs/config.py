@@ -76,6 +76,10 @@ class FitConfig:
         "words of a prompt that are learned, the rest is cut",
         group="captioners",
     )
+    modifier_prompts: int = option(
+        10,
+        "taggers: training prompts that a modifier must be in to be learned",
+    )
     rotation_degrees: float = option(0.0, "augmentation: largest turn, degrees")
     flip: bool | None = option(
         None,
@@ -133,8 +137,8 @@ class FitConfig:
     )
     cache_features: bool = option(
         False,
-        "captioners: keep what a frozen backbone sees beside the shards, 200 kB an "
-        "image and view at 224 pixels; an epoch then costs no convolution",
+        "captioners, taggers: keep what a frozen backbone sees beside the shards, "
+        "200 kB an image and view at 224 pixels; an epoch then costs no convolution",
     )
     views: int | None = option(
         None,
@@ -214,6 +218,7 @@ class FitConfig:
             "learning_rate",
             "clip_norm",
             "max_words",
+            "modifier_prompts",
             "image_size",
             "layer_decay",
             "shuffle_buffer",

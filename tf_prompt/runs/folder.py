@@ -23,6 +23,8 @@ from tf_prompt.runs import checkpoints, lock
 from tf_prompt.runs.config import FitConfig, from_json
 
 CONFIG, VOCABULARY, BEST_MODEL = "config.json", "vocabulary.txt", "best.keras"
+# Of a tagger: a modifier a line, in the order of its outputs.
+MODIFIERS = "modifiers.txt"
 HISTORY, CURVES, LEARNING_RATE = "history.csv", "curves.png", "learning_rate.png"
 # Of an interrogator: its byte pairs, and a file a table of phrases.
 TOKENIZER, PHRASES = "tokenizer", "phrases"

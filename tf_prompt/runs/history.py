@@ -13,6 +13,7 @@ from tf_prompt.files import replacing
 METRICS = {
     "token_accuracy": ("loss, nats a token", "token accuracy"),
     "accuracy": ("loss", "share of pictures that choose their own prompt in a batch"),
+    "pr_auc": ("loss", "area under precision over recall of the modifiers"),
     "cosine": ("loss", "cosine with the true prompt's embedding"),
 }
 
