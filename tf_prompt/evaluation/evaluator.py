@@ -12,7 +12,7 @@ from tf_prompt.data.embedding_batches import Examples
 from tf_prompt.data.images import encode_jpeg
 from tf_prompt.data.targets import read_prompts
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.evaluation import gallery, scoring
+from tf_prompt.evaluation import gallery, lexica, scoring
 from tf_prompt.evaluation.prediction_log import COLUMNS, FAMILY, write_rows
 from tf_prompt.files import write_json
 from tf_prompt.inference import attention
@@ -50,6 +50,7 @@ class EvaluationOptions:
         limit: largest number of examples; None takes all.
         neighbours: largest number of training images that the nearest-neighbour
             baseline searches; None takes all.
+        protocol: `lexica` also measures modifiers, see `lexica.measure`.
         decoding: how a captioner decodes; kept in `predictions.json` beside the
             metrics.
         java_meteor: computes METEOR and is closed afterwards; None takes NLTK's.
@@ -63,6 +64,7 @@ class EvaluationOptions:
     batch_size: int = 64
     limit: int | None = None
     neighbours: int | None = None
+    protocol: str | None = None
     decoding: DecodingConfig = DecodingConfig()  # noqa: RUF009  frozen
     java_meteor: meteor_java.JavaMeteor | None = None
     workers: Workers | None = None
@@ -115,6 +117,8 @@ def evaluate_run(
     result = scoring.measure(
         rows, training.prompts, metrics, java_meteor, vectors, model.is_raw
     )
+    if options.protocol:
+        result["modifiers"] = lexica.measure(rows, folder, options.split)
     write_json(output / "metrics.json", result)
     batches = caption_batches.evaluation_batches(
         folder,

@@ -17,6 +17,7 @@ from tf_prompt.inference.interrogator import MODE, InterrogatorModel
 from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.neighbours import NEIGHBOURS, NeighbourModel, open_index
 from tf_prompt.inference.retrieval import RetrievalIndex, RetrievalModel
+from tf_prompt.inference.tagger import TaggerModel
 from tf_prompt.interrogation import presets, table_sources
 from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.interrogation.interrogator import Interrogator
@@ -26,6 +27,7 @@ from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.regressor import EmbeddingRegressor
 from tf_prompt.models.retriever import Retriever
+from tf_prompt.models.tagger import Tagger
 from tf_prompt.options import take_options
 from tf_prompt.runs.run import Run
 
@@ -106,6 +108,8 @@ class Loader:
             raise ValueError(f"decoding options need a captioner. Received: {name}")
         if isinstance(network, Retriever):
             return RetrievalModel(network, RetrievalIndex.load(run.path), name)
+        if isinstance(network, Tagger):
+            return TaggerModel(network, run.modifiers, name)
         if isinstance(network, EmbeddingRegressor):
             return RegressorModel(network, name)
         if isinstance(network, Ensemble):
