@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tf_prompt.data import records, transforms
 from tf_prompt.data.folder import count_examples
-from tf_prompt.data.reading import Pictures, Reading
+from tf_prompt.data.reading import ImageReader, Reading
 from tf_prompt.data.region_cache import Features
 from tf_prompt.data.vocabulary import Vocabulary
 
@@ -43,7 +43,7 @@ def training_batches(
         sort = _by_length(epoch.batch_size, epoch.order)
         numbered = epoch.skip_batches(windows.map(sort).unbatch())
         tasks = _tasks(numbered, max_tokens, features)
-        return epoch.read(tasks, _pad, _pictures(reading, features, epoch.order))
+        return epoch.read(tasks, _pad, _image_reader(reading, features, epoch.order))
 
     return reading.read_epochs(read_epoch)
 
@@ -61,8 +61,8 @@ def validation_batches(
     placed = placed.flat_map(_read_places)
     numbered = _number(placed, vocabulary, _WINDOW * reading.batch_size).unbatch()
     tasks = _tasks(numbered, max_tokens, features)
-    pictures = _pictures(reading, features, 0)
-    return reading.read_once(tasks, num_examples, _pad, pictures)
+    reader = _image_reader(reading, features, 0)
+    return reading.read_once(tasks, num_examples, _pad, reader)
 
 
 def evaluation_batches(
@@ -96,13 +96,13 @@ def evaluation_batches(
     return decoded.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-def _pictures(reading, features, seed) -> Pictures:
+def _image_reader(reading, features, seed) -> ImageReader:
     """The images of the tasks, or the features at their places."""
     if features is None:
         return reading.pixels()
     read = features.read(seed)
     spec = tf.TensorSpec(features.shape, tf.float16)
-    return Pictures(lambda place: read({}, place)["regions"], spec, "regions")
+    return ImageReader(lambda place: read({}, place)["regions"], spec, "regions")
 
 
 def _read_places(shard_index, shard):

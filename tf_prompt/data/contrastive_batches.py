@@ -1,4 +1,4 @@
-"""Batches of pictures and the tokens of their prompts, for CLIP's loss."""
+"""Batches of images and the tokens of their prompts, for CLIP's loss."""
 
 from collections.abc import Sequence
 

@@ -10,7 +10,7 @@ import tqdm
 
 from tf_prompt.data import folder as data_folder
 from tf_prompt.data import records, targets
-from tf_prompt.data.reading import Pictures, Reading
+from tf_prompt.data.reading import ImageReader, Reading
 
 
 def training_batches(
@@ -43,7 +43,7 @@ def training_batches(
             numbered = numbered.filter(lambda index, pair: chosen[index])
         pairs = epoch.shuffle(numbered.map(lambda index, pair: pair))
         pairs = epoch.skip_batches(pairs).map(_parse_target)
-        return epoch.read(pairs, tf.data.Dataset.batch, _pictures(reading))
+        return epoch.read(pairs, tf.data.Dataset.batch, _image_reader(reading))
 
     return reading.read_epochs(read_epoch)
 
@@ -60,12 +60,12 @@ def split_batches(
         pairs.map(_parse_target),
         targets.count_targets(target_paths),
         tf.data.Dataset.batch,
-        _pictures(reading),
+        _image_reader(reading),
     )
 
 
 class Examples:
-    """A split's records, pictures still encoded, in order.
+    """A split's records, images still encoded, in order.
 
     Args:
         folder: shards of `pipelines.write_records`.
@@ -165,6 +165,6 @@ def _parse_target(record, target):
     return record, targets.parse_target(target)
 
 
-def _pictures(reading) -> Pictures:
+def _image_reader(reading) -> ImageReader:
     # Records are parsed where images are decoded, several at a time.
     return reading.pixels(lambda record: records.parse(record)["image"], key=None)

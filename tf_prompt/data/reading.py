@@ -15,7 +15,7 @@ _OPEN_SHARDS = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Pictures:
+class ImageReader:
     """How the images of examples, or their features, are read.
 
     Args:
@@ -76,15 +76,15 @@ class Reading:
     epochs: range = range(1)
     skip: int = 0
 
-    def pixels(self, find: Callable = lambda stored: stored, key="images") -> Pictures:
+    def pixels(self, find: Callable = lambda stored: stored, key="images") -> ImageReader:
         """Reads images as uint8 `(image_size, image_size, 3)`.
 
         Args:
             find: function from the stored form to the encoded image.
-            key: see `Pictures`.
+            key: see `ImageReader`.
         """
         size = self.image_size
-        return Pictures(
+        return ImageReader(
             lambda stored: images.decode_stored(find(stored), size),
             tf.TensorSpec((size, size, 3), tf.uint8),
             key,
@@ -111,7 +111,7 @@ class Reading:
         examples: tf.data.Dataset,
         num_examples: int,
         to_batches: Callable,
-        pictures: Pictures,
+        reader: ImageReader,
     ) -> tf.data.Dataset:
         """Returns the batches of a split in order; the last one may not be full.
 
@@ -119,11 +119,11 @@ class Reading:
             examples: the split's examples, tuples that start with the inputs.
             num_examples: number of examples.
             to_batches: function of examples, batch size and `drop_remainder`.
-            pictures: how to read the images in the inputs.
+            reader: how to read the images in the inputs.
         """
         share, size = self.share, self.batch_size
         whole = functools.partial(to_batches, batch_size=size, drop_remainder=False)
-        batches = _read_batches(examples, whole, pictures, share and share.cut)
+        batches = _read_batches(examples, whole, reader, share and share.cut)
         if not share:
             # Keras warns at the end of a dataset of unknown length.
             length = tf.data.experimental.assert_cardinality(-(-num_examples // size))
@@ -172,7 +172,7 @@ class Epoch:
         return self._skip_first(examples, batches * self.batch_size)
 
     def read(
-        self, examples: tf.data.Dataset, to_batches: Callable, pictures: Pictures
+        self, examples: tf.data.Dataset, to_batches: Callable, reader: ImageReader
     ) -> tf.data.Dataset:
         """Makes batches of the result of `skip_batches`; see `Reading.read_once`."""
         share, size = self._share, self.batch_size
@@ -182,7 +182,7 @@ class Epoch:
             return share.end_epoch(self._skip_first(share.cut(batches), parts_done))
 
         full = functools.partial(to_batches, batch_size=size, drop_remainder=True)
-        return _read_batches(examples, full, pictures, self._reading.share and cut)
+        return _read_batches(examples, full, reader, self._reading.share and cut)
 
     def _skip_first(self, elements, count):
         """Skips elements in the first epoch only."""
@@ -190,14 +190,14 @@ class Epoch:
         return elements.skip(tf.where(is_first, tf.constant(count, tf.int64), 0))
 
 
-def _read_batches(examples, to_batches, pictures, cut):
+def _read_batches(examples, to_batches, reader, cut):
     """Reads images and makes batches; with `cut`, cuts the batches first.
 
     Otherwise each worker would decode the images of all workers.
     """
     if cut is None:
-        return to_batches(examples.map(pictures.read_one, tf.data.AUTOTUNE))
-    return cut(to_batches(examples)).map(pictures.read_rows, tf.data.AUTOTUNE)
+        return to_batches(examples.map(reader.read_one, tf.data.AUTOTUNE))
+    return cut(to_batches(examples)).map(reader.read_rows, tf.data.AUTOTUNE)
 
 
 def without_tuning(batches: tf.data.Dataset) -> tf.data.Dataset:

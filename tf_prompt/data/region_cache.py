@@ -140,20 +140,20 @@ def _tell_size(output, num_images, shape):
 
 
 def _decode(shard, image_size):
-    pictures = tf.data.TFRecordDataset(shard).map(
+    decoded = tf.data.TFRecordDataset(shard).map(
         lambda record: images.decode_stored(records.parse(record)["image"], image_size),
         tf.data.AUTOTUNE,
     )
-    return pictures.batch(_BATCH).prefetch(1)
+    return decoded.batch(_BATCH).prefetch(1)
 
 
 def _write_file(path, extract, batches, shape, bar):
     # The name tells shard and view, so that no two files draw the same numbers.
     seed = zlib.crc32(path.name.encode())
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        for number, pictures in enumerate(batches):
+        for number, batch in enumerate(batches):
             with np.errstate(over="ignore"):
-                regions = np.float16(extract(pictures, (seed, number)))
+                regions = np.float16(extract(batch, (seed, number)))
             if not np.isfinite(regions).all():
                 raise ValueError(
                     "cache_features stores float16, so regions must stay below "
