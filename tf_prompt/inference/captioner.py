@@ -83,7 +83,9 @@ class CaptionerModel(PromptModel):
             self._write = self._write_agreed
         elif options.xla:
             # The loop alone: XLA makes ResNet50 slower.
-            self._write = tf.function(self._write_tokens, jit_compile=True)
+            self._write = tf.function(
+                self._write_tokens, jit_compile=True, autograph=False
+            )
         self._beams_of: dict = {}
         super().__init__(name, [network.image_size])
         # A function of its own, so that a SavedModel holds it once.
