@@ -253,4 +253,5 @@ def _reencoder(image_size: int, pads: bool):
         return tf.io.encode_jpeg(picture, quality=images.JPEG_QUALITY), constant
 
     # Traced once: 1.6 times as fast as the same operations one by one.
-    return tf.function(reencode, input_signature=[tf.TensorSpec((), tf.string)])
+    signature = [tf.TensorSpec((), tf.string)]
+    return tf.function(reencode, input_signature=signature, autograph=False)

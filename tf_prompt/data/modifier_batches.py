@@ -9,7 +9,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import records, targets
-from tf_prompt.data.reading import Pictures, Reading
+from tf_prompt.data.reading import ImageReader, Reading
 from tf_prompt.data.region_cache import Features
 from tf_prompt.data.text import normalise
 from tf_prompt.metrics.modifiers import split_modifiers
@@ -155,9 +155,9 @@ def _pose(found, features):
     return pose
 
 
-def _pictures(reading, features, seed) -> Pictures:
+def _pictures(reading, features, seed) -> ImageReader:
     if features is None:
         return reading.pixels()
     read = features.read(seed)
     spec = tf.TensorSpec(features.shape, tf.float16)
-    return Pictures(lambda place: read({}, place)["regions"], spec, "regions")
+    return ImageReader(lambda place: read({}, place)["regions"], spec, "regions")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from tf_prompt.data import listing
+from tf_prompt.data.graphs import as_written
 from tf_prompt.data.split import SPLITS
 
 SHARD_NAME = "{split}-{index:05d}.tfrecord"
@@ -60,6 +61,7 @@ def serialise(record: Record) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
+@as_written
 def parse(serialised) -> dict:
     """Parses one record inside a tf.data pipeline.
 

@@ -66,7 +66,7 @@ def _extractor(model, augmentation, seed):
     # Half precision is for training: the cache serves other runs too.
     pictures = tf.TensorSpec((None, size, size, 3), tf.uint8)
 
-    @tf.function(input_signature=[pictures])
+    @tf.function(input_signature=[pictures], autograph=False)
     def run(images):
         images = tf.cast(images, tf.float32)
         if augmentation:
