@@ -37,7 +37,7 @@ def open_features(
     Raises:
         FileNotFoundError: if there is no training split.
     """
-    path = _path(run, folder, limit)
+    path = run.path / f"features-{_digest(run, folder, limit)}.npy"
     examples = Examples(folder, "train", limit, with_targets=False)
     if not path.is_file():
         _write(model, examples, path, batch_size)
@@ -57,21 +57,8 @@ def _write(model, examples, path, batch_size) -> None:
         rows.flush()
 
 
-def keep_features(run: Run, folder: pathlib.Path, features: np.ndarray) -> None:
-    """Keeps features that were computed elsewhere, for `open_features` to find.
-
-    Args:
-        run: with its best model, whose features they are.
-        folder: shards.
-        features: float16 `(training images, depth)` of unit length.
-    """
-    with replacing(_path(run, folder, None), keep_ending=True) as temporary:
-        np.save(temporary, features, allow_pickle=False)
-
-
-def _path(run, folder, limit) -> pathlib.Path:
+def _digest(run, folder, limit) -> str:
     """Changes with the model's file and the data: other features, other name."""
     stat, data = run.model_stat, data_folder.fingerprint(folder)["train"]
     identity = json.dumps([stat.st_mtime_ns, stat.st_size, data, limit])
-    digest = hashlib.blake2b(identity.encode(), digest_size=6).hexdigest()
-    return run.path / f"features-{digest}.npy"
+    return hashlib.blake2b(identity.encode(), digest_size=6).hexdigest()

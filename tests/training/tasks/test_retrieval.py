@@ -10,8 +10,6 @@ from tf_prompt import evaluate, export, fit, predict
 from tf_prompt.data.embedding_batches import Examples
 from tf_prompt.inference.loading import Loader
 from tf_prompt.inference.retrieval import RetrievalIndex
-from tf_prompt.inference.training_features import open_features
-from tf_prompt.runs.run import Run
 from tf_prompt.serving.saved_model import SavedPromptWriter
 
 
@@ -41,19 +39,6 @@ def test_each_picture_gets_the_prompt_of_its_like(trained, capsys):
     argv = ["--run-dir", str(run_dir), "--metrics", "bleu", "--json"]
     assert evaluate.main([*argv, "--split", "validation"]) == 0
     assert json.loads(capsys.readouterr().out)["examples"] == 24
-
-
-def test_the_baseline_seeks_in_the_features_of_training(trained, tiny_shards):
-    run = Run(trained[0])
-    (path,) = run.path.glob("features-*.npy")
-    kept, before = np.load(path), path.stat().st_mtime_ns
-    model = Loader().load_writer(trained[0])
-    found = open_features(model, run, tiny_shards)
-    assert path.stat().st_mtime_ns == before
-    np.testing.assert_array_equal(found.features, kept)
-    path.unlink()
-    again = open_features(model, run, tiny_shards).features
-    np.testing.assert_allclose(again, kept, atol=1e-3)
 
 
 def test_a_trained_run_is_not_fitted_again(trained, capsys):

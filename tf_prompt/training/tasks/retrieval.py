@@ -13,12 +13,10 @@ from tf_prompt.data import folder as data_folder
 from tf_prompt.data import images, records, targets
 from tf_prompt.data.vectors import unit_rows
 from tf_prompt.inference.retrieval import RetrievalIndex, is_index
-from tf_prompt.inference.training_features import keep_features
 from tf_prompt.models import presets
 from tf_prompt.models.encoders import CONVOLUTIONS
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
-from tf_prompt.runs.run import Run
 from tf_prompt.training.ridge import fit_ridge
 from tf_prompt.training.tasks.task import SHARED_OPTIONS, Task
 from tf_prompt.training.text_vectors import TextVectors
@@ -108,8 +106,6 @@ class RetrievalTask(Task):
         rows = [model.join(*part).numpy().astype(np.float16) for part in parts]
         RetrievalIndex(np.concatenate(rows), prompts).save(self.run_dir)
         run_folder.save_model(model, self.run_dir / run_folder.BEST_MODEL)
-        # The baseline of `evaluate` seeks in the same features.
-        keep_features(Run(self.run_dir), self.folder, features)
         return []
 
     def _read(self, model, split: str) -> tuple[np.ndarray, list[str]]:
