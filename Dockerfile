@@ -14,7 +14,7 @@ ARG EXTRAS=""
 WORKDIR /src
 COPY constraints.txt pyproject.toml setup.cfg README.md LICENSE ./
 COPY tf_prompt tf_prompt
-RUN pip install --no-cache-dir -c constraints.txt ".[$EXTRAS]" && rm -r /src/*
+RUN pip install --no-cache-dir -c constraints.txt ".${EXTRAS:+[$EXTRAS]}" && rm -r /src/*
 
 # What the NVIDIA Container Toolkit gives the container; nothing without it.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility

@@ -101,10 +101,9 @@ def test_all_is_every_extra_that_runs_everywhere():
     assert names == set(extras) - {"all", "gpu", "fuzz"}
 
 
-def test_python_versions_are_those_of_ci():
-    """The first is that of `.ci/run`; each was tried, says docs/install.md."""
+def test_versions_of_python_that_are_promised_are_in_ci():
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     named = re.findall(r":: (3\.\d+)$", parser["metadata"]["classifiers"], re.M)
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
-    assert set(named) == set(re.findall(r'"(3\.\d+)"', workflow))
+    assert named and set(named) <= set(re.findall(r'"(3\.\d+)"', workflow))

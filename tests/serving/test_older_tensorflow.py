@@ -41,6 +41,7 @@ SIGNATURES = {
     "ensemble": EMBEDDER,
     "lstm": CAPTIONER,
     "resnet": EMBEDDER,
+    "retrieval": {"serving_default"},
     "transformer": CAPTIONER | {"embed"},
     "vit": EMBEDDER,
 }
@@ -92,6 +93,10 @@ def runs(tiny_run, tiny_shards, tmp_path_factory):
             "set": ("image_size=48", "hidden_dims=(16,)"),
         },
         "clip": {**small, "preset": "clip_interrogator_tiny"},
+        "retrieval": {
+            "preset": "retrieval_tiny",
+            "set": (*SMALL[:2], "text_dim=8"),
+        },
         "ensemble": {"preset": "ensemble_tiny", "members": members},
     }
     places = {name: folder / name for name in options}
