@@ -76,7 +76,9 @@ class Reading:
     epochs: range = range(1)
     skip: int = 0
 
-    def pixels(self, find: Callable = lambda stored: stored, key="images") -> ImageReader:
+    def pixels(
+        self, find: Callable = lambda stored: stored, key="images"
+    ) -> ImageReader:
         """Reads images as uint8 `(image_size, image_size, 3)`.
 
         Args:
