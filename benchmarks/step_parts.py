@@ -123,10 +123,10 @@ def build_words(model, words):
     def say_back():
         with tf.GradientTape() as tape:
             tape.watch(hidden)
-            loss = tf.reduce_mean(model.say(hidden, words)[..., 0])
+            loss = tf.reduce_mean(model.score_tokens(hidden, words)[..., 0])
         return tape.gradient(loss, [hidden, output.kernel.value, output.bias.value])
 
-    return tf.function(lambda: model.say(hidden, words)), say_back
+    return tf.function(lambda: model.score_tokens(hidden, words)), say_back
 
 
 if __name__ == "__main__":

@@ -228,7 +228,8 @@ def train(config, run_dir: str | os.PathLike, callbacks: Sequence = ()):
 
     Example:
 
-    >>> config = tf_prompt.FitConfig(data="shards", epochs=1, set=SMALL)
+    >>> small = ("image_size=32", "num_decoder_layers=1")
+    >>> config = tf_prompt.FitConfig(data="shards", epochs=1, set=small)
     >>> run = tf_prompt.train(config, "runs/new")
     >>> run.path
     PosixPath('runs/new')

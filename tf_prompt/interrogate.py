@@ -1,4 +1,4 @@
-"""Ranks phrases by their CLIP similarity with images, and builds prompts of them."""
+"""Ranks phrases by CLIP similarity with images, and builds prompts from them."""
 
 import dataclasses
 import sys
@@ -22,7 +22,7 @@ from tf_prompt.options import (
 from tf_prompt.runs.machine.devices import gpu_memory_option
 
 EXAMPLES = (
-    "python -m tf_prompt.interrogate picture.png",
+    "python -m tf_prompt.interrogate image.png",
     "python -m tf_prompt.interrogate FOLDER --mode fast --tables media artists --json",
 )
 # What results depend on, besides their wording.
@@ -33,11 +33,11 @@ _IDENTITY += ["embedding", "embedded"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InterrogateConfig(InterrogationConfig, SourceConfig, TableConfig, DeliveryConfig):
-    """Ranks the phrases that images show by CLIP, and writes prompts of them."""
+    """Ranks phrases by CLIP similarity with images, and builds prompts from them."""
 
     paths: tuple[str, ...] = option(
         (),
-        "image files and folders; - reads paths from standard input, one a line",
+        "image files and folders; - reads paths from standard input, one per line",
         positional=True,
         metavar="IMAGE",
         nargs="*",
@@ -45,7 +45,7 @@ class InterrogateConfig(InterrogationConfig, SourceConfig, TableConfig, Delivery
     )
     batch_size: int = option(
         16,
-        "images at once",
+        "images per batch",
         group="speed",
     )
     gpu_memory: int | None = gpu_memory_option()

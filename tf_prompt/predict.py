@@ -23,7 +23,7 @@ from tf_prompt.runs.machine.devices import gpu_memory_option
 from tf_prompt.serving.client.options import ServerConfig
 
 EXAMPLES = (
-    "python -m tf_prompt.predict --run-dir runs/transformer_tiny picture.png",
+    "python -m tf_prompt.predict --run-dir runs/transformer_tiny image.png",
     "python -m tf_prompt.predict --saved-model saved_models/m/1 FOLDER --csv out.csv",
 )
 BATCH_SIZE = 32

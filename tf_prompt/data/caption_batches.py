@@ -1,4 +1,4 @@
-"""From shards to batches: the order of training is a function of seed and epoch."""
+"""Batches for captioners; the order of training depends only on seed and epoch."""
 
 import numpy as np
 import tensorflow as tf
@@ -21,13 +21,13 @@ def training_batches(
     max_tokens: int,
     features: Features | None = None,
 ) -> tf.data.Dataset:
-    """Gives the batches of several epochs, one after the other.
+    """Returns the batches of several epochs, one after the other.
 
     Args:
-        reading: of the training split.
-        vocabulary: gives prompts their ids.
-        max_tokens: int > 0, tokens kept of a prompt; a longer one loses its tail.
-        features: of the split, read in place of images.
+        reading: how the training split is read.
+        vocabulary: the vocabulary, which encodes prompts.
+        max_tokens: int > 0, largest number of tokens; longer prompts are cut.
+        features: cached features of the split, read instead of images.
 
     Returns:
         Dataset of `(inputs, targets, weights)`: `images`, uint8 `(batch, size, size,
@@ -57,7 +57,7 @@ def validation_batches(
     max_tokens: int,
     features: Features | None = None,
 ) -> tf.data.Dataset:
-    """Gives the validation split once, in the form of `training_batches`."""
+    """Returns the validation split once, in the form of `training_batches`."""
     num_examples = count_examples(reading.folder, "validation")
     shards = records.list_shards(reading.folder, "validation")
     placed = tf.data.Dataset.from_tensor_slices(shards).enumerate()
@@ -78,15 +78,15 @@ def evaluation_batches(
     limit: int | None = None,
     skip: int = 0,
 ) -> tf.data.Dataset:
-    """Gives a split in order, with its prompts as text.
+    """Returns a split in order, with its prompts as text.
 
     Args:
-        folder: shards of `pipelines.write_records`.
+        folder: folder of shards.
         split: one of `split.SPLITS`.
-        image_size: pixels a side.
-        batch_size: examples a batch.
-        limit: examples at most; None gives all.
-        skip: examples of these passed over, from the first.
+        image_size: side of the images, pixels.
+        batch_size: examples per batch.
+        limit: largest number of examples; None returns all.
+        skip: number of examples to skip at the start.
 
     Returns:
         Dataset of dicts: `image`, uint8 `(batch, size, size, 3)`; `image_id` and
@@ -101,7 +101,7 @@ def evaluation_batches(
 
 
 def _image_reader(reading, features, seed) -> ImageReader:
-    """The images of the tasks, or the features at their places."""
+    """Reads the images of the tasks, or the features at their places."""
     if features is None:
         return reading.pixels()
     read = features.read(seed)
@@ -110,31 +110,31 @@ def _image_reader(reading, features, seed) -> ImageReader:
 
 
 def _read_places(shard_index, shard):
-    """Gives each record of a shard with its place: shard and record, int64 `(2,)`."""
+    """Reads a shard's records with their places: shard and record, int64 `(2,)`."""
     numbered = tf.data.TFRecordDataset(shard).enumerate()
     return numbered.map(lambda index, record: (record, tf.stack([shard_index, index])))
 
 
 def _number(placed, vocabulary, window_size):
-    """Gives prompts their ids, many at a time: records, places and ids by windows."""
+    """Encodes prompts, many at a time: records, places and ids by windows."""
     read = vocabulary.reader()
     windows = placed.batch(window_size)
     return windows.map(lambda window, places: (window, places, read(window)))
 
 
 def _by_length(batch_size, seed):
-    """Puts prompts of like length into the same batch; batches stay in random order.
+    """Batches prompts of similar length; the batches stay in random order.
 
-    Sorts windows of several batches. A batch is padded to its longest prompt, and
-    of 64 shuffled prompts one is nearly always long: on the toy set this takes the
-    mean length of a batch from 26 tokens to 16.
+    Windows of several batches are sorted by length. A batch is padded to its longest
+    prompt, and of 64 shuffled prompts one is nearly always long: on the toy set this
+    reduces the mean length of a batch from 26 tokens to 16.
     """
 
     def sort(window, places, token_ids):
         ranked = tf.argsort(token_ids.row_lengths())
         whole = tf.size(ranked) // batch_size * batch_size
         batches = tf.reshape(ranked[:whole], (-1, batch_size))
-        # What fills no batch goes last: the next step drops it.
+        # The rest that does not fill a batch goes last and is dropped.
         order = tf.concat(
             [tf.reshape(_shuffle_rows(batches), [-1]), ranked[whole:]], axis=0
         )
@@ -150,7 +150,7 @@ def _by_length(batch_size, seed):
 
 
 def _tasks(numbered, max_tokens, features):
-    """Gives inputs and targets; with `features` the place of an image instead of it."""
+    """Makes inputs and targets; with `features` the place of an image instead of it."""
 
     def pose(record, place, token_ids):
         example = {"token_ids": token_ids[:max_tokens]}

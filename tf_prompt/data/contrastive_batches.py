@@ -18,15 +18,15 @@ def training_batches(
     max_words: int,
     span_rate: float = 0.0,
 ) -> tf.data.Dataset:
-    """Gives the batches of several epochs, one after the other.
+    """Returns the batches of several epochs, one after the other.
 
     Args:
-        reading: of the training split; spans are drawn anew each epoch.
-        vocabulary: token of each id, as in `text`. Words outside it are left out.
+        reading: how the training split is read; each epoch draws new spans.
+        vocabulary: tokens in the order of their ids; other words are left out.
         tokens: `clip_tokens.CLIPTokens`.
-        max_words: words kept of a prompt.
-        span_rate: float in [0, 1], share of prompts that `cut_span` cuts. Whole
-            prompts teach nothing about phrases, and few words tell them apart.
+        max_words: largest number of words per prompt.
+        span_rate: float in [0, 1], share of prompts that `cut_span` shortens. Whole
+            prompts teach little about phrases, since few words tell them apart.
 
     Returns:
         Dataset of `(inputs, token_ids)`: inputs are `images`, uint8 `(batch, size,
@@ -36,7 +36,7 @@ def training_batches(
         FileNotFoundError: if the folder holds no training shard.
     """
     shards = records.list_shards(reading.folder, "train")
-    # Outside the pipeline's graph, where the tokenizer would be part of it.
+    # Outside the pipeline's graph, which would include the tokenizer.
     to_tokens = gather_tokens(tokens, vocabulary, max_words)
 
     def read_epoch(epoch):
@@ -52,7 +52,7 @@ def training_batches(
 def validation_batches(
     reading: Reading, vocabulary: Sequence[str], tokens, max_words: int
 ) -> tf.data.Dataset:
-    """Gives the validation split once, in the form of `training_batches`."""
+    """Returns the validation split once, in the form of `training_batches`."""
     shards = records.list_shards(reading.folder, "validation")
     num_examples = count_examples(reading.folder, "validation")
     examples = tf.data.TFRecordDataset(shards).map(records.parse)
@@ -62,17 +62,17 @@ def validation_batches(
 
 
 def cut_span(example, rate: float, seed):
-    """Leaves some examples a few words in a row.
+    """Reduces some examples to a few consecutive words.
 
-    The number of words is drawn evenly on a logarithmic scale, from one to all.
+    The number of words is drawn uniformly on a logarithmic scale, from one to all.
 
     Args:
         example: dict with `words`, string `(words,)`.
-        rate: float in [0, 1], share of examples that are cut.
-        seed: two integers; equal ones draw alike.
+        rate: float in [0, 1], share of examples to reduce.
+        seed: two integers, random seed.
 
     Returns:
-        The example, `words` cut or as they were.
+        The example, with `words` reduced or unchanged.
     """
     words = example["words"]
     num_words = tf.cast(tf.size(words), tf.float32)
@@ -92,16 +92,16 @@ def _cut_spans(examples, rate, order):
 
 
 def gather_tokens(tokens, vocabulary, max_words: int):
-    """Gives words the ids of their byte pairs.
+    """Looks up the byte-pair ids of words.
 
     Args:
         tokens: `clip_tokens.CLIPTokens`.
-        vocabulary: token of each id.
-        max_words: int > 0, words kept.
+        vocabulary: tokens in the order of their ids.
+        max_words: int > 0, largest number of words.
 
     Returns:
-        A function that reads `words`, string `(words,)`, and adds `token_ids`,
-        int32 `(tokens,)`: start, byte pairs, end.
+        A function that reads `words`, string `(words,)`, and adds `token_ids`, int32
+        `(tokens,)`: start, byte pairs, end.
     """
     look_up = transforms.look_up_words(vocabulary, max_words)
     table = tf.ragged.constant(
@@ -110,7 +110,7 @@ def gather_tokens(tokens, vocabulary, max_words: int):
 
     def transform(example):
         word_ids = look_up(example)["token_ids"]
-        # Byte pairs end with their word, so context changes nothing.
+        # Byte pairs do not span words, so context changes nothing.
         ids = tf.gather(table, word_ids).flat_values[: tokens.max_tokens - 2]
         ids = tf.concat([[tokens.start_id], ids, [tokens.end_id]], axis=0)
         return {**example, "token_ids": ids}

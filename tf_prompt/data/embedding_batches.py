@@ -20,13 +20,13 @@ def training_batches(
     target_paths: Sequence[str],
     prompt_ids: np.ndarray | None = None,
 ) -> tf.data.Dataset:
-    """Gives the batches of several epochs, one after the other.
+    """Returns the batches of several epochs, one after the other.
 
     Args:
-        reading: of the training split.
-        target_paths: of `targets.target_shards` for the split.
-        prompt_ids: of `number_prompts`; then an epoch has one image of each
-            prompt, drawn anew each time.
+        reading: how the training split is read.
+        target_paths: from `targets.target_shards` for the split.
+        prompt_ids: from `number_prompts`; if given, each epoch draws one image per
+            prompt.
 
     Returns:
         Dataset of `(images, embeddings)`: uint8 `(batch, size, size, 3)` and
@@ -54,7 +54,7 @@ def training_batches(
 def split_batches(
     reading: Reading, split: str, target_paths: Sequence[str]
 ) -> tf.data.Dataset:
-    """Gives a split once, in order, in the form of `training_batches`."""
+    """Returns a split once, in order, in the form of `training_batches`."""
     pairs = tf.data.Dataset.zip(
         tf.data.TFRecordDataset(records.list_shards(reading.folder, split)),
         tf.data.TFRecordDataset(list(target_paths)),
@@ -71,12 +71,12 @@ class Examples:
     """A split's records, images still encoded, in order.
 
     Args:
-        folder: shards of `pipelines.write_records`.
+        folder: folder of shards.
         split: one of `split.SPLITS`.
-        limit: examples at most; None takes all.
-        skip: examples passed over, from the first.
-        with_targets: whether the embedding of each prompt is given too, which takes
-            MiniLM where nobody has computed them before.
+        limit: largest number of examples; None takes all.
+        skip: number of examples to skip at the start.
+        with_targets: whether to read the embeddings of the prompts too, which needs
+            MiniLM if they have not been computed before.
     """
 
     def __init__(
@@ -95,12 +95,12 @@ class Examples:
         self._records = tf.data.TFRecordDataset(records.list_shards(folder, split))
 
     def batches(self, batch_size: int, task: str) -> Iterator[dict]:
-        """Gives batches while a bar that says `task` counts their images.
+        """Reads batches, with a progress bar titled `task`.
 
         Yields:
-            dicts of lists: `image`, encoded bytes; `image_id`, `prompt`, `family`,
-            empty where prompts have none, and `reference`, the normalised words,
-            text; and with targets `target`, float32 `(batch, 384)`.
+            dicts of lists: `image`, encoded bytes; `image_id`, `prompt`, `family`, empty
+            where prompts have none, and `reference`, the normalised words, strings; with
+            targets also `target`, float32 `(batch, 384)`.
         """
 
         @as_written
@@ -133,14 +133,14 @@ class Examples:
 
 
 def number_prompts(folder: str | pathlib.Path) -> np.ndarray:
-    """Gives equal prompts of the training split equal numbers.
+    """Numbers the distinct prompts of the training split.
 
-    Two prompts are equal if their normalised words are.
+    Prompts are equal if their normalised words are.
 
     Returns:
-        int32 `(images,)`, in the order of the shards; numbers from 0 up.
+        int32 `(images,)`, numbers from 0, in the order of the shards.
     """
-    # Digests, not texts: 2 million prompts take 32 MB.
+    # Digests instead of texts: 2 million prompts take 32 MB.
     digests = [
         hashlib.blake2b(prompt.encode(), digest_size=8).digest()
         for shard in records.list_shards(folder, "train")
@@ -158,7 +158,7 @@ def _read_shard(shard, target, start):
 
 
 def _choose_images(prompt_ids, seed):
-    """True for one image of each prompt: that of the largest random number."""
+    """True for one random image of each prompt."""
     numbers = tf.random.stateless_uniform([len(prompt_ids)], [seed, 0])
     ids = tf.constant(prompt_ids)
     largest = tf.math.unsorted_segment_max(numbers, ids, int(prompt_ids.max()) + 1)

@@ -1,4 +1,4 @@
-"""Regions that a frozen backbone saw, computed once and kept beside the shards."""
+"""Features of a frozen backbone, computed once and stored beside the shards."""
 
 import dataclasses
 import hashlib
@@ -21,11 +21,11 @@ _BATCH = 32
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """Where the regions of a split's images lie.
+    """The files with the regions of a split's images.
 
     Args:
-        paths: a row a shard, in the order of `records.list_shards`, of a file a
-            view. A file holds the shard's images in order, float16.
+        paths: one row per shard, in the order of `records.list_shards`, with one file
+            per view. A file holds the shard's images in order, float16.
         shape: regions and depth of one image.
     """
 
@@ -33,10 +33,10 @@ class Features:
     shape: tuple[int, int]
 
     def read(self, seed):
-        """Makes `regions` those of one view, drawn anew for each seed.
+        """Reads the regions of one random view per image.
 
         Args:
-            seed: int or int tensor; with the image's place it decides the view.
+            seed: int or int tensor; with the image's place it determines the view.
 
         Returns:
             A function of an example and its place, int64 `(2,)`: shard and record.
@@ -77,26 +77,27 @@ def cached_features(
     shape: tuple[int, int],
     num_views: int = 1,
 ) -> Features:
-    """Gives the regions of a split's images; computes those that are missing.
+    """Returns the regions of a split's images, computing those that are missing.
 
-    They lie in `FOLDER/features/KEY`, a file a shard and view; KEY depends on
-    `signature`, not on the number of views, so that more views keep those there
-    are. A file appears whole or not at all, and one whose shard has changed is
-    computed again. The bytes to be written are told on stderr first.
+    They are in `FOLDER/features/KEY`, one file per shard and view; KEY depends on
+    `signature`, not on the number of views, so that existing views are kept. Files are
+    written atomically, and computed again if their shard has changed. The size to be
+    written is reported on stderr first.
 
     Args:
-        folder: shards of `pipelines.write_records`.
+        folder: folder of shards.
         split: one of `split.SPLITS`.
-        extract: from images, uint8 `(batch, image_size, image_size, 3)`, and a pair
-            of ints that seeds their augmentation, to float `(batch, *shape)`.
-        signature: JSON content, all that the result depends on besides the images.
-        image_size: pixels a side.
+        extract: function from images, uint8 `(batch, image_size, image_size, 3)`, and a
+            pair of ints that seeds their augmentation, to float `(batch, *shape)`.
+        signature: JSON content with everything besides the images on which the result
+            depends.
+        image_size: side of the images, pixels.
         shape: regions and depth of one image.
-        num_views: files a shard, each with seeds of its own.
+        num_views: number of files per shard, each with its own seeds.
 
     Raises:
         FileNotFoundError: if the split has no shards.
-        ValueError: if a region does not fit into float16.
+        ValueError: if a value does not fit float16.
     """
     shards = records.list_shards(folder, split)
     digest = hashlib.blake2b(repr(sorted(signature.items())).encode(), digest_size=6)
@@ -119,7 +120,7 @@ def cached_features(
         for shard, view in missing:
             path = _path(output, shard, view)
             _write_file(path, extract, _decode(shard, image_size), shape, bar)
-            # Read again: another process may have written others meanwhile.
+            # Read it again, because another process may have written others.
             index = _read_index(output)
             index[path.name] = _size(shard)
             write_json(output / INDEX, {"signature": signature, "shards": index})
@@ -128,7 +129,7 @@ def cached_features(
 
 
 def bytes_of(num_images: int, shape: tuple[int, int]) -> int:
-    """Gives the disk space of so many images' regions."""
+    """Returns the disk space for the regions of images."""
     return num_images * int(np.prod(shape)) * np.dtype(np.float16).itemsize
 
 
@@ -150,7 +151,7 @@ def _decode(shard, image_size):
 
 
 def _write_file(path, extract, batches, shape, bar):
-    # The name tells shard and view, so that no two files draw the same numbers.
+    # The name contains shard and view, so that each file has its own seed.
     seed = zlib.crc32(path.name.encode())
     with replacing(path) as temporary, open(temporary, "wb") as file:
         for number, batch in enumerate(batches):

@@ -18,18 +18,18 @@ _HAS_DIGIT = re.compile(r"\d")
 
 
 def split_words(prompt: str, max_words: int | None = MAX_WORDS) -> list[str]:
-    """Applies the text rule: the words of a prompt that a model learns.
+    """Applies the text rule: returns the words of a prompt that a model learns.
 
-    Lower-case; Punkt sentences, then NLTK words; tokens with no letter and
-    tokens with a digit are dropped. Neither tokenizer needs downloaded data, so
-    every machine gives the same words.
+    Lower case; Punkt sentences, then NLTK words; tokens without a letter or with a
+    digit are dropped. Neither tokenizer needs downloaded data, so every machine gives
+    the same words.
 
     Args:
-        prompt: text as the user wrote it.
-        max_words: words kept, the rest is cut; None keeps all.
+        prompt: the original text.
+        max_words: largest number of words; None keeps all.
 
     Returns:
-        The words in order. Empty if nothing in the prompt is a word.
+        list of words, in order; may be empty.
 
     Reference: Kalisz, slides "Data set and data processing".
     """
@@ -38,16 +38,16 @@ def split_words(prompt: str, max_words: int | None = MAX_WORDS) -> list[str]:
 
 
 def normalise(prompt: str, max_words: int | None = MAX_WORDS) -> str:
-    """The words of `split_words` joined by spaces: the text a model is to write."""
+    """Returns the words of `split_words` joined by spaces."""
     return " ".join(split_words(prompt, max_words))
 
 
 def tidy(prompt: str, fold_case: bool = False) -> str:
-    """Puts a prompt as its user wrote it on one line: white space becomes one space.
+    """Puts an original prompt on one line: runs of white space become one space.
 
     Args:
         prompt: the text.
-        fold_case: whether letters become lower case.
+        fold_case: whether to convert to lower case.
     """
     line = " ".join(prompt.split())
     return line.lower() if fold_case else line
@@ -64,14 +64,14 @@ def build_vocabulary(counts: collections.Counter, max_size: int) -> list[str]:
     """Lists the special tokens, then the most frequent words.
 
     Args:
-        counts: word to number of uses in the training split.
-        max_size: entries at most, special tokens included.
+        counts: number of occurrences of each word in the training split.
+        max_size: largest size, special tokens included.
 
     Returns:
-        Token of each id. Words of equal count are in alphabetical order.
+        list of tokens in the order of their ids; ties in alphabetical order.
 
     Raises:
-        ValueError: if not even one word would fit, or there is none.
+        ValueError: if not even one word fits, or there are none.
     """
     room = max_size - len(SPECIAL_TOKENS)
     if room < 1:
@@ -86,17 +86,17 @@ def build_vocabulary(counts: collections.Counter, max_size: int) -> list[str]:
 
 
 def write_vocabulary(vocabulary: Sequence[str], path: str | pathlib.Path) -> None:
-    """Writes one token a line; the line number, from 0, is the id."""
+    """Writes one token per line; the line number, from 0, is the id."""
     pathlib.Path(path).write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
 
 
 def read_vocabulary(path: str | pathlib.Path) -> list[str]:
-    """Reads what `write_vocabulary` wrote.
+    """Reads a file written by `write_vocabulary`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not UTF-8, is cut, does not begin with the special
-            tokens, or repeats a token.
+        ValueError: if the file is not UTF-8, is truncated, does not start with the
+            special tokens, or repeats a token.
     """
     path = pathlib.Path(path)
     if not path.is_file():

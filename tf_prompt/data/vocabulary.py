@@ -1,4 +1,4 @@
-"""What prompts are written in: words of the text rule, or pieces of raw text."""
+"""Vocabularies of captioners: words of the text rule, or subwords of raw prompts."""
 
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
@@ -14,17 +14,17 @@ TOKENS, MERGES = "vocabulary.txt", "merges.txt"
 
 
 class WordVocabulary:
-    """The words of `text.split_words`, a token each.
+    """A vocabulary of words of `text.split_words`.
 
     Args:
-        tokens: token of each id, as `text.build_vocabulary` gives them.
+        tokens: tokens in the order of their ids, from `text.build_vocabulary`.
 
     Attributes:
         tokens: as given.
-        pieces: what each token writes, bytes; special ones write nothing.
-        separator: what stands between two pieces of a prompt.
-        is_raw: whether prompts are as users wrote them, not normalised words.
-        banned_ids: tokens that must not be written, besides the special ones.
+        pieces: text of each token, bytes; empty for special tokens.
+        separator: text between the pieces of a prompt.
+        is_raw: whether prompts are the original ones, not normalised words.
+        banned_ids: further tokens that must not be written, besides special ones.
     """
 
     separator, is_raw, banned_ids = " ", False, ()
@@ -39,24 +39,24 @@ class WordVocabulary:
         return len(self.tokens)
 
     def reference(self, prompt: str, words: str) -> str:
-        """The text that a model is to write.
+        """Returns the text that a model should write.
 
         Args:
-            prompt: as its user wrote it.
+            prompt: the original prompt.
             words: its normalised words, joined by spaces.
         """
         return words
 
     def encode(self, prompt: str) -> list[int]:
-        """Ids of a prompt that was written in these tokens."""
+        """Returns the ids of a prompt that consists of these tokens."""
         return [self._id_of[word] for word in prompt.split()]
 
     def reader(self) -> Callable:
-        """Makes what gives prompts their ids inside a tf.data pipeline.
+        """Returns a function that encodes prompts inside a tf.data pipeline.
 
         Returns:
             Function from serialised records, string `(rows,)`, to ragged int32
-            `(rows, tokens)`, uncut.
+            `(rows, tokens)`, not truncated.
         """
         keys = tf.constant(self.tokens)
         ids = tf.range(len(self.tokens), dtype=tf.int32)
@@ -72,19 +72,20 @@ class WordVocabulary:
         return read
 
     def write(self, folder: pathlib.Path) -> None:
-        """Writes its files; the folder has them whole or as they were."""
+        """Writes its files atomically."""
         text.write_vocabulary(self.tokens, folder / TOKENS)
 
 
 class SubwordVocabulary:
-    """Byte pairs of raw prompts: commas, digits, names and emoji are written too.
+    """A vocabulary of byte pairs of original prompts, with commas, digits and emoji.
 
-    White space between words counts as one space each, so that a prompt is a line.
+    Runs of white space count as one space, so that a prompt is one line.
 
     Args:
-        tokens: token of each id, in the letters that stand for bytes, see `subwords`.
-        merges: pairs of tokens in the order they are joined.
-        fold_case: whether prompts are read in lower case.
+        tokens: tokens in the order of their ids, in the characters that stand for
+            bytes, see `subwords`.
+        merges: pairs of tokens in the order of merging.
+        fold_case: whether prompts are converted to lower case.
 
     Attributes:
         tokens, pieces, separator, is_raw, banned_ids: see `WordVocabulary`.
@@ -118,7 +119,7 @@ class SubwordVocabulary:
         return text.tidy(prompt, self.fold_case)
 
     def encode(self, prompt: str) -> list[int]:
-        """Ids of a prompt."""
+        """Returns the ids of a prompt."""
         return self._tokenizer.encode(text.tidy(prompt, self.fold_case)).ids
 
     def reader(self) -> Callable:
@@ -159,12 +160,12 @@ def build_subwords(
     """Learns byte pairs from the prompts of a training split.
 
     Args:
-        prompts: as users wrote them.
-        max_size: int, entries at most, the special tokens and 256 bytes included.
+        prompts: the original prompts.
+        max_size: int, largest size, special tokens and 256 bytes included.
         fold_case: see `SubwordVocabulary`.
 
     Raises:
-        ValueError: if there is less room.
+        ValueError: if `max_size` is too small.
     """
     tidy = (text.tidy(prompt, fold_case) for prompt in prompts)
     tokens, merges = subwords.learn(tidy, max_size - len(SPECIAL_TOKENS))
@@ -175,9 +176,9 @@ def read(folder: str | pathlib.Path, kind: str, fold_case: bool = False) -> Voca
     """Reads the vocabulary of a run.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         kind: `words` or `subwords`.
-        fold_case: of subwords.
+        fold_case: for subwords, see `SubwordVocabulary`.
 
     Raises:
         FileNotFoundError: if a file is missing.

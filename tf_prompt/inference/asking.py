@@ -16,7 +16,7 @@ from tf_prompt.runs.run import Run
 
 
 class Interrogator:
-    """Ranks phrases by their CLIP similarity with images, and builds prompts of them.
+    """Ranks phrases by CLIP similarity with images, and builds prompts from them.
 
     Create one with `from_run` or `from_preset`.
 
@@ -37,15 +37,15 @@ class Interrogator:
 
     @classmethod
     def from_run(cls, run_dir: str | os.PathLike, **options) -> "Interrogator":
-        """Takes the CLIP and the phrases of a run.
+        """Uses the CLIP and the phrases of a run.
 
         Args:
             run_dir: folder of a run of a `clip_interrogator` preset.
             **options: fields of `InterrogationConfig`, such as `mode="classic"`.
 
         Raises:
-            FileNotFoundError: if a part of the run is missing.
-            ValueError: if it is the run of another model, or for a wrong option.
+            FileNotFoundError: if a file of the run is missing.
+            ValueError: if it is a run of another model, or for an invalid option.
         """
         how = InterrogationConfig(**options)
         return cls(Loader().load_interrogator(Run(run_dir), how))
@@ -61,27 +61,28 @@ class Interrogator:
         half: bool | None = None,
         **options,
     ) -> "Interrogator":
-        """Takes a pretrained CLIP, MetaCLIP 2 or SigLIP.
+        """Uses a pretrained CLIP, MetaCLIP 2 or SigLIP.
 
-        Its phrases are embedded once, which takes minutes on a CPU, and kept.
+        The phrases are embedded once, which takes minutes on a CPU, and cached.
 
         Args:
             name_or_folder: a KerasHub preset, a preset's folder, or a folder in Hugging
                 Face format.
-            tables: of those that ship, some of `table_sources.NAMES`; None takes those
-                that go with the mode, an empty sequence none.
-            phrases: more, by table; or files of one phrase a line, folders of such
-                files and `clip_interrogator`, for the lists of that package.
+            tables: built-in tables, some of `table_sources.NAMES`; None takes those of
+                the mode, an empty sequence none.
+            phrases: more phrases, as a dict by table; or files with one phrase per
+                line, folders of such files, and `clip_interrogator`, the lists of that
+                package.
             cache_dir: folder for the embeddings of the phrases; None takes one in the
                 user's cache.
-            half: whether to compute in half precision; None does so on a GPU that is
-                faster that way.
+            half: whether to compute in half precision; None does so on GPUs where that
+                is faster.
             **options: as in `from_run`.
 
         Raises:
-            FileNotFoundError: if there is no such file of phrases.
-            ValueError: if there is no such model within reach, no such table or no
-                phrase, or for a wrong option.
+            FileNotFoundError: if a file of phrases does not exist.
+            ValueError: if the model is not available, for an unknown table, no phrases,
+                or an invalid option.
         """
         how = InterrogationConfig(**options)
         chosen = pretrained.find_tables(tables, phrases, how.mode)
@@ -92,20 +93,21 @@ class Interrogator:
         """Interrogates one image.
 
         Args:
-            image: as in `inputs.encode_images`.
+            image: a path, the bytes of a file, a PIL image, or a uint8 array or tensor
+                `(height, width, 3)`, 0-255.
 
         Returns:
-            `prompt`, `similarity` with the picture, -1 to 1, and `phrases`: by table
-            pairs of phrase and cosine, the best first.
+            `Interrogated`: `prompt`; `similarity` with the image, -1 to 1; and
+            `phrases`, a dict from table to pairs of phrase and cosine, best first.
 
         Raises:
-            FileNotFoundError: if its path does not exist.
-            ValueError: if it is no image, or several.
+            FileNotFoundError: if the path does not exist.
+            ValueError: if it is not an image, or several.
         """
         encoded = encode_images(image)
         if len(encoded) != 1:
             raise ValueError(f"image must be one. Received: {len(encoded)}")
         if not image_codec.is_image(encoded[0]):
-            raise ValueError("image must be an image that can be decoded")
-        picture = self._engine.decode(encoded[0])
-        return self._engine(np.asarray(picture)[None])[0]
+            raise ValueError("image must be a decodable image")
+        pixels = self._engine.decode(encoded[0])
+        return self._engine(np.asarray(pixels)[None])[0]

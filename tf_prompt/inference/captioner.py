@@ -11,7 +11,7 @@ from tf_prompt.decoding.rules import NEVER, Rules
 from tf_prompt.decoding.sampling import Sampling
 from tf_prompt.decoding.search import Search
 from tf_prompt.inference.model import PromptModel
-from tf_prompt.inference.prompt_tokens import PromptTokens, is_said
+from tf_prompt.inference.prompt_tokens import PromptTokens, is_text
 from tf_prompt.metrics.prompt_embedder import EMBEDDING_DIM, PromptEmbedder
 from tf_prompt.models.captioner import Captioner
 
@@ -182,7 +182,7 @@ class CaptionerModel(PromptModel):
         # The input at each step is the previous word.
         read = tf.concat([_starts(images)[:, None], token_ids[:, :-1]], axis=1)
         weights = tf.cast(self.network.attend(images, read), tf.float32)
-        return tf.where(is_said(token_ids)[..., None], weights, 0.0)
+        return tf.where(is_text(token_ids)[..., None], weights, 0.0)
 
     def _describe(self, images):
         token_ids, scores, ended = self._decode(images[self.image_size])

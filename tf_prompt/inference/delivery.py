@@ -1,4 +1,4 @@
-"""The way of results from images to screen, tables, sidecars and copies."""
+"""Delivers the results for images to the screen, tables, sidecars and copies."""
 
 import contextlib
 import dataclasses
@@ -21,37 +21,37 @@ PHRASES = "phrases_"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeliveryConfig(WordingConfig):
-    """Which images are looked at, and where the results go."""
+    """Which images are processed, and where the results go."""
 
     first_groups: typing.ClassVar = ("input", "model", "output", "wording")
 
     paths: tuple[str, ...] = option(
         dataclasses.MISSING,
-        "image files and folders; - reads paths from standard input, one a line",
+        "image files and folders; - reads paths from standard input, one per line",
         positional=True,
         metavar="PATH",
         group="input",
     )
     recursive: bool = option(
         False,
-        "search folders inside folders too",
+        "search subfolders too",
         group="input",
     )
     skip_existing: bool = option(
         False,
-        "pass over images that have a .txt beside them",
+        "skip images that have a .txt file beside them",
         group="input",
     )
     embedded: str = option(
         SHOW,
-        "the prompt that a file carries, by A1111, ComfyUI and others: show it as a "
-        "field of its own; only: give nothing else, which takes no model; off",
+        "prompts in the files' metadata, of A1111, ComfyUI and others. show: as a "
+        "separate field; only: nothing else, without a model; off: ignore",
         choices=list(EMBEDDED),
         group="output",
     )
     json: bool = option(
         False,
-        "print one JSON object an image",
+        "print one JSON object per image",
         group="output",
     )
     csv: str | None = option(
@@ -61,37 +61,37 @@ class DeliveryConfig(WordingConfig):
     )
     jsonl: str | None = option(
         None,
-        "also write a file of JSON lines; resumes",
+        "also write a JSON Lines file; resumes",
         group="output",
     )
     sidecar: bool = option(
         False,
-        "also write each prompt into a .txt beside its image",
+        "also write each prompt to a .txt file beside its image",
         group="output",
     )
     write_metadata: str | None = option(
         None,
-        "folder for copies of the PNG, JPEG and WebP images with the prompt inside, in "
-        "the subfolders that the images are in",
+        "folder for copies of the PNG, JPEG and WebP images with the prompt in their "
+        "metadata; subfolders are kept",
         group="output",
     )
 
     @property
     def shows_embedded(self) -> bool:
-        """Whether results have what files say, beside what a model says."""
+        """Whether results include the prompts in the files' metadata."""
         return self.embedded == SHOW
 
 
 class Delivery:
-    """Takes the results of images where their user wants them.
+    """Delivers the results for images to all outputs that the user wants.
 
     Args:
-        options: of the command.
-        command: its name, for messages.
+        options: the command's options.
+        command: the command's name, for messages.
 
     Attributes:
-        places: of all images, where the files about each go.
-        paths: of the images that are to be looked at.
+        places: `Places`, the output files of each image.
+        paths: the images to process.
         is_done: whether none is left because all have their `.txt`. Then no model need
             be loaded, and a table of an earlier run stays as it is.
 
@@ -112,7 +112,7 @@ class Delivery:
             self.is_done = not self.paths
 
     def read_embedded(self) -> int:
-        """Gives what the files say themselves; returns as `deliver`."""
+        """Delivers the prompts in the files' metadata; returns as `deliver`."""
         wording = Wording(self._options, count=load_counter(self._options))
         identity = {"embedded": ONLY}
         return self.deliver(image_bytes.read_prompts, wording, identity)
@@ -126,7 +126,7 @@ class Delivery:
         tables: Iterable[str] = (),
         note: Callable[[dict], object] | None = None,
     ) -> int:
-        """Delivers the result of each image as it comes.
+        """Delivers the results for images as they are computed.
 
         Args:
             describe: function from images to results in the same order, dicts of

@@ -1,4 +1,4 @@
-"""Reads image files, and what they say of their own making; decodes nothing."""
+"""Reads image files and the prompts in their metadata, without decoding pixels."""
 
 import dataclasses
 import os
@@ -9,7 +9,7 @@ import tqdm
 
 from tf_prompt.data.embedded import Embedded, read_embedded
 
-# More than the pixels that are decoded have in any format.
+# More than the largest decodable image takes in any format.
 MAX_BYTES = 2**28
 NOTHING_EMBEDDED = "the file does not say its prompt"
 # Files above which a bar is shown: a thousand take a second.
@@ -20,8 +20,8 @@ def read_image(path: pathlib.Path) -> bytes:
     """Reads an image file.
 
     Raises:
-        OSError: also for a file of more than `MAX_BYTES`, and for one whose name no
-            result can show.
+        OSError: also for files of more than `MAX_BYTES`, and for names that cannot be
+            printed.
     """
     if printable(path) != os.fspath(path):
         raise OSError("a name that is not UTF-8: give the file another")
@@ -31,27 +31,27 @@ def read_image(path: pathlib.Path) -> bytes:
 
 
 def printable(path: pathlib.Path) -> str:
-    """Gives a path as text; of bytes in it that are no UTF-8, their numbers."""
+    """Converts a path to text; bytes that are not UTF-8 become escapes."""
     return os.fspath(path).encode(errors="backslashreplace").decode()
 
 
 def embedded_field(data: bytes) -> dict:
-    """What a file says of its making, as the field `embedded` of a result.
+    """Reads a file's generation metadata as the field `embedded` of a result.
 
     Returns:
-        `{"embedded": {…}}` with the fields of `Embedded`; empty if it says nothing.
+        `{"embedded": {…}}` with the fields of `Embedded`; empty if there are none.
     """
     found = read_embedded(data)
     return {} if found is None else {"embedded": dataclasses.asdict(found)}
 
 
 def embedded_names() -> list[str]:
-    """Names of columns for what files say, in the order of `Embedded`."""
+    """Returns the names of columns for embedded fields, in the order of `Embedded`."""
     return [f"embedded_{field.name}" for field in dataclasses.fields(Embedded)]
 
 
 def read_prompts(paths: Sequence[pathlib.Path]) -> Iterator[dict]:
-    """Reads what image files say of their making; no model has a part in it.
+    """Reads the prompts in the metadata of image files, without any model.
 
     Yields:
         In the order of `paths`: `{"path", "prompt", "embedded"}`, or

@@ -229,23 +229,23 @@ def interrogate_files(
 
 
 def _interrogate_batch(interrogator, paths, captioner, reads_embedded):
-    found, pictures, encoded = {}, {}, {}
+    found, decoded, encoded = {}, {}, {}
     for path in paths:
         try:
             data = read_image(path)
-            pictures[path] = interrogator.decode(data)
+            decoded[path] = interrogator.decode(data)
             encoded[path] = data
         except OSError as error:
             found[path] = {"error": error.strerror or str(error)}
         except tf.errors.InvalidArgumentError:
             found[path] = {"error": image_faults.explain(data, path)}
-    if pictures:
+    if decoded:
         captions = None
         if captioner is not None:
             written = captioner(list(encoded.values()))["prompt"]
             captions = [prompt.decode() for prompt in written]
-        results = interrogator(np.stack(list(pictures.values())), captions)
-        found.update(zip(pictures, map(to_json, results), strict=True))
+        results = interrogator(np.stack(list(decoded.values())), captions)
+        found.update(zip(decoded, map(to_json, results), strict=True))
     for path in paths:
         row = {"path": printable(path), **found[path]}
         if reads_embedded and path in encoded:

@@ -1,4 +1,4 @@
-"""Pretrained pairs of towers: from a preset's name or a folder to what can be asked."""
+"""Loads pretrained CLIP-like models for interrogation, from presets or folders."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.options import user_cache
 
 HALF = "float16"
-# Older GPUs compute halves no faster.
+# Older GPUs are not faster in half precision.
 _LEAST_CAPABILITY = (7, 0)
 _CACHE = "phrase_embeddings"
 
@@ -33,8 +33,8 @@ def load_pretrained(source: str, half: bool | None = None):
         A `CLIPInterrogator`, and its tokens.
 
     Raises:
-        ValueError: if there is none within reach, or it has no tokenizer; of a preset
-            that is missing it says where it was looked for and how to bring it.
+        ValueError: if the model is not available or has no tokenizer; for a missing
+            preset the message says where it was looked for and how to get it.
     """
     place = presets.resolve(source)
     if place in clip.NAMES:
@@ -88,15 +88,15 @@ def find_tables(
     added: Iterable[str] | Mapping[str, Sequence[str]],
     mode: str,
 ) -> dict[str, list[str]]:
-    """Gives the tables that are chosen, those that are added among them.
+    """Reads the chosen built-in tables and the user's own.
 
     Args:
-        names: of tables that ship; None takes those that go with the mode.
-        added: sources as `table_sources.read_added` takes them, or phrases by table.
+        names: names of built-in tables; None takes those of the mode.
+        added: sources as in `table_sources.read_added`, or phrases by table.
         mode: one of `config.MODES`.
 
     Raises:
-        FileNotFoundError, ValueError: if one is not there; if there is no phrase.
+        FileNotFoundError, ValueError: for a missing table, or no phrases at all.
     """
     tables = table_sources.read_shipped(names, mode)
     if not isinstance(added, Mapping):

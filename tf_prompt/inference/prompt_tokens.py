@@ -1,4 +1,4 @@
-"""From token ids to prompts, in a graph: a table and a join."""
+"""Converts token ids to prompts inside a graph."""
 
 from collections.abc import Sequence
 
@@ -12,17 +12,17 @@ from tf_prompt.metrics.prompt_embedder import PromptEmbedder
 
 
 class PromptTokens(tf.Module):
-    """What a captioner's ids say.
+    """Converts a captioner's token ids to prompts and their embeddings.
 
     Args:
-        vocabulary: of the captioner.
-        embedder: of `prompt_embedder.load_embedder`; None embeds nothing.
+        vocabulary: the captioner's vocabulary.
+        embedder: from `prompt_embedder.load_embedder`; None embeds nothing.
 
     Attributes:
         vocabulary: as given.
-        embeds: whether prompts can be embedded, and whether in a graph.
-        embeds_in_graph: see there. MiniLM's tokens end with a word: those of words are
-            in a table, those of pieces of words only its tokenizer knows.
+        embeds: whether prompts can be embedded.
+        embeds_in_graph: whether they can be inside a graph. MiniLM's tokens do not span
+            words: a table holds those of each word; pieces of words need a tokenizer.
     """
 
     def __init__(self, vocabulary: Vocabulary, embedder: PromptEmbedder | None = None):
@@ -37,34 +37,36 @@ class PromptTokens(tf.Module):
             self._embedder = TextEmbedder(embedder)
 
     def join(self, token_ids):
-        """Writes prompts: ids `(…, tokens)` to string `(…)`, UTF-8."""
+        """Joins tokens to prompts: ids `(…, tokens)` to UTF-8 strings `(…)`."""
         flat = tf.reshape(token_ids, (-1, token_ids.shape[-1]))
-        pieces = tf.ragged.boolean_mask(tf.gather(self._pieces, flat), is_said(flat))
+        pieces = tf.ragged.boolean_mask(tf.gather(self._pieces, flat), is_text(flat))
         prompts = tf.strings.reduce_join(
             pieces, axis=-1, separator=self.vocabulary.separator
         )
         if self.vocabulary.is_raw:
-            # A prompt that was cut may end within a letter.
+            # A prompt that was cut may end within a character.
             prompts = tf.strings.strip(_whole_letters(prompts))
         return tf.reshape(prompts, tf.shape(token_ids)[:-1])
 
     def each(self, token_ids):
-        """Gives what each id writes, empty for the special ones."""
-        found = tf.where(is_said(token_ids), tf.gather(self._pieces, token_ids), "")
+        """Looks up the text of each id; special tokens become empty strings."""
+        found = tf.where(is_text(token_ids), tf.gather(self._pieces, token_ids), "")
         return _whole_letters(found) if self.vocabulary.is_raw else found
 
     def embed(self, token_ids):
-        """Embeds prompts, float32 `(prompts, 384)`, of ids `(prompts, tokens)`."""
+        """Embeds prompts: ids `(prompts, tokens)` to float32 `(prompts, 384)`."""
         if not self.embeds_in_graph:
             return self._embedder(self.join(token_ids))
-        return self._embedder(tf.ragged.boolean_mask(token_ids, is_said(token_ids)))
+        return self._embedder(tf.ragged.boolean_mask(token_ids, is_text(token_ids)))
 
     def split(self, prompt: str) -> tuple[list[int], list[str], np.ndarray]:
-        """Tells which ids a prompt has, and which of its words each writes.
+        """Splits a prompt into ids and words.
 
         Returns:
-            ids; words, which white space parts; and float `(words, ids)`: rows of
-            weights, each summing to 1, that average over the ids of a word.
+            ids: list of int.
+            words: list of words, separated by white space.
+            parts: float `(words, ids)`, weights that average over the ids of each word;
+                rows sum to 1.
         """
         ids, words = self.vocabulary.encode(prompt), prompt.split()
         owners = self._owners(ids)
@@ -75,7 +77,7 @@ class PromptTokens(tf.Module):
     def _owners(self, ids: Sequence[int]) -> list[int]:
         if not self.vocabulary.is_raw:
             return list(range(len(ids)))
-        # A piece may hold the end of nothing and the start of one word only.
+        # A piece belongs to one word only, possibly with the space before it.
         count, owners = 0, []
         for number, token_id in enumerate(ids):
             starts = self.vocabulary.pieces[token_id].startswith(b" ")
@@ -84,8 +86,8 @@ class PromptTokens(tf.Module):
         return owners
 
 
-def is_said(token_ids):
-    """Whether ids write something: they are not those of special tokens."""
+def is_text(token_ids):
+    """Whether token ids are those of text, not of special tokens."""
     return token_ids >= len(SPECIAL_TOKENS)
 
 

@@ -1,4 +1,4 @@
-"""How prompts are worded on their way out: templates, taboos, limits of length."""
+"""Formats prompts for output: templates, excluded words, length limits."""
 
 import bisect
 import dataclasses
@@ -19,52 +19,52 @@ _FIELD = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WordingConfig:
-    """How a prompt becomes the text that is written, step by step as listed."""
+    """How a prompt becomes the output text, step by step in the order of the fields."""
 
     template: str = option(
         _TEMPLATE,
-        "text with fields in braces; docs/output.md lists them; {artists:3} takes the "
-        "best three phrases of a table, {artists} the best",
+        "text with fields in braces, listed in docs/output.md; {artists:3} is the best "
+        "three phrases of a table, {artists} the best",
         group="wording",
     )
     exclude: tuple[str, ...] = option(
         (),
-        "words that no prompt may hold: a part between commas that has them goes, "
-        "the first part only loses them; repeat it for more",
+        "words to exclude: parts between commas that contain them are removed, from "
+        "the first part only the words; may be repeated",
         action="append",
         group="wording",
     )
     replace: tuple[str, ...] = option(
         (),
-        "A=B: write B for A; repeat it for more",
+        "A=B: replace A by B; may be repeated",
         action="append",
         metavar="A=B",
         group="wording",
     )
     append: tuple[str, ...] = option(
         (),
-        "a part to add at the end, unless the prompt has it; repeat it for more",
+        "part to append unless the prompt has it; may be repeated",
         action="append",
         group="wording",
     )
     max_clip_tokens: int | None = option(
         None,
-        "tokens at most as CLIP counts them, start and end included; cut at a comma",
+        "largest number of CLIP tokens, start and end included; cuts at a comma",
         group="wording",
     )
     clip_tokenizer: str | None = option(
         None,
-        "preset or folder whose tokenizer counts them; that of the CLIP that "
-        f"interrogates, else {presets.DEFAULT}",
+        "preset or folder of the tokenizer that counts them; if not given that of the "
+        f"interrogating CLIP, else {presets.DEFAULT}",
         group="wording",
     )
     separator: str = option(
         _SEPARATOR,
-        "what stands between the parts",
+        "text between the parts",
         group="wording",
     )
-    prefix: str = option("", "text in front of each prompt", group="wording")
-    suffix: str = option("", "text behind each prompt", group="wording")
+    prefix: str = option("", "text before each prompt", group="wording")
+    suffix: str = option("", "text after each prompt", group="wording")
 
     def __post_init__(self):
         parse_template(self.template)
@@ -81,7 +81,7 @@ class WordingConfig:
 
     @property
     def wording_identity(self) -> dict:
-        """What results depend on, as JSON content: all that is not the default."""
+        """The options that are not at their default, as JSON content."""
         fields = dataclasses.fields(WordingConfig)
         values = {field.name: getattr(self, field.name) for field in fields}
         defaults = {field.name: field.default for field in fields}
@@ -93,14 +93,14 @@ class WordingConfig:
 
 
 def parse_template(template: str) -> list[tuple[str, str | None, int]]:
-    """Takes a template apart.
+    """Parses a template.
 
     Returns:
-        Text, the name of the field behind it, None at the end, and how many phrases
-        of it are taken.
+        list of triples: a text, the name of the field after it, None at the end, and
+        the number of phrases.
 
     Raises:
-        ValueError: if braces or what is in them are no fields.
+        ValueError: if braces do not hold valid fields.
     """
     pieces = []
     try:

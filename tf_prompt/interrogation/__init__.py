@@ -1,1 +1,1 @@
-"""Asks a CLIP which phrases a picture shows."""
+"""Interrogation: ranks phrases by their CLIP similarity with images."""

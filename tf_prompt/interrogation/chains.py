@@ -1,32 +1,32 @@
-"""A prompt as it grows: a caption and phrases, each in its place."""
+"""Chains: prompts that grow by phrases, each put in its place."""
 
 import dataclasses
 from collections.abc import Iterable
 
-# Phrases of a table that one prompt has room for; of any other table, all.
+# Largest number of phrases per table in a prompt; other tables are unlimited.
 ROOM = {"media": 1, "subjects": 1, "settings": 3, "artists": 2, "movements": 1}
 
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """A caption and phrases, which `text` puts in the order of most prompts.
+    """A caption and phrases, which `text` puts in the usual order of prompts.
 
     Args:
-        caption: what a captioner wrote, or empty.
-        parts: pairs of table and phrase, in the order they were added.
+        caption: a captioner's prompt, or empty.
+        parts: pairs of table and phrase, in the order of addition.
     """
 
     caption: str = ""
     parts: tuple[tuple[str, str], ...] = ()
 
     def add(self, table: str, phrase: str) -> "Chain":
-        """Gives a chain that has one phrase more."""
+        """Returns a chain with one more phrase."""
         return dataclasses.replace(self, parts=(*self.parts, (table, phrase)))
 
     def has_room(self, table: str, phrase: str) -> bool:
-        """Whether a phrase is new, and its table not used up.
+        """Whether a phrase is new and its table has room left.
 
-        A caption has a subject.
+        A caption counts as a subject.
         """
         if (table, phrase) in self.parts or phrase in self.caption:
             return False
@@ -39,9 +39,9 @@ class Chain:
     def text(self) -> str:
         """The prompt.
 
-        Without a caption: medium "of" subject, settings, then the rest behind
-        commas; with one, it comes first and a medium behind it. With neither a caption
-        nor a subject all stand behind commas, the medium first.
+        Without a caption: medium "of" subject, settings, then the rest after commas.
+        With a caption: it comes first, and the medium after it. With neither caption
+        nor subject all phrases are joined by commas, the medium first.
         """
         groups: dict[str, list[str]] = {}
         for table, phrase in self.parts:
@@ -58,7 +58,7 @@ class Chain:
 
 
 def chain_up(caption: str, parts: Iterable[tuple[str, str]]) -> Chain:
-    """Makes a chain of all phrases that there is room for."""
+    """Builds a chain of all phrases for which there is room."""
     chain = Chain(caption)
     for table, phrase in parts:
         if chain.has_room(table, phrase):

@@ -1,4 +1,4 @@
-"""The options of an interrogation, shared by every command that asks a CLIP."""
+"""The options of interrogation, shared by all commands that use a CLIP."""
 
 import dataclasses
 
@@ -11,43 +11,42 @@ MODES = ("fast", "classic", "best", "negative")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InterrogationConfig:
-    """How phrases become a prompt.
+    """How a prompt is built of phrases.
 
-    In detail, the modes: `fast`: the caption and the phrases that score best,
-    whatever their table. `classic`: the caption, then the best medium, artist,
-    movement and three flavours; instead of an absent caption the best subject and
-    setting. `best`: a chain that grows by the phrase that raises the similarity most,
-    as long as one does; instead of an absent caption it begins with the best subject.
-    `negative`: the phrases least like the picture. In `fast` and `negative` the
-    prompt has `top` phrases.
+    The modes in detail: `fast`: the caption and the best phrases of all tables.
+    `classic`: the caption, then the best medium, artist, movement and three flavours;
+    without a caption, the best subject and setting come first. `best`: a chain that
+    grows by the phrase that raises the similarity most, as long as one does; without a
+    caption it starts with the best subject. `negative`: the phrases least similar to
+    the image. In `fast` and `negative` the prompt has `top` phrases.
     """
 
     mode: str = option(
         "best",
-        "fast: best phrases at once; classic: best medium, artist, movement and "
-        "flavours; best: a chain that grows while the similarity rises; negative: "
-        "what is least like the picture",
+        "fast: the best phrases; classic: the best medium, artist, movement and "
+        "flavours; best: a chain that grows while the similarity rises; negative: the "
+        "least similar phrases",
         choices=list(MODES),
         group="prompt",
     )
     top: int = option(
         5,
-        "phrases shown of each table",
+        "number of phrases to show per table",
         group="prompt",
     )
     candidates: int = option(
         8,
-        "phrases of each table that the mode best tries",
+        "mode best: number of phrases per table to try",
         group="prompt",
     )
     max_phrases: int = option(
         12,
-        "phrases at most in a prompt of the mode best",
+        "mode best: largest number of phrases in a prompt",
         group="prompt",
     )
     min_gain: float = option(
         0.01,
-        "similarity that a phrase of the mode best must add to be kept",
+        "mode best: smallest gain in similarity for which a phrase is added",
         group="prompt",
     )
 
@@ -62,7 +61,7 @@ class InterrogationConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceConfig:
-    """Which model is asked, about which phrases."""
+    """Which model ranks which phrases."""
 
     run_dir: str | None = option(
         None,
@@ -77,32 +76,32 @@ class SourceConfig:
     )
     tables: tuple[str, ...] | None = option(
         None,
-        f"tables that ship, some of {', '.join(table_sources.NAMES)}; none of them "
-        "with a run, else those of the mode, if not given; with no name, none",
+        f"built-in tables, some of {', '.join(table_sources.NAMES)}; if not given, "
+        "none with a run, else those of the mode; without a name, none",
         metavar="NAME",
         group="model",
     )
     phrases: tuple[str, ...] = option(
         (),
-        "more: files of one phrase a line, each a table of the file's name, folders of "
-        f"them, or {table_sources.PACKAGE}, the lists of that package",
+        "more phrases: files with one phrase per line, each a table named after the "
+        f"file, folders of them, or {table_sources.PACKAGE}, the lists of that package",
         metavar="FILE",
         group="model",
     )
     captioner: str | None = option(
         None,
-        "folder of a captioner's run, whose prompts the modes begin with",
+        "folder of a captioner's run, whose captions the prompts start with",
         group="model",
     )
     cache_dir: str | None = option(
         None,
-        "folder for embeddings of phrases; in the run's folder, else in the user's "
-        "cache, if not given",
+        "folder for embeddings of phrases; if not given in the run's folder, else in "
+        "the user's cache",
         group="model",
     )
     half: bool | None = option(
         None,
-        "compute in half precision; where a GPU is that does so faster, if not given",
+        "compute in half precision; if not given on GPUs where that is faster",
         group="speed",
     )
 
@@ -113,13 +112,13 @@ class SourceConfig:
                 f"Received: run_dir={self.run_dir}, clip={self.clip}"
             )
         if self.run_dir is not None and self.half is not None:
-            raise ValueError(f"half goes with --clip. Received: {self.run_dir}")
+            raise ValueError(f"half needs --clip. Received: {self.run_dir}")
         table_sources.check_names(self.tables or ())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TableConfig:
-    """What is done in place of interrogating."""
+    """What to do instead of interrogating."""
 
     list: bool = option(
         False,
@@ -128,8 +127,8 @@ class TableConfig:
     )
     make_tables: str | None = option(
         None,
-        "make tables for --phrases of a file of prompts: a CSV with a column prompt, "
-        "or a .txt of one prompt a line",
+        "make tables for --phrases from a file of prompts: a CSV with a column prompt, "
+        "or a .txt file with one prompt per line",
         metavar="FILE",
         group="other uses",
     )
@@ -140,7 +139,7 @@ class TableConfig:
     )
     min_count: int = option(
         10,
-        "with --make-tables: prompts that a phrase must be in",
+        "with --make-tables: smallest number of prompts with a phrase",
         group="other uses",
     )
     force: bool = option(False, files.FORCE_HELP, group="other uses")
@@ -149,6 +148,6 @@ class TableConfig:
         require_positive(self, "min_count")
         if (self.make_tables is None) != (self.output is None):
             raise ValueError(
-                "make_tables goes with --output. Received: "
+                "make_tables and output must be given together. Received: "
                 f"make_tables={self.make_tables}, output={self.output}"
             )

@@ -1,4 +1,4 @@
-"""Embeds texts that grew out of others, without reading their beginnings again."""
+"""Embeds texts that extend others, without recomputing their common prefixes."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from tf_prompt.models.prefixed_texts import PrefixedTexts
 
 
 class Grower:
-    """Embeds what chains become with one phrase more.
+    """Embeds chains extended by one phrase.
 
     Args:
-        model: a `CLIPInterrogator`; of one that is not causal each text is embedded as
-            a whole.
+        model: a `CLIPInterrogator`; if it is not causal, each text is embedded as a
+            whole.
         tokens: its tokens.
     """
 
@@ -29,12 +29,12 @@ class Grower:
         """Embeds texts.
 
         Args:
-            texts: any number.
-            bases: texts that these grew out of.
-            owners: which of the bases, one a text.
+            texts: the extended texts.
+            bases: the texts that they extend.
+            owners: index of the base of each text.
 
         Returns:
-            float32 `(texts, dim)`, of unit length.
+            float32 `(texts, dim)`, rows of unit length.
         """
         if not self._model.is_causal:
             return embed_texts(self._model, self._tokens, texts)
@@ -76,7 +76,7 @@ class Grower:
 
 
 def _count_equal(row, other) -> int:
-    """Tokens that two texts begin with alike, but for the last one of the first."""
+    """Length of the common prefix of two texts, without the last token of the first."""
     size = min(len(row) - 1, len(other))
     differ = np.flatnonzero(row[:size] != other[:size])
     return int(differ[0]) if len(differ) else size

@@ -1,4 +1,4 @@
-"""Asks a CLIP which phrases a picture shows, and makes them a prompt."""
+"""Ranks phrases by CLIP similarity with images, and builds prompts from them."""
 
 import dataclasses
 import pathlib
@@ -14,23 +14,23 @@ from tf_prompt.interrogation.growing import Grower
 from tf_prompt.interrogation.phrase_store import PhraseStore, embed_texts
 from tf_prompt.metrics import prompt_embedder
 
-# What `classic` takes the best one of, in this order, and how many of the flavours.
+# Tables of which `classic` takes the best phrase, in order, and its number of flavours.
 CLASSIC = ("media", "artists", "movements")
 CLASSIC_FLAVOURS = 3
-# Without a captioner, these tell what the picture is of.
+# Tables that describe the content of the image, used without a captioner.
 SCENE = ("subjects", "settings")
 
 
 @dataclasses.dataclass
 class Interrogated:
-    """What was found out about a picture.
+    """The result of interrogating an image.
 
     Args:
-        prompt: the text.
-        similarity: its cosine with the picture, -1 to 1.
-        phrases: by table, pairs of phrase and cosine, the best first; in the mode
-            `negative` the least.
-        embedding: float32 `(384,)`, MiniLM's of the prompt; None if not wanted.
+        prompt: the prompt.
+        similarity: its cosine with the image, -1 to 1.
+        phrases: dict from table to pairs of phrase and cosine, the most similar first;
+            in the mode `negative` the least similar.
+        embedding: float32 `(384,)`, the prompt's MiniLM embedding; None if not wanted.
     """
 
     prompt: str
@@ -40,12 +40,12 @@ class Interrogated:
 
 
 class Try(NamedTuple):
-    """A chain with one phrase more.
+    """A candidate chain with one more phrase.
 
     Args:
-        image: number of the picture in its batch.
-        chain: the longer one.
-        cosine: of the phrase alone.
+        image: index of the image in its batch.
+        chain: the extended chain.
+        cosine: cosine of the phrase alone.
     """
 
     image: int
@@ -54,19 +54,19 @@ class Try(NamedTuple):
 
 
 class Interrogator:
-    """Finds the phrases and the prompt of pictures, a batch at a time.
+    """Finds phrases and a prompt for each image of a batch.
 
     Args:
         model: a `CLIPInterrogator`.
-        tokens: its tokens, of `clip_tokens` or `packed_tokens`.
-        tables: phrases by table.
+        tokens: its tokens, from `clip_tokens` or `packed_tokens`.
+        tables: dict from table to phrases.
         cache_dir: folder for the embeddings of phrases, see `PhraseStore`.
         options: how to interrogate.
-        captioner: function from uint8 pictures `(batch, size, size, 3)` to as many
-            prompts, which the modes begin with; None begins with nothing.
-        embedder: of `prompt_embedder.load_embedder`; None leaves embeddings out.
-        resizing: see `images.decode_image`; a pretrained model wants the filter that
-            it was trained with.
+        captioner: function from uint8 images `(batch, size, size, 3)` to captions with
+            which the prompts start; None starts without.
+        embedder: from `prompt_embedder.load_embedder`; None leaves embeddings out.
+        resizing: see `images.decode_image`; a pretrained model needs the filter of its
+            training.
 
     Raises:
         ValueError: if there is no phrase.
@@ -93,7 +93,7 @@ class Interrogator:
         )
 
     def decode(self, data: bytes):
-        """Decodes an image file as the model sees it.
+        """Decodes an image file for the model.
 
         Returns:
             uint8 `(image_size, image_size, 3)`.
@@ -103,16 +103,16 @@ class Interrogator:
         """
         return images.decode_image(data, self.model.image_size, self._resizing)
 
-    def __call__(self, pictures, captions=None) -> list[Interrogated]:
-        """Interrogates a batch of pictures.
+    def __call__(self, pixels, captions=None) -> list[Interrogated]:
+        """Interrogates a batch of images.
 
         Args:
-            pictures: uint8 `(batch, image_size, image_size, 3)`.
-            captions: a prompt a picture, to begin with in place of the captioner's.
+            pixels: uint8 `(batch, image_size, image_size, 3)`.
+            captions: one per image, to start with instead of the captioner's.
         """
-        vectors = self.model.image_network.predict_on_batch(pictures)
+        vectors = self.model.image_network.predict_on_batch(pixels)
         if captions is None and self.captioner is not None:
-            captions = self.captioner(pictures)
+            captions = self.captioner(pixels)
         chains = [Chain(c) for c in captions or [""] * len(vectors)]
         num = max(self.options.top, self.options.candidates)
         if self.options.mode == "negative":
@@ -133,7 +133,7 @@ class Interrogator:
         return results
 
     def _rank(self, vectors, num, lowest):
-        """Gives each picture's phrases by table: pairs of phrase and cosine."""
+        """Ranks phrases for each image: by table, pairs of phrase and cosine."""
         rows: list[dict[str, list[tuple[str, float]]]] = [{} for _ in vectors]
         for name, table in self.tables.items():
             scores, indices = table.rank(vectors, num, lowest)
@@ -158,7 +158,7 @@ class Interrogator:
         for row, chain in zip(ranked, chains, strict=True):
             tables = CLASSIC if chain.caption else (*SCENE, *CLASSIC)
             parts = [(name, row[name][0][0]) for name in tables if name in row]
-            # A user's table is a kind of flavours.
+            # A user's tables count as flavours.
             others = set(row) - {*SCENE, *CLASSIC}
             flavours = {name: row[name] for name in row if name in others}
             parts += _merge(flavours, CLASSIC_FLAVOURS)
@@ -170,7 +170,7 @@ class Interrogator:
             Chain(parts=tuple(_merge(row, self.options.top, lowest=True)))
             for row in ranked
         ]
-        # Not a scene: only a list of what is not there.
+        # Not a scene, only a list of what the image does not show.
         listed = [
             Chain(parts=tuple(("flavours", phrase) for _, phrase in chain.parts))
             for chain in chains
@@ -178,7 +178,7 @@ class Interrogator:
         return listed, ranked
 
     def _best(self, vectors, ranked, chains):
-        """Lets all chains of a batch grow at once, a phrase a step."""
+        """Grows all chains of a batch together, one phrase per step."""
         chains = [
             chain if chain.caption else chain_up("", _first(row))
             for row, chain in zip(ranked, chains, strict=True)
@@ -209,8 +209,8 @@ class Interrogator:
         return chains
 
     def _score(self, vectors, tries, chains):
-        """Compares each tried chain with its picture; equal texts are embedded once."""
-        # A phrase alone was compared when the tables were ranked.
+        """Compares each candidate with its image; equal texts are embedded once."""
+        # Single phrases were compared when the tables were ranked.
         scores = np.array([t.cosine for t in tries], np.float64)
         grown = [i for i, t in enumerate(tries) if chains[t.image].text]
         if not grown:
@@ -224,8 +224,8 @@ class Interrogator:
         )
         rows = {text: row for row, text in enumerate(owners)}
         of = [rows[tries[i].chain.text] for i in grown]
-        pictures = vectors[[tries[i].image for i in grown]]
-        scores[grown] = np.einsum("bd,bd->b", pictures, texts[of])
+        own = vectors[[tries[i].image for i in grown]]
+        scores[grown] = np.einsum("bd,bd->b", own, texts[of])
         return scores
 
     def _encode(self, texts):
@@ -242,7 +242,7 @@ class Interrogator:
 
 
 def require_phrases(tables: Mapping[str, Sequence[str]]) -> None:
-    """Checks that tables hold a phrase.
+    """Checks that tables hold at least one phrase.
 
     Raises:
         ValueError: if they do not.
@@ -252,12 +252,12 @@ def require_phrases(tables: Mapping[str, Sequence[str]]) -> None:
 
 
 def _first(row) -> list[tuple[str, str]]:
-    """Takes the best subject, if there is that table."""
+    """The best subject, if there is a table of subjects."""
     return [("subjects", phrase) for phrase, _ in row.get("subjects", [])[:1]]
 
 
 def _merge(row, num, lowest=False) -> list[tuple[str, str]]:
-    """Takes the best phrases of all tables: pairs of table and phrase."""
+    """The best phrases of all tables, as pairs of table and phrase."""
     sign = 1 if lowest else -1
     scored: Iterable = (
         (sign * score, name, phrase)

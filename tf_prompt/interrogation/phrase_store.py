@@ -1,4 +1,4 @@
-"""Embeddings of many phrases: each computed once, kept on disk, searched in blocks."""
+"""Embeddings of many phrases, computed once, kept on disk, searched in blocks."""
 
 import hashlib
 import json
@@ -14,11 +14,11 @@ import tqdm
 from tf_prompt.data import vectors as data_vectors
 from tf_prompt.files import replacing
 
-# Phrases of one file: what a killed process loses at most.
+# Phrases per file, the most that a killed process loses.
 SHARD_SIZE = 512
-# Tokens that go through the network at once.
+# Tokens per batch.
 _TOKENS_AT_ONCE = 4096
-# Vectors of a table that are held in memory; more are mapped from disk.
+# Larger tables are memory-mapped.
 _HELD_BYTES = 2**26
 
 
@@ -27,17 +27,17 @@ def embed_texts(
 ) -> np.ndarray:
     """Embeds texts.
 
-    Those of like length go through the network together, so that few of the tokens
-    are padding; of a causal model none.
+    Texts of similar length are batched together, so that few tokens are padding; none
+    for a causal model.
 
     Args:
         model: a `CLIPInterrogator`.
-        tokens: its tokens, of `clip_tokens` or `packed_tokens`.
-        texts: any number.
-        advance: function that is told how many were embedded, each time some were.
+        tokens: its tokens, from `clip_tokens` or `packed_tokens`.
+        texts: the texts.
+        advance: function called with the size of each finished batch.
 
     Returns:
-        float32 `(texts, dim)`, of unit length.
+        float32 `(texts, dim)`, rows of unit length.
     """
     rows = tokens.rows(texts)
     result = np.empty((len(rows), model.embedding_dim), np.float32)
@@ -50,14 +50,14 @@ def embed_texts(
 
 
 def split_batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Cuts texts into batches of about as many tokens, the shortest texts first.
+    """Divides texts into batches of similar numbers of tokens, shortest texts first.
 
     Args:
-        lengths: of texts, in tokens.
+        lengths: lengths of the texts in tokens.
 
     Yields:
-        Indices of texts; no batch has more than `_TOKENS_AT_ONCE` with its padding,
-        but for a text that has more by itself.
+        Indices of texts; a batch has at most `_TOKENS_AT_ONCE` tokens with its
+        padding, unless a single text has more.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -70,7 +70,7 @@ def split_batches(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def fingerprint(model, tokens) -> str:
-    """Names weights, architecture, precision and tokenizer: what embeds texts alike."""
+    """Hashes weights, architecture, precision and tokenizer of a text embedder."""
     content = [model.clip, tokens.describe(), model.precision]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for weight in model.text_network.weights:
@@ -91,12 +91,12 @@ class PhraseTable:
         self.vectors = vectors
 
     def rank(self, images: np.ndarray, num: int, lowest: bool = False):
-        """Finds the phrases most like each picture.
+        """Finds the phrases most similar to each image.
 
         Args:
-            images: float32 `(images, dim)`, of unit length.
-            num: int > 0, phrases an image; fewer if the table has fewer.
-            lowest: whether to find the least like ones instead.
+            images: float32 `(images, dim)`, embeddings of unit length.
+            num: int > 0, phrases per image; fewer if the table has fewer.
+            lowest: whether to find the least similar ones instead.
 
         Returns:
             scores: float32 `(images, num)`, cosines, the best first.
@@ -113,16 +113,17 @@ class PhraseTable:
 
 
 class PhraseStore:
-    """A folder of phrases that a model has embedded, none twice.
+    """A folder of phrases that a model has embedded, each once.
 
-    A file holds some phrases and their vectors. It appears whole, so that a killed
-    process goes on behind the last one, and processes may share the folder. Memory
-    holds one file, whatever the number of phrases.
+    Each file holds some phrases and their vectors and is written atomically, so that a
+    killed process resumes after the last one, and processes may share the folder.
+    Memory holds one file, whatever the number of phrases.
 
     Args:
         model: a `CLIPInterrogator`.
         tokens: its tokens.
-        folder: of all models; made if it is missing. It may be removed at any time.
+        folder: folder for all models; created if missing. It may be removed at any
+            time.
     """
 
     def __init__(self, model, tokens, folder: str | pathlib.Path):
@@ -132,14 +133,14 @@ class PhraseStore:
     def make_tables(
         self, tables: Mapping[str, Sequence[str]]
     ) -> dict[str, PhraseTable]:
-        """Makes tables, embedding what is new to the folder.
+        """Builds tables, and embeds phrases that are not in the folder yet.
 
         Args:
             tables: phrases by table.
 
         Raises:
-            OSError: if the folder cannot be written.
-            ValueError: if the model gives what is no vector.
+            OSError: if the folder is not writable.
+            ValueError: if the model returns vectors that are not finite.
         """
         wanted = dict.fromkeys(phrase for table in tables.values() for phrase in table)
         places = self._find(wanted)
@@ -153,7 +154,7 @@ class PhraseStore:
         }
 
     def _find(self, wanted) -> dict[str, tuple[pathlib.Path, int]]:
-        """File and row of each phrase that is there."""
+        """File and row of each phrase in the folder."""
         places = {}
         for path in sorted(self._folder.glob("*.npz")):
             for row, phrase in enumerate(_read_phrases(path)):
@@ -177,7 +178,7 @@ class PhraseStore:
                 _write(self._folder, part, vectors)
 
     def _gather(self, phrases, places) -> np.ndarray:
-        """Brings a table's vectors together, in its order."""
+        """Collects a table's vectors, in its order."""
         result = self._make_room((len(phrases), self._model.embedding_dim))
         rows: dict[pathlib.Path, list[tuple[int, int]]] = {}
         for index, phrase in enumerate(phrases):
@@ -192,7 +193,7 @@ class PhraseStore:
     def _make_room(self, shape) -> np.ndarray:
         if 4 * math.prod(shape) <= _HELD_BYTES:
             return np.empty(shape, np.float32)
-        # A file without a name: it is gone with the process.
+        # A file without a name, which disappears with the process.
         with tempfile.TemporaryFile(dir=self._folder) as file:
             return np.memmap(file, np.float32, "w+", shape=shape)
 
@@ -205,12 +206,12 @@ def _write(folder, phrases, vectors) -> None:
 
 
 def _read_phrases(path) -> list[str]:
-    """Phrases of a file; none of one that something else has damaged."""
+    """Phrases of a file; none if it is damaged."""
     try:
-        # Not by its name: NumPy leaves a damaged file open.
+        # Not by its name, because NumPy would leave a damaged file open.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             phrases = json.loads(content["phrases"].tobytes())
-            # To the end, whose checksum tells a damaged file.
+            # Read to the end, which verifies the checksum.
             whole = len(content["vectors"]) == len(phrases)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return []

@@ -1,4 +1,4 @@
-"""Pretrained models that can be asked: what each is, and where it lies."""
+"""Pretrained models for interrogation: their properties and folders."""
 
 import dataclasses
 import os
@@ -7,10 +7,10 @@ import pathlib
 # ViT-L/14 is the text encoder of Stable Diffusion 1, which is why tools for prompts
 # have it by default; nothing was measured here.
 DEFAULT = "clip_vit_large_patch14"
-# Weights in float32; in half precision, which GPUs get, 2.
+# Per weight in float32; in half precision, as on GPUs, 2.
 _BYTES = 4
-# Beside the weights: Python, TensorFlow, and what 16 images and 256 phrases take on
-# the way. Seen with ViT-L/14.
+# Besides the weights: Python, TensorFlow, and activations of 16 images and 256
+# phrases. Measured with ViT-L/14.
 _RUNNING_BYTES = 1.5e9
 
 
@@ -19,10 +19,10 @@ class Preset:
     """A preset of KerasHub with two towers.
 
     Args:
-        name: in KerasHub.
-        num_parameters: of both towers.
-        image_size: pixels a side.
-        width: of the embeddings.
+        name: name in KerasHub.
+        num_parameters: parameters of both towers.
+        image_size: side of the images, pixels.
+        width: width of the embeddings.
     """
 
     name: str
@@ -87,7 +87,7 @@ PRESETS = tuple(
 
 
 def list_presets() -> list[str]:
-    """Writes a table of `PRESETS`, a line each, the header first."""
+    """Formats a table of `PRESETS`, one line each after a header."""
     lines = [
         "preset                                   parameters download   memory width "
         "pixels"
@@ -102,13 +102,13 @@ def list_presets() -> list[str]:
 
 
 def find_folder(name: str) -> pathlib.Path | None:
-    """Finds the folder that KerasHub's cache has, or would have, of a preset.
+    """Finds the folder of a preset in KerasHub's cache.
 
     Args:
-        name: of a preset.
+        name: name of a preset.
 
     Returns:
-        The folder, there or not; None for what is no name of a preset.
+        The folder, which may not exist; None for an unknown preset.
     """
     import keras_hub
     from kagglehub.config import get_cache_folder
@@ -121,10 +121,10 @@ def find_folder(name: str) -> pathlib.Path | None:
 
 
 def resolve(name: str) -> str:
-    """Takes a preset's folder in place of its name, where somebody has put it there.
+    """Replaces a preset's name by its folder in the cache, if that was copied there.
 
-    What kagglehub has fetched it marks file by file as complete, and asks the network
-    for files that are not marked. A folder that was copied has no marks.
+    kagglehub marks each file that it has fetched as complete, and asks the network for
+    unmarked files. A copied folder has no marks.
     """
     if os.path.isdir(name):
         return name
@@ -136,20 +136,20 @@ def resolve(name: str) -> str:
 
 
 def explain_missing(name: str, reason: str) -> str:
-    """Says in a line what a preset is missed for, and how to bring it."""
+    """Explains in one line why a preset is not available, and how to get it."""
     folder = find_folder(name)
     if folder is None:
-        # Of a name with a scheme, as hf://, the hub has something to say.
+        # For a name with a scheme, such as hf://, the hub knows the reason.
         reason = f" ({reason})" if "://" in name else ""
         return (
             "clip must be a preset of --list, a preset's folder, or a folder in "
             f"Hugging Face format. Received: {name}{reason}"
         )
     return (
-        f"clip must be within reach. Received: {name}, which is not in {folder}, and "
+        f"clip must be available. Received: {name}, which is not in {folder}, and "
         f'could not be fetched ({reason}). Either run `python -c "import kagglehub; '
         f"print(kagglehub.model_download('{'/'.join(folder.parts[-5:])}'))\"` where "
-        "there is a network and copy what is in the folder that it names to the one "
-        "above, or give a folder of such a preset or one in Hugging Face format: "
+        "there is a network and copy the content of the folder that it prints to the "
+        "one above, or give the folder of a preset or one in Hugging Face format: "
         "--clip FOLDER"
     )

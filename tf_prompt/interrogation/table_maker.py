@@ -1,4 +1,4 @@
-"""Tables of phrases out of anybody's prompts, a file each."""
+"""Makes tables of phrases from a file of prompts."""
 
 import csv
 import pathlib
@@ -14,22 +14,22 @@ _COLUMN = "prompt"
 def make_tables(
     source: str, output: str, min_count: int, force: bool = False
 ) -> dict[str, int]:
-    """Writes the tables of a file of prompts, as `phrases.build_tables` makes them.
+    """Writes the tables of a file of prompts, see `phrases.build_tables`.
 
     Args:
         source: see `read_prompts`.
-        output: folder for a file a table; made if it is missing. Other files in it stay
-            as they are.
-        min_count: int > 0, prompts that a phrase must be in.
-        force: whether files that others wrote may be replaced.
+        output: folder for one file per table; created if missing. Other files in it
+            stay as they are.
+        min_count: int > 0, smallest number of prompts with a phrase.
+        force: whether to replace foreign files.
 
     Returns:
-        The number of phrases of each table.
+        dict of the number of phrases in each table.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds no prompts, no phrase is frequent enough, or a file of
-            somebody's would be replaced.
+        ValueError: if it holds no prompts, no phrase is frequent enough, or a foreign
+            file would be replaced.
     """
     prompts = read_prompts(source)
     tables = phrases.build_tables(prompts, min_count)
@@ -46,7 +46,7 @@ def make_tables(
     folder.mkdir(parents=True, exist_ok=True)
     files.note_files(folder, _COMMAND, {*names, *written})
     phrases.write_tables(tables, folder)
-    # Of the prompts before: whoever takes the folder must not get them too.
+    # Tables of earlier prompts, which must not mix with the new ones.
     for name in set(written) - names:
         (folder / name).unlink(missing_ok=True)
     files.note_files(folder, _COMMAND, names)
@@ -54,15 +54,15 @@ def make_tables(
 
 
 def read_prompts(source: str) -> list[str]:
-    """Reads prompts, repeated ones as often as they are there.
+    """Reads prompts, including repeated ones.
 
     Args:
-        source: a `.txt` file of one prompt a line; else a CSV file, its fields
-            separated by commas, semicolons or tabs, with a column `prompt`.
+        source: a `.txt` file with one prompt per line, or a CSV file with a column
+            `prompt`, separated by commas, semicolons or tabs.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not such a file, or holds no prompt.
+        ValueError: if it has another format, or holds no prompts.
     """
     path = pathlib.Path(source)
     if not path.is_file():

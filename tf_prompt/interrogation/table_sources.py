@@ -1,4 +1,4 @@
-"""Where tables of phrases come from: those that ship, files, another package."""
+"""Sources of phrase tables: built-in tables, files, another package."""
 
 import importlib.util
 import pathlib
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tf_prompt.interrogation import phrases
 
-# What ships, one file a table; the words of `NEGATIVES` say what pictures should not
-# be, and go with the mode `negative` only.
+# Built-in tables, one file each; the words of `NEGATIVES` say what images should not
+# be, and are for the mode `negative` only.
 SHIPPED = pathlib.Path(__file__).parent / "tables"
 NAMES = ("media", "movements", "artists", "flavours", "settings", "negatives")
 NEGATIVES = "negatives"
-# Tables of the mode `negative`: an artist whom a picture is least like says nothing.
+# Tables of the mode `negative`, in which the least similar artist would mean nothing.
 _NEGATIVE_MODE = ("flavours", NEGATIVES)
-# The package of that name on PyPI, and which of its lists is which table.
+# The package of that name on PyPI, and the tables of its lists.
 PACKAGE = "clip_interrogator"
 _PACKAGE_TABLES = {
     "mediums.txt": "media",
@@ -25,10 +25,10 @@ _PACKAGE_TABLES = {
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Checks that tables of these names ship.
+    """Checks that there are built-in tables of these names.
 
     Raises:
-        ValueError: if one does not; lists those that do.
+        ValueError: if not; lists the names.
     """
     for name in names:
         if name not in NAMES:
@@ -38,10 +38,10 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def read_shipped(names: Sequence[str] | None, mode: str) -> dict[str, list[str]]:
-    """Reads tables that ship.
+    """Reads built-in tables.
 
     Args:
-        names: some of `NAMES`; None takes those that go with the mode.
+        names: some of `NAMES`; None takes those of the mode.
         mode: one of `config.MODES`.
 
     Raises:
@@ -55,23 +55,22 @@ def read_shipped(names: Sequence[str] | None, mode: str) -> dict[str, list[str]]
 
 
 def default_names(mode: str) -> list[str]:
-    """Names of the tables that ship which a mode takes."""
+    """Returns the names of a mode's built-in tables."""
     if mode == "negative":
         return list(_NEGATIVE_MODE)
     return [name for name in NAMES if name != NEGATIVES]
 
 
 def read_added(sources: Iterable[str], mode: str) -> dict[str, list[str]]:
-    """Reads what a user adds.
+    """Reads a user's tables.
 
     Args:
-        sources: files of one phrase a line, each a table of the file's stem; folders of
-            such files; and `clip_interrogator`, for the lists of that package.
-        mode: one of `config.MODES`; of the package's lists it takes those that go
-            with it.
+        sources: files with one phrase per line, each a table named after the file;
+            folders of such files; and `clip_interrogator`, the lists of that package.
+        mode: one of `config.MODES`, which selects among the package's lists.
 
     Returns:
-        Phrases by table.
+        dict from table to phrases.
 
     Raises:
         FileNotFoundError, ValueError: as `phrases.read_tables`; if the package is not
@@ -90,7 +89,7 @@ def read_added(sources: Iterable[str], mode: str) -> dict[str, list[str]]:
 def join_tables(
     tables: Mapping[str, Sequence[str]], added: Mapping[str, Sequence[str]]
 ) -> dict[str, list[str]]:
-    """Adds tables; phrases of an equal name join those that are there."""
+    """Adds tables; phrases of tables with the same name are combined."""
     return {
         name: list(dict.fromkeys([*tables.get(name, ()), *added.get(name, ())]))
         for name in dict.fromkeys([*tables, *added])
@@ -107,7 +106,7 @@ def _list_files(path) -> list[pathlib.Path]:
 
 
 def _read_package(mode):
-    # Located without an import, which would load PyTorch.
+    # Without importing the package, which would load PyTorch.
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(
@@ -125,7 +124,7 @@ def _read_package(mode):
 
 
 def _introduce(tables):
-    """Makes bare names of artists what prompts say of them."""
+    """Puts "by" before the names of artists, as in prompts."""
     artists = tables.get("artists")
     if artists:
         tables = {**tables, "artists": [f"by {name}" for name in artists]}

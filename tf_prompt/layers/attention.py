@@ -8,23 +8,23 @@ from tf_prompt.layers.arguments import check_positive
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class AdditiveAttention(keras.layers.Layer):
-    """Lets a decoder state look at every region of an image.
+    """Lets a decoder state attend to every region of an image.
 
     Each region is scored by a one-hidden-layer network; the scores become
     weights, and the weighted sum of the regions is the context vector. The part
-    of the network that sees regions only is `project_regions`, which a decoder
-    runs once an image and not once a word.
+    of the network that sees only regions is `project_regions`, which a decoder
+    runs once per image instead of once per word.
 
     Args:
-        units: int > 0. Width of the scoring network.
+        units: int > 0, width of the scoring network.
         **kwargs: passed to `keras.layers.Layer`.
 
     Call arguments:
-        state: float tensor `(states, state_dim)`, hidden states of the decoder: one an
-            image, or the same number for each, one after another.
+        state: float tensor `(states, state_dim)`, hidden states of the decoder: one
+            per image, or the same number for each in consecutive rows.
         regions: float tensor `(batch, regions, depth)`, encoder features.
         keys: optional float tensor `(batch, regions, units)`, the result of
-            `project_regions(regions)`; computed where it is not given.
+            `project_regions(regions)`; computed if not given.
 
     Returns:
         context: `(states, depth)`.
@@ -53,7 +53,7 @@ class AdditiveAttention(keras.layers.Layer):
         self.score.build((*regions_shape[:-1], self.units))
 
     def project_regions(self, regions):
-        """Gives the scoring network's view of `regions`: `(batch, regions, units)`."""
+        """Projects regions for the scoring network: `(batch, regions, units)`."""
         return self.region_proj(regions)
 
     def call(self, state, regions, keys=None):
@@ -62,10 +62,10 @@ class AdditiveAttention(keras.layers.Layer):
         return self.look(self.state_proj(state), regions, keys)
 
     def look(self, query, regions, keys):
-        """Does what `call` does from a state that is projected already.
+        """Does the same as `call`, with a state that is projected already.
 
-        Several states may look at one image, the same number at each; those of an
-        image follow one another, and its regions are read once for all.
+        Images may have several states, the same number each, in consecutive rows;
+        their regions are read once for all.
 
         Args:
             query: float tensor `(states, units)`, the result of `state_proj`.

@@ -1,4 +1,4 @@
-"""Random changes of training pictures, made on the device that trains."""
+"""Augmentation of training images, on the device that trains."""
 
 import keras
 from keras import ops
@@ -6,14 +6,14 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class Augmentation(keras.layers.Layer):
-    """Rotates, mirrors and partly erases pictures; does nothing outside training.
+    """Rotates, mirrors and partly erases images; does nothing outside of training.
 
     Args:
-        rotation_degrees: float >= 0. Each picture turns by an angle drawn from
-            plus or minus this many degrees; the nearest pixels fill the corners.
-        flip: bool. Whether half of the pictures are mirrored left to right.
-        erasing_rate: float in [0, 1]. Share of pictures that lose a rectangle,
-            2 to 10 % of their area, to mid-grey.
+        rotation_degrees: float >= 0. Each image is rotated by a random angle of up to
+            plus or minus this many degrees; corners repeat the nearest pixels.
+        flip: bool, whether half of the images are mirrored left to right.
+        erasing_rate: float in [0, 1], share of images of which a rectangle of 2 to
+            10 % of the area becomes grey.
         **kwargs: passed to `keras.layers.Layer`.
 
     Call arguments:
@@ -34,7 +34,7 @@ class Augmentation(keras.layers.Layer):
             )
         if not 0 <= erasing_rate <= 1:
             raise ValueError(
-                "`erasing_rate` must lie in [0, 1]. "
+                "`erasing_rate` must be in [0, 1]. "
                 f"Received: erasing_rate={erasing_rate}"
             )
         self.rotation_degrees = rotation_degrees
@@ -51,7 +51,7 @@ class Augmentation(keras.layers.Layer):
         if self.flip:
             yield keras.layers.RandomFlip("horizontal", dtype=dtype)
         if self.erasing_rate:
-            # A pair as factor: one number would be the upper end of a range.
+            # A pair, because a single number would be the upper end of a range.
             yield keras.layers.RandomErasing(
                 (self.erasing_rate, self.erasing_rate),
                 scale=(0.02, 0.1),

@@ -4,13 +4,13 @@ from keras import ops
 
 
 def pick(x, index):
-    """Takes entries along axis 1, other ones for each row.
+    """Takes entries along axis 1, different ones for each row.
 
-    `ops.take_along_axis` does the same; on TensorFlow it transposes all of `x`
-    first, which for the scores of 48 rows takes as long as their matrix product.
+    `ops.take_along_axis` does the same, but on TensorFlow it first transposes all of
+    `x`, which for the scores of 48 rows takes as long as their matrix product.
 
     Args:
-        x: tensor `(rows, n, …)`; all but `rows` known when the graph is built.
+        x: tensor `(rows, n, …)`, with all but `rows` known when the graph is built.
         index: int tensor `(rows, k)`, in [0, n).
 
     Returns:

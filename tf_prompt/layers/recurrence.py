@@ -1,18 +1,18 @@
-"""Weights of a loop over words, whose gradient is one product and not one a word."""
+"""Weights of a loop over words, with the gradient as one product for all words."""
 
 from keras import ops
 
 
 class DeferredProduct:
-    """Lets the backward pass of a loop leave out the gradient of a kernel.
+    """Takes the gradient of a kernel out of the backward pass of a loop.
 
     Inside a loop, the gradient of `x @ kernel` with respect to the kernel costs a
-    product and a sum as large as the kernel at every word. Here the loop multiplies
-    by a kernel that counts as a constant; the gradients of all its products come
-    out stacked, and one product with all inputs makes the kernel's gradient.
+    product and a sum of the kernel's size for every word. Here the loop multiplies by
+    a constant copy of the kernel; the gradients of all products come out stacked, and
+    a single product with all inputs gives the kernel's gradient.
 
-    Use: hand what is added to the products, one row a word, through `attach`; run
-    the loop with `frozen`; then give the inputs that it saw to `record`.
+    Usage: pass the terms that the loop adds to the products, one row per word, through
+    `attach`; run the loop with `frozen`; then pass the loop's inputs to `record`.
 
     Args:
         kernel: float tensor `(inputs, outputs)`.
@@ -27,7 +27,7 @@ class DeferredProduct:
         self._inputs = None
 
     def attach(self, addends):
-        """Hands on what the loop adds to its products: `(tokens, batch, outputs)`."""
+        """Passes on the terms added to the products, `(tokens, batch, outputs)`."""
 
         @ops.custom_gradient
         def attached(addends, kernel):
@@ -41,5 +41,5 @@ class DeferredProduct:
         return attached(addends, self.kernel)
 
     def record(self, inputs):
-        """Notes the inputs of the loop's products: `(tokens, batch, inputs)`."""
+        """Records the inputs of the loop's products, `(tokens, batch, inputs)`."""
         self._inputs = ops.stop_gradient(inputs)

@@ -109,10 +109,10 @@ class EncoderBlock(_Block):
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class DecoderBlock(_Block):
-    """Causal self-attention, a look at the image, then a feed-forward network.
+    """Causal self-attention, cross-attention to the image, a feed-forward network.
 
-    `call` sees whole prompts and is for training. `step` sees one word more
-    than before; it keeps keys and values, so that a prompt costs what it must.
+    `call` processes whole prompts, for training. `step` processes one more token and
+    caches keys and values.
 
     Args:
         width: int > 0. Width of the tokens, in and out.
@@ -156,7 +156,7 @@ class DecoderBlock(_Block):
         return self._feed_forward(tokens, training)
 
     def attend(self, tokens, regions):
-        """Runs the block as `call` does, and tells what each token looked at.
+        """Runs the block like `call`, and returns its attention to the regions.
 
         Args:
             tokens: float tensor `(batch, tokens, width)`, as for `call`.
@@ -176,7 +176,7 @@ class DecoderBlock(_Block):
         return tokens, ops.mean(weights, axis=1)
 
     def project_regions(self, regions):
-        """Computes the image's keys and values, once for a whole prompt.
+        """Computes the image's keys and values, once per prompt.
 
         Args:
             regions: float tensor `(batch, regions, depth)`.
@@ -204,14 +204,14 @@ class DecoderBlock(_Block):
         return ops.zeros(shape, dtype), ops.zeros(shape, dtype)
 
     def step(self, token, position, cache, region_cache):
-        """Runs the block on one token, given the keys of those before it.
+        """Runs the block on one token, given the cached keys of earlier tokens.
 
         Args:
-            token: float tensor `(prompts, width)`; prompts of an image follow one
-                another, the same number for each.
+            token: float tensor `(prompts, width)`; prompts of an image are in
+                consecutive rows, the same number for each.
             position: int tensor, index of the token in its prompt, from 0.
-            cache: the result of `empty_cache`, or of the step before.
-            region_cache: the result of `project_regions`, a row an image.
+            cache: the result of `empty_cache`, or of the previous step.
+            region_cache: the result of `project_regions`, one row per image.
 
         Returns:
             The block's output `(prompts, width)`, and `cache` with this token.
@@ -227,13 +227,13 @@ class DecoderBlock(_Block):
         return self._feed_forward(token, training=False), (keys, values)
 
     def _look_once(self, attention, x, keys, values, seen=None):
-        """Attention of one token a row; equals the layer's call, only faster.
+        """Attention of one token per row; equals the layer's call, but faster.
 
-        The layer's own einsums are made for whole prompts: for one token they
-        transpose all keys and values at every step.
+        The layer's own einsums are meant for whole prompts: for one token they would
+        transpose all keys and values in every step.
         """
         query = _flat_dense(attention.query_dense, x) * self.head_dim**-0.5
-        # Prompts of one image side by side: its keys are read once for all.
+        # Prompts of one image side by side, so that its keys are read only once.
         heads = (ops.shape(keys)[0], -1, self.num_heads, self.head_dim)
         query = ops.transpose(ops.reshape(query, heads), (0, 2, 3, 1))
         scores = ops.swapaxes(ops.matmul(keys, query), 2, 3)
@@ -250,7 +250,7 @@ class DecoderBlock(_Block):
         return self.num_heads * self.head_dim
 
     def _look_back(self, tokens, training):
-        """Adds to each token what it saw in those before it."""
+        """Causal self-attention with its residual connection."""
         x = self.attention_norm(tokens)
         x = self.attention(x, x, attention_mask=_causal_mask(x), training=training)
         return tokens + self.dropout(x, training=training)
@@ -270,8 +270,8 @@ def _affine(x, kernel, bias):
 def _put(x, position, cache):
     """Writes one token's keys `(batch, heads * head_dim)` into a cache."""
     num_heads, max_tokens, head_dim = cache.shape[1:]
-    # Not slice_update: Keras makes it an XLA operation, absent from TF Serving.
-    # Not where: it would copy all that was written before.
+    # Not slice_update, an XLA operation that TF Serving lacks; not where, which would
+    # copy the whole cache.
     rows = ops.arange(ops.shape(x)[0] * num_heads)
     index = ops.stack([rows, ops.zeros_like(rows) + position], axis=1)
     flat = ops.reshape(cache, (-1, max_tokens, head_dim))

@@ -1,4 +1,4 @@
-"""Cross-entropy over a large vocabulary, some words of the batch at a time."""
+"""Cross-entropy over a large vocabulary, computed in blocks of words."""
 
 from keras import ops
 
@@ -9,22 +9,22 @@ MAX_SCORES = 2**24
 
 
 def word_losses(hidden, kernel, bias, target_ids, max_scores=MAX_SCORES):
-    """Computes for each word the loss of a dense layer's scores, and whether it hit.
+    """Computes the cross-entropy of each word for a dense layer, and whether it hit.
 
-    The scores of all words of a batch, and as many gradients, can need more memory
-    than all else in a step. Here a block of words is scored at a time; the backward
-    pass scores it again, and keeps nothing but sums as large as the kernel.
+    The scores of all words of a batch, and their gradients, can need more memory than
+    everything else in a step. Here one block of words is scored at a time; the backward
+    pass scores it again, and keeps only sums of the kernel's size.
 
     Args:
-        hidden: float tensor `(batch, tokens, width)`, what the scores are made from.
+        hidden: float tensor `(batch, tokens, width)`, inputs of the dense layer.
         kernel: float tensor `(width, vocab_size)`; its gradient is summed in float32.
         bias: float tensor `(vocab_size,)`, as `kernel`.
         target_ids: int tensor `(batch, tokens)`.
-        max_scores: int > 0. Scores held at once.
+        max_scores: int > 0, number of scores held at once.
 
     Returns:
-        losses: float32 `(batch, tokens)`, minus the log-probability of the target.
-        hits: float32 `(batch, tokens)`, 1 where no token scores higher.
+        losses: float32 `(batch, tokens)`, negative log-probability of the target.
+        hits: float32 `(batch, tokens)`, 1 if no other token scores higher.
     """
     width, vocab_size = kernel.shape
     most = max(max_scores // vocab_size, 1)
@@ -35,7 +35,7 @@ def word_losses(hidden, kernel, bias, target_ids, max_scores=MAX_SCORES):
     @ops.custom_gradient
     def forward(hidden, kernel, bias):
         count = ops.shape(hidden)[0]
-        # Blocks of equal size: the least that fills the last one up.
+        # Blocks of equal size, with as little padding as possible.
         num_blocks = ops.maximum(-(-count // most), 1)
         rows = -(-count // num_blocks)
         blocks = _blocks(hidden, rows), _blocks(target_ids, rows)
@@ -71,7 +71,7 @@ def _score(hidden, kernel, bias):
 
 
 def _blocks(x, rows):
-    """Cuts the first axis into blocks of so many rows, the last filled with zeros."""
+    """Divides the first axis into blocks of `rows`, padding the last with zeros."""
     missing = -ops.shape(x)[0] % rows
     filled = ops.pad(x, [[0, missing], *[[0, 0]] * (len(x.shape) - 1)])
     return ops.reshape(filled, (-1, rows, *x.shape[1:]))

@@ -185,7 +185,7 @@ def build_backbone(description: dict, image_size: int) -> keras.Model:
     """Builds a backbone that scales pixels itself and gives one vector an image.
 
     A network with a class token gives that; SigLIP's attention head is one too; any
-    other gives the mean over the picture.
+    other gives the mean over the image.
 
     Args:
         description: of `describe_backbone`.

@@ -1,4 +1,4 @@
-"""What every captioner is: an encoder, and a decoder that can go word by word."""
+"""The base class of captioners: an encoder, and a decoder that can run step by step."""
 
 import keras
 from keras import ops
@@ -12,18 +12,18 @@ from tf_prompt.models.encoders import build_encoder, describe_encoder
 class Captioner(keras.Model):
     """A model that writes the prompt of an image.
 
-    Training calls the model on images and the true words before each word.
-    Writing calls `encode` once and `step` for each word, see `Search`.
+    Training calls the model on images and the true previous tokens. Decoding calls
+    `encode` once and `step` for each token, see `Search`.
 
     Args:
-        vocab_size: int > 0. Entries of the vocabulary, special tokens included.
-        image_size: int > 0. Pixels a side.
-        encoder: what `encoders.describe_encoder` takes, or what it returned.
+        vocab_size: int > 0, size of the vocabulary, special tokens included.
+        image_size: int > 0, side of the images, pixels.
+        encoder: an argument of `encoders.describe_encoder`, or its result.
         conv_filters: channels of each convolution of the encoder `conv`.
-        train_encoder: whether a pretrained encoder learns; `conv` always does.
-        embedding_dim: int > 0. Width of a token's embedding.
+        train_encoder: whether a pretrained encoder is trained; `conv` always is.
+        embedding_dim: int > 0, width of the token embeddings.
         dropout_rate: float in [0, 1).
-        max_tokens: int > 0. Longest prompt in tokens, the end token included.
+        max_tokens: int > 0, longest prompt in tokens, the end token included.
         rotation_degrees: see `Augmentation`.
         flip: see `Augmentation`.
         erasing_rate: see `Augmentation`.
@@ -31,15 +31,15 @@ class Captioner(keras.Model):
 
     Call arguments:
         inputs: dict of `images`, `(batch, image_size, image_size, 3)`, 0-255,
-            and `token_ids`, int `(batch, tokens)`, beginning with the start token.
-            In place of `images` it may hold `regions`, float `(batch, regions,
-            depth)`, which `extract_regions` gave before. It may also hold
-            `target_ids`, int `(batch, tokens)`, the words that follow.
+            and `token_ids`, int `(batch, tokens)`, starting with the start token.
+            Instead of `images` it may hold `regions`, float `(batch, regions,
+            depth)`, an earlier result of `extract_regions`. It may also hold
+            `target_ids`, int `(batch, tokens)`, the next tokens.
 
     Returns:
-        logits: float `(batch, tokens, vocab_size)`; the scores at a position are
-        those of the word that follows it. With `target_ids` float32 `(batch,
-        tokens, 2)` instead: loss and hit of each word, see `word_losses`.
+        logits: float `(batch, tokens, vocab_size)`, scores of the next token at each
+            position. With `target_ids` float32 `(batch, tokens, 2)` instead: loss and
+            hit of each token, see `word_losses`.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Captioner(keras.Model):
         self.output_proj = keras.layers.Dense(vocab_size, name="output_proj")
 
     def read_regions(self, inputs, training=None):
-        """Takes `regions` out of the inputs of a call, or computes them."""
+        """Returns `regions` from the inputs of a call, or computes them."""
         if "regions" in inputs:
             return ops.cast(inputs["regions"], self.compute_dtype)
         return self.extract_regions(inputs["images"], training=training)
@@ -94,18 +94,18 @@ class Captioner(keras.Model):
         return self.image_encoder(images, training=training)
 
     def extract_features(self, images, training=None):
-        """Gives the mean region, `(batch, depth)`: like pictures are near in it."""
+        """Computes the mean region, `(batch, depth)`, for nearest neighbours."""
         return ops.mean(self.extract_regions(images, training=training), axis=1)
 
-    def say(self, hidden, inputs):
-        """Makes the result of a call from what the decoder knows at each position.
+    def score_tokens(self, hidden, inputs):
+        """Computes the result of a call from the decoder's hidden states.
 
         Args:
             hidden: float `(batch, tokens, width)`.
-            inputs: of the call.
+            inputs: the inputs of the call.
 
         Returns:
-            As the call.
+            Logits, or losses and hits, as the call.
         """
         if "target_ids" not in inputs:
             return self.output_proj(hidden)
@@ -114,28 +114,28 @@ class Captioner(keras.Model):
         return ops.stack(found, axis=-1)
 
     def encode(self, images):
-        """Begins prompts for a batch of images.
+        """Starts decoding for a batch of images.
 
         Args:
             images: `(batch, image_size, image_size, 3)`, 0-255.
 
         Returns:
-            state: what `step` changes, and memory: what it only reads; tuples of
-            tensors whose first axis is `batch`.
+            state: tensors that `step` changes; tuple, first axis `batch`.
+            memory: tensors that `step` only reads; tuple, first axis `batch`.
         """
         raise NotImplementedError
 
     def step(self, token_ids, position, state, memory):
-        """Reads one more token of each prompt.
+        """Decodes one step for each prompt.
 
-        An image may have several prompts, the same number each, one after another;
-        `memory` holds it once.
+        Images may have several prompts, the same number each, in consecutive rows;
+        `memory` has one row per image.
 
         Args:
-            token_ids: int `(prompts,)`.
-            position: int tensor, how many tokens were read before.
-            state: what `encode` or the last `step` returned.
-            memory: what `encode` returned.
+            token_ids: int `(prompts,)`, the previous tokens.
+            position: int tensor, number of tokens read before.
+            state: result of `encode` or of the last `step`.
+            memory: result of `encode`.
 
         Returns:
             logits: float `(prompts, vocab_size)`, scores of the next token.
@@ -144,15 +144,15 @@ class Captioner(keras.Model):
         raise NotImplementedError
 
     def attend(self, images, token_ids):
-        """Tells which regions of an image each next token was written from.
+        """Computes the attention over image regions for each next token.
 
         Args:
             images: `(batch, image_size, image_size, 3)`, 0-255.
-            token_ids: int `(batch, tokens)`, beginning with the start token.
+            token_ids: int `(batch, tokens)`, starting with the start token.
 
         Returns:
-            float `(batch, tokens, regions)`, each row summing to 1. The regions are
-            a square grid, row by row.
+            float `(batch, tokens, regions)`, rows sum to 1. The regions are a square
+            grid in row-major order.
         """
         raise NotImplementedError
 

@@ -13,7 +13,7 @@ from tf_prompt.models.backbones import number_positions
 from tf_prompt.models.encoders import stack_convolutions
 
 NAMES = ("tiny", "base")
-# What KerasHub has of pairs of towers, one for pictures and one for texts.
+# KerasHub's pairs of towers, one for images and one for texts.
 PAIRS = (
     keras_hub.models.CLIPBackbone,
     keras_hub.models.MetaCLIP2Backbone,
@@ -108,7 +108,7 @@ def load_clip(source, vocab_size=None, image_size=None, dtype=None):
 
     Args:
         source: `tiny` or `base`: an architecture, its weights drawn at random.
-            `tiny` is for pictures of 96 pixels; `base` is that of the preset
+            `tiny` is for images of 96 pixels; `base` is that of the preset
             `clip_vit_base_patch16`. Or a KerasHub preset of CLIP, MetaCLIP 2 or
             SigLIP, its folder, or a folder of a transformers `CLIPModel` or
             `MetaClip2Model` (`config.json` and `.safetensors`), with their weights.

@@ -109,7 +109,7 @@ def stack_convolutions(x, filters, dtype=None):
             channels, size, strides=strides, padding="same", dtype=dtype
         )(x)
         # Not batch normalisation: a batch holds prompts of one length, and so
-        # pictures that are more alike than those of the moving average.
+        # images that are more alike than those of the moving average.
         groups = math.gcd(channels, 8)
         x = keras.layers.GroupNormalization(groups, dtype=dtype)(x)
         x = keras.layers.Activation("relu", dtype=dtype)(x)

@@ -11,31 +11,31 @@ _EPSILON = 1e-12
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class Ensemble(keras.Model):
-    """Joins the embeddings of several models into one.
+    """Combines the embeddings of several models into one.
 
     By default the result is the weighted mean. With `stacking`, a matrix maps all
-    embeddings together to one; before it is fitted it is the weighted mean too.
+    embeddings together to one; before it is fitted it gives the weighted mean too.
 
     Args:
-        members: names of the models, in the order of the input's axis; 1-8.
-        member_weights: floats, one a member, not negative, summing to 1; the
-            weights before any fit. None weighs all alike.
-        embedding_dim: int > 0. Width of an embedding.
-        normalise: whether each embedding is first brought to unit length.
-        stacking: whether a matrix and a bias take the place of the weights.
+        members: names of 1-8 models, in the order of the input's axis.
+        member_weights: one non-negative float per member, summing to 1, the initial
+            weights. None weights all equally.
+        embedding_dim: int > 0, width of the embeddings.
+        normalise: whether to normalise each embedding first.
+        stacking: whether to use a matrix and a bias instead of the weights.
         **kwargs: passed to `keras.Model`.
 
     Call arguments:
         embeddings: float tensor `(batch, members, embedding_dim)`.
 
     Returns:
-        float `(batch, embedding_dim)` of unit length.
+        float `(batch, embedding_dim)`, rows of unit length.
 
     Raises:
         ValueError: if the members or weights are not as above.
 
     Reference: Patel et al., the report's conclusion: 0.25 x CLIP interrogator +
-    0.75 x ViT. Normalising first and stacking are of the competition's leaders.
+    0.75 x ViT. Normalisation and stacking are from the competition's leaders.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Ensemble(keras.Model):
         """Sets the weights of the mean.
 
         Args:
-            member_weights: floats, one a member, not negative, summing to 1.
+            member_weights: one non-negative float per member, summing to 1.
 
         Raises:
             ValueError: if they are not, or the model stacks.

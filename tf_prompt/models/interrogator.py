@@ -1,4 +1,4 @@
-"""CLIP and its kin as one model: pictures and texts as points on one sphere."""
+"""CLIP and similar models: images and texts embedded in one space."""
 
 import math
 
@@ -16,7 +16,7 @@ MAX_SCALE = 100.0
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class CLIPInterrogator(keras.Model):
-    """Scores texts by how well they tell what a picture shows.
+    """Ranks texts by CLIP's similarity with images.
 
     Args:
         clip: an architecture, preset or folder, see `clip.load_clip`, or the
@@ -132,7 +132,7 @@ class CLIPInterrogator(keras.Model):
         return all(block.use_causal_mask for block in blocks)
 
     def encode_images(self, images):
-        """Embeds pictures.
+        """Embeds images.
 
         Args:
             images: `(batch, image_size, image_size, 3)`, 0-255.

@@ -1,8 +1,8 @@
-"""The table of presets: a name gives a builder and its arguments.
+"""The table of presets: model classes with their arguments, by name.
 
-The `base` captioners are Kalisz's models; trained on 975,000 images of
-DiffusionDB he reports BLEU 1.1, METEOR 8.1, BERTScore 44.1 (LSTM, 27 epochs) and
-5.0, 14.1, 51.6 (Transformer, 71 epochs). The `tiny` ones have the same parts and
+The `base` captioners are Kalisz's models, for which he reports BLEU 1.1, METEOR 8.1,
+BERTScore 44.1 (LSTM, 27 epochs) and 5.0, 14.1, 51.6 (Transformer, 71 epochs) after
+training on 975,000 images of DiffusionDB. The `tiny` ones have the same parts and
 train in minutes on two CPU cores; so does `small`, on real images, with a frozen
 encoder whose features are cached.
 """
@@ -160,12 +160,12 @@ PRESETS = {
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What a kind of model is for, in words.
+    """Facts about a kind of model.
 
     Args:
-        outputs: what goes in and what comes out.
-        task: the name that hubs have for it.
-        verbs: commands that take a run of it, beside `evaluate`.
+        outputs: its inputs and outputs, in words.
+        task: name of the task on hubs.
+        verbs: commands that accept its runs, besides `evaluate`.
     """
 
     outputs: str
@@ -175,14 +175,14 @@ class Facts:
 
 _FACTS = {
     Captioner: Facts(
-        "It takes a picture, and writes a prompt and its score: the mean "
-        "log-probability of the words, 0 at best.",
+        "It takes an image and writes a prompt with its score: the mean "
+        "log-probability of the words, at most 0.",
         "image-to-text",
         ("predict", "export"),
     ),
     EmbeddingRegressor: Facts(
-        "It takes a picture, and predicts the all-MiniLM-L6-v2 embedding of its "
-        "prompt, 384 numbers; `predict` writes the training prompt nearest to that.",
+        "It takes an image and predicts the all-MiniLM-L6-v2 embedding of its prompt, "
+        "384 numbers; `predict` writes the nearest training prompt.",
         "image-feature-extraction",
         ("predict", "submit", "export"),
     ),
@@ -200,14 +200,14 @@ _FACTS = {
         ("predict", "export"),
     ),
     CLIPInterrogator: Facts(
-        "It takes a picture and texts, and ranks the texts by CLIP's similarity with "
-        "the picture.",
+        "It takes an image and texts and ranks the texts by CLIP's similarity with the "
+        "image.",
         "zero-shot-image-classification",
         ("interrogate", "predict", "submit", "export"),
     ),
     Ensemble: Facts(
-        "It takes the embeddings that other runs predict of a picture, and joins them "
-        "to one of 384 numbers.",
+        "It takes the embeddings that other runs predict for an image and combines "
+        "them into one of 384 numbers.",
         "image-feature-extraction",
         ("predict", "submit", "export"),
     ),
@@ -220,7 +220,7 @@ def names() -> list[str]:
 
 
 def facts(name: str) -> Facts:
-    """Says what a preset's model is for.
+    """Returns the facts about a preset's model.
 
     Raises:
         ValueError: for an unknown name; lists the valid ones.
@@ -230,10 +230,10 @@ def facts(name: str) -> Facts:
 
 
 def build(name: str, **overrides):
-    """Builds a preset's model, its weights drawn at random.
+    """Builds a preset's model with random weights.
 
     Args:
-        name: one of `names()`.
+        name: one of `tf_prompt.models.presets.names()`.
         **overrides: constructor arguments that replace the preset's.
 
     Returns:
@@ -241,6 +241,12 @@ def build(name: str, **overrides):
 
     Raises:
         ValueError: for an unknown name or argument; lists the valid ones.
+
+    Example:
+
+    >>> model = tf_prompt.build("lstm_tiny", image_size=32, vocab_size=100)
+    >>> model.vocab_size
+    100
     """
     check(name, overrides)
     model_class, arguments = PRESETS[name]

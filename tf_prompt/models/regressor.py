@@ -1,4 +1,4 @@
-"""From an image straight to its prompt's embedding."""
+"""Regressors: from an image directly to its prompt's embedding."""
 
 import keras
 

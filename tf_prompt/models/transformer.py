@@ -89,7 +89,7 @@ class TransformerCaptioner(Captioner):
         tokens = self.dropout(tokens, training=training)
         for block in self.decoder_blocks:
             tokens = block(tokens, regions, training=training)
-        return self.say(self.decoder_norm(tokens), inputs)
+        return self.score_tokens(self.decoder_norm(tokens), inputs)
 
     def encode(self, images):
         regions = self._read_image(images, training=False)

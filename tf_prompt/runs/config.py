@@ -87,8 +87,8 @@ class FitConfig:
     )
     tokens: str = option(
         "words",
-        "what prompts are learned in: normalised words without commas and digits, or "
-        "subwords, byte pairs of the prompts as they were written",
+        "tokens to learn: words, normalised and without commas and digits, or "
+        "subwords, byte pairs of the original prompts",
         choices=["words", "subwords"],
         group="captioners",
     )
@@ -99,7 +99,7 @@ class FitConfig:
     )
     max_subwords: int = option(
         75,
-        "with --tokens subwords: how many of a prompt are learned; CLIP reads 75",
+        "with --tokens subwords: largest number per prompt; CLIP reads 75",
         group="captioners",
     )
     fold_case: bool = option(
@@ -122,13 +122,13 @@ class FitConfig:
     backbone: str | None = option(
         None,
         "another image backbone: efficientnet_lite0, a KerasHub preset, "
-        "hf://USER/MODEL, or a preset's or transformers folder; of a CLIP its vision "
-        "tower. Of interrogators another CLIP",
+        "hf://USER/MODEL, or the folder of a preset or a transformers model; a CLIP "
+        "gives its vision tower. For interrogators another CLIP",
         group="model",
     )
     backbone_weights: str | None = option(
         None,
-        "weights of a pretrained backbone: as --backbone, a .weights.h5 file, or "
+        "weights of a pretrained backbone: as in --backbone, a .weights.h5 file, or "
         "`random`; the backbone's own if not given",
         group="model",
     )
@@ -150,7 +150,7 @@ class FitConfig:
     )
     head_epochs: int = option(
         0,
-        "first epochs in which a backbone that is trained stays frozen",
+        "number of first epochs that keep the backbone frozen",
         group="model",
     )
     layer_decay: float = option(

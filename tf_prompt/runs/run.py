@@ -34,8 +34,8 @@ class Run:
     ('transformer_tiny', 8)
     >>> run.model.count_params() > 10_000
     True
-    >>> run.vocabulary[:4]
-    ['<pad>', '<start>', '<end>', '<unk>']
+    >>> run.vocabulary.tokens[:4]
+    ['[PAD]', '[UNK]', '[START]', '[END]']
     """
 
     def __init__(self, run_dir: str | pathlib.Path):
