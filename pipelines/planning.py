@@ -89,11 +89,8 @@ class PlannedSource:
     """
 
     def __init__(self, source: Source, options: WriteOptions, processes: int):
-        self._source, self.name, self.is_curated = (
-            source,
-            source.name,
-            source.is_curated,
-        )
+        self._source, self.name = source, source.name
+        self.is_curated = source.is_curated
         rows = _read_rows(source, options)
         words = list(join_words(rows.prompts, processes, MAX_WORDS))
         pairs = [pair for found in rows.pictures for pair in _pair(found, words)]

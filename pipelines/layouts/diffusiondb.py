@@ -13,7 +13,7 @@ from pipelines.containers import (
     parse_part_json,
 )
 from pipelines.diffusiondb.metadata import read_metadata
-from pipelines.fields import ColumnNames
+from pipelines.fields import FOUND, ColumnNames
 from pipelines.parts import Part
 from tf_prompt.data import listing
 
@@ -95,8 +95,15 @@ def open_source(path: pathlib.Path, columns: ColumnNames) -> DiffusionDBSource:
     """Opens a folder of parts.
 
     Raises:
-        ValueError: if it holds none, both sets, or one part twice.
+        ValueError: if it holds none, both sets, or one part twice, or if names of
+            columns are given.
     """
+    if columns != FOUND:
+        given = columns.image or columns.prompt or columns.split
+        raise ValueError(
+            "image_column, prompt_column and split_column are not for DiffusionDB, "
+            f"whose columns are known. Received: {given}"
+        )
     parts_2m = _list_parts(path, _PATTERNS_2M)
     parts_large = _list_parts(path, _PATTERNS_LARGE)
     if parts_2m and parts_large:

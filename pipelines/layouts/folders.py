@@ -65,6 +65,11 @@ def _open(name, holds, path, columns, read_rows) -> PartList:
     files = list(_iterate_images(path))
     if not files:
         raise ValueError(f"source must be {holds}. Received: {path} without images")
+    if columns.image or columns.prompt:
+        raise ValueError(
+            "image_column and prompt_column are not for a folder of images. Received: "
+            f"{columns.image or columns.prompt}"
+        )
     if columns.split not in (None, "split"):
         raise ValueError(
             "split_column must be split, said by folders such as train, for a folder "
