@@ -98,9 +98,9 @@ class Examples:
         """Reads batches, with a progress bar titled `task`.
 
         Yields:
-            dicts of lists: `image`, encoded bytes; `image_id`, `prompt`, `family`, empty
-            where prompts have none, and `reference`, the normalised words, strings; with
-            targets also `target`, float32 `(batch, 384)`.
+            dicts of lists: `image`, encoded bytes; strings `image_id`, `prompt`,
+            `family`, empty where prompts have none, and `reference`, the normalised
+            words; with targets also `target`, float32 `(batch, 384)`.
         """
 
         @as_written
