@@ -14,7 +14,7 @@ import tempfile
 import numpy as np
 import pandas as pd
 
-from benchmarks import measure
+from benchmarks import measure, sources
 from tf_prompt.options import import_tensorflow
 
 import_tensorflow()
@@ -22,8 +22,9 @@ import tensorflow as tf  # noqa: E402
 
 from pipelines.convert import stats_path  # noqa: E402
 from pipelines.folder import prepare_folder  # noqa: E402
+from pipelines.layouts.diffusiondb import DiffusionDBSource  # noqa: E402
 from pipelines.options import Conversion, WriteOptions  # noqa: E402
-from pipelines.sources import DiffusionDBSource, open_source  # noqa: E402
+from pipelines.sources import open_source  # noqa: E402
 from pipelines.workers import convert_parts  # noqa: E402
 from tf_prompt.data import images, records  # noqa: E402
 from tf_prompt.data.split import SPLITS  # noqa: E402
@@ -43,6 +44,7 @@ def main(argv=None) -> int:
             compare_speed(scratch, *((80, 1) if quick else (100, 5))),
             compare_memory(scratch, 30 if quick else 100),
             time_planning(scratch, 100_000 if quick else ROWS_OF_2M),
+            *sources.run(scratch, quick),
         )
 
 

@@ -35,6 +35,18 @@ RIVAL_IMAGES = 2
 PACKAGES = ("tensorflow", "keras", "keras-hub", "torch", "transformers")
 
 
+class CountedTokens(clip_tokens.CLIPTokens):
+    """Counts the tokens, padding included, that go through a tower."""
+
+    num_read = 0
+
+    def pad(self, rows):
+        """See `CLIPTokens`."""
+        batch = super().pad(rows)
+        self.num_read += batch.size
+        return batch
+
+
 def main(argv=None) -> int:
     """Runs the benchmark."""
     quick = measure.parse_quick("interrogate", __doc__, argv)
@@ -63,7 +75,7 @@ def build_both(scratch, is_large: bool):
     clip = build_clip(tokenizer.vocabulary_size(), tokenizer.end_token_id, is_large)
     clip.save_pretrained(scratch / "clip")
     model = CLIPInterrogator(str(scratch / "clip"))
-    tokens = clip_tokens.CLIPTokens(tokenizer, model.max_tokens)
+    tokens = CountedTokens(tokenizer, model.max_tokens)
 
     def make(mode):
         options = InterrogationConfig(mode=mode)
@@ -79,6 +91,7 @@ def compare_search(make, rival_parts, paths, target, repeats) -> dict:
     rival = rival_parts(vectors, interrogator.options)
     pictures = np.stack([interrogator.decode(p.read_bytes()) for p in paths])
     few = pictures[:RIVAL_IMAGES]
+    interrogator.tokens.num_read = 0
     found, expected = interrogator(pictures), rival(few)
     parity = [
         result.prompt == prompt
@@ -101,6 +114,8 @@ def compare_search(make, rival_parts, paths, target, repeats) -> dict:
         PACKAGES,
         len(few),
         phrases_a_prompt=round(float(np.mean(num_phrases)), 1),
+        tokens_an_image=round(interrogator.tokens.num_read / len(pictures)),
+        rival_tokens_an_image=round(rival.num_read / len(few)),
     )
 
 

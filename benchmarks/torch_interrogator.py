@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from tf_prompt.interrogation.chains import Chain
-from tf_prompt.models.backbones import CLIP
+from tf_prompt.models.pretrained import CLIP
 
 MAX_TOKENS = 77
 # Standard deviations of weights times the square root of their inputs, 1 for others.
@@ -66,10 +66,14 @@ class ImageByImage:
         tokens: `CLIPTokens`.
         tables: phrases and their vectors by table, embedded before.
         options: `InterrogationConfig`.
+
+    Attributes:
+        num_read: tokens that went through the text tower, padding included.
     """
 
     def __init__(self, model, tokens, tables, options):
         self._model, self._tokens, self._options = model, tokens, options
+        self.num_read = 0
         self._tables = {
             name: (phrases, torch.from_numpy(np.array(vectors)))
             for name, (phrases, vectors) in tables.items()
@@ -107,6 +111,7 @@ class ImageByImage:
 
     def _encode(self, texts):
         ids = np.zeros((len(texts), MAX_TOKENS), np.int64)
+        self.num_read += ids.size
         for padded, row in zip(ids, self._tokens.rows(texts), strict=True):
             padded[: len(row)] = row
         pooled = self._model.text_model(input_ids=torch.from_numpy(ids)).pooler_output

@@ -30,7 +30,7 @@ _ESCAPED = {r"\(": "\ue000", r"\)": "\ue001", r"\[": "\ue002", r"\]": "\ue003"}
 _ESCAPED |= {r"\{": "\ue004", r"\}": "\ue005"}
 # What a prompt must hold to hold any of these.
 _MARKS = re.compile(
-    r"[(\[{<\\]|--|—|::|\s:[\d-]|AND|BREAK|https?:|negative prompt|steps:", re.I
+    r"[(\[{<\\]|--|—|:[:\s\d.+-]|AND|BREAK|https?:|negative prompt|steps:", re.I
 )
 _SPACES = re.compile(r"\s+")
 _COMMAS = re.compile(r"(?: ?,)+")

@@ -168,7 +168,8 @@ def read_records(
 def _convert_row(row, drop, images_in, conversion, measures) -> tuple[Record, bool]:
     prompt = clean_prompt(row.prompt) if conversion.clean_prompts else row.prompt
     words = split_words(prompt)
-    drop = drop or judge_prompt(prompt, words, conversion) or getattr(row, "over", "")
+    judged = judge_prompt(prompt, words, conversion)
+    drop = drop or "".join(judged[:1]) or getattr(row, "over", "")
     data = _read_image(images_in, row.image_name, drop)
     _check_header(data, conversion, measures)
     if not words:
@@ -252,4 +253,5 @@ def _reencoder(image_size: int, pads: bool):
         return tf.io.encode_jpeg(picture, quality=images.JPEG_QUALITY), constant
 
     # Traced once: 1.6 times as fast as the same operations one by one.
-    return tf.function(reencode, input_signature=[tf.TensorSpec((), tf.string)])
+    signature = [tf.TensorSpec((), tf.string)]
+    return tf.function(reencode, input_signature=signature, autograph=False)

@@ -85,6 +85,28 @@ def wanted_columns(names: Sequence[str], columns: ColumnNames) -> list[str]:
     return [name for name in dict.fromkeys([*found, columns.split]) if name in names]
 
 
+def make_table(
+    entries: Sequence[dict], columns: ColumnNames, more: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Makes a table of JSON objects, of the columns that `pick_fields` reads.
+
+    Args:
+        entries: one a row; what they lack is None.
+        columns: names that the user gave.
+        more: names of other columns to take.
+    """
+    titles = list(dict.fromkeys(title for entry in entries for title in entry))
+    wanted = dict.fromkeys([*wanted_columns(titles, columns), *more])
+    found = {t: [_to_scalar(e.get(t)) for e in entries] for t in wanted}
+    return pd.DataFrame(found, index=range(len(entries)), dtype=object)
+
+
+def _to_scalar(value):
+    if isinstance(value, str):
+        return to_text(value)
+    return value if isinstance(value, int | float | bool) else None
+
+
 def pick_fields(table: pd.DataFrame, columns: ColumnNames) -> pd.DataFrame:
     """Takes the known fields out of a table, under our names.
 

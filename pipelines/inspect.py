@@ -46,8 +46,10 @@ def main(argv=None) -> int:
     from pipelines.exploration.plots import draw_plots
     from pipelines.exploration.summary import describe
     from pipelines.exploration.table import open_table
+    from pipelines.sources import name_columns
 
-    source = open_table(config)
+    columns = name_columns(config)
+    source = open_table(config.source, config.layout, columns)
     output = pathlib.Path(config.output)
     prepare_folder(output, config.force)
     summary = explore(source, config)

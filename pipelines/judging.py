@@ -1,4 +1,4 @@
-"""Which filter drops a row for its prompt."""
+"""Which filters drop a row for its prompt."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ from pipelines.options import Filters
 from pipelines.scripts import find_script
 
 
-def judge_prompt(prompt: str, words: Sequence[str], filters: Filters) -> str:
-    """Names the filter that drops a prompt.
+def judge_prompt(prompt: str, words: Sequence[str], filters: Filters) -> list[str]:
+    """Names the filters that drop a prompt.
 
     Args:
         prompt: text, cleaned if that is asked for.
@@ -15,14 +15,12 @@ def judge_prompt(prompt: str, words: Sequence[str], filters: Filters) -> str:
         filters: the limits.
 
     Returns:
-        One of `options.PROMPT_FILTERS`; empty for a prompt that is kept.
+        Some of `options.PROMPT_FILTERS`, in their order.
     """
-    if words and len(words) < filters.min_words:
-        return "few_words"
-    if (
-        words
-        and filters.kept_scripts
-        and find_script(prompt) not in filters.kept_scripts
-    ):
-        return "other_script"
-    return ""
+    if not words:
+        return []
+    found = ["few_words"] if len(words) < filters.min_words else []
+    scripts = filters.kept_scripts
+    if scripts and find_script(prompt) not in scripts:
+        found.append("other_script")
+    return found

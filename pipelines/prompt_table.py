@@ -8,13 +8,22 @@ from typing import TextIO
 
 import pandas as pd
 
-from pipelines.fields import FOUND, ColumnNames, find_column, pick_fields, to_text
+from pipelines.fields import (
+    FOUND,
+    ColumnNames,
+    find_column,
+    make_table,
+    pick_fields,
+    to_text,
+)
 from tf_prompt.data import listing
 from tf_prompt.files import open_csv
 
 DELIMITERS = ",;\t"
 # Characters of a header that an error shows; that of a file of no text has no end.
 _MAX_SHOWN = 80
+# Columns of a row of `predict` about an image that could not be read.
+_OF_FAILURE = ("path", "error")
 
 
 def read_prompt_table(
@@ -95,7 +104,7 @@ def read_json_lines(
             f"{path}{_describe(','.join(titles))}"
         )
     names, prompts = ([to_text(e.get(title)) for e in objects] for title in found)
-    table = pd.DataFrame(objects, columns=titles)
+    table = make_table(objects, columns, [t for t in _OF_FAILURE if t in titles])
     rows = pd.DataFrame({"image_name": names, "prompt": prompts}, dtype=str)
     return join_rows(table, rows, columns)
 
@@ -108,7 +117,7 @@ def join_rows(
     A row with an `error` and no prompt is what `predict` writes of a broken image.
     """
     rows = rows.join(pick_fields(table, columns))
-    if "error" in table and "path" in table:
+    if set(_OF_FAILURE) <= set(table):
         failed = (table["error"].fillna("") != "") & (rows["prompt"] == "")
         rows = rows[~failed.to_numpy()].reset_index(drop=True)
     return rows

@@ -96,7 +96,11 @@ def open_source(
 
 def open_options(options: SourceOptions) -> Source:
     """Opens the source that a command is given; see `open_source`."""
-    columns = ColumnNames(
+    return open_source(options.source, options.layout, name_columns(options))
+
+
+def name_columns(options: SourceOptions) -> ColumnNames:
+    """Gives the names of columns that a user gave to a command."""
+    return ColumnNames(
         options.image_column, options.prompt_column, options.split_column
     )
-    return open_source(options.source, options.layout, columns)

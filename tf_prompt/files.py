@@ -30,18 +30,14 @@ FORCE_HELP = "replace files in output that this command did not write, and name 
 def replacing(
     path: str | pathlib.Path, keep_ending: bool = False
 ) -> Iterator[pathlib.Path]:
-    """Context manager for writing a file atomically, under a temporary name.
+    """Context manager for writing a file atomically, under this process's own name.
 
-    The temporary name is unique to this process. On exit the file is renamed to
-    `path`; after an exception it is removed.
+    On exit the file is renamed to `path`; after an exception it is removed.
 
     Args:
         path: final name; an existing file stays until the new one is complete.
-        keep_ending: whether the temporary name keeps the extension, by which some
-            libraries choose a format.
-
-    Yields:
-        The temporary path to write to.
+        keep_ending: whether the yielded temporary name keeps the extension, by which
+            some libraries choose a format.
     """
     path = pathlib.Path(path)
     if keep_ending:
@@ -151,9 +147,8 @@ class ResumableTable:
 
     A context manager. Rows are appended to `NAME.part`, which is renamed to `NAME` at
     the end. After an exception or a kill it stays, unless it is empty, and the same
-    command continues after its rows. Rows with an `error`, and everything from the
-    first damaged row on, are written again; a table with another identity is started
-    afresh.
+    command continues after its rows. Rows with an `error`, and all from the first
+    damaged one on, are written again; another identity starts afresh.
 
     Args:
         path: file to write.
@@ -164,8 +159,7 @@ class ResumableTable:
         key: column that identifies a row: one that is present is not added again.
             None for rows identified by their order.
         identity_path: file that keeps the identity, so that a finished table counts
-            as done. None keeps it in `NAME.part.json`, which is removed at the end,
-            and a finished table is written afresh.
+            as done. None keeps it in `NAME.part.json` until the table is finished.
 
     Attributes:
         num_done: number of rows already present.

@@ -25,7 +25,6 @@ EXAMPLES = (
     "python -m tf_prompt.fit --preset lstm_base --data SHARDS --run-dir runs/lstm",
 )
 NUM_SHOWN = 10
-NUM_NEIGHBOURS = 1000
 # What a command needs besides the run.
 _ARGUMENTS = {
     "interrogate": "IMAGE...",
@@ -121,9 +120,7 @@ def report(run_dir: pathlib.Path) -> None:
 def _test(run_dir, task) -> None:
     from tf_prompt.evaluation import evaluator, scoring
 
-    metrics, rows = evaluator.evaluate_run(
-        run_dir, metrics=task.report_metrics, neighbours=NUM_NEIGHBOURS
-    )
+    metrics, rows = evaluator.evaluate_run(run_dir, metrics=task.report_metrics)
     print(scoring.format_metrics(metrics))
     # Several images often share a prompt: show it once.
     distinct = {row["reference"]: row for row in reversed(rows)}

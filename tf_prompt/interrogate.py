@@ -79,6 +79,8 @@ def main(argv=None) -> int:
     if options.make_tables is not None:
         return _make_tables(options)
     delivery = Delivery(options, "interrogate")
+    if delivery.is_done:
+        return DONE
     if options.embedded == ONLY:
         return delivery.read_embedded()
     import_tensorflow()

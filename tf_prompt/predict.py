@@ -10,6 +10,7 @@ from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.inference.delivery import ONLY, Delivery, DeliveryConfig
 from tf_prompt.inference.wording import Wording, load_counter
 from tf_prompt.options import (
+    DONE,
     command,
     import_tensorflow,
     option,
@@ -38,6 +39,8 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(PredictConfig, argv, "predict", EXAMPLES)
     delivery = _open_delivery(options)
+    if delivery.is_done:
+        return DONE
     if options.embedded == ONLY:
         return delivery.read_embedded()
     import_tensorflow()

@@ -80,7 +80,7 @@ def _judge_prompts(
     texts = join_words(prompts, processes)
     pairs = zip(prompts, texts, strict=True)
     causes = [judge_prompt(prompt, text.split(), filters) for prompt, text in pairs]
-    return {name: np.array(causes) == name for name in names}
+    return {name: np.array([name in found for found in causes]) for name in names}
 
 
 def describe(summary: dict) -> str:

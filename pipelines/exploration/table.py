@@ -11,10 +11,10 @@ import tqdm
 from pipelines.cleaning import clean_prompt
 from pipelines.damage import READ_ERRORS
 from pipelines.diffusiondb.metadata import check_types
+from pipelines.fields import FOUND, ColumnNames
 from pipelines.layouts.diffusiondb import DiffusionDBSource
-from pipelines.options import SourceOptions
 from pipelines.parts import Source
-from pipelines.sources import open_options
+from pipelines.sources import open_source
 
 try:
     import pyarrow
@@ -61,20 +61,25 @@ class Table:
     notes: list[str]
 
 
-def open_table(options: SourceOptions) -> Source:
-    """Opens a source as `open_options` does, or metadata without archives.
+def open_table(
+    path: str | pathlib.Path, layout: str | None = None, columns: ColumnNames = FOUND
+) -> Source:
+    """Opens a source as `open_source` does, or metadata without archives.
+
+    Args:
+        path, layout, columns: as in `open_source`.
 
     Raises:
         FileNotFoundError: if there is nothing at its path.
         ValueError: if it fits no layout, or two.
     """
-    path = pathlib.Path(options.source)
+    path = pathlib.Path(path)
     names = [name for name in _METADATA_ALONE if (path / name).is_file()]
     has_archives = any(
         next(path.glob(pattern), None) for pattern in ("part-*", "*/part-*")
     )
-    if not names or has_archives or options.layout not in (None, "diffusiondb"):
-        return open_options(options)
+    if not names or has_archives or layout not in (None, "diffusiondb"):
+        return open_source(path, layout, columns)
     if len(names) > 1:
         raise ValueError(
             f"source must hold one metadata file. Received: {path} with "

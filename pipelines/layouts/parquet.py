@@ -105,7 +105,7 @@ def _open_file(file):
     try:
         # Else a whole column of a row group would be in memory.
         return pyarrow.parquet.ParquetFile(file, buffer_size=2**20, pre_buffer=False)
-    except (pyarrow.ArrowException, ValueError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise ValueError(
             f"source must be whole parquet files. Received: {file} ({error})"
         ) from error

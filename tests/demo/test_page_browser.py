@@ -13,6 +13,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+import zipfile
 
 import pytest
 
@@ -79,7 +80,7 @@ def page(request, browser, page_address):
     tab.on("request", lambda asked: addresses.append(asked.url))
     tab.on("pageerror", lambda error: errors.append(str(error)))
     tab.goto(page_address)
-    tab.wait_for_selector("#image input[type=file]", state="attached")
+    tab.wait_for_selector("#picture input[type=file]", state="attached")
     yield tab
     width = tab.evaluate("document.documentElement.scrollWidth")
     context.close()
@@ -109,7 +110,7 @@ def choose(page, where, *paths):
 
 
 def test_upload_gives_prompt_scores_attention_and_copy(page, files):
-    choose(page, "#image", files / "red patch é.jpg")
+    choose(page, "#picture", files / "red patch é.jpg")
     page.wait_for_selector(".tfp-words img")
     assert page.locator(".prompt textarea").input_value() == EXPECTED
     assert page.locator(".tfp-list").first.locator("li").count() == 3
@@ -139,15 +140,15 @@ def test_a_pasted_picture_gives_its_prompt(page, files):
 
 
 def test_text_named_png_gives_a_message_and_the_page_goes_on(page, files):
-    choose(page, "#image", files / "notes.png")
+    choose(page, "#picture", files / "notes.png")
     alert = page.locator(".tfp-error[role=alert]")
     alert.wait_for()
-    assert "notes.png is not a readable image" in alert.inner_text()
+    assert "notes.png is not a picture that can be read" in alert.inner_text()
     assert "Traceback" not in page.content()
     assert not page.locator(".prompt textarea").is_visible()
     page.get_by_role("button", name="Remove Image").click()
     page.wait_for_selector(".tfp-hint")
-    choose(page, "#image", files / "red patch é.jpg")
+    choose(page, "#picture", files / "red patch é.jpg")
     page.wait_for_selector(".tfp-words img")
     assert not alert.is_visible()
 
@@ -169,11 +170,35 @@ def test_a_batch_gives_a_table_and_a_csv(page, files):
         good, bad = csv.DictReader(file)
     assert good["path"] == "red patch é.jpg"
     assert (good["prompt"], good["error"]) == (EXPECTED, "")
-    assert bad["path"] == "notes.png" and "not a readable image" in bad["error"]
+    assert bad["path"] == "notes.png" and "not a picture" in bad["error"]
+
+
+def test_the_form_words_the_prompt_that_is_shown(page, files):
+    choose(page, "#picture", files / "red patch é.jpg")
+    page.wait_for_selector(".tfp-words img")
+    page.locator("#wording button").first.click()
+    page.locator("#template").get_by_role("textbox").fill("{name}: {prompt}")
+    prompt = page.locator(".prompt textarea")
+    sync_api.expect(prompt).to_have_value(f"red patch é: {EXPECTED}")
+    page.locator("#template").get_by_role("textbox").fill("{colour}")
+    page.get_by_text("template must have no fields but").wait_for()
+
+
+def test_a_batch_is_taken_home_with_its_prompts(page, files):
+    page.get_by_role("tab", name="Batch").click()
+    choose(page, "#files", files / "red patch é.jpg")
+    page.locator("#files").get_by_text("red patch").first.wait_for()
+    page.locator("#start").click()
+    page.wait_for_selector("#zip:not([disabled])")
+    with page.expect_download() as download:
+        page.locator("#zip").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.namelist() == ["red patch é.txt", "red patch é.jpg"]
+        assert archive.read("red patch é.txt").decode() == f"{EXPECTED}\n"
 
 
 def test_too_large_a_file_is_refused(page, files):
-    choose(page, "#image", files / "big.png")
+    choose(page, "#picture", files / "big.png")
     page.get_by_text(re.compile("exceed the maximum allowed size")).first.wait_for()
     assert not page.locator(".tfp-words img").count()
 
@@ -187,23 +212,29 @@ def ask(address, path, body=None):
         return answer.read().decode()
 
 
-def call_with_path(address, number, path):
+def call_with_path(address, event, path):
     """Calls the page's event with a payload that names a file by itself."""
     payload = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    body = {"data": [payload], "fn_index": number, "session_hash": "outsider"}
+    data = [payload, *[""] * (len(event["inputs"]) - 1)]
+    body = {"data": data, "fn_index": event["id"], "session_hash": "outsider"}
     ask(address, "gradio_api/queue/join", body)
     return ask(address, "gradio_api/queue/data?session_hash=outsider")
 
 
 def test_files_and_addresses_that_nobody_uploaded_are_not_read(page_address, files):
     config = json.loads(ask(page_address, "config"))
-    [number] = [
-        event["id"]
+    [picture] = [
+        part["id"]
+        for part in config["components"]
+        if part["props"].get("elem_id") == "picture"
+    ]
+    [event] = [
+        event
         for event in config["dependencies"]
-        if any(trigger == "change" for _, trigger in event["targets"])
+        if [picture, "change"] in event["targets"]
     ]
     outside = str(files / "red patch é.jpg")
-    assert '"success":false' in call_with_path(page_address, number, outside)
+    assert '"success":false' in call_with_path(page_address, event, outside)
     with pytest.raises(urllib.error.HTTPError, match="403"):
         ask(page_address, "gradio_api/file=" + urllib.request.pathname2url(outside))
 
@@ -219,7 +250,7 @@ def test_files_and_addresses_that_nobody_uploaded_are_not_read(page_address, fil
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         place = f"http://127.0.0.1:{server.server_port}/a.png"
-        answer = call_with_path(page_address, number, place)
+        answer = call_with_path(page_address, event, place)
         server.shutdown()
     assert "Only uploaded files are read" in answer
     assert not asked

@@ -17,11 +17,13 @@ from tf_prompt.data.toy import shards as toy_shards
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.demo import background, describing, examples, writers
 from tf_prompt.demo.__main__ import DemoConfig, main
-from tf_prompt.inference import bank
+from tf_prompt.inference import bank, pretrained
 from tf_prompt.inference.bank import PromptBank
 from tf_prompt.inference.captioner import CaptionerModel
 from tf_prompt.inference.embedding_models import BankedModel
 from tf_prompt.inference.model import PromptModel
+from tf_prompt.interrogation import presets
+from tf_prompt.interrogation.interrogator import Interrogated
 from tf_prompt.metrics import prompt_embedder
 from tf_prompt.runs.run import Run
 from tf_prompt.serving.saved_model import SavedPromptWriter
@@ -297,8 +299,10 @@ def test_what_fails_in_the_background_is_told_to_who_waits():
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ([], "one of --run-dir and --saved-model"),
         (["--run-dir", "a", "--saved-model", "b"], "one of --run-dir and"),
+        (["--run-dir", "a", "--clip", "b"], "clip goes without --run-dir"),
+        (["--bank", "b"], "interrogator and bank go with --run-dir"),
+        (["--tables", "colours"], "colours"),
         (["--run-dir", "a", "b", "c"], "run_dir must be one folder or two"),
         (["--run-dir", "a", "--port", "70000"], "port must be at most 65535"),
         (["--run-dir", "a", "--max-upload-mb", "0"], "max_upload_mb must be positive"),
@@ -314,3 +318,50 @@ def test_gradio_is_asked_for_before_models_load(monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["--run-dir", "nowhere"]) == 2
     assert 'pip install "tf_prompt[demo]"' in capsys.readouterr().err
+
+
+class WaitingTokens:
+    are_of_clip = False
+
+
+def test_no_run_interrogates_once_phrases_are_embedded(pictures, monkeypatch):
+    may_go, asked = threading.Event(), []
+
+    class Ranks:
+        def decode(self, data):
+            return np.zeros((4, 4, 3), np.uint8)
+
+        def __call__(self, images):
+            ranked = {"media": [("an etching", 0.2)]}
+            return [Interrogated("an etching", 0.25, ranked)] * len(images)
+
+    def embed_phrases(pair, tables, how):
+        asked.append((pair[0], sorted(tables), how.mode, how.top))
+        assert may_go.wait(60)
+        return Ranks()
+
+    monkeypatch.setattr(
+        pretrained, "load_pretrained", lambda place: (place, WaitingTokens())
+    )
+    monkeypatch.setattr(pretrained, "embed_phrases", embed_phrases)
+    options = DemoConfig(tables=("media",), num_prompts=3)
+    describer = describing.load_describer(options)
+    assert describer.names == [presets.DEFAULT] and not describer.is_ready
+    threading.Timer(0.2, may_go.set).start()
+    data = pictures[0].image
+    found = describer.describe(data, "a.jpg")
+    assert asked == [(presets.DEFAULT, ["media"], "classic", 3)]
+    assert found.results[0]["similarity"] == 0.25 and describer.is_ready
+    assert found.written[0].phrases == {"media": [("an etching", 0.2)]}
+    [[row]] = describer.write([("a.jpg", lambda: data)])
+    assert row.results[0]["phrases"] == {"media": [["an etching", 0.2]]}
+    assert row.results[0]["path"] == "a.jpg"
+
+
+def test_a_clip_out_of_reach_is_told_before_the_page_opens(monkeypatch, capsys):
+    def refuse(place):
+        raise ValueError(f"clip must be within reach. Received: {place}")
+
+    monkeypatch.setattr(pretrained, "load_pretrained", refuse)
+    assert main([]) == 2
+    assert presets.DEFAULT in capsys.readouterr().err

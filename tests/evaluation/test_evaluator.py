@@ -1,13 +1,16 @@
 """What an evaluation says of true prompts, of shuffled ones, and of few."""
 
+import dataclasses
 import functools
 import sys
 
 import pytest
 
+from tests.conftest import draw_record
 from tests.metrics.prompts import REFERENCES
+from tf_prompt.data import records
 from tf_prompt.data.embedding_batches import Examples
-from tf_prompt.evaluation import baselines, scoring
+from tf_prompt.evaluation import baselines, evaluator, scoring
 from tf_prompt.metrics import bertscore, prompt_embedder
 from tf_prompt.metrics.score import score
 
@@ -94,3 +97,35 @@ def test_meteor_in_java_is_refused_before_anything_loads(monkeypatch, capsys):
     )
     assert checks.exit_code(evaluate.main, [*argv, "--metrics", "bleu"]) == 2
     assert "metrics must hold meteor" in capsys.readouterr().err
+
+
+def test_the_neighbour_is_sought_in_all_of_the_training_split(tiny_run, tmp_path):
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    # The one training image of its kind comes last, behind a thousand others.
+    with records.ShardWriter(records.shard_path(shards, "train", 0)) as shard:
+        other = draw_record("red", "left", 0)
+        for _ in range(1000):
+            shard.write(other)
+        shard.write(draw_record("blue", "top", 0))
+    with records.ShardWriter(records.shard_path(shards, "test", 0)) as shard:
+        for number, colour in enumerate(["blue", "red"]):
+            place = {"blue": "top", "red": "left"}[colour]
+            record = draw_record(colour, place, number)
+            shard.write(dataclasses.replace(record, family=colour))
+    options = {"data": str(shards), "metrics": ("bleu",)}
+    metrics, rows = evaluator.evaluate_run(tiny_run, **options)
+    assert [row["nearest_neighbour"] for row in rows] == [
+        "a blue patch top",
+        "a red patch left",
+    ]
+    assert [row["family"] for row in rows] == ["blue", "red"]
+    assert metrics["families"] == 2
+    assert metrics["by_overlap"]["from_0.7"]["examples"] == 2
+    # Computed once: what is there is read again.
+    (features,) = tiny_run.glob("features-*.npy")
+    before = features.stat().st_mtime_ns
+    assert evaluator.evaluate_run(tiny_run, **options)[0] == metrics
+    assert features.stat().st_mtime_ns == before
+    few = evaluator.evaluate_run(tiny_run, **options, neighbours=1000)[1]
+    assert few[0]["nearest_neighbour"] == "a red patch left"

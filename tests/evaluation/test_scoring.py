@@ -46,6 +46,37 @@ def test_one_example_has_no_interval_and_no_chance_level():
     assert "unmeasured" in text
 
 
+def test_scores_are_told_apart_by_the_closest_training_prompt():
+    references = ["a red cat on a hill", "snow falls over the old town"]
+    predictions = [references[0], "a blue dog in a mill"]
+    found = scoring.measure(rows_of(references, predictions), TRAINING, METRICS)
+    groups = found["by_overlap"]
+    counts = [group["examples"] for group in groups.values()]
+    assert list(groups) == ["below_0.3", "below_0.5", "below_0.7", "from_0.7"]
+    assert counts == [1, 0, 0, 1] and set(groups["below_0.5"]) == {"examples"}
+    near, far = groups["from_0.7"], groups["below_0.3"]
+    assert near["metrics"]["bleu"]["score"] == 100 > far["metrics"]["bleu"]["score"]
+    assert near["baselines"]["nearest_neighbour"]["bleu"]["score"] == 100
+    text = scoring.format_metrics(found)
+    assert "overlap of words with the closest training prompt" in text
+    assert "from 0.7            1" in text
+
+
+def test_intervals_go_by_families_where_there_are_some():
+    rows = rows_of(["the old mill", "a red cat", "a red hat"], ["the old mill"] * 3)
+    alone = scoring.measure(rows, TRAINING, ("meteor",))
+    assert "families" not in alone
+    assert "bootstrap" not in alone["metrics"]["meteor"]["signature"]
+    for row, family in zip(rows, ["", "b", "b"], strict=True):
+        row["family"] = family
+    found = scoring.measure(rows, TRAINING, ("meteor",))
+    assert found["families"] == 2
+    meteor = found["metrics"]["meteor"]
+    assert meteor["signature"].endswith("|bootstrap:families")
+    assert meteor["score"] == alone["metrics"]["meteor"]["score"]
+    assert "over its 2 families of prompts" in scoring.format_metrics(found)
+
+
 def test_equal_prompts_have_intervals_and_no_chance_level():
     references = ["the old mill at dawn"] * 5
     predictions = [*references[:3], "a red cat on a hill", "a mill"]

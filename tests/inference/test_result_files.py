@@ -38,8 +38,7 @@ FAILED = {"path": "c.png", "error": "not an image"}
 def test_killed_table_goes_on_and_tries_failures_again(tmp_path, as_json):
     path, identity = tmp_path / "table", {"run_dir": "r"}
     table = open_table(path, identity, as_json)
-    for row in (FIRST, FAILED):
-        table.add([row])
+    table.add([FIRST, FAILED])
     kill(table)
     # Killed in the middle of a row.
     with open(tmp_path / "table.part", "a") as file:
@@ -328,20 +327,20 @@ def test_two_processes_write_no_table_together(tiny_run, tmp_path, capsys):
 
 def test_one_file_is_no_csv_and_json_lines_at_once(tiny_run, tmp_path, capsys):
     PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
-    argv = ["--run-dir", str(tiny_run), str(tmp_path / "a.png")]
     both = str(tmp_path / "t")
-    assert predict.main([*argv, "--csv", both, "--jsonl", both]) == 2
+    argv = ["--csv", both, "--jsonl", both, str(tmp_path / "a.png")]
+    assert predict.main(["--run-dir", str(tiny_run), *argv]) == 2
     assert "must not be in use. Received: " in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 @pytest.mark.parametrize("name", ["absent/t.csv", "folder", "pipe"])
 def test_a_table_that_cannot_be_is_one_line(tiny_run, tmp_path, capsys, name):
-    (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
+    os.mkdir(tmp_path / "folder")
     PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
-    argv = ["--run-dir", str(tiny_run), str(tmp_path / "a.png")]
-    assert predict.main([*argv, "--csv", str(tmp_path / name)]) == 2
+    argv = [str(tmp_path / "a.png"), "--csv", str(tmp_path / name)]
+    assert predict.main(["--run-dir", str(tiny_run), *argv]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "must be in a folder that exists. Received: " in line
     assert {p.name for p in tmp_path.iterdir()} == {"a.png", "folder", "pipe"}

@@ -36,7 +36,8 @@ def test_a_prompt_stays_as_it_is_without_options():
     "template, expected",
     [
         ("{media} of {name}", "oil painting of castle 1"),
-        ("{artists:2}, {artists}", "by greg rutkowski, by a, by greg rutkowski"),
+        # What comes again stays where it came first.
+        ("{artists:2}, {artists}, x, By A", "by greg rutkowski, by a, x"),
         ("{embedded}, {embedded_steps}, seed {embedded_seed}", "my castle, seed 7"),
         ("{{x}} {similarity}", "{x} 0.250"),
         ("{embedded_model}, {prompt}", CASTLE["prompt"]),
@@ -74,6 +75,7 @@ def test_excluded_words_take_their_part_but_not_the_subject():
 def test_words_are_replaced_in_order():
     text = word(replace=("greg rutkowski=somebody", "somebody=x=y", "8k="))
     assert text == "a photo of a castle, 1,000 towers, by x=y"
+    assert word(replace=("castle, 1,000=keep of 2",)).startswith("a photo of a keep of")
 
 
 def test_what_is_appended_comes_once():

@@ -79,18 +79,16 @@ def test_grown_texts_are_embedded_as_whole_ones(
 
 
 def test_only_what_is_new_is_read(monkeypatch):
-    model, tokens = build_clip(), LetterTokens(38, 39)
-    grower, read = Grower(model, tokens), []
-    predict = grower._network.predict_on_batch
+    tokens, read = LetterTokens(38, 39), []
 
-    def note(inputs):
-        read.append(inputs["token_ids"].shape)
-        return predict(inputs)
+    def pad(rows):
+        read.append([len(row) for row in rows])
+        return LetterTokens.pad(tokens, rows)
 
-    monkeypatch.setattr(grower._network, "predict_on_batch", note)
-    grower(["abcdef", "abcdeg"], ["abcd"], [0, 0])
+    monkeypatch.setattr(tokens, "pad", pad)
+    Grower(build_clip(), tokens)(["abcdef", "abcdeg"], ["abcd"], [0, 0])
     # The chain with its start and end; of each text two letters and the end.
-    assert read == [(1, 6), (2, 3)]
+    assert read == [[6], [3, 3]]
 
 
 def test_halves_agree():

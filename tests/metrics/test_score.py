@@ -95,3 +95,19 @@ def test_empty_predictions_score_0(embedder):
 def test_score_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         score.score(*arguments)
+
+
+def test_raw_text_counts_marks_and_says_so():
+    references = ["a castle, by Ann, 8k", "a fox, 8k, oil"]
+    predictions = ["a castle, by ann, 8k", "a fox , 8k , oil"]
+    raw = score.score(references, predictions, metrics=["bleu", "meteor"], is_raw=True)
+    apart = score.score(
+        ["a castle , by Ann , 8k", "a fox , 8k , oil"],
+        ["a castle , by ann , 8k", "a fox , 8k , oil"],
+        metrics=["bleu", "meteor"],
+    )
+    for name in ("bleu", "meteor"):
+        assert raw[name]["score"] == apart[name]["score"]
+        assert raw[name]["signature"] == apart[name]["signature"] + "|text:raw"
+    # One word of fourteen differs, by its case.
+    assert 50 < raw["bleu"]["score"] < 100

@@ -88,3 +88,12 @@ def test_sums_of_counts_equal_a_score_of_the_drawn_texts():
 def test_what_cannot_be_compared_is_refused(first, second, resamples, message):
     with pytest.raises(ValueError, match=message):
         paired_bootstrap(first, second, resamples=resamples)
+
+
+def test_a_difference_within_one_family_proves_nothing():
+    first, second = np.r_[np.ones(50), 0.0], np.r_[np.zeros(50), 0.1]
+    families = ["template"] * 50 + ["other"]
+    assert paired_bootstrap(first, second).p < 0.01
+    by_family = paired_bootstrap(first, second, families=families)
+    assert by_family.difference == paired_bootstrap(first, second).difference
+    assert by_family.low < 0 and by_family.p > 0.1

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import signal
 import zipfile
 
 import pandas as pd
@@ -21,6 +22,14 @@ TYPES = {
     "height": "uint16",
     "image_nsfw": "float32",
 }
+
+
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """What a test starts heeds SIGINT, though `nohup` made the suite ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def encode(size=(40, 40), colour="red", prompt="", encoding="PNG") -> bytes:

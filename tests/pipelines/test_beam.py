@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
-from pipelines import beam, write_records
-from pipelines.options import Conversion
+from pipelines import beam, image_hashes, write_records
+from pipelines.options import LAYOUTS, Conversion, WriteOptions
 from tests.pipelines.conftest import encode, make_row, write_source
+from tests.pipelines.samples import SAMPLES
 from tests.pipelines.test_convert import contents
 
 pytest.importorskip("apache_beam")
@@ -35,8 +36,6 @@ def last_error(capsys):
 
 @pytest.mark.parametrize("flags", [(), ("--group-near-duplicates", "--min-step=5")])
 def test_job_gives_the_bytes_of_write_records(source_2m, tmp_path, capsys, flags):
-    if flags:
-        pytest.importorskip("datasketch")
     assert write_reference(source_2m, tmp_path / "one", *flags) == 0
     printed = capsys.readouterr().out
     assert run(source_2m, tmp_path / "two", *flags) == 0
@@ -44,9 +43,13 @@ def test_job_gives_the_bytes_of_write_records(source_2m, tmp_path, capsys, flags
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_other_sources_work_too(source_kaggle, tmp_path):
-    assert write_reference(source_kaggle, tmp_path / "one") == 0
-    assert run(source_kaggle, tmp_path / "two") == 0
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_works_too(layout, tmp_path):
+    source = SAMPLES[layout](tmp_path / "in")
+    flags = ("--layout", layout, "--max-per-prompt=1", "--no-clean-prompts")
+    flags += ("--group-families", "0.5")
+    assert write_reference(source, tmp_path / "one", *flags) == 0
+    assert run(source, tmp_path / "two", *flags) == 0
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
@@ -85,12 +88,13 @@ def test_rejected_rows_are_judged_as_in_write_records(tmp_path, capsys):
     assert run(source, tmp_path / "out", "--max-reject-rate", "0.1") == 0
 
 
-def test_what_fails_on_a_worker_is_one_last_line(source_2m, tmp_path, capsys):
-    pytest.importorskip("datasketch")
-    (source_2m / "metadata.parquet").unlink()
-    assert run(source_2m, tmp_path / "out", "--group-near-duplicates") == 2
+def test_what_fails_on_a_worker_is_one_last_line(
+    source_2m, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(image_hashes, "imagehash", None)
+    assert run(source_2m, tmp_path / "out", "--group-near-duplicate-images") == 2
     line = last_error(capsys)
-    assert line.startswith("beam: error:") and "needs the metadata parquet" in line
+    assert line.startswith("beam: error:") and "images needs an extra" in line
 
 
 @pytest.mark.parametrize(
@@ -130,8 +134,9 @@ def test_without_beam_the_extra_is_named(source_2m, tmp_path, monkeypatch, capsy
 def test_flags_are_told_apart():
     ours, beams = beam.separate_flags(
         ["--runner", "X", "--source", "--a", "--no-square", "--output=o", "--region=r"]
+        + ["--clean-prompts"]
     )
-    assert ours == ["--source", "--a", "--no-square", "--output=o"]
+    assert ours == ["--source", "--a", "--no-square", "--output=o", "--clean-prompts"]
     assert beams == ["--runner", "X", "--region=r"]
 
 
@@ -149,7 +154,8 @@ def test_direct_runner_does_not_hand_over_to_prism(source_2m, tmp_path, monkeypa
 def test_a_part_that_is_done_is_left_alone(source_2m, tmp_path, monkeypatch):
     from pipelines import convert
 
-    (first, *_) = beam.list_parts(str(source_2m), None)
+    options = WriteOptions(source=str(source_2m), output=str(tmp_path))
+    (first, *_) = beam.list_parts(options)
     conversion = Conversion(image_size=16)
     assert beam.convert_once(first, tmp_path, conversion) == 0
     monkeypatch.setattr(convert, "convert_part", None)

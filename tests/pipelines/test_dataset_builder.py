@@ -75,13 +75,13 @@ def test_examples_are_those_of_write_records(tmp_path, with_metadata):
 
 def test_no_image_is_decoded_twice(tmp_path, monkeypatch):
     decoded = []
-    make_record = convert._make_record
+    reencode = convert._reencode
 
-    def count(row, data, image_size):
-        decoded.append(row.image_name)
-        return make_record(row, data, image_size)
+    def count(data, conversion):
+        decoded.append(data)
+        return reencode(data, conversion)
 
-    monkeypatch.setattr(convert, "_make_record", count)
+    monkeypatch.setattr(convert, "_reencode", count)
     build(DUMMY_DATA / "2m", tmp_path)
     assert len(decoded) == len(set(decoded)) == sum(SPLITS.values())
 
@@ -100,10 +100,10 @@ def test_a_broken_part_fails_the_build(tmp_path):
 
 
 def test_many_rejected_rows_fail_the_build(tmp_path, monkeypatch):
-    def reject(row, data, image_size):
+    def reject(data, conversion):
         raise LostRow("undecodable_image")
 
-    monkeypatch.setattr(convert, "_make_record", reject)
+    monkeypatch.setattr(convert, "_reencode", reject)
     with pytest.raises(ValueError, match="rejected .* undecodable_image"):
         build(DUMMY_DATA / "2m", tmp_path)
 

@@ -64,7 +64,7 @@ def explore(source, **options):
     config = inspect.InspectConfig(
         source=str(source), output="unused", processes=1, **options
     )
-    return json.loads(json.dumps(inspect.explore(open_table(config), config)))
+    return json.loads(json.dumps(inspect.explore(open_table(source), config)))
 
 
 def counts_of(entries):

@@ -24,22 +24,23 @@ def stubs(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def saved_models(tiny_run, tmp_path_factory):
+def saved_models(tiny_run, made_once):
     """The export of a run that knows `tiny_shards` by heart."""
     from tf_prompt.inference.loading import Loader
     from tf_prompt.runs.run import Run
     from tf_prompt.serving import versions
     from tf_prompt.serving.saved_model import SIGNATURE
 
-    folder = tmp_path_factory.mktemp("saved_models")
-    run = Run(tiny_run)
-    model = Loader().load_run(run, embeds=False)
-    # The other signatures take as long again, and no server is asked for them here.
-    default = types.SimpleNamespace(
-        signatures={SIGNATURE: model.serve}, image_size=model.image_size
-    )
-    versions.export(default, folder / run.preset)
-    return folder
+    def make(folder):
+        run = Run(tiny_run)
+        model = Loader().load_run(run, embeds=False)
+        # A server loads the others too, and is asked for none of them here.
+        default = types.SimpleNamespace(
+            signatures={SIGNATURE: model.serve}, image_size=model.image_size
+        )
+        versions.export(default, folder / run.preset)
+
+    return made_once("saved_models", make)
 
 
 @pytest.fixture

@@ -46,6 +46,18 @@ class KillAtEpoch(keras.callbacks.Callback):
             raise Killed
 
 
+class Listener(keras.callbacks.Callback):
+    """Notes what it sees of a run."""
+
+    def __init__(self, run_dir):
+        super().__init__()
+        self._run_dir, self.seen = run_dir, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        saved = (self._run_dir / "checkpoints" / f"epoch-{epoch + 1:05d}").is_dir()
+        self.seen.append((epoch, logs["val_loss"], saved, type(self.model).__name__))
+
+
 def weights_of(run_dir):
     model = Run(run_dir).model
     return model.get_weights()
@@ -72,35 +84,27 @@ def test_run_folder_holds_all_that_is_promised(trained):
     assert not list(run_dir.rglob("*.part*"))
 
 
-def test_interrupted_run_ends_with_the_same_weights(trained, tiny_shards, tmp_path):
-    whole, history = trained
-    run_dir = tmp_path / "interrupted"
-
-    config = config_for(tiny_shards)
+@pytest.fixture(scope="module")
+def interrupted(tiny_shards, tmp_path_factory):
+    """Folder and history of a run killed in between, and what listened to it."""
+    run_dir = tmp_path_factory.mktemp("runs") / "interrupted"
+    config, listener = config_for(tiny_shards), Listener(run_dir)
     with pytest.raises(Killed):
-        train(config, run_dir, callbacks=[KillAtEpoch(1)])
-    resumed = train(config, run_dir)
+        train(config, run_dir, callbacks=[listener, KillAtEpoch(1)])
+    return run_dir, train(config, run_dir, callbacks=[listener]), listener
+
+
+def test_interrupted_run_ends_with_the_same_weights(trained, interrupted):
+    whole, history = trained
+    run_dir, resumed, _ = interrupted
     for ours, theirs in zip(resumed, history, strict=True):
         assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
     for ours, theirs in zip(weights_of(run_dir), weights_of(whole), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
-class Listener(keras.callbacks.Callback):
-    """Notes what it sees of a run."""
-
-    def __init__(self, run_dir):
-        super().__init__()
-        self._run_dir, self.seen = run_dir, []
-
-    def on_epoch_end(self, epoch, logs=None):
-        saved = (self._run_dir / "checkpoints" / f"epoch-{epoch + 1:05d}").is_dir()
-        self.seen.append((epoch, logs["val_loss"], saved, type(self.model).__name__))
-
-
-def test_callers_callbacks_come_after_those_of_the_run(trained, tiny_shards, tmp_path):
-    listener = Listener(tmp_path / "run")
-    history = train(config_for(tiny_shards), tmp_path / "run", callbacks=[listener])
+def test_callers_callbacks_come_after_those_of_the_run(trained, interrupted):
+    _, history, listener = interrupted
     losses = [row["val_loss"] for row in history]
     assert listener.seen == [
         (epoch, loss, True, "TransformerCaptioner") for epoch, loss in enumerate(losses)

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tf_prompt.data import records, transforms
 from tf_prompt.data.folder import count_examples
+from tf_prompt.data.graphs import as_written
 from tf_prompt.data.reading import ImageReader, Reading
 from tf_prompt.data.region_cache import Features
 from tf_prompt.data.vocabulary import Vocabulary
@@ -13,6 +14,7 @@ from tf_prompt.data.vocabulary import Vocabulary
 _WINDOW = 16
 
 
+@as_written
 def training_batches(
     reading: Reading,
     vocabulary: Vocabulary,
@@ -48,6 +50,7 @@ def training_batches(
     return reading.read_epochs(read_epoch)
 
 
+@as_written
 def validation_batches(
     reading: Reading,
     vocabulary: Vocabulary,
@@ -65,6 +68,7 @@ def validation_batches(
     return reading.read_once(tasks, num_examples, _pad, reader)
 
 
+@as_written
 def evaluation_batches(
     folder,
     split: str,

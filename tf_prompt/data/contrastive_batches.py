@@ -6,9 +6,11 @@ import tensorflow as tf
 
 from tf_prompt.data import records, transforms
 from tf_prompt.data.folder import count_examples
+from tf_prompt.data.graphs import as_written
 from tf_prompt.data.reading import Reading
 
 
+@as_written
 def training_batches(
     reading: Reading,
     vocabulary: Sequence[str],
@@ -46,6 +48,7 @@ def training_batches(
     return reading.read_epochs(read_epoch)
 
 
+@as_written
 def validation_batches(
     reading: Reading, vocabulary: Sequence[str], tokens, max_words: int
 ) -> tf.data.Dataset:

@@ -13,8 +13,8 @@ _NEGATIVE = "Negative prompt:"
 # A setting of A1111: a name, and a value that may be quoted.
 _SETTING = re.compile(r'(\w[\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 _MIN_SETTINGS, _MAX_SETTINGS_LENGTH = 3, 2**14
-# Extensions add a few lines behind the settings.
-_MAX_LINES_BEHIND = 8
+# The settings are in the last line, but for what extensions add.
+_MAX_LINES = 8
 # InvokeAI's switches, as in `-s 50` and `-S1234`.
 _SWITCH = re.compile(r"\s-(s|S)\s*(\d{1,20})(?=\s|$)")
 _BRACKETED = re.compile(r"\[([^\[\]]*)\]")
@@ -56,8 +56,8 @@ def _read_infotext(text):
 
 def _find_settings(lines):
     """The line of settings, its number, and what it says; else the end and nothing."""
-    for place in reversed(range(max(0, len(lines) - 32), len(lines))):
-        line = lines[place][: 2**16]
+    for place in reversed(range(max(0, len(lines) - _MAX_LINES), len(lines))):
+        line = lines[place][:_MAX_SETTINGS_LENGTH]
         if "Steps:" not in line and place < len(lines) - 1:
             continue
         settings = dict(_SETTING.findall(line))
@@ -79,12 +79,10 @@ def read_invokeai(texts: dict[str, str]) -> dict | None:
     """Reads InvokeAI's metadata, and the two forms before version 3."""
     if "invokeai_metadata" in texts:
         content = json.loads(texts["invokeai_metadata"])
-        model = content.get("model") or {}
-        return {
-            **content,
-            "prompt": content["positive_prompt"],
-            "model": model.get("model_name") or model.get("name"),
-        }
+        model = content.get("model")
+        if isinstance(model, dict):
+            model = model.get("model_name") or model.get("name")
+        return {**content, "prompt": content["positive_prompt"], "model": model}
     if "sd-metadata" in texts:
         content = json.loads(texts["sd-metadata"])
         image = content["image"]

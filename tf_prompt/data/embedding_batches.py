@@ -10,9 +10,11 @@ import tqdm
 
 from tf_prompt.data import folder as data_folder
 from tf_prompt.data import records, targets
+from tf_prompt.data.graphs import as_written
 from tf_prompt.data.reading import ImageReader, Reading
 
 
+@as_written
 def training_batches(
     reading: Reading,
     target_paths: Sequence[str],
@@ -48,6 +50,7 @@ def training_batches(
     return reading.read_epochs(read_epoch)
 
 
+@as_written
 def split_batches(
     reading: Reading, split: str, target_paths: Sequence[str]
 ) -> tf.data.Dataset:
@@ -95,26 +98,28 @@ class Examples:
         """Reads batches, with a progress bar titled `task`.
 
         Yields:
-            dicts of lists: `image`, encoded bytes; `image_id`, `prompt` and
-            `reference`, the normalised words, strings; with targets also `target`,
-            float32 `(batch, 384)`.
+            dicts of lists: `image`, encoded bytes; `image_id`, `prompt`, `family`,
+            empty for prompts without one, and `reference`, the normalised words,
+            strings; with targets also `target`, float32 `(batch, 384)`.
         """
 
+        @as_written
         def parse(serialised):
             example = records.parse(serialised)
             reference = tf.strings.reduce_join(example.pop("words"), separator=" ")
-            return {**example, "reference": reference}
+            family = records.parse_family(serialised)
+            return {**example, "reference": reference, "family": family}
 
         found = self._records.map(parse)
         if self._targets is not None:
             found = tf.data.Dataset.zip(found, self._targets)
-            found = found.map(lambda example, target: {**example, "target": target})
+            found = found.map(_join)
         wanted = found.take(self.num_examples).skip(self._skip)
         with tqdm.tqdm(
             total=self.num_examples, initial=self._skip, desc=task, unit="image"
         ) as bar:
             for batch in wanted.batch(batch_size).as_numpy_iterator():
-                texts = ("image_id", "prompt", "reference")
+                texts = ("image_id", "prompt", "reference", "family")
                 decoded = {
                     k: [t.decode(errors="replace") for t in batch[k]] for k in texts
                 }
@@ -158,6 +163,11 @@ def _choose_images(prompt_ids, seed):
     ids = tf.constant(prompt_ids)
     largest = tf.math.unsorted_segment_max(numbers, ids, int(prompt_ids.max()) + 1)
     return numbers >= tf.gather(largest, ids)
+
+
+@as_written
+def _join(example, target):
+    return {**example, "target": target}
 
 
 def _parse_target(record, target):

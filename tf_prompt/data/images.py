@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tf_prompt.data import exif, image_headers
+from tf_prompt.data.graphs import as_written
 
 IMAGE_SIZE = 224
 # Of a check whether a file is an image at all.
@@ -81,6 +82,7 @@ def decode_stored(data, size: int):
     return _fit(_decode_within(data, pixels, 3), size)
 
 
+@as_written
 def decode_batch(image_bytes, sizes: Sequence[int]):
     """Decodes a batch of images in a graph; broken ones do not affect the others.
 
@@ -167,6 +169,7 @@ def _decode(data):
 # would double the time for a small JPEG.
 @tf.function(
     input_signature=[tf.TensorSpec((), tf.string)],
+    autograph=False,
     experimental_attributes={"_noinline": True},
 )
 def _decode_unusual(data):

@@ -2,15 +2,23 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator
 
 import tensorflow as tf
 
+from tf_prompt.data import listing
+from tf_prompt.data.graphs import as_written
 from tf_prompt.data.split import SPLITS
 
 SHARD_NAME = "{split}-{index:05d}.tfrecord"
+# What is installed lacks the pipelines.
+CHECKOUT = (
+    "git clone https://github.com/tf-prompt/tf_prompt && cd tf_prompt && "
+    'pip install -e ".[ingest]"'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +61,7 @@ def serialise(record: Record) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
+@as_written
 def parse(serialised) -> dict:
     """Parses one record inside a tf.data pipeline.
 
@@ -69,6 +78,22 @@ def parse(serialised) -> dict:
         serialised,
         {"image": scalar, "image_id": scalar, "prompt": scalar, "words": words},
     )
+
+
+def parse_family(serialised):
+    """Reads the family of one record, scalar string; empty where it has none."""
+    family = tf.io.FixedLenFeature((), tf.string, default_value="")
+    return tf.io.parse_single_example(serialised, {"family": family})["family"]
+
+
+def has_families(folder: str | pathlib.Path, split: str) -> bool:
+    """Whether the first record of a split has a family.
+
+    Raises:
+        FileNotFoundError: as `list_shards`.
+    """
+    first = tf.data.TFRecordDataset(list_shards(folder, split)).take(1)
+    return any(parse_family(record).numpy() for record in first)
 
 
 class ShardWriter:
@@ -135,11 +160,31 @@ def list_shards(folder: str | pathlib.Path, split: str) -> list[str]:
             f"from more prompts, or with {help_text}"
         )
     if not shards:
-        raise FileNotFoundError(
-            f'no shards match "{folder}/{split}-*.tfrecord". Write them first, from a '
-            f"checkout: python -m pipelines.write_records --output {folder}"
-        )
+        raise FileNotFoundError(_explain_no_shards(folder, split))
     return shards
+
+
+def _explain_no_shards(folder: pathlib.Path, split: str) -> str:
+    commands = f"{CHECKOUT} && python -m pipelines.write_records"
+    if _holds_images(folder):
+        source = folder.resolve()
+        return (
+            f"data must be a folder of shards. Received: {folder}, a folder of images, "
+            f"which become shards first: {commands} --source {source} --output shards/ "
+            "&& python -m tf_prompt.fit --data shards/"
+        )
+    return (
+        f'no shards match "{folder}/{split}-*.tfrecord". Write them first: {commands} '
+        f"--output {folder}; it runs from a checkout"
+    )
+
+
+def _holds_images(folder: pathlib.Path) -> bool:
+    # Not of a whole disk.
+    for _, _, names in itertools.islice(os.walk(folder), 1000):
+        if any(listing.has_image_ending(pathlib.PurePath(name)) for name in names):
+            return True
+    return False
 
 
 @contextlib.contextmanager

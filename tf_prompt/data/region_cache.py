@@ -12,6 +12,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import images, records
+from tf_prompt.data.graphs import as_written
 from tf_prompt.files import read_entries, replacing, write_json
 
 INDEX = "features.json"
@@ -140,6 +141,7 @@ def _tell_size(output, num_images, shape):
     )
 
 
+@as_written
 def _decode(shard, image_size):
     decoded = tf.data.TFRecordDataset(shard).map(
         lambda record: images.decode_stored(records.parse(record)["image"], image_size),

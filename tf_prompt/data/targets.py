@@ -10,6 +10,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import records
+from tf_prompt.data.graphs import as_written
 from tf_prompt.files import read_entries, replacing, write_json
 from tf_prompt.metrics import prompt_embedder
 
@@ -106,6 +107,7 @@ def read_split(folder: str | os.PathLike, split: str) -> Iterator[str]:
         yield from read_prompts(shard)
 
 
+@as_written
 def parse_target(serialised):
     """Parses one embedding inside a tf.data pipeline, float32 `(384,)`."""
     numbers = tf.io.decode_raw(serialised, tf.float32)

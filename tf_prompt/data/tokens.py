@@ -21,6 +21,8 @@ _PLAIN = re.compile(rf"(?:[\w\-/+=|\\~^{_ALONE}]|[,:](?![,:])|\.(?!\.))+")
 # A comma or colon in front of a digit is part of a number.
 _TOKEN = re.compile(rf"(?:[^{_ALONE},:]|[,:](?=\d))+")
 _CONTRACTION = re.compile(r"cannot|gonna|gotta|gimme|lemme|wanna|--")
+# One letter may be an initial; more are a word.
+_LETTERS, _DIGITS = re.compile("[a-z]{2,}"), re.compile("[0-9]{2,}")
 # NLTK wants a plain space behind an apostrophe.
 _OTHER_SPACE = re.compile(r"[^\S ]")
 # May stand between the last period of a sentence and its end.
@@ -77,10 +79,13 @@ def _split_sentences(text: str) -> list[str]:
 
 
 class _SentenceTokenizer(nltk.tokenize.PunktSentenceTokenizer):
-    """Punkt, which asks about the same two words again and again."""
+    """Punkt, untrained: which letters and digits words have is nothing to it."""
+
+    def text_contains_sentbreak(self, text: str) -> bool:
+        return self._breaks(_LETTERS.sub("xx", _DIGITS.sub("00", text)))
 
     @functools.lru_cache(_KEPT)  # noqa: B019  there is one, for good
-    def text_contains_sentbreak(self, text: str) -> bool:
+    def _breaks(self, text: str) -> bool:
         return super().text_contains_sentbreak(text)
 
 

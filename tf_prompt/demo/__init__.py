@@ -1,1 +1,1 @@
-"""The web page: prompts of images, with scores, attention and neighbours."""
+"""The web page: prompts of a picture, and what they rest on."""

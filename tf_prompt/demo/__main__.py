@@ -1,4 +1,4 @@
-"""Opens a web page that writes the prompts of images."""
+"""Opens a web page that writes the prompts of pictures."""
 
 import dataclasses
 import importlib.util
@@ -7,6 +7,8 @@ import sys
 import tempfile
 import typing
 
+from tf_prompt.interrogation import presets, table_sources
+from tf_prompt.interrogation.config import MODES
 from tf_prompt.options import (
     DONE,
     command,
@@ -25,7 +27,7 @@ EXAMPLES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """Opens a web page that writes the prompts of images."""
+    """Opens a web page that writes the prompts of pictures; with no run, by CLIP."""
 
     first_groups: typing.ClassVar = ("model", "output", "server")
 
@@ -43,6 +45,28 @@ class DemoConfig:
         None,
         "folder of a CLIP interrogator's run, whose ranked phrases are shown too",
         group="model",
+    )
+    clip: str | None = option(
+        None,
+        "with no run: a preset of `interrogate --list`, a preset's folder, or a folder "
+        f"in Hugging Face format; {presets.DEFAULT} if not given",
+        group="interrogators",
+    )
+    mode: str = option(
+        "classic",
+        "with no run: how phrases become a prompt",
+        choices=list(MODES),
+        group="interrogators",
+    )
+    tables: tuple[str, ...] | None = option(
+        None,
+        "with no run: tables that ship, as those of `interrogate`",
+        group="interrogators",
+    )
+    phrases: tuple[str, ...] = option(
+        (),
+        "with no run: more phrases, as those of `interrogate`",
+        group="interrogators",
     )
     bank: str | None = option(
         None,
@@ -89,11 +113,23 @@ class DemoConfig:
         require_positive(self, "gpu_memory")
         if self.port > 65535:
             raise ValueError(f"port must be at most 65535. Received: {self.port}")
-        if bool(self.run_dir) == (self.saved_model is not None):
+        has_model = bool(self.run_dir) or self.saved_model is not None
+        if self.run_dir and self.saved_model is not None:
             raise ValueError(
-                "one of --run-dir and --saved-model must be given. "
+                "one of --run-dir and --saved-model may be given. "
                 f"Received: run_dir={self.run_dir}, saved_model={self.saved_model}"
             )
+        if has_model and self.clip is not None:
+            raise ValueError(
+                "clip goes without --run-dir and --saved-model; --interrogator takes a "
+                f"run. Received: clip={self.clip}"
+            )
+        if not has_model and (self.interrogator or self.bank):
+            raise ValueError(
+                "interrogator and bank go with --run-dir or --saved-model. "
+                f"Received: interrogator={self.interrogator}, bank={self.bank}"
+            )
+        table_sources.check_names(self.tables or ())
         if len(self.run_dir) > 2:
             raise ValueError(
                 f"run_dir must be one folder or two. Received: {len(self.run_dir)}"
@@ -104,7 +140,7 @@ class DemoConfig:
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(DemoConfig, argv, "demo", EXAMPLES)
-    # Before loading the models, which takes long.
+    # Before the models, which take long to load.
     if importlib.util.find_spec("gradio") is None:
         raise ValueError('the web page needs an extra: pip install "tf_prompt[demo]"')
     import_tensorflow()
@@ -115,7 +151,7 @@ def main(argv=None) -> int:
     bound_gpu_memory(options.gpu_memory)
     describer = describing.load_describer(options)
     with tempfile.TemporaryDirectory(prefix="tf_prompt-demo-") as folder:
-        # Gradio reads both at import; uploads are deleted with the folder.
+        # Gradio reads both when it is imported; uploads go with the folder.
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["GRADIO_TEMP_DIR"] = folder
         from tf_prompt.demo import page

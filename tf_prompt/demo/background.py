@@ -1,4 +1,4 @@
-"""Slow work that is done while the page is already open."""
+"""What takes long to make, and is made while the page is already open."""
 
 import concurrent.futures
 import threading
@@ -9,10 +9,10 @@ Made = TypeVar("Made")
 
 
 class Background(Generic[Made]):
-    """Computes a value in a daemon thread.
+    """Makes something in a thread, which ends with the process.
 
     Args:
-        make: function that computes it.
+        make: function that makes it.
     """
 
     def __init__(self, make: Callable[[], Made]):
@@ -20,16 +20,16 @@ class Background(Generic[Made]):
         threading.Thread(target=self._run, args=(make,), daemon=True).start()
 
     def get(self) -> Made | None:
-        """Returns the value, or None if it is not ready."""
+        """Gives what was made; None if it is not there yet."""
         return self._future.result() if self._future.done() else None
 
     def wait(self) -> Made:
-        """Waits for the value and returns it, or raises the exception of `make`."""
+        """Gives what was made when it is there; raises what making it raised."""
         return self._future.result()
 
     def _run(self, make):
         try:
             self._future.set_result(make())
-        # Every exception, because whoever waits must get it.
+        # All of it: whoever waits must be told.
         except BaseException as error:
             self._future.set_exception(error)

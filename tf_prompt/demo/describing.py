@@ -1,21 +1,23 @@
-"""Computes everything that the page shows for an uploaded file."""
+"""From an uploaded file to all that the page shows of it."""
 
-import csv
 import dataclasses
 import pathlib
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from tf_prompt.data import images
+import numpy as np
+
 from tf_prompt.data.toy import shards as toy_shards
-from tf_prompt.demo import uploads, writers
+from tf_prompt.demo import batch_files, uploads, writers
 from tf_prompt.demo.background import Background
+from tf_prompt.inference import image_bytes, pretrained
 from tf_prompt.inference.bank import build_bank
 from tf_prompt.inference.embedding_models import BankedModel
 from tf_prompt.inference.interrogator import MODE
 from tf_prompt.inference.loading import BANK_CACHE, Loader
-from tf_prompt.inference.model import Scored
+from tf_prompt.inference.wording import Wording, WordingConfig
+from tf_prompt.interrogation import presets
 from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.interrogation.interrogator import Interrogated, Interrogator
 from tf_prompt.runs.run import Run
@@ -26,84 +28,98 @@ BATCH_SIZE = 8
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """All results for an image.
+    """All that is said of a picture.
 
     Attributes:
-        written: results of each model, in the order of `Describer.names`.
+        written: what each model says, in the order of `Describer.names`.
+        results: the best prompt of each, in the form of `predict`'s.
         interrogated: phrases by table; None without an interrogator.
+        embedded: what the file says itself, see `Embedded`; empty if nothing.
     """
 
     written: list[writers.Written]
+    results: list[dict]
     interrogated: Interrogated | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class BatchRow:
-    """The results for one file of a batch.
-
-    Attributes:
-        name: name of the file.
-        prompts: best prompt and score of each model; empty for a bad file.
-        error: what is wrong with the file, or None.
-    """
-
-    name: str
-    prompts: list[Scored]
-    error: str | None = None
+    embedded: dict = dataclasses.field(default_factory=dict)
 
 
 class Describer:
-    """Computes the results for files; one caller at a time.
+    """Turns files into all results; one caller at a time, the others wait.
 
     Args:
-        models: at least one `writers.Writer`.
+        models: `writers.Writer`s and `writers.Ranker`s, at least one.
+
+    Attributes:
+        models: as given.
+        names: of the models.
         interrogator: ranks phrases; None leaves them out.
     """
 
     def __init__(
         self,
-        models: Sequence[writers.Writer],
+        models: Sequence[writers.Writer | writers.Ranker],
         interrogator: Interrogator | None = None,
     ):
         self.names = [model.name for model in models]
-        self._models, self._interrogator = list(models), interrogator
-        # Keras is not guaranteed to be thread-safe.
+        self.models, self._interrogator = list(models), interrogator
+        # Keras promises nothing to threads.
         self._lock = threading.Lock()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a picture is looked at at once."""
+        return all(model.is_ready for model in self.models)
 
     @property
     def has_interrogator(self) -> bool:
         """Whether phrases are ranked."""
         return self._interrogator is not None
 
+    def wordings(self, config: WordingConfig) -> list[Wording]:
+        """Makes of each model what words its prompts.
+
+        Raises:
+            ValueError: if the template names a field that a model has not.
+        """
+        return [
+            Wording(config, [model.score_field], model.tables, model.count)
+            for model in self.models
+        ]
+
     def describe(self, data: bytes, name: str) -> Description:
-        """Computes all results for one file.
+        """Says all of one file.
 
         Args:
             data: content of the file.
-            name: name of the file, for messages.
+            name: its name, for messages.
 
         Raises:
-            ValueError: if it is not an image; the message is for the visitor.
+            ValueError: if it is no picture; the message is for the visitor.
         """
-        uploads.check_image(data, name)
+        uploads.check_picture(data, name)
+        said, ranked = image_bytes.embedded_field(data), None
         with self._lock:
-            written = [model.describe(data) for model in self._models]
-            if self._interrogator is None:
-                return Description(written)
-            size = self._interrogator.model.image_size
-            image = images.decode_image(data, size).numpy()
-            return Description(written, self._interrogator(image[None])[0])
+            written = [model.describe(data) for model in self.models]
+            if self._interrogator is not None:
+                picture = np.asarray(self._interrogator.decode(data))
+                (ranked,) = self._interrogator(picture[None])
+        results = []
+        for model, found in zip(self.models, written, strict=True):
+            prompt, score = found.prompts[0]
+            row = {"path": name, "prompt": prompt, model.score_field: score}
+            results.append({**row, "phrases": found.phrases, **said})
+        return Description(written, results, ranked, said.get("embedded", {}))
 
     def write(
         self, files: Sequence[tuple[str, Callable[[], bytes]]]
-    ) -> Iterator[list[BatchRow]]:
-        """Writes the prompts of many files; bad ones do not affect the others.
+    ) -> Iterator[list[batch_files.BatchRow]]:
+        """Writes the prompts of many files; a bad one costs nobody else.
 
         Args:
-            files: pairs of a name and a function that reads the file.
+            files: name of each, and a function that reads it.
 
         Yields:
-            The rows of the next files, in order.
+            The rows of the next files, in their order.
         """
         for start in range(0, len(files), BATCH_SIZE):
             yield self._write_batch(files[start : start + BATCH_SIZE])
@@ -113,60 +129,41 @@ class Describer:
         for index, (name, read) in enumerate(files):
             try:
                 data = read()
-                uploads.check_image(data, name)
+                uploads.check_picture(data, name)
                 sound[index] = data
             except OSError as error:
                 errors[index] = f"{name}: {error.strerror or error}"
             except ValueError as error:
                 errors[index] = str(error)
-        best = {}
+        written: dict[int, list[dict]] = {}
         if sound:
             with self._lock:
-                found = [model.write(list(sound.values())) for model in self._models]
-            for row, index in enumerate(sound):
-                best[index] = [prompts[row][0] for prompts in found]
+                found = [m.results(list(sound.values())) for m in self.models]
+            for row, (index, data) in enumerate(sound.items()):
+                path = {"path": files[index][0]}
+                said = image_bytes.embedded_field(data)
+                written[index] = [{**path, **rows[row], **said} for rows in found]
         return [
-            BatchRow(name, best.get(index, []), errors.get(index))
+            batch_files.BatchRow(name, written.get(index, []), errors.get(index))
             for index, (name, _) in enumerate(files)
         ]
 
 
-def write_csv(
-    rows: Sequence[BatchRow], names: Sequence[str], path: str | pathlib.Path
-) -> None:
-    """Writes a batch with the columns of `predict --csv`, one line per image and model.
-
-    Args:
-        rows: rows from `Describer.write`.
-        names: names of the models; several add a column `model`.
-        path: the file.
-    """
-    several = len(names) > 1
-    columns = ["path", *["model"] * several, "prompt", "score", "error"]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, columns)
-        table.writeheader()
-        for row in rows:
-            if row.error is not None:
-                table.writerow({"path": row.name, "error": row.error})
-            for model, (prompt, score) in zip(names, row.prompts, strict=False):
-                line = {"path": row.name, "prompt": prompt, "score": score}
-                table.writerow({**line, "model": model} if several else line)
-
-
 def load_describer(options) -> Describer:
-    """Loads the models that the command line names.
+    """Loads what the command line asks for.
 
     Args:
         options: `demo.__main__.DemoConfig`.
 
     Raises:
         FileNotFoundError: if a run, its data or the bank are missing.
-        ValueError: if one of them is damaged or of the wrong kind.
+        ValueError: if one is not what it must be.
     """
     loader, count = Loader(), options.num_prompts
     if options.saved_model is not None:
         models = [_load_saved_model(options, loader)]
+    elif not options.run_dir:
+        models = [_load_ranker(options)]
     else:
         runs = [Run(run_dir) for run_dir in options.run_dir]
         models = [
@@ -180,8 +177,19 @@ def load_describer(options) -> Describer:
     return Describer(models, interrogator)
 
 
+def _load_ranker(options) -> writers.Ranker:
+    """Loads a pretrained CLIP; its phrases are embedded while the page is open."""
+    how = InterrogationConfig(mode=options.mode, top=options.num_prompts)
+    tables = pretrained.find_tables(options.tables, options.phrases, how.mode)
+    place = options.clip or presets.DEFAULT
+    pair = pretrained.load_pretrained(place)
+    name = pathlib.Path(place).name
+    made = Background(lambda: pretrained.embed_phrases(pair, tables, how))
+    return writers.Ranker(name, pair[1], list(tables), made)
+
+
 def name_runs(runs: Sequence[Run]) -> list[str]:
-    """Names runs for the visitor by preset, and by folder if presets are equal."""
+    """Names runs for the visitor by preset, and by folder where these are equal."""
     names = [run.preset for run in runs]
     if len(set(names)) == len(names):
         return names
@@ -216,14 +224,14 @@ def _load_writer(run: Run, name, options, loader) -> writers.Writer:
 
 def _load_banked(model, run, options, loader) -> BankedModel | Background[BankedModel]:
     if options.bank is None and _lacks_toy(run):
-        # Loaded here, not in the thread, so that a missing model is reported now.
+        # Here, not in a thread: whoever lacks it is told now.
         _ = loader.embedder
         return Background(lambda: BankedModel(model, _toy_bank(run, loader)))
     return BankedModel(model, loader.find_bank(run, options.bank))
 
 
 def _find_neighbours_later(run, options, loader) -> Background | None:
-    """Finds training prompts in the background, as they may have to be embedded."""
+    """Finds the training prompts, which may have to be embedded first."""
 
     def find():
         try:
@@ -247,13 +255,13 @@ def _lacks_toy(run) -> bool:
 
 
 def _toy_bank(run, loader):
-    """The training prompts of the toy set, without drawing its images."""
+    """The training prompts of the toy set, for which no picture need be drawn."""
     prompts = [prompt for *_, prompt in toy_shards.list_prompts("train")]
     return build_bank(prompts, loader.embedder, run.path / BANK_CACHE)
 
 
 def _tell_missing(error) -> None:
-    # The model works without them; the page then shows less.
+    # The model writes without; the page then says less.
     print(f"demo: no nearest training prompts: {error}", file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""Example images of the toy set for visitors."""
+"""Pictures of the toy set for visitors who have none at hand."""
 
 import pathlib
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ _SPLIT = "test"
 def write_examples(
     runs: Sequence[Run], folder: str | pathlib.Path
 ) -> list[pathlib.Path]:
-    """Writes test images with different prompts.
+    """Writes pictures that no run saw in training, each of another prompt.
 
-    Only images of the toy set, because other data may show anything.
+    Only those of the toy set: of other data nobody knows what they show.
 
     Args:
-        runs: the runs on the page.
-        folder: folder for the files.
+        runs: shown on the page.
+        folder: where the files go.
 
     Returns:
-        list of paths, empty if no run is of the toy set.
+        Their paths; none if no run is of the toy set.
     """
     if "toy" not in {run.config.data for run in runs}:
         return []
-    # Drawing the whole set takes a minute, six images a moment.
+    # The whole set takes a minute to draw, six pictures a moment.
     drawn = _read() if toy_shards.is_written() else _draw()
     paths = []
     for number, image in enumerate(drawn, start=1):

@@ -1,4 +1,4 @@
-"""Handlers of the page's events, independent of Gradio."""
+"""From the payload of an upload to what the page shows; needs no Gradio."""
 
 import dataclasses
 import itertools
@@ -6,36 +6,45 @@ import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from tf_prompt.demo import describing, markup
+from tf_prompt.demo import batch_files, describing, markup, wording_form
 
-HINT = "Drop, paste or choose an image, and its prompt appears here."
+HINT = "Drop, paste or choose a picture, and its prompt appears here."
+WAIT = "CLIP still reads its phrases; the picture is looked at as soon as it is done."
 
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """What the page shows for one image.
+    """What the page shows of one picture.
 
     Attributes:
-        message: HTML above the results; empty on success.
-        models: for each model its prompt, and HTML of all its results; empty without
-            results.
+        message: HTML above the results; empty if all went well.
+        models: of each model its prompt, as it is worded, and HTML of all that it
+            says; none without a result.
         phrases: HTML of the interrogator's phrases.
+        embedded: HTML of what the file says itself; empty if nothing.
+        results: of each model, for `reword`.
         is_error: whether the message is about a bad file.
     """
 
     message: str
     models: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     phrases: str = ""
+    embedded: str = ""
+    results: list[dict] = dataclasses.field(default_factory=list)
     is_error: bool = False
 
 
 class Handlers:
-    """Handlers of events: payloads of uploads in, HTML out.
+    """What the page's events call: payloads of uploads in, HTML out.
 
     Args:
-        describer: computes the results.
-        folder: Gradio's folder of uploads; no file outside of it is read.
-        max_files: largest number of files in a batch.
+        describer: says what there is to say.
+        folder: where Gradio keeps uploads; no file outside is read.
+        max_files: files at most in a batch.
+
+    Attributes:
+        fields: of the form that says how prompts are worded. Its values are given to
+            the methods in the same order; none words nothing.
     """
 
     def __init__(
@@ -43,12 +52,16 @@ class Handlers:
     ):
         self._describer, self._max_files = describer, max_files
         self._folder = pathlib.Path(folder).resolve()
+        self.fields = list(wording_form.FIELDS)
+        if all(model.count for model in describer.models):
+            self.fields.append(wording_form.MAX_TOKENS)
 
-    def show(self, upload: dict | None) -> Shown:
+    def show(self, upload: dict | None, values: Sequence = ()) -> Shown:
         """Describes one upload.
 
         Args:
             upload: Gradio's payload with `path` and `orig_name`; None if removed.
+            values: of the form.
         """
         if upload is None:
             return Shown(markup.hint(HINT))
@@ -57,59 +70,115 @@ class Handlers:
             found = self._describer.describe(data, name_of(upload))
         except ValueError as error:
             return Shown(markup.error(str(error)), is_error=True)
-        models = [
-            (result.prompts[0][0], markup.written(result)) for result in found.written
-        ]
+        message, prompts = self.reword(found.results, values)
+        parts = map(markup.written, found.written)
         ranked = found.interrogated
-        return Shown("", models, markup.phrases(ranked.phrases) if ranked else "")
+        return Shown(
+            message,
+            list(zip(prompts, parts, strict=True)),
+            markup.phrases(ranked.phrases) if ranked else "",
+            markup.embedded(found.embedded) if found.embedded else "",
+            found.results,
+        )
 
-    def write_batch(self, files: Sequence[dict] | None) -> Iterator[tuple]:
+    def reword(
+        self, results: Sequence[dict], values: Sequence
+    ) -> tuple[str, list[str]]:
+        """Words the prompts of a picture anew.
+
+        Args:
+            results: of `Shown`.
+            values: of the form.
+
+        Returns:
+            HTML of what is wrong with the form, and the prompts; as models wrote them
+            if something is.
+        """
+        try:
+            wordings = self._wordings(values)
+        except ValueError as error:
+            return markup.error(str(error)), [row["prompt"] for row in results]
+        worded = zip(wordings, results, strict=False)
+        return "", [wording(row) for wording, row in worded]
+
+    def _wordings(self, values):
+        values = values or [field.default for field in self.fields]
+        config = wording_form.read_form(self.fields, values)
+        return self._describer.wordings(config)
+
+    def write_batch(
+        self, files: Sequence[dict] | None, values: Sequence = ()
+    ) -> Iterator[tuple]:
         """Writes the prompts of uploads.
 
         Args:
             files: Gradio's payloads.
+            values: of the form.
 
         Yields:
-            The table so far, and the path of a CSV file, None until all is done.
+            The table so far, and the paths of CSV, JSON lines and ZIP, None until all
+            is done.
         """
-        if not files:
-            yield markup.hint("Choose images first."), None
-            return
-        if len(files) > self._max_files:
-            message = f"At most {self._max_files} files at once, not {len(files)}."
-            yield markup.error(message), None
-            return
         try:
-            names = tell_apart([name_of(file) for file in files])
-            contents = [self._locate(file).read_bytes for file in files]
-            sources = list(zip(names, contents, strict=True))
+            names, reads = self._check(files)
+            wordings = self._wordings(values)
         except ValueError as error:
             yield markup.error(str(error)), None
             return
-        names, rows = self._describer.names, []
-        for part in self._describer.write(sources):
-            rows += part
-            yield markup.batch(rows, names, len(files)), None
-        # In its own folder, because the file that visitors save is called prompts.csv.
-        path = pathlib.Path(tempfile.mkdtemp(dir=self._folder)) / "prompts.csv"
-        describing.write_csv(rows, names, path)
-        yield markup.batch(rows, names, len(files)), str(path)
+        models, rows = self._describer.names, []
+        for part in self._describer.write(list(zip(names, reads, strict=True))):
+            rows += [_reword_row(row, wordings) for row in part]
+            yield markup.batch(rows, models, len(names)), None
+        yield markup.batch(rows, models, len(names)), self._write(rows, reads)
+
+    def _check(self, files):
+        if not files:
+            raise ValueError("Choose pictures first.")
+        if len(files) > self._max_files:
+            raise ValueError(
+                f"At most {self._max_files} files at once; here are {len(files)}."
+            )
+        names = tell_apart([name_of(file) for file in files])
+        return names, [self._locate(file).read_bytes for file in files]
+
+    def _write(self, rows, reads) -> list[str]:
+        # A folder each: the files that visitors save are always called the same.
+        folder = tempfile.mkdtemp(dir=self._folder)
+        models = self._describer.models
+        columns = batch_files.columns_of(
+            [model.score_field for model in models],
+            [name for model in models for name in model.tables],
+        )
+        names = self._describer.names
+        paths = batch_files.write_tables(rows, names, columns, folder)
+        paths.append(batch_files.write_archive(rows, names, reads, folder))
+        return [str(path) for path in paths]
 
     def _locate(self, upload):
         path = pathlib.Path(upload.get("path") or "").resolve()
         if not path.is_relative_to(self._folder) or not path.is_file():
-            raise ValueError(f"{name_of(upload)} is not an uploaded file.")
+            raise ValueError(f"{name_of(upload)} is no uploaded file.")
         return path
 
 
+def _reword_row(row, wordings):
+    results = [
+        {**result, "prompt": wording(result)}
+        for wording, result in zip(wordings, row.results, strict=False)
+    ]
+    return dataclasses.replace(row, results=results)
+
+
 def tell_apart(names: Sequence[str]) -> list[str]:
-    """Numbers repeated names, such as `1.png` from two folders."""
+    """Numbers names that come again: of two folders, both may have a `1.png`."""
     told: list[str] = []
     taken = set(names)
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            numbered = (f"{name} ({number})" for number in itertools.count(2))
+            path = pathlib.PurePosixPath(name)
+            numbers = itertools.count(2)
+            numbered = (f"{path.stem} ({number}){path.suffix}" for number in numbers)
             name = next(new for new in numbered if new not in taken)
             taken.add(name)
         seen.add(name)
@@ -118,6 +187,6 @@ def tell_apart(names: Sequence[str]) -> list[str]:
 
 
 def name_of(upload: dict) -> str:
-    """Returns the original name of a visitor's file, without folders."""
+    """Gives the name that a visitor's file had, without folders."""
     name = upload.get("orig_name") or upload.get("path") or "the file"
     return pathlib.PurePosixPath(str(name).replace("\\", "/")).name

@@ -1,20 +1,19 @@
-"""Rejects requests with too large bodies before reading them."""
+"""Refuses requests whose bodies are too large, before any of it is read."""
 
-# Limit for everything that the page sends besides files: names, paths and events.
+# All that the page sends besides files: names, places and events.
 MAX_OTHER_BYTES = 2**20
-# Boundaries and names around the files of an upload.
+# Boundaries and names around each file of an upload.
 _AROUND = 2**16
 
 
 class BodyLimit:
     """ASGI middleware: 413 for a body above the limit, 411 for one of unknown size.
 
-    Gradio limits the size of each uploaded file, but neither their number nor other
-    bodies.
+    Gradio limits each file of an upload, neither their number nor other bodies.
 
     Args:
-        app: the wrapped application.
-        max_upload_bytes: limit for a request that uploads files.
+        app: the application behind.
+        max_upload_bytes: of a request that uploads files.
     """
 
     def __init__(self, app, max_upload_bytes: int):
@@ -22,7 +21,7 @@ class BodyLimit:
         self._max_upload_bytes = max_upload_bytes + _AROUND
 
     async def __call__(self, scope, receive, send) -> None:
-        """Passes a request on, or rejects it."""
+        """Passes a request on, or answers it."""
         status = self._check(scope) if scope["type"] == "http" else None
         if status is None:
             await self._app(scope, receive, send)
@@ -39,5 +38,5 @@ class BodyLimit:
             return 411
         is_upload = scope["path"].rstrip("/").endswith("/upload")
         limit = self._max_upload_bytes if is_upload else MAX_OTHER_BYTES
-        # The server has checked that it is a number, and enforces it.
+        # The server in front has checked that it is a number, and holds to it.
         return 413 if int(headers.get(b"content-length", 0)) > limit else None

@@ -1,10 +1,10 @@
-"""HTML of the page's results, with all text escaped."""
+"""HTML of the page's results; every text in it is escaped."""
 
 import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from tf_prompt.demo.describing import BatchRow
+from tf_prompt.demo.batch_files import BatchRow
 from tf_prompt.demo.writers import Written
 from tf_prompt.inference.model import Scored
 
@@ -13,18 +13,25 @@ _EMPTY = "(no word)"
 
 
 def error(message: str) -> str:
-    """Shows an error message, which screen readers announce at once."""
+    """Shows a message; screen readers speak it at once."""
     return f'<p class="tfp-error" role="alert">{escape(message)}</p>'
 
 
 def hint(message: str) -> str:
-    """Shows what to do while there is no result."""
+    """Says what to do where there is no result yet."""
     return f'<p class="tfp-hint">{escape(message)}</p>'
 
 
 def written(result: Written) -> str:
-    """Shows all results of a model for an image."""
-    parts = [_scored("Prompts", result.prompts, result.score_name, numbered=True)]
+    """Shows all that a model says of a picture."""
+    if result.phrases:
+        # Of one prompt, which stands above, the score alone is news.
+        ((_, score),) = result.prompts
+        name = result.score_name[:1].upper() + result.score_name[1:]
+        parts = [hint(f"{name}: {score:.3f}"), phrases(result.phrases)]
+    else:
+        name = result.score_name
+        parts = [_scored("Prompts", result.prompts, name, numbered=True)]
     if result.words:
         parts.append(_attention(result.words))
     if result.neighbours:
@@ -33,8 +40,22 @@ def written(result: Written) -> str:
     return f'<div class="tfp">{"".join(parts)}</div>'
 
 
+def embedded(said: Mapping) -> str:
+    """Shows what a file says of its making, see `data.embedded.Embedded`."""
+    items = "".join(
+        f"<dt>{escape(name.replace('_', ' ').capitalize())}</dt>"
+        f"<dd>{escape(str(value))}</dd>"
+        for name, value in said.items()
+        if value is not None
+    )
+    return (
+        '<div class="tfp"><section class="tfp-said"><h3>The file itself says '
+        f"<small>no model has seen it</small></h3><dl>{items}</dl></section></div>"
+    )
+
+
 def phrases(tables: Mapping[str, Sequence[Scored]]) -> str:
-    """Shows an interrogator's ranked phrases, one list per table."""
+    """Shows an interrogator's ranked phrases, a list a table."""
     lists = "".join(
         _scored(name.replace("_", " ").capitalize(), pairs, _SIMILARITY)
         for name, pairs in tables.items()
@@ -43,13 +64,15 @@ def phrases(tables: Mapping[str, Sequence[Scored]]) -> str:
 
 
 def batch(rows: Sequence[BatchRow], names: Sequence[str], total: int) -> str:
-    """Shows the batch so far: one row per file, one column per model."""
+    """Shows a batch so far: a file a row, a model a column."""
     num_bad = sum(row.error is not None for row in rows)
     state = f"{len(rows)} of {total} files"
     if num_bad:
         state += f", {num_bad} not read"
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    lines = "".join(_batch_row(row, names) for row in rows)
+    told = [_said(row) for row in rows]
+    columns = [*names, *["The file itself says"] * any(told)]
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    lines = "".join(_batch_row(row, names, len(columns)) for row in rows)
     return (
         f'<div class="tfp"><p role="status">{state}</p><table class="tfp-batch">'
         f'<thead><tr><th scope="col">File</th>{heads}</tr></thead>'
@@ -57,18 +80,29 @@ def batch(rows: Sequence[BatchRow], names: Sequence[str], total: int) -> str:
     )
 
 
-def _batch_row(row, names):
+def _said(row):
+    return row.results[0].get("embedded", {}).get("prompt", "") if row.results else ""
+
+
+def _batch_row(row, names, num_columns):
     name = f'<th scope="row">{escape(row.name)}</th>'
     if row.error is not None:
-        cell = f'<td class="tfp-bad" colspan="{len(names)}">{escape(row.error)}</td>'
+        cell = f'<td class="tfp-bad" colspan="{num_columns}">{escape(row.error)}</td>'
         return f"<tr>{name}{cell}</tr>"
     cells = "".join(
-        # On phones, where cells are stacked, the model's name is shown in the cell.
-        f'<td data-model="{escape(model)}">{escape(prompt or _EMPTY)} '
-        f'<span class="tfp-score">{score:.3f}</span></td>'
-        for model, (prompt, score) in zip(names, row.prompts, strict=True)
+        # The model's name stands in the cell where a phone stacks them.
+        f'<td data-model="{escape(model)}">{_batch_cell(result)}</td>'
+        for model, result in zip(names, row.results, strict=True)
     )
+    if num_columns > len(names):
+        cells += f'<td data-model="the file itself">{escape(_said(row))}</td>'
     return f"<tr>{name}{cells}</tr>"
+
+
+def _batch_cell(result):
+    score = result.get("score", result.get("similarity"))
+    text = escape(result["prompt"] or _EMPTY)
+    return f'{text} <span class="tfp-score">{score:.3f}</span>'
 
 
 def _scored(title, pairs, score_name, numbered=False):
@@ -92,6 +126,6 @@ def _attention(words):
         for word, view in words
     )
     return (
-        "<section><h3>Attention <small>bright where the model looked for each word"
+        "<section><h3>Attention <small>bright where the model looked for the word"
         f'</small></h3><div class="tfp-words">{figures}</div></section>'
     )

@@ -1,5 +1,6 @@
-"""The page itself: its layout and events."""
+"""The page itself: what stands where, and which event calls what."""
 
+import itertools
 import pathlib
 import signal
 import warnings
@@ -7,11 +8,11 @@ from collections.abc import Sequence
 
 from tf_prompt.data import listing
 from tf_prompt.demo import describing, limits, markup
-from tf_prompt.demo.handlers import HINT, Handlers
+from tf_prompt.demo.handlers import HINT, WAIT, Handlers
 
 try:
     with warnings.catch_warnings():
-        # pydub, which Gradio imports for audio, warns about missing ffmpeg.
+        # pydub, which Gradio imports for sound, misses ffmpeg.
         warnings.simplefilter("ignore")
         import gradio as gr
         from starlette.middleware import Middleware
@@ -21,13 +22,19 @@ except ImportError as error:
     ) from error
 
 _STYLE = pathlib.Path(__file__).with_name("page.css")
-# Gradio's default theme loads fonts from Google's servers.
+# Gradio's own theme loads fonts from Google's servers.
 _FONTS = {
     "font": ["system-ui", "sans-serif"],
     "font_mono": ["ui-monospace", "monospace"],
 }
+# The files of a batch, in the order of `Handlers.write_batch`, by their element's name.
+_DOWNLOADS = {"csv": "CSV", "jsonl": "JSON lines", "zip": "ZIP"}
+_BATCH_HINT = (
+    "Choose pictures, and their prompts appear here. The ZIP has each picture with its "
+    "prompt inside, and beside it in a text file."
+)
 _ONE_AT_A_TIME = {"concurrency_id": "models", "concurrency_limit": 1}
-# Seconds between clean-ups of uploads, and their lifetime.
+# Seconds: how often uploads are looked through, and after how long they go.
 _CACHE = (600, 3600)
 
 
@@ -37,117 +44,180 @@ def build_page(
     examples: Sequence[pathlib.Path],
     options,
 ) -> "gr.Blocks":
-    """Builds the page.
+    """Lays out the page.
 
     Args:
-        describer: computes the results.
+        describer: says what there is to say.
         folder: Gradio's folder of uploads.
-        examples: example images.
+        examples: pictures to choose from.
         options: `demo.__main__.DemoConfig`.
     """
     handlers = Handlers(describer, folder, options.max_files)
-    title = "From image to prompt"
+    title = "From picture to prompt"
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=_CACHE) as page:
         gr.Markdown(f"# {title}\nModels: {', '.join(describer.names)}")
-        with gr.Tab("One image"):
-            _build_single(handlers, describer, examples)
+        form = _build_form(handlers.fields)
+        with gr.Tab("One picture"):
+            _build_single(handlers, describer, examples, form)
         with gr.Tab("Batch"):
-            _build_batch(handlers)
-    # Direct calls are disabled, because they would bypass the queue.
+            _build_batch(handlers, form)
+    # Closed to direct calls, which would pass the queue by.
     page.queue(max_size=options.queue, api_open=False, default_concurrency_limit=1)
     return page
 
 
-def _build_single(handlers, describer, examples):
+def _build_form(fields):
+    """Lays out what says how prompts are worded, for both tabs."""
+    parts = []
+    with gr.Accordion("Wording of the prompts", open=False, elem_id="wording"):
+        for _, row in itertools.groupby(fields, lambda field: field.row):
+            with gr.Row():
+                parts += [_build_field(field) for field in row]
+    return parts
+
+
+def _build_field(field):
+    shared = {"label": field.label, "info": field.hint, "value": field.default}
+    shared |= {"elem_id": field.name, "min_width": 200}
+    if field.is_number:
+        return gr.Number(precision=0, minimum=0, **shared)
+    return gr.Textbox(lines=2 if field.is_list else 1, max_lines=6, **shared)
+
+
+def _build_single(handlers, describer, examples, form):
     with gr.Row():
-        with gr.Column(scale=1, min_width=300):
-            image = gr.Image(
+        with gr.Column(scale=2, min_width=300):
+            picture = gr.Image(
                 type="filepath",
                 image_mode=None,
                 sources=["upload", "clipboard"],
-                label="Image",
-                height=300,
+                label="Picture",
+                height=340,
                 buttons=["fullscreen"],
-                elem_id="image",
+                elem_id="picture",
             )
             if examples:
-                gr.Examples([[str(path)] for path in examples], image)
-        with gr.Column(scale=len(describer.names) + 1, min_width=300):
+                gr.Examples([[str(path)] for path in examples], picture)
+        with gr.Column(scale=3 * len(describer.names), min_width=300):
             message = gr.HTML(markup.hint(HINT), elem_id="message")
-            results, parts = _build_results(describer)
-    _refuse_addresses(image)
+            results, said, prompts, parts = _build_results(describer)
+    _refuse_addresses(picture)
+    kept = gr.State([])
 
-    def show(upload):
-        shown = handlers.show(upload)
+    def show(upload, *values):
+        if upload is not None and not describer.is_ready:
+            nothing = [gr.skip()] * (len(prompts) + len(parts) + 4)
+            yield [gr.HTML(markup.hint(WAIT), visible=True), *nothing]
+        shown = handlers.show(upload, values)
         models = shown.models or [("", "")] * len(describer.names)
-        return [
-            # Browsers would show a file that is not an image as a broken one.
-            gr.Image(elem_classes="tfp-torn" if shown.is_error else ""),
+        yield [
             gr.HTML(shown.message, visible=bool(shown.message)),
+            # Browsers draw a file that is no picture as a torn one.
+            gr.Image(elem_classes="tfp-torn" if shown.is_error else ""),
             gr.Column(visible=bool(shown.models)),
-            *(part for model in models for part in model),
+            gr.HTML(shown.embedded, visible=bool(shown.embedded)),
+            shown.results,
+            *(prompt for prompt, _ in models),
+            *(html for _, html in models),
             shown.phrases,
         ]
 
-    image.change(
+    picture.change(
         show,
-        image,
-        [image, message, results, *parts],
-        # Gradio's own preprocessing would fail with a traceback.
+        [picture, *form],
+        [message, picture, results, said, kept, *prompts, *parts],
+        # Gradio's own reading of the file would fail with a traceback.
         preprocess=False,
         show_progress_on=[message, results],
         api_visibility="private",
         **_ONE_AT_A_TIME,
     )
 
+    _reword_later(handlers, form, kept, message, prompts)
+
+
+def _reword_later(handlers, form, kept, message, prompts):
+    """Words the prompts of a picture anew as the form changes; no model runs."""
+
+    def reword(rows, *values):
+        if not rows:
+            return [gr.skip()] * (1 + len(prompts))
+        wrong, texts = handlers.reword(rows, values)
+        return [gr.HTML(wrong, visible=bool(wrong)), *texts]
+
+    for part in form:
+        part.change(
+            reword,
+            [kept, *form],
+            [message, *prompts],
+            show_progress="hidden",
+            api_visibility="private",
+        )
+
 
 def _build_results(describer):
-    """Builds the part that is hidden until there is a result."""
-    parts = []
+    """Lays out what is hidden as long as there is no result."""
+    prompts, parts = [], []
     with gr.Column(visible=False) as results:
+        said = gr.HTML(visible=False, elem_id="said", padding=False)
         with gr.Row():
             for name in describer.names:
                 with gr.Column(min_width=280):
-                    parts += _build_model(name)
+                    prompts.append(_build_prompt(name))
+                    parts.append(gr.HTML(elem_classes="written"))
         with gr.Column(visible=describer.has_interrogator):
             gr.Markdown("### Phrases of the interrogator")
             parts.append(gr.HTML(elem_id="phrases"))
-    return results, parts
+    return results, said, prompts, parts
 
 
-def _build_model(name):
-    prompt = gr.Textbox(
+def _build_prompt(name):
+    return gr.Textbox(
         label=f"Prompt by {name}",
         lines=2,
         interactive=False,
         buttons=["copy"],
         elem_classes="prompt",
     )
-    return [prompt, gr.HTML(elem_classes="written")]
 
 
-def _build_batch(handlers):
-    files = gr.File(
-        file_count="multiple",
-        file_types=list(listing.SUFFIXES),
-        label="Images",
-        height=200,
-        elem_id="files",
-    )
+def _build_batch(handlers, form):
     with gr.Row():
-        start = gr.Button("Write prompts", variant="primary", elem_id="start")
-        download = gr.DownloadButton("Download CSV", interactive=False, elem_id="csv")
-    table = gr.HTML(elem_id="table")
+        with gr.Column(scale=2, min_width=300):
+            files = gr.File(
+                file_count="multiple",
+                file_types=list(listing.SUFFIXES),
+                label="Pictures",
+                height=240,
+                elem_id="files",
+            )
+            start = gr.Button("Write prompts", variant="primary", elem_id="start")
+            with gr.Row():
+                downloads = [
+                    gr.DownloadButton(
+                        label, interactive=False, elem_id=name, size="md", min_width=90
+                    )
+                    for name, label in _DOWNLOADS.items()
+                ]
+        with gr.Column(scale=5, min_width=300):
+            table = gr.HTML(markup.hint(_BATCH_HINT), elem_id="table")
     _refuse_addresses(files)
 
-    def write_batch(uploads):
-        for content, path in handlers.write_batch(uploads):
-            yield content, gr.DownloadButton(value=path, interactive=path is not None)
+    def write_batch(uploads, *values):
+        for content, paths in handlers.write_batch(uploads, values):
+            ready = paths is not None
+            yield [
+                content,
+                *(
+                    gr.DownloadButton(value=path, interactive=ready)
+                    for path in paths or [None] * len(_DOWNLOADS)
+                ),
+            ]
 
     start.click(
         write_batch,
-        files,
-        [table, download],
+        [files, *form],
+        [table, *downloads],
         preprocess=False,
         api_visibility="private",
         **_ONE_AT_A_TIME,
@@ -155,7 +225,7 @@ def _build_batch(handlers):
 
 
 def _refuse_addresses(component) -> None:
-    """Accepts uploads only, because Gradio would fetch any address in a payload."""
+    """Takes uploads only: Gradio would fetch any address that a payload names."""
     move = component.async_move_resource_to_block_cache
 
     async def move_upload(place):
@@ -195,10 +265,10 @@ def serve(page: "gr.Blocks", options) -> None:
         )
     except OSError as error:
         raise OSError(
-            "host and port must belong to this machine and be free. "
+            "host and port must be this machine's and free. "
             f"Received: {options.host}:{options.port}"
         ) from error
-    # As by Ctrl-C, so that uploads are deleted in either case.
+    # As by Ctrl-C: what visitors uploaded goes in either case.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"{address}  (Ctrl-C stops)", flush=True)
     page.block_thread()

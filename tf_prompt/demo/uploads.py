@@ -1,4 +1,4 @@
-"""Checks uploads: only images of reasonable size are decoded."""
+"""Checks what visitors send: nothing but pictures of reasonable size is decoded."""
 
 import io
 import warnings
@@ -7,28 +7,28 @@ import PIL.Image
 
 from tf_prompt.data import image_faults, images, listing
 
-# 50 megapixels are 150 MB when decoded; a small file can claim far more.
+# 50 megapixels are 150 MB once decoded; a small file can claim far more.
 MAX_PIXELS = 50_000_000
 
 
-def check_image(data: bytes, name: str) -> None:
-    """Checks that a file is an image that the models can read.
+def check_picture(data: bytes, name: str) -> None:
+    """Refuses what is not a picture that the models can read.
 
     Args:
         data: content of the file.
-        name: name of the file, for the message.
+        name: the file's name, for the message.
 
     Raises:
         ValueError: with a message for the visitor.
     """
     kind = image_faults.find_foreign(data)
     if kind in ("HEIC", "AVIF"):
-        raise ValueError(f"{name} is a {kind} image. Save it as JPEG or PNG.")
+        raise ValueError(f"{name} is a {kind} picture. Save it as JPEG or PNG.")
     try:
-        # Only reads the header; what Pillow warns about is checked here or decoded.
+        # Reads the header alone; what Pillow warns of is checked here or decoded.
         with warnings.catch_warnings(action="ignore"):
-            with PIL.Image.open(io.BytesIO(data)) as image:
-                width, height = image.size
+            with PIL.Image.open(io.BytesIO(data)) as picture:
+                width, height = picture.size
     except PIL.Image.DecompressionBombError:
         width = height = MAX_PIXELS
     except (OSError, ValueError, SyntaxError):
@@ -44,4 +44,4 @@ def check_image(data: bytes, name: str) -> None:
 def _refusal(data, name):
     endings = ", ".join(suffix.removeprefix(".") for suffix in listing.SUFFIXES)
     fault = image_faults.find_fault(data)
-    return f"{name} is not a readable image ({endings}): {fault}."
+    return f"{name} is not a picture that can be read ({endings}): {fault}."

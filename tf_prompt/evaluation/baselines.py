@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tf_prompt.data.vectors import unit_rows
-
 
 def most_common(prompts: Sequence[str]) -> str:
     """Returns the most frequent prompt, of ties the first in alphabetical order."""
@@ -42,23 +40,3 @@ def shuffled_prompts(prompts: Sequence[str], seed: int = 0) -> list[str]:
     step = max(collections.Counter(prompts).values())
     dealt = dict(zip(order, order[step:] + order[:step], strict=True))
     return [prompts[dealt[index]] for index in range(len(prompts))]
-
-
-def nearest_neighbours(queries, features, prompts: Sequence[str]) -> list[str]:
-    """Returns for each image the prompt of the most similar training image.
-
-    Args:
-        queries: float array `(images, depth)`, features of the images.
-        features: float array `(training images, depth)`, features to search.
-        prompts: prompt of each row of `features`.
-
-    Returns:
-        list of one prompt per query, that of the highest cosine, of ties the first.
-    """
-    features = unit_rows(features)
-    best = []
-    # In blocks, because the similarities of a large split would not fit in memory.
-    for start in range(0, len(queries), 256):
-        similarities = unit_rows(queries[start : start + 256]) @ features.T
-        best.extend(similarities.argmax(axis=1))
-    return [prompts[index] for index in best]

@@ -5,19 +5,23 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import tqdm
 
-from tf_prompt.data import caption_batches
+from tf_prompt.data import caption_batches, records
 from tf_prompt.data.embedding_batches import Examples
 from tf_prompt.data.images import encode_jpeg
+from tf_prompt.data.targets import read_prompts
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.evaluation import baselines, gallery, scoring
-from tf_prompt.evaluation.prediction_log import COLUMNS, write_rows
+from tf_prompt.evaluation import gallery, lexica, scoring
+from tf_prompt.evaluation.prediction_log import COLUMNS, FAMILY, write_rows
 from tf_prompt.files import write_json
 from tf_prompt.inference import attention
 from tf_prompt.inference.bank import PromptBank
 from tf_prompt.inference.embedding_models import BankedModel
 from tf_prompt.inference.loading import Loader
 from tf_prompt.inference.model import PromptModel, to_numpy
+from tf_prompt.inference.neighbour_index import FeatureIndex
+from tf_prompt.inference.training_features import open_features
 from tf_prompt.metrics import cosine, meteor_java
 from tf_prompt.runs.run import Run
 from tf_prompt.runs.workers import Workers
@@ -44,8 +48,9 @@ class EvaluationOptions:
         metrics: names from `metrics.score.ALL_METRICS`.
         batch_size: images per batch.
         limit: largest number of examples; None takes all.
-        neighbours: number of training images that the nearest-neighbour baseline
-            searches, and from whose prompts models that predict embeddings choose.
+        neighbours: largest number of training images that the nearest-neighbour
+            baseline searches; None takes all.
+        protocol: `lexica` also measures modifiers, see `lexica.measure`.
         decoding: how a captioner decodes; kept in `predictions.json` beside the
             metrics.
         java_meteor: computes METEOR and is closed afterwards; None takes NLTK's.
@@ -58,7 +63,8 @@ class EvaluationOptions:
     metrics: Sequence[str] = ("bleu", "meteor", "cosine")
     batch_size: int = 64
     limit: int | None = None
-    neighbours: int = 10000
+    neighbours: int | None = None
+    protocol: str | None = None
     decoding: DecodingConfig = DecodingConfig()  # noqa: RUF009  frozen
     java_meteor: meteor_java.JavaMeteor | None = None
     workers: Workers | None = None
@@ -93,7 +99,7 @@ def evaluate_run(
     options, run = EvaluationOptions(**options), Run(run_dir)
     model = Loader().load_run(run, options.decoding, embeds=False)
     folder = run.find_data(options.data)
-    training = _read_training(model, folder, options)
+    training = _read_training(model, run, folder, options)
     if not model.writes_prompts:
         model = BankedModel(model, training.bank)
     examples = Examples(
@@ -111,6 +117,8 @@ def evaluate_run(
     result = scoring.measure(
         rows, training.prompts, metrics, java_meteor, vectors, model.is_raw
     )
+    if options.protocol:
+        result["modifiers"] = lexica.measure(rows, folder, options.split)
     write_json(output / "metrics.json", result)
     batches = caption_batches.evaluation_batches(
         folder,
@@ -134,7 +142,9 @@ def _write_rows(run: Run, model, folder, training, count: int, options):
         for batch in examples.batches(options.batch_size, task):
             log.add(_predict_rows(model, training, batch))
 
-    columns = (*COLUMNS, "cosine") if with_targets else COLUMNS
+    columns = COLUMNS
+    columns += (FAMILY,) if records.has_families(folder, split) else ()
+    columns += ("cosine",) if with_targets else ()
     output = run.evaluation_folder(split)
     identity = _identify(run, folder, options, model)
     return write_rows(output, identity, count, write, options.workers, columns)
@@ -161,7 +171,7 @@ class _Training:
     """
 
     prompts: list[str]
-    features: np.ndarray
+    index: FeatureIndex
     vectors: np.ndarray | None = None
 
     @property
@@ -170,20 +180,26 @@ class _Training:
         rows = {prompt: row for row, prompt in reversed(list(enumerate(self.prompts)))}
         return PromptBank(list(rows), self.vectors[list(rows.values())])
 
+    def nearest_prompts(self, queries) -> list[str]:
+        """The prompt of the most similar training image of each; of equals, the first.
 
-def _read_training(model, folder, options: EvaluationOptions) -> _Training:
-    with_targets = model.predicts_embeddings
-    prompts, vectors, features = [], [], []
-    examples = Examples(folder, "train", options.neighbours, with_targets=with_targets)
-    for batch in examples.batches(options.batch_size, "reading neighbours"):
-        texts = batch["prompt"] if with_targets else _references(model, batch)
-        prompts.extend(texts)
-        vectors.append(batch.get("target"))
-        features.append(model.features(model.open(batch["image"])).numpy())
-    features = np.concatenate(features)
-    if not with_targets:
-        return _Training(prompts, features)
-    return _Training(prompts, features, np.concatenate(vectors))
+        Args:
+            queries: float `(images, depth)`, features.
+        """
+        rows, _ = self.index.search(queries, 1)
+        return [self.prompts[row] for row in rows[:, 0]]
+
+
+def _read_training(model, run, folder, options: EvaluationOptions) -> _Training:
+    index = open_features(model, run, folder, options.neighbours, options.batch_size)
+    rule = "prompt" if model.predicts_embeddings else "words"
+    shards = tqdm.tqdm(
+        records.list_shards(folder, "train"), "training prompts", delay=2
+    )
+    prompts = [prompt for shard in shards for prompt in read_prompts(shard, rule)]
+    if not model.predicts_embeddings:
+        return _Training(prompts, index)
+    return _Training(prompts, index, Examples(folder, "train").targets())
 
 
 def _references(model: PromptModel, batch) -> list[str]:
@@ -194,7 +210,7 @@ def _references(model: PromptModel, batch) -> list[str]:
 def _predict_rows(model: PromptModel, training: _Training, batch) -> Iterator[dict]:
     images = model.open(batch["image"])
     found, queries = to_numpy(model.describe(images)), model.features(images).numpy()
-    nearest = baselines.nearest_neighbours(queries, training.features, training.prompts)
+    nearest = training.nearest_prompts(queries)
     truth = None
     if "target" in batch:
         truth = cosine.cosines(batch["target"], found["embedding"])
@@ -208,6 +224,8 @@ def _predict_rows(model: PromptModel, training: _Training, batch) -> Iterator[di
             "ended": bool(found["ended"][i]) if "ended" in found else None,
             "nearest_neighbour": nearest[i],
         }
+        if batch["family"][i]:
+            row[FAMILY] = batch["family"][i]
         yield row if truth is None else {**row, "cosine": float(truth[i])}
 
 

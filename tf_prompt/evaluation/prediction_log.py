@@ -18,6 +18,8 @@ COLUMNS = (
     "ended",
     "nearest_neighbour",
 )
+# Where prompts have families: the name of that of the true prompt.
+FAMILY = "family"
 FILE, IDENTITY = "predictions.csv", "predictions.json"
 # Seconds. The first rows of a share come only after the neighbours are read.
 PATIENCE = 1800.0
@@ -33,7 +35,7 @@ def open_log(
     Args:
         folder: an existing folder.
         identity: JSON content with everything that the rows depend on.
-        columns: `COLUMNS`, and possibly more, which are numbers.
+        columns: `COLUMNS`, perhaps `FAMILY`, and more that are numbers.
     """
     return ResumableTable(
         folder / FILE,
@@ -49,11 +51,19 @@ def read_predictions(folder: pathlib.Path) -> list[dict]:
     return read_rows(folder / FILE, _parse)
 
 
+def families_of(rows: Sequence[dict]) -> list[str] | None:
+    """The family of each row, itself alone where it has none; None if none has any."""
+    families = [row.get(FAMILY, "") for row in rows]
+    if not any(families):
+        return None
+    return [name or f"row {number}" for number, name in enumerate(families)]
+
+
 def _parse(row: dict) -> dict:
-    numbers = row.keys() - set(COLUMNS) | {"score"}
+    numbers = row.keys() - {*COLUMNS, FAMILY} | {"score"}
     # Empty for models that do not decode words.
     ended = {"True": True, "False": False, "": None}[row["ended"]]
-    texts = {name: row[name] for name in COLUMNS}
+    texts = {name: row[name] for name in (*COLUMNS, FAMILY) if name in row}
     return {**texts, **{name: float(row[name]) for name in numbers}, "ended": ended}
 
 

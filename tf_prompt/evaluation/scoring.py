@@ -9,8 +9,16 @@ import tqdm
 
 from tf_prompt.data.text import normalise
 from tf_prompt.evaluation import baselines
-from tf_prompt.metrics import bertscore, cosine, health, prompt_embedder
-from tf_prompt.metrics.score import score, summarise
+from tf_prompt.evaluation.prediction_log import families_of
+from tf_prompt.metrics import (
+    bertscore,
+    closeness,
+    cosine,
+    health,
+    prompt_embedder,
+    score,
+)
+from tf_prompt.metrics.score import Measured, summarise_all
 
 # BLEU's interval on 384 toy examples is 5 points wide; on 100 twice as wide.
 FEW_EXAMPLES = 100
@@ -41,8 +49,10 @@ def measure(
     """Measures predictions and baselines.
 
     Args:
-        rows: result of `prediction_log.write_rows`.
-        training_prompts: prompts for the baselines; with `vectors` the original ones.
+        rows: result of `prediction_log.write_rows`; where they have families, intervals
+            are over these.
+        training_prompts: those of the whole training split; with `vectors` the
+            original ones.
         metrics: names from `metrics.score.ALL_METRICS`.
         java_meteor: computes METEOR and is closed afterwards; None takes NLTK's.
         vectors: if given, the cosine is that of the predicted embeddings, from the
@@ -56,7 +66,7 @@ def measure(
     references = [row["reference"] for row in rows]
     predictions = [row["prediction"] for row in rows]
     written = _write_baselines(rows, training_prompts)
-    cosines: dict[str, dict] = {}
+    cosines: dict[str, Measured] = {}
     of_texts = list(metrics)
     has_chance = len(set(references)) > 1
     if vectors is None:
@@ -70,19 +80,42 @@ def measure(
             own = np.array([row["cosine"] for row in rows])
             cosines = _measure_vectors(own, written, order, vectors)
         written = {name: list(map(normalise, texts)) for name, texts in written.items()}
+        training_prompts = map(normalise, training_prompts)
         if has_chance:
             written[CHANCE] = [references[index] for index in order]
-    scores = _score_texts(
+    measured = _measure_texts(
         references, {"model": predictions, **written}, of_texts, java_meteor, is_raw
     )
     for name, value in cosines.items():
-        scores.setdefault(name, {})["cosine"] = value
+        measured.setdefault(name, {})["cosine"] = value
     ended = [row["ended"] for row in rows]
+    families = families_of(rows)
     return {
         "examples": len(rows),
-        "metrics": scores.pop("model"),
-        "baselines": scores,
+        **({} if families is None else {"families": len(set(families))}),
+        **_summarise(measured, families),
         "health": health.measure_health(references, predictions, ended),
+        "by_overlap": _by_overlap(references, training_prompts, measured, families),
+    }
+
+
+def _summarise(measured, families, rows=None) -> dict:
+    scores = {
+        name: summarise_all(found, families=families, rows=rows)
+        for name, found in measured.items()
+    }
+    return {"metrics": scores.pop("model"), "baselines": scores}
+
+
+def _by_overlap(references, training_prompts, measured, families) -> dict[str, dict]:
+    """All scores of the examples of each group of `closeness.group_by_overlap`."""
+    overlaps = closeness.closest_overlaps(references, training_prompts)
+    return {
+        name: {
+            "examples": len(rows),
+            **(_summarise(measured, families, rows) if len(rows) else {}),
+        }
+        for name, rows in closeness.group_by_overlap(overlaps).items()
     }
 
 
@@ -95,18 +128,20 @@ def _write_baselines(rows, training_prompts) -> dict[str, list[str]]:
     }
 
 
-def _score_texts(references, written, metrics, java_meteor, is_raw) -> dict[str, dict]:
+def _measure_texts(
+    references, written, metrics, java_meteor, is_raw
+) -> dict[str, dict]:
     if not metrics:
         return {name: {} for name in written}
     options = {**load_models(metrics), "java_meteor": java_meteor, "is_raw": is_raw}
     with java_meteor or contextlib.nullcontext():
         return {
-            name: score(references, texts, metrics=metrics, **options)
+            name: score.measure(references, texts, metrics=metrics, **options)
             for name, texts in tqdm.tqdm(written.items(), "scoring", unit="set")
         }
 
 
-def _measure_vectors(own, written, order, vectors: Vectors) -> dict[str, dict]:
+def _measure_vectors(own, written, order, vectors: Vectors) -> dict[str, Measured]:
     """Cosines with the targets, of the model and of each baseline.
 
     With an empty `order` there is no chance level.
@@ -121,7 +156,7 @@ def _measure_vectors(own, written, order, vectors: Vectors) -> dict[str, dict]:
     cosines = {name: cosine.cosines(vectors.targets, v) for name, v in found.items()}
     signature = prompt_embedder.signature(embedder)
     return {
-        name: summarise(values, signature)
+        name: (values, signature, None)
         for name, values in {"model": own, **cosines}.items()
     }
 
@@ -148,7 +183,12 @@ def _load(loader):
 def format_metrics(metrics: dict) -> str:
     """Formats `metrics.json` as a table: scores, baselines, health."""
     examples = metrics["examples"]
-    lines = [f"{examples} examples, 95 % intervals of the model in brackets"]
+    over = "examples"
+    if "families" in metrics:
+        over = f"its {metrics['families']} families of prompts"
+    lines = [
+        f"{examples} examples, 95 % intervals of the model over {over} in brackets"
+    ]
     if examples == 1:
         lines = ["only 1 example: no intervals, which need several; scores are luck"]
     elif examples < FEW_EXAMPLES:
@@ -173,7 +213,32 @@ def format_metrics(metrics: dict) -> str:
         text = "unmeasured" if value is None else f"{value:.3f}"
         lines.append(f"{name:{indent}}{text:>24}")
     lines += [f"{name}: {v['signature']}" for name, v in metrics["metrics"].items()]
+    lines += _format_overlaps(metrics)
     return "\n".join(lines)
+
+
+# What is shown of each group: all that is in metrics.json would fill screens.
+_SHOWN = ("bleu", "meteor", "cosine")
+
+
+def _format_overlaps(metrics) -> list[str]:
+    """Lines of scores by how near the closest training prompt is."""
+    groups = metrics.get("by_overlap", {})
+    names = [name for name in _SHOWN if name in metrics["metrics"]]
+    if not groups or not names:
+        return []
+    lines = ["", "by overlap of words with the closest training prompt:"]
+    header = "".join(f"{f'{name}: model':>24}{'neighbour':>12}" for name in names)
+    lines.append(f"{'overlap':<12}{'examples':>9}{header}")
+    for group, found in groups.items():
+        line = f"{group.replace('_', ' '):<12}{found['examples']:>9}"
+        for name in names if found["examples"] else ():
+            digits = 4 if name == "cosine" else 2
+            own = _format_score(found["metrics"][name], digits, with_interval=True)
+            neighbour = found["baselines"]["nearest_neighbour"].get(name)
+            line += f"{own:>24}{_format_score(neighbour, digits):>12}"
+        lines.append(line)
+    return lines
 
 
 def _format_score(value, digits, with_interval=False) -> str:

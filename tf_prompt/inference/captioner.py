@@ -84,7 +84,9 @@ class CaptionerModel(PromptModel):
             self._write = self._write_agreed
         elif options.xla:
             # Only the loop, because XLA makes ResNet50 slower.
-            self._write = tf.function(self._write_tokens, jit_compile=True)
+            self._write = tf.function(
+                self._write_tokens, jit_compile=True, autograph=False
+            )
         self._beams_of: dict = {}
         super().__init__(name, [network.image_size])
         # A separate function, so that a SavedModel contains it only once.

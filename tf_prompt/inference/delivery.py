@@ -15,7 +15,8 @@ from tf_prompt.options import DONE, SOME_FAILED, option
 from tf_prompt.runs import lock
 
 SHOW, ONLY, OFF = EMBEDDED = ("show", "only", "off")
-_PHRASES = "phrases_"
+# Before the name of a table in a CSV.
+PHRASES = "phrases_"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,8 @@ class Delivery:
     Attributes:
         places: `Places`, the output files of each image.
         paths: the images to process.
+        is_done: whether there are none because all have a `.txt` file. Then no model
+            needs to be loaded, and an earlier run's table is left unchanged.
 
     Raises:
         FileNotFoundError: if a path does not exist.
@@ -103,8 +106,10 @@ class Delivery:
         found = listing.find_images(named, options.recursive)
         self.places = Places(found, named, options, command)
         self.paths = self.places.paths
+        self.is_done = False
         if options.skip_existing:
             self.paths = [p for p in self.paths if not sidecar_of(p).exists()]
+            self.is_done = not self.paths
 
     def read_embedded(self) -> int:
         """Delivers the prompts in the files' metadata; returns as `deliver`."""
@@ -162,7 +167,7 @@ class Delivery:
 
     def _columns(self, columns, tables):
         names = ["path", "prompt", *columns, "error"]
-        names += [f"{_PHRASES}{name}" for name in tables]
+        names += [f"{PHRASES}{name}" for name in tables]
         if self._options.embedded != OFF:
             names += image_bytes.embedded_names()
         return names
@@ -187,7 +192,7 @@ def flatten(result: dict, columns: Sequence[str]) -> dict:
     """
     row = {name: value for name, value in result.items() if name in columns}
     for name, pairs in result.get("phrases", {}).items():
-        row[f"{_PHRASES}{name}"] = "; ".join(phrase for phrase, _ in pairs)
+        row[f"{PHRASES}{name}"] = "; ".join(phrase for phrase, _ in pairs)
     for name, value in result.get("embedded", {}).items():
         row[f"embedded_{name}"] = value
     return {name: value for name, value in row.items() if name in columns}

@@ -16,6 +16,8 @@ from tf_prompt.inference.embedding_models import (
 from tf_prompt.inference.interrogator import MODE, InterrogatorModel
 from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.neighbours import NEIGHBOURS, NeighbourModel, open_index
+from tf_prompt.inference.retrieval import RetrievalIndex, RetrievalModel
+from tf_prompt.inference.tagger import TaggerModel
 from tf_prompt.interrogation import presets, table_sources
 from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.interrogation.interrogator import Interrogator
@@ -24,6 +26,8 @@ from tf_prompt.models.captioner import Captioner
 from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.regressor import EmbeddingRegressor
+from tf_prompt.models.retriever import Retriever
+from tf_prompt.models.tagger import Tagger
 from tf_prompt.options import take_options
 from tf_prompt.runs.run import Run
 
@@ -66,6 +70,11 @@ class Loader:
         model = self.load_run(run, decoding)
         if is_neighbours(spec):
             return NeighbourModel(model, open_index(model, run))
+        if not model.embeds:
+            raise ValueError(
+                "embeddings are not predicted by this kind of model; its neighbours "
+                f"give some: {NEIGHBOURS}{spec}. Received: {spec} with {model.name}"
+            )
         return model
 
     def load_run(
@@ -97,6 +106,10 @@ class Loader:
             )
         if decoding != DecodingConfig():
             raise ValueError(f"decoding options need a captioner. Received: {name}")
+        if isinstance(network, Retriever):
+            return RetrievalModel(network, RetrievalIndex.load(run.path), name)
+        if isinstance(network, Tagger):
+            return TaggerModel(network, run.modifiers, name)
         if isinstance(network, EmbeddingRegressor):
             return RegressorModel(network, name)
         if isinstance(network, Ensemble):

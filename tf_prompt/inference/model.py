@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_prompt.data import images as image_codec
+from tf_prompt.data.graphs import compile_function
 
 Scored = tuple[str, float]
 
@@ -39,6 +40,8 @@ class PromptModel:
     attends = False
     # Whether `describe` predicts the embedding itself, not that of a text it wrote.
     predicts_embeddings = True
+    # Whether `describe` gives an embedding at all.
+    embeds = True
     # Whether a graph computes the embedding, so that it can be exported.
     embeds_in_graph = True
     # Whether prompts are written like the original ones, not as normalised words.
@@ -53,10 +56,9 @@ class PromptModel:
         self._compiled_describe = self._compile(self._describe)
         self._compiled_features = self._compile(self._features)
         encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
-        self.serve = tf.function(self._serve, input_signature=[encoded])
-        self._open = tf.function(
-            lambda data: image_codec.decode_batch(data, self.sizes),
-            input_signature=[encoded],
+        self.serve = compile_function(self._serve, [encoded])
+        self._open = compile_function(
+            lambda data: image_codec.decode_batch(data, self.sizes), [encoded]
         )
 
     def describe(self, images) -> dict[str, tf.Tensor]:
@@ -180,7 +182,7 @@ class PromptModel:
 
         shapes = [(None, size, size, 3) for size in self.sizes]
         signature = [tf.TensorSpec(shape, tf.uint8) for shape in shapes]
-        return tf.function(of_images, input_signature=signature)
+        return compile_function(of_images, signature)
 
     def _in_order(self, images):
         if not isinstance(images, Mapping):

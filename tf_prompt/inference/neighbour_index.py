@@ -53,7 +53,67 @@ class Settings:
     cosine: float
 
 
-class NeighbourIndex:
+class FeatureIndex:
+    """Finds the rows of highest cosine.
+
+    Args:
+        features: float `(rows, depth)`, any length of vector; may be a memory map,
+            of which no copy is made.
+        search: `exact` compares with every row; `faiss` searches an inverted file
+            of the library faiss, then compares exactly with its candidates; `auto`
+            takes faiss above `FAISS_ABOVE` rows where it is installed.
+
+    Raises:
+        ValueError: for features that are not finite, an unknown name, and for
+            `faiss` where it is not installed.
+    """
+
+    def __init__(self, features, search="auto"):
+        if search not in SEARCHES:
+            raise ValueError(
+                f"search must be one of {', '.join(SEARCHES)}. Received: {search}"
+            )
+        self.features = features
+        self._lengths = row_lengths(features)
+        self._faiss = _build_faiss(self) if _use_faiss(search, features) else None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every row is compared."""
+        return self._faiss is None
+
+    def search(self, queries, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the most similar rows.
+
+        Args:
+            queries: float `(queries, depth)`.
+            k: int in 1-`rows`.
+
+        Returns:
+            rows: int64 `(queries, k)`, the most similar first.
+            cosines: float32 `(queries, k)`. An index that holds fewer than k
+            candidates for a query repeats the nearest.
+        """
+        if self._faiss is None:
+            return nearest_rows(queries, self.features, k, self._lengths)
+        found = [
+            self._search_faiss(unit_rows(queries[start : start + QUERIES_AT_ONCE]), k)
+            for start in range(0, len(queries), QUERIES_AT_ONCE)
+        ]
+        return join_blocks(found, k)
+
+    def _search_faiss(self, queries, k):
+        _, found = self._faiss.search(queries, k * _CANDIDATES)
+        # -1 fills a row that has too few candidates; the nearest is always there.
+        found = np.where(found < 0, found[:, :1], found)
+        cosines = np.empty(found.shape, np.float32)
+        for i, rows in enumerate(found):
+            candidates = np.asarray(self.features[rows], np.float32)
+            cosines[i] = candidates @ queries[i] / self._lengths[rows]
+        return take_best(found, cosines, k)
+
+
+class NeighbourIndex(FeatureIndex):
     """Predicts an embedding from the most similar training images.
 
     The embeddings of the k rows with the highest cosine of features are averaged with
@@ -76,39 +136,15 @@ class NeighbourIndex:
     """
 
     def __init__(self, features, embeddings, k=8, sharpness=20.0, search="auto"):
-        _check(features, embeddings, k, sharpness, search)
-        self.features = features
+        _check(features, embeddings, k, sharpness)
+        super().__init__(features, search)
         self.embeddings = embeddings
         self.k = k
         self.sharpness = sharpness
-        self._lengths = row_lengths(features)
-        self._faiss = _build_faiss(self) if _use_faiss(search, features) else None
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether the search compares with every row."""
-        return self._faiss is None
 
     def search(self, queries, k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Finds the most similar rows.
-
-        Args:
-            queries: float `(queries, depth)`.
-            k: number of rows; None takes that of the constructor.
-
-        Returns:
-            rows: int64 `(queries, k)`, the most similar first. A faiss index with
-                fewer than k candidates for a query repeats the nearest.
-            cosines: float32 `(queries, k)`.
-        """
-        k = self.k if k is None else k
-        if self._faiss is None:
-            return nearest_rows(queries, self.features, k, self._lengths)
-        found = [
-            self._search_faiss(unit_rows(queries[start : start + QUERIES_AT_ONCE]), k)
-            for start in range(0, len(queries), QUERIES_AT_ONCE)
-        ]
-        return join_blocks(found, k)
+        """See `FeatureIndex`; k is that of the constructor where it is None."""
+        return super().search(queries, self.k if k is None else k)
 
     def predict(self, queries) -> np.ndarray:
         """Averages the embeddings of the nearest rows.
@@ -132,16 +168,6 @@ class NeighbourIndex:
         lost = np.linalg.norm(result, axis=1) < 1e-6
         result[lost] = self.embeddings[rows[lost, 0]]
         return unit_rows(result)
-
-    def _search_faiss(self, queries, k):
-        _, found = self._faiss.search(queries, k * _CANDIDATES)
-        # Rows with too few candidates are padded with -1; the nearest always exists.
-        found = np.where(found < 0, found[:, :1], found)
-        cosines = np.empty(found.shape, np.float32)
-        for i, rows in enumerate(found):
-            candidates = np.asarray(self.features[rows], np.float32)
-            cosines[i] = candidates @ queries[i] / self._lengths[rows]
-        return take_best(found, cosines, k)
 
     def save(self, folder: str | pathlib.Path) -> None:
         """Writes the index as a folder of `.npy` files, replacing an earlier one.
@@ -226,7 +252,7 @@ def choose_settings(
     return best
 
 
-def _check(features, embeddings, k, sharpness, search):
+def _check(features, embeddings, k, sharpness):
     if features.ndim != 2 or embeddings.ndim != 2 or len(features) != len(embeddings):
         raise ValueError(
             "features and embeddings must be (rows, depth) and (rows, dim). "
@@ -239,10 +265,6 @@ def _check(features, embeddings, k, sharpness, search):
         )
     if not 0 <= sharpness < math.inf:
         raise ValueError(f"sharpness must not be negative. Received: {sharpness}")
-    if search not in SEARCHES:
-        raise ValueError(
-            f"search must be one of {', '.join(SEARCHES)}. Received: {search}"
-        )
 
 
 def _use_faiss(search, features) -> bool:

@@ -37,16 +37,17 @@ def load_pretrained(source: str, half: bool | None = None):
             preset the message says where it was looked for and how to get it.
     """
     place = presets.resolve(source)
+    if place in clip.NAMES:
+        # An architecture: its weights would be drawn at random.
+        raise ValueError(presets.explain_missing(source, "it has no weights"))
+    half = has_fast_halves() if half is None else half
     try:
-        if place in clip.NAMES:
-            # An architecture: its weights would be drawn at random.
-            raise ValueError(f"{place} has no weights")
-        half = has_fast_halves() if half is None else half
         model = CLIPInterrogator(place, dtype=HALF if half else None)
     except ValueError as error:
-        if os.path.isdir(place):
+        # What a hub said is the cause; a model of another kind is no matter of reach.
+        if os.path.isdir(place) or error.__cause__ is None:
             raise
-        reason = _shorten(error.__cause__ or error)
+        reason = _shorten(error.__cause__)
         raise ValueError(presets.explain_missing(source, reason)) from error
     return model, _load_tokens(place, model)
 
@@ -125,8 +126,19 @@ def load_interrogator(
     """
     # Before the model, which takes long to load.
     require_phrases(tables)
-    model, tokens = load_pretrained(source, half)
+    pair = load_pretrained(source, half)
+    return embed_phrases(pair, tables, options, cache_dir, **parts)
+
+
+def embed_phrases(
+    pair: tuple,
+    tables: Mapping[str, Sequence[str]],
+    options: InterrogationConfig,
+    cache_dir: str | os.PathLike | None = None,
+    **parts,
+) -> Interrogator:
+    """Makes an interrogator of what `load_pretrained` gave, see `load_interrogator`."""
     folder = pathlib.Path(cache_dir or cache_folder())
     return Interrogator(
-        model, tokens, tables, folder, options, resizing=images.BICUBIC, **parts
+        *pair, tables, folder, options, resizing=images.BICUBIC, **parts
     )

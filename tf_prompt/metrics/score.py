@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -34,6 +34,8 @@ ALL_METRICS = (
 
 # Runs of letters and digits; any other sign by itself.
 _PARTS = re.compile(r"\w+|[^\w\s]")
+# In the signature of a score whose interval draws families; else it draws examples.
+BY_FAMILY = "bootstrap:families"
 
 ScoreSums = Callable[[np.ndarray], np.ndarray]
 Measured = tuple[np.ndarray, str, ScoreSums | None]
@@ -53,32 +55,29 @@ def score(
     seed: int = 0,
     java_meteor: meteor_java.JavaMeteor | None = None,
     is_raw: bool = False,
+    families: Sequence[str] | None = None,
 ) -> dict[str, dict]:
     """Scores predictions, with a bootstrap interval and a signature for each metric.
 
     Args:
         references: true prompts: normalised words joined by spaces, or raw.
-        predictions: predicted prompts, in the order of `references`; strings may be
-            empty.
-        embedder: embedder of the cosine; None loads the default.
-        scorer: scorer of BERTScore; None loads the default.
+        predictions: predicted prompts, in the order of `references`, or empty strings.
+        embedder, scorer: networks of the cosine and BERTScore; None loads the default.
         metrics: names from `ALL_METRICS`.
-        resamples: int > 0, bootstrap resamples per interval.
-        seed: int, seed of the resamples.
+        resamples, seed: ints, bootstrap resamples per interval, and their seed.
         java_meteor: computes METEOR; None takes NLTK's.
-        is_raw: whether texts are prompts as users write them. Each mark, such as a
-            comma, then counts as a word, and upper case matters. Signatures say
-            `text:raw`.
+        is_raw: whether each mark, such as a comma, counts as a word, and upper case
+            matters, as in prompts that users write; signatures say `text:raw`.
+        families: name of each example's family, for intervals over families.
 
     Returns:
-        dict from name to a dict of `score`; `low` and `high`, the 95 % interval, None
-        for a single example; and `signature`. The cosine is in -1–1, CIDEr-D in
-        0–10, all other metrics in 0–100. For a metric that cannot be computed the
-        numbers are None, and the signature "not measured: …" says what to install.
+        dict from name to `score`; `low` and `high`, the 95 % interval, None for one
+        example; and `signature`. The cosine is in -1–1, CIDEr-D in 0–10, the others
+        in 0–100. Without what a metric needs, the numbers are None and the signature,
+        "not measured: …", says what to install.
 
     Raises:
-        ValueError: if there is not one prediction per reference, or a metric is
-            unknown.
+        ValueError: for another number of predictions, or an unknown metric.
 
     Example:
 
@@ -92,19 +91,76 @@ def score(
     >>> scores["rouge_l"]["signature"]
     'rouge-l|f:1|stem:none|tok:split'
     """
+    measured = measure(
+        references, predictions, embedder, scorer, metrics, java_meteor, is_raw
+    )
+    return summarise_all(measured, resamples, seed, families)
+
+
+def measure(
+    references: Sequence[str],
+    predictions: Sequence[str],
+    embedder: prompt_embedder.PromptEmbedder | None = None,
+    scorer: bertscore.TokenScorer | None = None,
+    metrics: Sequence[str] = METRICS,
+    java_meteor: meteor_java.JavaMeteor | None = None,
+    is_raw: bool = False,
+) -> dict[str, Measured | str]:
+    """Does the work of `score` for each example, before anything is added up.
+
+    Returns:
+        For each name the statistics of the examples, the signature, and what makes
+        a score of summed statistics, as `summarise` takes them; or, of a metric
+        that cannot be computed, why.
+
+    Raises:
+        ValueError: as `score`.
+    """
     check_pairs(references, predictions)
     _check_names(metrics)
     measures = _measures(references, predictions, embedder, scorer, java_meteor, is_raw)
-    scores = {}
+    found: dict[str, Measured | str] = {}
     for name in metrics:
         try:
             statistics, signature, score_sums = measures[name]()
         except _NotMeasured as error:
-            scores[name] = _absent(str(error))
+            found[name] = str(error)
             continue
         if is_raw:
             signature = f"{signature}|text:raw"
-        scores[name] = summarise(statistics, signature, score_sums, resamples, seed)
+        found[name] = statistics, signature, score_sums
+    return found
+
+
+def summarise_all(
+    measured: Mapping[str, Measured | str],
+    resamples: int = 1000,
+    seed: int = 0,
+    families: Sequence[str] | None = None,
+    rows: np.ndarray | None = None,
+) -> dict[str, dict]:
+    """Turns what `measure` found into what `score` returns.
+
+    Args:
+        measured: result of `measure`.
+        resamples: int > 0, bootstrap resamples.
+        seed: int, seed of the resamples.
+        families: as in `score`, of all examples.
+        rows: int `(some,)`, the examples that count, at least one; None takes all.
+            What CIDEr-D knows of words comes from all.
+    """
+    if families is not None and rows is not None:
+        families = [families[row] for row in rows]
+    scores = {}
+    for name, found in measured.items():
+        if isinstance(found, str):
+            scores[name] = _absent(found)
+            continue
+        statistics, signature, score_sums = found
+        statistics = statistics if rows is None else statistics[rows]
+        scores[name] = summarise(
+            statistics, signature, score_sums, resamples, seed, families
+        )
     return scores
 
 
@@ -210,6 +266,7 @@ def summarise(
     score_sums: ScoreSums | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    families: Sequence[str] | None = None,
 ) -> dict:
     """Computes a metric's entry in `metrics.json` from the statistics of examples.
 
@@ -219,6 +276,7 @@ def summarise(
         score_sums: function from summed counts to a score; None takes the mean.
         resamples: int > 0, bootstrap resamples.
         seed: int, seed of the resamples.
+        families: as in `score`.
 
     Returns:
         dict of `score`, `low`, `high` and `signature`.
@@ -229,9 +287,13 @@ def summarise(
         value = float(score_sums(statistics.sum(axis=0)))
     # Rounded, or equal examples would give an interval 1e-15 off their own mean.
     entry = {"score": round(value, 9), "low": None, "high": None}
-    # All resamples of one example are equal, which says nothing about others.
-    if len(statistics) > 1:
-        low, high = bootstrap.interval(statistics, score_sums, resamples, seed)
+    if families is not None:
+        signature = f"{signature}|{BY_FAMILY}"
+    # Draws of one example, or family, are all equal; that says nothing of others.
+    if len(statistics if families is None else set(families)) > 1:
+        low, high = bootstrap.interval(
+            statistics, score_sums, resamples, seed, families
+        )
         entry |= {"low": round(low, 9), "high": round(high, 9)}
     return {**entry, "signature": signature}
 

@@ -1,11 +1,11 @@
 """Significance of the difference between two sets of predictions."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tf_prompt.metrics.bootstrap import draw_weights
+from tf_prompt.metrics.bootstrap import add_up, draw_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,7 @@ def paired_bootstrap(
     score_sums: Callable[[np.ndarray], np.ndarray] | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    families: Sequence[str] | None = None,
 ) -> Difference:
     """Compares two systems by a paired bootstrap over the same examples.
 
@@ -45,6 +46,8 @@ def paired_bootstrap(
             `(resamples,)`; None takes the mean.
         resamples: int > 0, number of resamples.
         seed: int, random seed.
+        families: the name of each example's family, drawn as one, see
+            `bootstrap.interval`; None draws examples.
 
     Returns:
         `Difference`.
@@ -55,8 +58,13 @@ def paired_bootstrap(
     Reference: Koehn, 2004, https://aclanthology.org/W04-3250, section 4; the added
     one is from Davison and Hinkley, 1997, eq. 4.11.
     """
-    both = _stack(statistics_a, statistics_b, resamples)
-    score = score_sums or (lambda sums: sums[..., 0] / both.shape[1])
+    both = _stack(statistics_a, statistics_b, resamples, families)
+    # The last column counts the examples.
+    score = (
+        (lambda sums: sums[..., 0] / sums[..., -1])
+        if score_sums is None
+        else (lambda sums: score_sums(sums[..., :-1]))
+    )
     observed = score(both.sum(axis=1))
     drawn = draw_weights(both.shape[1], resamples, seed)
     # Both in one product, so that equal systems differ by exactly 0.
@@ -72,7 +80,7 @@ def paired_bootstrap(
     )
 
 
-def _stack(statistics_a, statistics_b, resamples: int) -> np.ndarray:
+def _stack(statistics_a, statistics_b, resamples: int, families) -> np.ndarray:
     first = np.asarray(statistics_a, dtype=np.float64)
     second = np.asarray(statistics_b, dtype=np.float64)
     if first.shape != second.shape:
@@ -85,4 +93,8 @@ def _stack(statistics_a, statistics_b, resamples: int) -> np.ndarray:
             "statistics and resamples must not be empty. "
             f"Received: {len(first)} examples, resamples={resamples}"
         )
-    return np.stack([first, second]).reshape(2, len(first), -1)
+    found = []
+    for statistics in (first, second):
+        sums, sizes = add_up(statistics, families)
+        found.append(np.column_stack([sums.reshape(len(sizes), -1), sizes]))
+    return np.stack(found)

@@ -1,5 +1,6 @@
 """CLIP by name: small and untrained, OpenAI's, a preset, or a transformers folder."""
 
+import contextlib
 import json
 import pathlib
 
@@ -218,9 +219,11 @@ def _build_architecture(name, vocab_size, image_size, dtype):
 
 
 def _load_preset(source, dtype):
+    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    # An accelerator need not hold the weights twice.
+    is_cast = policy.compute_dtype != "float32"
     try:
-        # Not on the accelerator: there it may be needed in half precision only.
-        with keras.device("cpu:0"):
+        with keras.device("cpu:0") if is_cast else contextlib.nullcontext():
             clip = keras_hub.models.Backbone.from_preset(str(source))
     # Hubs raise errors of several libraries, from requests' to h5py's.
     except Exception as error:
@@ -231,7 +234,7 @@ def _load_preset(source, dtype):
             f"Received: {source} ({reason})"
         ) from error
     _check_pair(clip, pathlib.Path(source).name)
-    return _cast(clip, dtype)
+    return _cast(clip, policy) if is_cast else clip
 
 
 def _check_pair(clip, name):
@@ -242,16 +245,12 @@ def _check_pair(clip, name):
         )
 
 
-def _cast(clip, dtype):
+def _cast(clip, policy):
     """Gives a preset's model another precision.
 
     KerasHub 0.32 hands a precision on to towers only where the preset's file names
     none, and the presets that it saves name it.
     """
-    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-    towers = (clip.vision_encoder, clip.text_encoder)
-    if all(tower.dtype_policy == policy for tower in towers):
-        return clip
     wanted = _build_described(describe(clip), policy)
     for variable, value in zip(wanted.weights, clip.weights, strict=True):
         variable.assign(value)

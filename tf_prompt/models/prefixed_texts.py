@@ -12,6 +12,7 @@ class PrefixedTexts(keras.Model):
 
     Args:
         backbone: `CLIPBackbone` or `MetaCLIP2Backbone`, whose layers it shares.
+        keeps: whether keys and values are given, for texts that begin like these.
         **kwargs: passed to `keras.Model`.
 
     Call arguments:
@@ -24,13 +25,14 @@ class PrefixedTexts(keras.Model):
             call; beyond `starts` they are not looked at.
 
     Returns:
-        embeddings: float32 `(texts, dim)`, of unit length; keys and values:
-        `(texts, layers, tokens, heads, head_dim)`.
+        keys and values, `(texts, layers, tokens, heads, head_dim)`, if it keeps them;
+        else the embeddings, float32 `(texts, dim)`, of unit length.
     """
 
-    def __init__(self, backbone, **kwargs):
+    def __init__(self, backbone, keeps=False, **kwargs):
         super().__init__(**kwargs)
         self.backbone = backbone
+        self.keeps = keeps
 
     @property
     def empty(self):
@@ -56,10 +58,11 @@ class PrefixedTexts(keras.Model):
             x = x + block.dense_2(hidden)
             keys.append(key)
             values.append(value)
+        if self.keeps:
+            return ops.stack(keys, axis=1), ops.stack(values, axis=1)
         last = ops.take_along_axis(x, inputs["ends"][:, None, None], axis=1)[:, 0]
         embeddings = self.backbone.text_projection(tower.layer_norm(last))
-        embeddings = ops.normalize(ops.cast(embeddings, "float32"), axis=-1)
-        return embeddings, ops.stack(keys, axis=1), ops.stack(values, axis=1)
+        return ops.normalize(ops.cast(embeddings, "float32"), axis=-1)
 
     def _embed(self, token_ids, starts):
         embedding = self.backbone.text_encoder.embedding

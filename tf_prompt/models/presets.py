@@ -15,6 +15,8 @@ from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.lstm import LSTMCaptioner
 from tf_prompt.models.regressor import EmbeddingRegressor
+from tf_prompt.models.retriever import Retriever
+from tf_prompt.models.tagger import Tagger
 from tf_prompt.models.transformer import TransformerCaptioner
 
 _BASE = {"vocab_size": 46664, "image_size": 224, "encoder": "resnet50"}
@@ -100,6 +102,43 @@ PRESETS = {
         EmbeddingRegressor,
         {"backbone": "resnet_tiny", **_TINY_REGRESSOR},
     ),
+    "retrieval_small": (
+        Retriever,
+        {"encoder": "efficientnet_lite0", "image_size": 224},
+    ),
+    "retrieval_tiny": (
+        Retriever,
+        {
+            "encoder": "conv",
+            "conv_filters": _TINY["conv_filters"],
+            "image_size": _TINY["image_size"],
+        },
+    ),
+    "tagger_base": (
+        Tagger,
+        {
+            "num_modifiers": 1000,
+            "encoder": "efficientnet_lite0",
+            "image_size": 224,
+            "width": 256,
+            "num_heads": 8,
+            "hidden_dim": 1024,
+            "dropout_rate": 0.2,
+        },
+    ),
+    "tagger_tiny": (
+        Tagger,
+        {
+            "num_modifiers": 64,
+            "encoder": "conv",
+            "conv_filters": _TINY["conv_filters"],
+            "image_size": _TINY["image_size"],
+            "width": 64,
+            "num_heads": 4,
+            "hidden_dim": 128,
+            "dropout_rate": 0.0,
+        },
+    ),
     "clip_interrogator_base": (CLIPInterrogator, {"clip": "base", "image_size": 224}),
     "clip_interrogator_tiny": (CLIPInterrogator, {"clip": "tiny", "image_size": 96}),
     "ensemble_base": (
@@ -146,6 +185,19 @@ _FACTS = {
         "384 numbers; `predict` writes the nearest training prompt.",
         "image-feature-extraction",
         ("predict", "submit", "export"),
+    ),
+    Retriever: Facts(
+        "It takes a picture, seeks the training images nearest to it, and writes the "
+        "prompt that agrees most with all of theirs; its score is the BLEU that can "
+        "be expected, 0 to 1.",
+        "image-to-text",
+        ("predict", "export"),
+    ),
+    Tagger: Facts(
+        "It takes a picture, and writes the modifiers whose probability is above a "
+        "threshold, the surest first; the score is the mean of these probabilities.",
+        "image-classification",
+        ("predict", "export"),
     ),
     CLIPInterrogator: Facts(
         "It takes an image and texts and ranks the texts by CLIP's similarity with the "

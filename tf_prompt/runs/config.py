@@ -107,6 +107,9 @@ class FitConfig:
         "with --tokens subwords: learn lower case only",
         group="captioners",
     )
+    modifier_prompts: int = option(
+        10, "taggers: training prompts that must hold a modifier for it to be learned"
+    )
     rotation_degrees: float = option(0.0, "augmentation: largest rotation, degrees")
     flip: bool | None = option(
         None,
@@ -169,7 +172,7 @@ class FitConfig:
     cache_features: bool = option(
         False,
         "captioners: store the features of a frozen backbone beside the shards, 200 kB "
-        "per image and view at 224 pixels, and compute them only once",
+        "per image and view at 224 pixels, and compute them only once; taggers too",
     )
     views: int | None = option(
         None,
@@ -252,6 +255,7 @@ class FitConfig:
             "clip_norm",
             "max_words",
             "max_subwords",
+            "modifier_prompts",
             "image_size",
             "layer_decay",
             "shuffle_buffer",

@@ -24,6 +24,8 @@ from tf_prompt.runs import checkpoints, lock
 from tf_prompt.runs.config import FitConfig, from_json
 
 CONFIG, VOCABULARY, BEST_MODEL = "config.json", vocabulary.TOKENS, "best.keras"
+# Of a tagger: one modifier per line, in the order of its outputs.
+MODIFIERS = "modifiers.txt"
 HISTORY, CURVES, LEARNING_RATE = "history.csv", "curves.png", "learning_rate.png"
 # Of an interrogator: its tokenizer, and one file per table of phrases.
 TOKENIZER, PHRASES = "tokenizer", "phrases"

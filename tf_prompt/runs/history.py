@@ -13,6 +13,7 @@ from tf_prompt.files import replacing
 METRICS = {
     "token_accuracy": ("loss, nats per token", "token accuracy"),
     "accuracy": ("loss", "images matched with their own prompt in a batch, 0-1"),
+    "pr_auc": ("loss", "area under precision over recall of the modifiers"),
     "cosine": ("loss", "cosine with the true prompt's embedding"),
 }
 

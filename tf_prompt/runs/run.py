@@ -86,6 +86,27 @@ class Run:
         return found
 
     @functools.cached_property
+    def modifiers(self) -> list[str]:
+        """The modifiers of a tagger, in the order of its outputs.
+
+        Raises:
+            FileNotFoundError: if the file is missing.
+            ValueError: if it is not the model's own.
+        """
+        path = self.path / folder.MODIFIERS
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"run_dir must hold {folder.MODIFIERS}. Received: {self.path}"
+            )
+        modifiers = path.read_text(encoding="utf-8").split("\n")[:-1]
+        if len(modifiers) != self.model.num_modifiers:
+            raise ValueError(
+                f"{folder.MODIFIERS} must hold the model's {self.model.num_modifiers} "
+                f"modifiers. Received: {len(modifiers)} in {self.path}"
+            )
+        return modifiers
+
+    @functools.cached_property
     def tokens(self) -> clip_tokens.CLIPTokens:
         """A CLIP interrogator's tokenizer.
 

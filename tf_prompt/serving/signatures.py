@@ -6,6 +6,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tf_prompt.data import images as image_codec
+from tf_prompt.data.graphs import compile_function
 from tf_prompt.inference.embedding_models import BankedModel
 from tf_prompt.inference.loading import Loader
 from tf_prompt.inference.model import PromptModel
@@ -51,8 +52,8 @@ class Servable:
         if model.takes_pixels:
             size = self.image_size
             spec = tf.TensorSpec((None, size, size, 3), tf.uint8, name="pixels")
-            self.signatures["pixels"] = tf.function(
-                lambda pixels: model.answer({size: pixels}), input_signature=[spec]
+            self.signatures["pixels"] = compile_function(
+                lambda pixels: model.answer({size: pixels}), [spec]
             )
 
     def _blanked(self, function):
@@ -119,4 +120,4 @@ def _blank(sound, name, value):
 
 def _of_bytes(function):
     spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
-    return tf.function(function, input_signature=[spec])
+    return compile_function(function, [spec])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from tf_prompt.runs import folder as run_folder
-from tf_prompt.training import interruption, multi_worker
+from tf_prompt.training import building, interruption, multi_worker
 from tf_prompt.training import strategy as strategies
 from tf_prompt.training.callbacks import Progress, SaveRun, SwapAverages, should_stop
 from tf_prompt.training.guards import DivergenceGuard
@@ -61,6 +61,8 @@ def _fit_from(task, model, state, deadline, callbacks):
     )
     if strategies.is_multi_worker(strategy):
         multi_worker.repair(model, batches)
+    else:
+        building.build_once(model, batches)
     steps_per_epoch *= config.accumulate_steps
     progress = Progress()
     with (

@@ -58,6 +58,56 @@ class CosineDistance(keras.losses.Loss):
         return {**super().get_config(), "mse_weight": self.mse_weight}
 
 
+@keras.saving.register_keras_serializable(package="tf_prompt")
+class AsymmetricLoss(keras.losses.Loss):
+    """Cross-entropy of many labels, most of them absent, easy absences left out.
+
+    Args:
+        gamma_positive: float >= 0. How little labels count that are present and sure.
+        gamma_negative: float >= 0. The same of those that are absent.
+        margin: float in [0, 1). Probability below which an absent label counts
+            nothing.
+        **kwargs: passed to `keras.losses.Loss`.
+
+    Call arguments:
+        y_true: `(batch, labels)`, 0 or 1.
+        y_pred: float `(batch, labels)`, logits.
+
+    Reference: Ridnik et al., 2021, https://arxiv.org/abs/2009.14119, eqs. 4-6.
+    """
+
+    def __init__(
+        self,
+        gamma_positive=0.0,
+        gamma_negative=4.0,
+        margin=0.05,
+        name="asymmetric_loss",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.gamma_positive = gamma_positive
+        self.gamma_negative = gamma_negative
+        self.margin = margin
+
+    def call(self, y_true, y_pred):
+        y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        present = ops.sigmoid(y_pred)
+        shifted = ops.maximum(present - self.margin, 0)
+        positive = (1 - present) ** self.gamma_positive * ops.log_sigmoid(y_pred)
+        # Of a probability that rounds to 1 the logarithm would be infinite.
+        absent = ops.log(ops.maximum(1 - shifted, 1e-8))
+        negative = shifted**self.gamma_negative * absent
+        return -ops.sum(y_true * positive + (1 - y_true) * negative, axis=-1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "gamma_positive": self.gamma_positive,
+            "gamma_negative": self.gamma_negative,
+            "margin": self.margin,
+        }
+
+
 def build_loss(name: str) -> keras.losses.Loss:
     """Builds the loss that `--loss` names.
 

@@ -12,9 +12,9 @@ import types
 import keras
 import tensorflow as tf
 
-from tf_prompt.training import private_names
+from tf_prompt.training import building, private_names
 
-_REPLACED = ("_maybe_symbolic_build", "_get_metrics_result_or_logs")
+_REPLACED = "_get_metrics_result_or_logs"
 
 
 def repair(model: keras.Model, batches: tf.data.Dataset) -> None:
@@ -30,21 +30,12 @@ def repair(model: keras.Model, batches: tf.data.Dataset) -> None:
         ValueError: in a version of Keras with which this was not tested.
     """
     private_names.require_tried("keras", "strategy multi_worker needs a known Keras:")
-    private_names.require("keras", model, *_REPLACED, "_symbolic_build")
-    with model.distribute_strategy.scope():
-        model._symbolic_build(data_batch=_blank(batches.element_spec))
-    model._maybe_symbolic_build = lambda iterator=None, data_batch=None: None
+    private_names.require("keras", model, *building.NAMES, _REPLACED)
+    building.build_once(model, batches)
     for name in ("train_step", "test_step"):
         setattr(model, name, _with_rows(getattr(model, name)))
     # Scalars again; the metrics' variables hold the sums of all replicas.
     model._get_metrics_result_or_logs = types.MethodType(_read_metrics, model)
-
-
-def _blank(spec):
-    """A batch of zeros that matches a spec, of size two."""
-    return tf.nest.map_structure(
-        lambda s: tf.zeros([2 if d is None else d for d in s.shape], s.dtype), spec
-    )
 
 
 def _with_rows(step):

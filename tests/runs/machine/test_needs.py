@@ -8,7 +8,7 @@ from tf_prompt.runs.machine import needs, packages, weights
 COMING = {"litert", "serve"}
 HAS_ALL = {
     extra: packages.Extra(extra, {}, ())
-    for extra in ("demo", "eval", "ingest", "search", "tf-serving")
+    for extra in ("demo", "eval", "ingest", "pretrained", "search", "tf-serving")
 }
 
 
@@ -46,7 +46,7 @@ def test_a_bare_machine_lacks_what_commands_say(bare, command, lack):
 
 def test_weights_without_a_package_come_from_a_file(bare):
     (lack,) = lacks_of("fit: vit_regressor_base", HAS_ALL, AWAY)
-    assert lack == "vit_base_patch16_224_imagenet: give a file by --backbone-weights"
+    assert lack == "vit_base_patch16_224_imagenet, which no hub in reach has"
 
 
 def test_an_incomplete_extra_is_missing(bare):
@@ -70,6 +70,5 @@ def test_every_extra_is_of_use():
     of_commands = {need.extra for need in needs.NEEDS}
     of_weights = {w.extra for need in needs.NEEDS for w in need.downloads}
     known = {extra.name for extra in packages.list_extras()}
-    # `gpu` is not of a command, and `pretrained` of a backbone.
-    left = known - of_commands - of_weights - {"gpu", "pretrained"}
-    assert left <= COMING
+    # `gpu` is not of a command.
+    assert known - of_commands - of_weights - {"gpu"} <= COMING

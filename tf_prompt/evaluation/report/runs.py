@@ -127,12 +127,28 @@ def _read_metrics(path: pathlib.Path) -> dict:
         type(metrics.get("examples")) is int
         and all(isinstance(part, dict) for part in (sets, baselines, health))
         and all(map(_is_set, (sets, *baselines.values())))
+        and _are_groups(metrics.get("by_overlap", {}))
         # None stands for what `evaluate` could not measure.
         and all(value is None or _is_number(value) for value in health.values())
     )
     if not sound:
         raise ValueError(f"{path.name} must be written by evaluate. Received: {path}")
     return metrics
+
+
+def _are_groups(groups) -> bool:
+    """Whether scores are told apart by groups of examples, as `scoring` does."""
+    return isinstance(groups, dict) and all(
+        isinstance(group, dict)
+        and type(group.get("examples")) is int
+        and (
+            group["examples"] == 0
+            or _is_set(group.get("metrics"))
+            and isinstance(group.get("baselines"), dict)
+            and all(map(_is_set, group["baselines"].values()))
+        )
+        for group in groups.values()
+    )
 
 
 def _is_set(scores) -> bool:

@@ -64,7 +64,10 @@ def score_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
         "not directly comparable. Its toolkit and settings are not stated."
     )
     table = Table(header, tuple(rows), num_reference_rows=2)
-    brackets = "In brackets: 95 % bootstrap intervals over the test examples."
+    brackets = (
+        "In brackets: 95 % bootstrap interval over the test examples, or, where the "
+        "signature says so, over their families."
+    )
     if len({str(run.config.get("data")) for run in runs if run.metrics}) > 1:
         brackets += " Runs on different data are not directly comparable."
     points = Points((thesis, brackets, *notes))
@@ -128,6 +131,11 @@ def _score_row(run: Run, marker: _Marker) -> tuple[str, ...]:
         return (run.name, *[ABSENT] * len(METRICS), ABSENT, data)
     cells = [_format(run.metrics["metrics"], name, marker) for name in METRICS]
     return (run.name, *cells, f"{run.metrics['examples']:,}", data)
+
+
+def format_score(scores: dict, name: str) -> str:
+    """Writes one score and its interval, as in the tables here."""
+    return _format(scores, name, lambda value, name: "")
 
 
 def _format(scores: dict, name: str, marker: _Marker) -> str:

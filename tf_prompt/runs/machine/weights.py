@@ -43,8 +43,9 @@ MINILM = Weights(
 RESNET = Weights("resnet_50_imagenet", "fit --preset lstm_base, transformer_base, …")
 VIT = Weights("vit_base_patch16_224_imagenet", "fit --preset vit_regressor_base")
 CLIP = Weights("clip_vit_base_patch16", "fit --preset clip_interrogator_base")
+CLIP_LARGE = Weights("clip_vit_large_patch14", "interrogate without --run-dir")
 ROBERTA = Weights("roberta-large", "BERTScore, else MiniLM", hub="Hugging Face")
-ALL = (MINILM, RESNET, VIT, CLIP, ROBERTA)
+ALL = (MINILM, RESNET, VIT, CLIP, CLIP_LARGE, ROBERTA)
 
 
 def find(weights: Weights) -> str | None:

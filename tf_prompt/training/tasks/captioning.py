@@ -1,22 +1,11 @@
 """The task of a captioner: an image and the words so far in, the next word out."""
 
-import hashlib
-import json
 import pathlib
-import zlib
 
 import keras
-import tensorflow as tf
 
-from tf_prompt.data import (
-    caption_batches,
-    region_cache,
-    targets,
-    text,
-    vocabulary,
-)
+from tf_prompt.data import caption_batches, targets, text, vocabulary
 from tf_prompt.data import folder as data_folder
-from tf_prompt.layers.augmentation import Augmentation
 from tf_prompt.models import presets
 from tf_prompt.models.encoders import CONVOLUTIONS
 from tf_prompt.runs.config import FitConfig
@@ -26,10 +15,8 @@ from tf_prompt.training.optimizers import (
     accumulation,
     rate_by_layer,
 )
+from tf_prompt.training.tasks.cached_regions import cached_regions
 from tf_prompt.training.tasks.task import Task
-
-# A view is a draw of all augmentation, the flip that is on by default among it.
-DEFAULT_VIEWS = 4
 
 
 class CaptioningTask(Task):
@@ -155,80 +142,17 @@ class CaptioningTask(Task):
     def training_batches(self, model, epochs, skip=0, share=None):
         """See `Task`."""
         reading = self.read_training(model, epochs, skip, share)
-        features = self._features(model, "train")
+        features = cached_regions(self, model, "train")
         return caption_batches.training_batches(
             reading, self.vocabulary, self.max_tokens, features
         )
 
     def validation_batches(self, model, share=None):
         """See `Task`."""
-        features = self._features(model, "validation")
+        features = cached_regions(self, model, "validation")
         return caption_batches.validation_batches(
             self.read_validation(model, share),
             self.vocabulary,
             self.max_tokens,
             features,
         )
-
-    def _features(self, model, split):
-        """Gives the cached regions of a split, None where images are read."""
-        if not self.config.cache_features:
-            return None
-        augmentation = Augmentation(
-            model.rotation_degrees, model.flip, model.erasing_rate
-        )
-        augments = split == "train" and bool(augmentation.steps)
-        signature = {
-            "encoder": _fingerprint(model.image_encoder),
-            "image_size": model.image_size,
-        }
-        if isinstance(model.encoder, dict):
-            # Equal weights do not make equal features where pixels are scaled apart.
-            signature["description"] = json.dumps(model.encoder, sort_keys=True)
-        if augments:
-            signature["augmentation"] = [
-                model.rotation_degrees,
-                model.flip,
-                model.erasing_rate,
-            ]
-            signature["seed"] = self.config.seed
-        return region_cache.cached_features(
-            self.folder,
-            split,
-            _extractor(model, augmentation if augments else None, self.config.seed),
-            signature=signature,
-            image_size=model.image_size,
-            shape=model.image_encoder.output_shape[1:],
-            num_views=(self.config.views or DEFAULT_VIEWS) if augments else 1,
-        )
-
-
-def _fingerprint(encoder) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for weight in encoder.get_weights():
-        digest.update(weight.tobytes())
-    return digest.hexdigest()
-
-
-def _extractor(model, augmentation, seed):
-    """Makes the function that `cached_features` wants; None does not augment."""
-    size = model.image_size
-    encoder = model.image_encoder
-    # Half precision is for training: the cache serves other runs too.
-    pictures = tf.TensorSpec((None, size, size, 3), tf.uint8)
-
-    @tf.function(input_signature=[pictures])
-    def run(images):
-        images = tf.cast(images, tf.float32)
-        if augmentation:
-            images = augmentation(images, training=True)
-        return encoder(images, training=False)
-
-    def extract(images, seeds):
-        if augmentation:
-            for number, step in enumerate(augmentation.steps):
-                state = (zlib.crc32(repr((seed, number, *seeds)).encode()), 0)
-                step.generator.state.assign(state)
-        return run(images).numpy()
-
-    return extract

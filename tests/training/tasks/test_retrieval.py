@@ -1,0 +1,87 @@
+"""A retriever as a run like others: fitted, measured, asked and exported."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.conftest import SMALL
+from tf_prompt import evaluate, export, fit, predict
+from tf_prompt.data.embedding_batches import Examples
+from tf_prompt.inference.loading import Loader
+from tf_prompt.inference.retrieval import RetrievalIndex
+from tf_prompt.serving.saved_model import SavedPromptWriter
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_shards, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("retrieval") / "run"
+    argv = ["--preset", "retrieval_tiny", "--data", str(tiny_shards)]
+    argv += ["--run-dir", str(run_dir)]
+    for pair in (*SMALL[:2], "text_dim=8"):
+        argv += ["--set", pair]
+    assert fit.main(argv) == 0
+    return run_dir, argv
+
+
+@pytest.fixture(scope="module")
+def pictures(tiny_shards):
+    examples = Examples(tiny_shards, "test", with_targets=False)
+    return next(examples.batches(12, "reading"))
+
+
+def test_each_picture_gets_the_prompt_of_its_like(trained, capsys):
+    run_dir, _ = trained
+    metrics = json.loads((run_dir / "evaluation" / "metrics.json").read_text())
+    # Each test picture is one of training: its prompt has the highest weight.
+    assert metrics["metrics"]["bleu"]["score"] > 90
+    assert metrics["baselines"]["nearest_neighbour"]["bleu"]["score"] > 99
+    argv = ["--run-dir", str(run_dir), "--metrics", "bleu", "--json"]
+    assert evaluate.main([*argv, "--split", "validation"]) == 0
+    assert json.loads(capsys.readouterr().out)["examples"] == 24
+
+
+def test_a_trained_run_is_not_fitted_again(trained, capsys):
+    run_dir, argv = trained
+    before = (run_dir / "best.keras").stat().st_mtime_ns
+    assert fit.main(argv) == 0
+    assert (run_dir / "best.keras").stat().st_mtime_ns == before
+    assert "is trained" in capsys.readouterr().err
+
+
+def test_predict_gives_several_prompts_the_best_first(
+    trained, pictures, tmp_path, capsys
+):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(pictures["image"][0])
+    assert predict.main(["--run-dir", str(trained[0]), str(path), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    model = Loader().load_writer(trained[0])
+    (best,) = model.write_best(pictures["image"][:1], 3)
+    assert best[0] == (row["prompt"], pytest.approx(row["score"], abs=1e-5))
+    assert 0 <= best[1][1] <= best[0][1] <= 1 and best[0][0] != best[1][0]
+
+
+def test_an_export_writes_the_same(trained, pictures, tmp_path, capsys):
+    argv = ["--run-dir", str(trained[0]), "--output", str(tmp_path / "saved")]
+    assert export.main(argv) == 0
+    place = capsys.readouterr().out.strip()
+    found = SavedPromptWriter(place)([*pictures["image"], b"broken"])
+    wanted = Loader().load_writer(trained[0])(pictures["image"])
+    assert found["prompt"][:-1].tolist() == wanted["prompt"].tolist()
+    assert found["prompt"][-1] == b"" and np.isnan(found["score"][-1])
+
+
+def test_embeddings_are_refused_in_one_line(trained):
+    with pytest.raises(ValueError, match="embeddings are not predicted by this kind"):
+        Loader().load(trained[0])
+
+
+def test_a_damaged_index_is_named(trained, tmp_path):
+    index = RetrievalIndex.load(trained[0])
+    assert len(index.prompts) == 96
+    RetrievalIndex(index.rows, index.prompts[:-1]).save(tmp_path)
+    with pytest.raises(ValueError, match="a prompt a row"):
+        RetrievalIndex.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="must hold the index"):
+        RetrievalIndex.load(tmp_path / "none")

@@ -1,0 +1,163 @@
+"""Batches of images and the modifiers of their prompts."""
+
+import collections
+import functools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from tf_prompt.data import records, targets
+from tf_prompt.data.reading import ImageReader, Reading
+from tf_prompt.data.region_cache import Features
+from tf_prompt.data.text import normalise
+from tf_prompt.metrics.modifiers import split_modifiers
+
+
+def read_modifiers(folder, split: str) -> Iterator[list[tuple[str, list[str]]]]:
+    """Reads the prompts of a split and the modifiers of each.
+
+    Yields:
+        For each shard a list of pairs: the prompt as its user wrote it, and its
+        modifiers.
+
+    Raises:
+        FileNotFoundError: if the split has no shards.
+    """
+    # The same parts come again and again, and the text rule is slow.
+    to_words = functools.lru_cache(2**20)(lambda part: normalise(part, None))
+    shards = records.list_shards(folder, split)
+    for shard in tqdm.tqdm(shards, f"modifiers of {split}", unit="shard", delay=2):
+        prompts = targets.read_prompts(shard)
+        yield [(prompt, split_modifiers(prompt, to_words)) for prompt in prompts]
+
+
+def choose_modifiers(folder, num_prompts: int) -> list[str]:
+    """Chooses the modifiers that enough distinct training prompts hold.
+
+    Args:
+        folder: shards of `pipelines.write_records`.
+        num_prompts: int > 0, the fewest prompts.
+
+    Returns:
+        The most frequent first; of equals by alphabet.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    sets = dict(pair for shard in read_modifiers(folder, "train") for pair in shard)
+    counts = collections.Counter(m for found in sets.values() for m in found)
+    kept = [modifier for modifier, count in counts.items() if count >= num_prompts]
+    if not kept:
+        most = max(counts.values(), default=0)
+        raise ValueError(
+            "modifier_prompts must be at most the training prompts that the commonest "
+            f"modifier is in, {most}. Received: {num_prompts}"
+        )
+    return sorted(kept, key=lambda modifier: (-counts[modifier], modifier))
+
+
+class ModifierTargets:
+    """Which of chosen modifiers each image of a split has.
+
+    Args:
+        folder: shards of `pipelines.write_records`.
+        split: one of `split.SPLITS`.
+        modifiers: the chosen ones.
+
+    Attributes:
+        num_examples: images of the split.
+    """
+
+    def __init__(self, folder, split: str, modifiers: Sequence[str]):
+        number = {modifier: i for i, modifier in enumerate(modifiers)}
+        shards = list(read_modifiers(folder, split))
+        sizes = [len(shard) for shard in shards]
+        self.num_examples, self.num_modifiers = sum(sizes), len(modifiers)
+        self._starts = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+        found = [modifiers for shard in shards for _, modifiers in shard]
+        held = [[number[m] for m in own if m in number] for own in found]
+        # Numbers, not flags: a million prompts hold ten each, of thousands.
+        widest = max([1, *map(len, held)])
+        self._ids = np.full((len(held), widest), -1, np.int32)
+        for row, ids in zip(self._ids, held, strict=True):
+            row[: len(ids)] = ids
+
+    def all(self) -> np.ndarray:
+        """Flags, bool `(examples, modifiers)`, in the order of the shards."""
+        flags = np.zeros((self.num_examples, self.num_modifiers), bool)
+        rows, places = np.nonzero(self._ids >= 0)
+        flags[rows, self._ids[rows, places]] = True
+        return flags
+
+    def look_up(self, place):
+        """Gives float32 `(modifiers,)` of a place: shard and record, int64 `(2,)`."""
+        row = tf.gather(tf.constant(self._starts), place[0]) + place[1]
+        ids = tf.gather(tf.constant(self._ids), row)
+        flags = tf.one_hot(ids, self.num_modifiers)
+        return tf.reduce_max(flags, axis=0)
+
+
+def training_batches(
+    reading: Reading, found: ModifierTargets, features: Features | None = None
+) -> tf.data.Dataset:
+    """Gives the batches of several epochs, one after the other.
+
+    Args:
+        reading: of the training split.
+        found: its modifiers.
+        features: of the split, read in place of images.
+
+    Returns:
+        Dataset of `(inputs, flags)`: `images`, uint8 `(batch, size, size, 3)`, or
+        `regions`, float16 `(batch, regions, depth)`; and float32 `(batch,
+        modifiers)`.
+    """
+    shards = records.list_shards(reading.folder, "train")
+    files = np.arange(len(shards)), shards
+
+    def read_epoch(epoch):
+        placed = epoch.shuffle(epoch.interleave(files, _read_places))
+        examples = epoch.skip_batches(placed).map(_pose(found, features))
+        pictures = _pictures(reading, features, epoch.order)
+        return epoch.read(examples, tf.data.Dataset.batch, pictures)
+
+    return reading.read_epochs(read_epoch)
+
+
+def validation_batches(
+    reading: Reading, found: ModifierTargets, features: Features | None = None
+) -> tf.data.Dataset:
+    """Gives the validation split once, in order, in the form of `training_batches`."""
+    shards = records.list_shards(reading.folder, "validation")
+    placed = tf.data.Dataset.from_tensor_slices(shards).enumerate()
+    examples = placed.flat_map(_read_places).map(_pose(found, features))
+    return reading.read_once(
+        examples,
+        found.num_examples,
+        tf.data.Dataset.batch,
+        _pictures(reading, features, 0),
+    )
+
+
+def _read_places(shard_index, shard):
+    numbered = tf.data.TFRecordDataset(shard).enumerate()
+    return numbered.map(lambda index, record: (record, tf.stack([shard_index, index])))
+
+
+def _pose(found, features):
+    def pose(record, place):
+        image = records.parse(record)["image"]
+        inputs = {"images": image} if features is None else {"regions": place}
+        return inputs, found.look_up(place)
+
+    return pose
+
+
+def _pictures(reading, features, seed) -> ImageReader:
+    if features is None:
+        return reading.pixels()
+    read = features.read(seed)
+    spec = tf.TensorSpec(features.shape, tf.float16)
+    return ImageReader(lambda place: read({}, place)["regions"], spec, "regions")

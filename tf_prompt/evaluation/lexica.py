@@ -1,0 +1,110 @@
+"""The published protocol for modifiers, beside the published numbers.
+
+Reference: Shen et al., 2023, "Prompt Stealing Attacks Against Text-to-Image Generation
+Models", https://arxiv.org/abs/2302.09923, the method PromptStealer on LexicaDataset.
+"""
+
+import collections
+import functools
+from collections.abc import Sequence
+
+from tf_prompt.data.modifier_batches import read_modifiers
+from tf_prompt.data.text import normalise
+from tf_prompt.evaluation.prediction_log import families_of
+from tf_prompt.metrics import modifiers
+from tf_prompt.metrics.score import summarise
+
+PUBLISHED = {"semantic": 0.6999, "jaccard": 0.4477}
+_NUM_COMMON = 10
+_MODEL = "model"
+
+
+def measure(rows: Sequence[dict], folder, split: str) -> dict:
+    """Compares the modifiers of true and written prompts.
+
+    Prompts without a modifier are left out: any writer of none would be right. In a
+    prompt that is written without commas modifiers of training prompts are sought;
+    the row `true_words` does so with the true prompts, and shows what is lost.
+
+    Args:
+        rows: of an evaluation, the first of the split, in its order.
+        folder: shards.
+        split: of the data.
+
+    Returns:
+        `examples`, those with modifiers; and by writer, `model` and baselines, the
+        metrics of `metrics.modifiers`, entries as in `metrics.json`.
+    """
+    to_words = functools.partial(normalise, max_words=None)
+    split_prompt = functools.partial(modifiers.split_modifiers, normalise=to_words)
+    counts = collections.Counter(m for found in _read(folder, "train") for m in found)
+    finder = modifiers.ModifierFinder(counts)
+    true = _read(folder, split)[: len(rows)]
+    kept = [i for i, found in enumerate(true) if found]
+    if not kept:
+        return {"examples": 0}
+    families = families_of(rows)
+    families = families and [families[i] for i in kept]
+    written = {
+        _MODEL: [rows[i]["prediction"] for i in kept],
+        "nearest_neighbour": [rows[i]["nearest_neighbour"] for i in kept],
+        "true_words": [rows[i]["reference"] for i in kept],
+    }
+    found = {
+        name: [split_prompt(t) if "," in t else finder(t) for t in texts]
+        for name, texts in written.items()
+    }
+    common = [modifier for modifier, _ in counts.most_common(_NUM_COMMON)]
+    found["ten_commonest"] = [common] * len(kept)
+    wanted = [true[i] for i in kept]
+    return {
+        "examples": len(kept),
+        **{name: _score(wanted, sets, families) for name, sets in found.items()},
+    }
+
+
+def _read(folder, split) -> list[list[str]]:
+    return [found for shard in read_modifiers(folder, split) for _, found in shard]
+
+
+def _score(true, found, families) -> dict[str, dict]:
+    counts = modifiers.count_matches(true, found)
+    return {
+        name: summarise(
+            counts,
+            modifiers.SIGNATURE,
+            functools.partial(modifiers.score_sums, metric=name),
+            families=families,
+        )
+        for name in modifiers.METRICS
+    }
+
+
+def format_table(found: dict) -> str:
+    """Lays out what `measure` gave, for people, beside what is published.
+
+    The published numbers are of LexicaDataset's own test split, which `write_records`
+    never makes: splits here go by prompt, there by image.
+    """
+    if not found["examples"]:
+        return "modifiers: no true prompt has any: there is no part behind a comma"
+    lines = [f"modifiers of {found['examples']} prompts that have some, 0 to 1:"]
+    lines.append(f"{'':20}" + "".join(f"{name:>28}" for name in modifiers.METRICS))
+    for name, scores in found.items():
+        if name != "examples":
+            lines.append(f"{name:20}" + "".join(_cell(v) for v in scores.values()))
+    lines += [
+        f"PromptStealer on LexicaDataset: Jaccard {PUBLISHED['jaccard']}, semantic "
+        f"similarity {PUBLISHED['semantic']}; another split: not comparable directly",
+        "semantic similarity, the cosine of texts by CLIP: not measured, no CLIP is "
+        "within reach",
+        f"jaccard: {found[_MODEL]['jaccard']['signature']}",
+    ]
+    return "\n".join(lines)
+
+
+def _cell(value: dict) -> str:
+    text = f"{value['score']:.4f}"
+    if value["low"] is not None:
+        text += f" [{value['low']:.4f}, {value['high']:.4f}]"
+    return f"{text:>28}"

@@ -1,0 +1,146 @@
+"""Retrieval: the prompt that the nearest training images agree on most."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from tf_prompt.data.vectors import map_array
+from tf_prompt.files import replacing
+from tf_prompt.inference.consensus import expected_bleu
+from tf_prompt.inference.model import PromptModel
+from tf_prompt.inference.table import Table
+from tf_prompt.models.retriever import Retriever
+
+# In a run's folder: a vector and a prompt of each training image.
+FOLDER, _ROWS, _PROMPTS = "retrieval", "rows.npy", "prompts.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalIndex:
+    """What a retriever searches.
+
+    Args:
+        rows: float16 `(images, depth)`, vectors of the training images.
+        prompts: their words, joined by spaces.
+    """
+
+    rows: np.ndarray
+    prompts: list[str]
+
+    def save(self, run_dir: str | pathlib.Path) -> None:
+        """Writes the index into a run's folder; each file is whole or as it was."""
+        folder = pathlib.Path(run_dir) / FOLDER
+        folder.mkdir(exist_ok=True)
+        with replacing(folder / _ROWS, keep_ending=True) as temporary:
+            np.save(temporary, self.rows, allow_pickle=False)
+        with replacing(folder / _PROMPTS) as temporary:
+            temporary.write_text("\n".join(self.prompts), encoding="utf-8")
+
+    @classmethod
+    def load(cls, run_dir: str | pathlib.Path) -> "RetrievalIndex":
+        """Reads what `save` wrote; the rows stay on disk, mapped.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if a file is damaged.
+        """
+        folder = pathlib.Path(run_dir) / FOLDER
+        if not is_index(run_dir):
+            raise FileNotFoundError(
+                f"run_dir must hold the index {FOLDER}. Received: {run_dir}"
+            )
+        try:
+            rows = map_array(folder / _ROWS)
+            prompts = (folder / _PROMPTS).read_text(encoding="utf-8").split("\n")
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{FOLDER} must have whole files. Received: {folder}"
+            ) from error
+        if rows.ndim != 2 or len(rows) != len(prompts):
+            raise ValueError(
+                f"{FOLDER} must hold a prompt a row. Received: {rows.shape} and "
+                f"{len(prompts)} in {folder}"
+            )
+        return cls(rows, prompts)
+
+
+def is_index(run_dir: str | pathlib.Path) -> bool:
+    """Whether a run's folder holds an index."""
+    folder = pathlib.Path(run_dir) / FOLDER
+    return all((folder / name).is_file() for name in (_ROWS, _PROMPTS))
+
+
+class RetrievalModel(PromptModel):
+    """Writes the prompt of one of the training images nearest to a picture.
+
+    The nearest are weighted by `softmax(sharpness * similarity)`, as if each of their
+    prompts were the true one with that probability; written is the one with the
+    highest expected sentence BLEU, which is its score.
+
+    Args:
+        network: a `Retriever`.
+        index: of its training images.
+        name: see `PromptModel`.
+
+    Raises:
+        ValueError: if the index is not the network's.
+    """
+
+    score_name = "expected BLEU, 0-1"
+    predicts_embeddings = False
+    embeds = embeds_in_graph = False
+
+    def __init__(self, network: Retriever, index: RetrievalIndex, name: str):
+        width = network.image_encoder.output_shape[-1] + network.text_dim
+        if index.rows.shape[1] != width:
+            raise ValueError(
+                f"{FOLDER} must hold rows of {width} numbers, as the model gives. "
+                f"Received: {index.rows.shape[1]}"
+            )
+        self._network = network
+        self._count = min(network.num_neighbours, len(index.prompts))
+        self._table = Table(index.rows, index.prompts)
+        super().__init__(name, [network.image_size])
+
+    def require_exportable(self) -> None:
+        """See `PromptModel`."""
+        self._table.require_exportable()
+
+    def endpoints(self):
+        """See `PromptModel`; there is no other signature."""
+        return {}
+
+    def write_best(self, image_bytes, count):
+        """See `PromptModel`; the candidates by expected BLEU."""
+        images = self.open(image_bytes)[self.image_size]
+        rows = []
+        for prompts, scores in zip(*self._weigh(images), strict=True):
+            best: dict[str, float] = {}
+            for i in np.argsort(-scores.numpy(), kind="stable"):
+                best.setdefault(prompts[i].numpy().decode(), float(scores[i]))
+            rows.append(list(best.items())[:count])
+        return rows
+
+    def _describe(self, images):
+        prompts, scores = self._weigh(images[self.image_size])
+        # Of equals the first, which is the nearest.
+        best = tf.argmax(scores, axis=1)
+        return {
+            "prompt": tf.gather(prompts, best, batch_dims=1),
+            "score": tf.gather(scores, best, batch_dims=1),
+        }
+
+    def _weigh(self, images):
+        """Candidates, string `(batch, count)`, the nearest first; expected BLEU."""
+        network = self._network
+        vectors = network(images, training=False)
+        _, cosines, prompts = self._table.nearest(vectors, self._count)
+        # Vectors have the squared length 1 + text_weight: the sum of both cosines.
+        similarity = (1 + network.text_weight) * cosines
+        weights = tf.nn.softmax(network.sharpness * similarity, axis=1)
+        return prompts, expected_bleu(prompts, weights)
+
+    def _features(self, images):
+        return self._network.extract_features(images[self.image_size])

@@ -1,0 +1,64 @@
+"""The features of a training split, streamed to a file and searched."""
+
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+
+from tf_prompt.data import folder as data_folder
+from tf_prompt.data.embedding_batches import Examples
+from tf_prompt.data.vectors import map_array, unit_rows
+from tf_prompt.files import replacing
+from tf_prompt.inference.model import PromptModel
+from tf_prompt.inference.neighbour_index import FeatureIndex
+from tf_prompt.runs.run import Run
+
+
+def open_features(
+    model: PromptModel,
+    run: Run,
+    folder: pathlib.Path,
+    limit: int | None = None,
+    batch_size: int = 64,
+) -> FeatureIndex:
+    """Gives an index of the training images, in the order of the shards.
+
+    Features are computed once and kept in the run's folder, float16 of unit length;
+    they are written as they come, and memory holds one batch of them.
+
+    Args:
+        model: of the run; its features are compared.
+        run: whose folder keeps them.
+        folder: shards.
+        limit: training images at most; None takes all.
+        batch_size: images at once.
+
+    Raises:
+        FileNotFoundError: if there is no training split.
+    """
+    path = run.path / f"features-{_digest(run, folder, limit)}.npy"
+    examples = Examples(folder, "train", limit, with_targets=False)
+    if not path.is_file():
+        _write(model, examples, path, batch_size)
+    return FeatureIndex(map_array(path))
+
+
+def _write(model, examples, path, batch_size) -> None:
+    rows, start = None, 0
+    with replacing(path) as temporary:
+        for batch in examples.batches(batch_size, "features of train"):
+            found = unit_rows(model.features(model.open(batch["image"])).numpy())
+            if rows is None:
+                shape = examples.num_examples, found.shape[1]
+                rows = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
+            rows[start : start + len(found)] = found
+            start += len(found)
+        rows.flush()
+
+
+def _digest(run, folder, limit) -> str:
+    """Changes with the model's file and the data: other features, other name."""
+    stat, data = run.model_stat, data_folder.fingerprint(folder)["train"]
+    identity = json.dumps([stat.st_mtime_ns, stat.st_size, data, limit])
+    return hashlib.blake2b(identity.encode(), digest_size=6).hexdigest()

@@ -1,0 +1,83 @@
+"""Regions of a frozen encoder, kept beside the shards, as tasks read them."""
+
+import hashlib
+import json
+import zlib
+
+import tensorflow as tf
+
+from tf_prompt.data import region_cache
+from tf_prompt.layers.augmentation import Augmentation
+
+# A view is a draw of all augmentation, the flip that is on by default among it.
+DEFAULT_VIEWS = 4
+
+
+def cached_regions(task, model, split: str) -> region_cache.Features | None:
+    """Gives the cached regions of a split, None where images are read.
+
+    Args:
+        task: a `Task`.
+        model: with `image_encoder`, `encoder`, `image_size` and what `Augmentation`
+            takes.
+        split: one of `split.SPLITS`.
+    """
+    config = task.config
+    if not config.cache_features:
+        return None
+    augmentation = Augmentation(model.rotation_degrees, model.flip, model.erasing_rate)
+    augments = split == "train" and bool(augmentation.steps)
+    signature = {
+        "encoder": _fingerprint(model.image_encoder),
+        "image_size": model.image_size,
+    }
+    if isinstance(model.encoder, dict):
+        # Equal weights do not make equal features where pixels are scaled apart.
+        signature["description"] = json.dumps(model.encoder, sort_keys=True)
+    if augments:
+        signature["augmentation"] = [
+            model.rotation_degrees,
+            model.flip,
+            model.erasing_rate,
+        ]
+        signature["seed"] = config.seed
+    return region_cache.cached_features(
+        task.folder,
+        split,
+        _extractor(model, augmentation if augments else None, config.seed),
+        signature=signature,
+        image_size=model.image_size,
+        shape=model.image_encoder.output_shape[1:],
+        num_views=(config.views or DEFAULT_VIEWS) if augments else 1,
+    )
+
+
+def _fingerprint(encoder) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for weight in encoder.get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()
+
+
+def _extractor(model, augmentation, seed):
+    """Makes the function that `cached_features` wants; None does not augment."""
+    size = model.image_size
+    encoder = model.image_encoder
+    # Half precision is for training: the cache serves other runs too.
+    pictures = tf.TensorSpec((None, size, size, 3), tf.uint8)
+
+    @tf.function(input_signature=[pictures], autograph=False)
+    def run(images):
+        images = tf.cast(images, tf.float32)
+        if augmentation:
+            images = augmentation(images, training=True)
+        return encoder(images, training=False)
+
+    def extract(images, seeds):
+        if augmentation:
+            for number, step in enumerate(augmentation.steps):
+                state = (zlib.crc32(repr((seed, number, *seeds)).encode()), 0)
+                step.generator.state.assign(state)
+        return run(images).numpy()
+
+    return extract

@@ -1,0 +1,156 @@
+"""The task of a tagger: images in, the modifiers of their prompts out."""
+
+import pathlib
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from tf_prompt.data import modifier_batches
+from tf_prompt.files import replacing
+from tf_prompt.models import presets
+from tf_prompt.models.encoders import CONVOLUTIONS
+from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.runs.model_file import load_model_file
+from tf_prompt.training.losses import AsymmetricLoss
+from tf_prompt.training.optimizers import OnePassAdamW
+from tf_prompt.training.tasks.cached_regions import cached_regions
+from tf_prompt.training.tasks.task import Task
+
+THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.025), 3)
+
+
+class TaggingTask(Task):
+    """Data, model and loss of a run that predicts modifiers.
+
+    The modifiers are chosen in the training split the first time, and read from the
+    run's folder after that. When all epochs are done, the threshold of the best model
+    becomes the one of highest F1 on the validation split.
+
+    Args:
+        config, run_dir, folder: see `Task`.
+
+    Raises:
+        FileNotFoundError: if a split is missing.
+        ValueError: if no modifier is frequent enough.
+    """
+
+    options = Task.options | {
+        *("modifier_prompts", "cache_features", "views", "backbone", "image_size"),
+    }
+    _arguments = (*Task._arguments, "image_size")
+    derived = {"num_modifiers": "modifier_prompts"}
+    recipe = {"epochs": 20, "batch_size": 32, "learning_rate": 1e-3, "flip": True}
+    report_metrics = ("bleu", "meteor")
+
+    def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
+        super().__init__(config, run_dir, folder)
+        path = run_dir / run_folder.MODIFIERS
+        if not path.is_file():
+            chosen = modifier_batches.choose_modifiers(folder, config.modifier_prompts)
+            with replacing(path) as temporary:
+                lines = "".join(f"{modifier}\n" for modifier in chosen)
+                temporary.write_text(lines, encoding="utf-8")
+        self.modifiers = path.read_text(encoding="utf-8").split("\n")[:-1]
+        self._training, self._validation = (
+            modifier_batches.ModifierTargets(folder, split, self.modifiers)
+            for split in ("train", "validation")
+        )
+        self.num_examples = self._training.num_examples
+
+    def overrides(self) -> dict:
+        """See `Task`."""
+        found = {"num_modifiers": len(self.modifiers)}
+        if self.config.backbone is not None:
+            found["encoder"] = self.config.backbone
+        return {**found, **super().overrides()}
+
+    def build_model(self) -> keras.Model:
+        """See `Task`.
+
+        Raises:
+            ValueError: if pretrained weights are not at hand, or not wanted.
+        """
+        model = super().build_model()
+        given = {**presets.PRESETS[self.config.preset][1], **self.overrides()}
+        encoder = given["encoder"]
+        if encoder != CONVOLUTIONS and not self.load_backbone(
+            model.image_encoder, encoder
+        ):
+            raise ValueError(
+                f"{encoder} has no pretrained weights: give --backbone-weights. "
+                f"Received: --backbone {encoder}"
+            )
+        if self.config.cache_features and model.image_encoder.trainable_weights:
+            raise ValueError(
+                "cache_features goes with a frozen encoder. Received: one that learns"
+            )
+        return model
+
+    @classmethod
+    def _learning(cls, model, config, schedule, steps_per_epoch):
+        optimizer = OnePassAdamW(
+            schedule,
+            weight_decay=config.weight_decay,
+            global_clipnorm=config.clip_norm,
+        )
+        area = keras.metrics.AUC(curve="PR", from_logits=True, name="pr_auc")
+        return {"optimizer": optimizer, "loss": AsymmetricLoss(), "metrics": [area]}
+
+    def training_batches(self, model, epochs, skip=0, share=None):
+        """See `Task`."""
+        return modifier_batches.training_batches(
+            self.read_training(model, epochs, skip, share),
+            self._training,
+            cached_regions(self, model, "train"),
+        )
+
+    def validation_batches(self, model, share=None):
+        """See `Task`."""
+        return modifier_batches.validation_batches(
+            self.read_validation(model, share),
+            self._validation,
+            cached_regions(self, model, "validation"),
+        )
+
+    def fit(
+        self,
+        model: keras.Model,
+        state: dict,
+        deadline: float | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ) -> list[dict]:
+        """See `Task`; the best model gets its threshold at the end."""
+        history = super().fit(model, state, deadline, callbacks)
+        path = self.run_dir / run_folder.BEST_MODEL
+        best = load_model_file(path)
+        probabilities = np.concatenate(
+            [
+                keras.ops.convert_to_numpy(keras.ops.sigmoid(best(inputs)))
+                for inputs, _ in self.validation_batches(best)
+            ]
+        )
+        threshold = choose_threshold(probabilities, self._validation.all())
+        if threshold != best.threshold:
+            best.threshold = threshold
+            run_folder.save_model(best, path)
+        return history
+
+
+def choose_threshold(probabilities, flags) -> float:
+    """Chooses the threshold of highest F1 over all modifiers together.
+
+    Args:
+        probabilities: float `(examples, modifiers)`.
+        flags: bool `(examples, modifiers)`.
+
+    Returns:
+        One of `THRESHOLDS`; of equals the lowest.
+    """
+    scores = []
+    for threshold in THRESHOLDS:
+        written = probabilities >= threshold
+        both = (written & flags).sum()
+        scores.append(2 * both / max(written.sum() + flags.sum(), 1))
+    return float(THRESHOLDS[int(np.argmax(scores))])
