@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from tf_prompt.interrogation.chains import Chain
-from tf_prompt.models.backbones import CLIP
+from tf_prompt.models.pretrained import CLIP
 
 MAX_TOKENS = 77
 # Standard deviations of weights times the square root of their inputs, 1 for others.
