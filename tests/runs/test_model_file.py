@@ -116,7 +116,7 @@ def test_foreign_classes_are_refused(sound, tmp_path, monkeypatch, entry, depth)
     refused(changed(sound, tmp_path / "best.keras", **changes), "names")
 
 
-@pytest.mark.parametrize("name", ["clip", "backbone"])
+@pytest.mark.parametrize("name", ["clip", "backbone", "encoder"])
 @pytest.mark.parametrize("source", ["hf://someone/model", "/absent/folder", ["x"]])
 def test_a_config_cannot_have_presets_fetched(sound, tmp_path, name, source):
     config = json.loads(members_of(sound)[CONFIG])["config"]

@@ -60,11 +60,13 @@ PRESETS = {
             **_BASE,
             "encoder": "efficientnet_lite0",
             "embedding_dim": 256,
-            "num_encoder_layers": 1,
+            # A block over regions 1280 wide multiplies as much as all else. On 6,439
+            # real images, 12 epochs, one seed: best validation loss 2.23 with it,
+            # 2.26 without; last token accuracy 68.3 and 69.0 %.
+            "num_encoder_layers": 0,
             "num_decoder_layers": 2,
             "num_heads": 4,
             "head_dim": 32,
-            "encoder_hidden_dim": 512,
             "decoder_hidden_dim": 512,
             "dropout_rate": 0.2,
         },

@@ -184,6 +184,11 @@ def _table(header, rows: Iterable, num_text_columns: int) -> str:
 def _describe_parts(run) -> str:
     arguments = dict(presets.PRESETS[run.config["preset"]][1])
     arguments |= settings(run.config.get("set") or ())
+    for name in ("encoder", "backbone", "clip"):
+        if name in arguments and run.config.get("backbone"):
+            arguments[name] = _short(run.config["backbone"])
+    if run.config.get("image_size"):
+        arguments["image_size"] = run.config["image_size"]
     vocabulary = run.folder / run_folder.VOCABULARY
     if "vocab_size" in arguments and vocabulary.is_file():
         # The preset's value is only an upper limit.
