@@ -15,11 +15,14 @@ from tf_prompt.files import note_files, read_manifest
 
 COMMAND = "write_records"
 FOLDER_FILES = ("stats.json", "rejects.csv", "dataset_info.json", "features.json")
-# By these is known what a version wrote that kept no manifest.
+# By any of these is known what a version wrote that kept no manifest.
 _MARKS = {
-    "rejects.csv": b"cause,count,part,image_name",
-    "dataset_info.json": b"prompts that a text-to-image model made them of.",
-    "features.json": b'"image_id"',
+    "rejects.csv": (b"cause,count,part,image_name",),
+    "dataset_info.json": (
+        b"prompts that a text-to-image model made them of.",
+        b"Images of a text-to-image model, with their prompts.",
+    ),
+    "features.json": (b'"image_id"',),
 }
 _MOST_PARTS = 10**6
 
@@ -120,7 +123,7 @@ def _recognise(folder, num_parts) -> Written | None:
     stats, total = _read_parts(folder), _read_total(folder)
     if not stats and total is None:
         return None
-    files = {n for n, mark in _MARKS.items() if _has_mark(folder / n, mark)}
+    files = {n for n, marks in _MARKS.items() if _has_mark(folder / n, marks)}
     for index in [*stats, *range(total["parts"] if total else 0)]:
         files.update(part_files(index))
     if total is not None:
@@ -162,8 +165,9 @@ def _read(path):
         return None
 
 
-def _has_mark(path, mark) -> bool:
+def _has_mark(path, marks) -> bool:
     try:
-        return mark in path.read_bytes()
+        content = path.read_bytes()
+        return any(mark in content for mark in marks)
     except OSError:
         return False

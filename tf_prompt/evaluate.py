@@ -134,7 +134,11 @@ def main(argv=None) -> int:
         *([row[name] for row in rows] for name in ("reference", "prediction", "ended"))
     ):
         print(f"evaluate: warning: the model has collapsed: {sign}", file=sys.stderr)
-    print(json.dumps(metrics) if options.json else scoring.format_metrics(metrics))
+    if options.json:
+        metrics.pop(scoring.OVERLAPS)
+        print(json.dumps(metrics))
+    else:
+        print(scoring.format_metrics(metrics))
     if options.protocol and not options.json:
         print(f"\n{lexica.format_table(metrics['modifiers'])}")
     if options.explain:

@@ -231,4 +231,6 @@ def test_nothing_of_ours_unpickles():
     assert len(files) > 100
     for path in files:
         source = path.read_text().replace("allow_pickle=False", "")
+        # Of a package that is pinned; it builds tensors and runs nothing.
+        source = source.replace("torch.load(path, weights_only=True)", "")
         assert not [word for word in words if word in source], path

@@ -86,7 +86,7 @@ def evaluate_run(
         **options: fields of `EvaluationOptions`.
 
     Returns:
-        The content of `metrics.json`, and a list of one dict per example with the
+        The result of `scoring.measure`, and a list of one dict per example with the
         keys of `prediction_log.COLUMNS`, and `cosine` if the model predicts
         embeddings; `ended` is None for models that do not decode words. None and an
         empty list in a process that is not the chief.
@@ -119,7 +119,9 @@ def evaluate_run(
     )
     if options.protocol:
         result["modifiers"] = lexica.measure(rows, folder, options.split)
+    overlaps = result.pop(scoring.OVERLAPS)
     write_json(output / "metrics.json", result)
+    write_json(output / f"{scoring.OVERLAPS}.json", overlaps)
     batches = caption_batches.evaluation_batches(
         folder,
         options.split,
@@ -129,7 +131,7 @@ def evaluate_run(
         limit=min(len(rows), MAX_IMAGES),
     )
     write_gallery(output, rows, batches, model, options.split)
-    return result, rows
+    return {**result, scoring.OVERLAPS: overlaps}, rows
 
 
 def _write_rows(run: Run, model, folder, training, count: int, options):
@@ -192,13 +194,13 @@ class _Training:
 
 def _read_training(model, run, folder, options: EvaluationOptions) -> _Training:
     index = open_features(model, run, folder, options.neighbours, options.batch_size)
-    rule = "prompt" if model.predicts_embeddings else "words"
+    rule = "prompt" if model.predicts_embeddings or model.is_raw else "words"
     shards = tqdm.tqdm(
         records.list_shards(folder, "train"), "training prompts", delay=2
     )
     prompts = [prompt for shard in shards for prompt in read_prompts(shard, rule)]
     if not model.predicts_embeddings:
-        return _Training(prompts, index)
+        return _Training([model.reference(text, text) for text in prompts], index)
     return _Training(prompts, index, Examples(folder, "train").targets())
 
 

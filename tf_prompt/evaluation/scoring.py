@@ -23,6 +23,8 @@ from tf_prompt.metrics.score import Measured, summarise_all
 # BLEU's interval on 384 toy examples is 5 points wide; on 100 twice as wide.
 FEW_EXAMPLES = 100
 CHANCE = "shuffled"
+# Scores by how near the closest training prompt is; they have a file of their own.
+OVERLAPS = "by_overlap"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +62,9 @@ def measure(
         is_raw: whether texts are prompts as users write them, see `score.score`.
 
     Returns:
-        The content of `metrics.json`. The baseline `shuffled` needs two different
-        true prompts, or every image would get its own.
+        The content of `metrics.json`, and by `OVERLAPS` that of `by_overlap.json`,
+        the scores of each group of `closeness.group_by_overlap`. The baseline
+        `shuffled` needs two different true prompts, or every image would get its own.
     """
     references = [row["reference"] for row in rows]
     predictions = [row["prediction"] for row in rows]
@@ -80,7 +83,7 @@ def measure(
             own = np.array([row["cosine"] for row in rows])
             cosines = _measure_vectors(own, written, order, vectors)
         written = {name: list(map(normalise, texts)) for name, texts in written.items()}
-        training_prompts = map(normalise, training_prompts)
+        training_prompts = list(map(normalise, training_prompts))
         if has_chance:
             written[CHANCE] = [references[index] for index in order]
     measured = _measure_texts(
@@ -95,7 +98,7 @@ def measure(
         **({} if families is None else {"families": len(set(families))}),
         **_summarise(measured, families),
         "health": health.measure_health(references, predictions, ended),
-        "by_overlap": _by_overlap(references, training_prompts, measured, families),
+        OVERLAPS: _by_overlap(references, training_prompts, measured, families),
     }
 
 
@@ -109,7 +112,8 @@ def _summarise(measured, families, rows=None) -> dict:
 
 def _by_overlap(references, training_prompts, measured, families) -> dict[str, dict]:
     """All scores of the examples of each group of `closeness.group_by_overlap`."""
-    overlaps = closeness.closest_overlaps(references, training_prompts)
+    texts = (map(normalise, prompts) for prompts in (references, training_prompts))
+    overlaps = closeness.closest_overlaps(*map(list, texts))
     return {
         name: {
             "examples": len(rows),
@@ -223,7 +227,7 @@ _SHOWN = ("bleu", "meteor", "cosine")
 
 def _format_overlaps(metrics) -> list[str]:
     """Lines of scores by how near the closest training prompt is."""
-    groups = metrics.get("by_overlap", {})
+    groups = metrics.get(OVERLAPS, {})
     names = [name for name in _SHOWN if name in metrics["metrics"]]
     if not groups or not names:
         return []

@@ -18,7 +18,7 @@ def closeness_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
     """Writes scores of each run and its nearest neighbour, a row a group."""
     rows = []
     for run in runs:
-        for group, found in ((run.metrics or {}).get("by_overlap") or {}).items():
+        for group, found in run.overlaps.items():
             name = group.replace("_", " ")
             count = f"{found['examples']:,}"
             if not found["examples"]:

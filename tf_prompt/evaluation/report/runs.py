@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tf_prompt.evaluation.scoring import OVERLAPS
 from tf_prompt.files import open_csv, read_json
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs import history as run_history
@@ -25,6 +26,7 @@ class Run:
         config: content of `config.json`: options and versions.
         history: one dict of numbers per epoch.
         metrics: content of `metrics.json` of the test split.
+        overlaps: content of its `by_overlap.json`; empty if there is none.
         predictions: rows of `predictions.csv` of the test split.
         evaluation: options of that evaluation.
         parameters: numbers of all weights and of the trainable ones.
@@ -35,6 +37,7 @@ class Run:
     config: dict
     history: list[dict]
     metrics: dict | None
+    overlaps: dict
     predictions: list[dict]
     evaluation: dict
     parameters: tuple[int, int] | None
@@ -106,6 +109,7 @@ def read_run(folder: pathlib.Path, name: str) -> Run:
         config=_read_object(folder / run_folder.CONFIG),
         history=_read_history(folder / run_folder.HISTORY),
         metrics=_read_metrics(metrics) if metrics.is_file() else None,
+        overlaps=_read_overlaps(tested / f"{OVERLAPS}.json"),
         predictions=_read_predictions(tested / "predictions.csv"),
         evaluation=_read_identity(tested / "predictions.json"),
         parameters=_count_parameters(folder),
@@ -127,7 +131,6 @@ def _read_metrics(path: pathlib.Path) -> dict:
         type(metrics.get("examples")) is int
         and all(isinstance(part, dict) for part in (sets, baselines, health))
         and all(map(_is_set, (sets, *baselines.values())))
-        and _are_groups(metrics.get("by_overlap", {}))
         # None stands for what `evaluate` could not measure.
         and all(value is None or _is_number(value) for value in health.values())
     )
@@ -136,9 +139,9 @@ def _read_metrics(path: pathlib.Path) -> dict:
     return metrics
 
 
-def _are_groups(groups) -> bool:
-    """Whether scores are told apart by groups of examples, as `scoring` does."""
-    return isinstance(groups, dict) and all(
+def _read_overlaps(path: pathlib.Path) -> dict:
+    groups = _read_object(path) if path.is_file() else {}
+    sound = all(
         isinstance(group, dict)
         and type(group.get("examples")) is int
         and (
@@ -149,6 +152,9 @@ def _are_groups(groups) -> bool:
         )
         for group in groups.values()
     )
+    if not sound:
+        raise ValueError(f"{path.name} must be written by evaluate. Received: {path}")
+    return groups
 
 
 def _is_set(scores) -> bool:
