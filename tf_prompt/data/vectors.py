@@ -119,7 +119,7 @@ def row_lengths(rows):
 
 
 def map_array(path: str | pathlib.Path) -> np.ndarray:
-    """Memory-maps an `.npy` file; pickled objects, which could run code, are refused.
+    """Memory-maps an `.npy` file of numbers; objects, which could run code, are out.
 
     Raises:
         OSError: if the file cannot be read.

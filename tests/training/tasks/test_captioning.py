@@ -47,6 +47,7 @@ def backbone_of(run_dir):
     return Run(run_dir).model.image_encoder.get_layer("backbone").get_weights()
 
 
+@pytest.mark.slow
 def test_frozen_backbone_stays_and_is_cached(vit, shards, tmp_path):
     config = on(vit.path, shards, cache_features=True, epochs=2)
     history = train(config, tmp_path / "run")
@@ -85,7 +86,7 @@ def test_blocks_are_found_by_their_names(name, tmp_path):
 @needs_weights
 def test_pretrained_features_in_a_default_test(shards, tmp_path):
     config = on("efficientnet_lite0", shards, image_size=64, cache_features=True)
-    config = dataclasses.replace(config, epochs=8, learning_rate=5e-3)
+    config = dataclasses.replace(config, epochs=5, learning_rate=5e-3)
     history = train(config, tmp_path / "run")
     assert history[-1]["val_token_accuracy"] > 0.8
 

@@ -37,6 +37,7 @@ def run_dir(tiny_shards, tmp_path_factory):
     return run_dir
 
 
+@pytest.mark.slow
 def test_run_writes_prompts_as_they_were(run_dir):
     metrics, rows = evaluator.evaluate_run(
         run_dir, metrics=("bleu",), neighbours=8, split="validation"
@@ -50,6 +51,7 @@ def test_run_writes_prompts_as_they_were(run_dir):
         assert baseline["bleu"]["signature"].endswith("|text:raw")
 
 
+@pytest.mark.slow
 def test_run_knows_its_vocabulary(run_dir):
     found = Run(run_dir).vocabulary
     assert found.is_raw and len(found) == Run(run_dir).model.vocab_size
@@ -58,6 +60,7 @@ def test_run_knows_its_vocabulary(run_dir):
     assert (run_dir / vocabulary.MERGES).is_file()
 
 
+@pytest.mark.slow
 def test_damaged_merges_end_in_one_line(run_dir, tmp_path, capsys):
     path = run_dir / vocabulary.MERGES
     content = path.read_text()

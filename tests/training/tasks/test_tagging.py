@@ -41,6 +41,7 @@ def test_modifiers_are_those_of_enough_distinct_prompts(tiny_shards):
     np.testing.assert_array_equal(found.look_up(np.array([1, 2])), expected[14])
 
 
+@pytest.mark.slow
 def test_it_finds_the_modifiers_and_beats_the_commonest(trained, capsys):
     argv = ["--run-dir", str(trained), "--metrics", "bleu", "--protocol", "lexica"]
     assert evaluate.main(argv) == 0
@@ -57,6 +58,7 @@ def test_it_finds_the_modifiers_and_beats_the_commonest(trained, capsys):
     assert found["true_words"]["jaccard"]["score"] == 1
 
 
+@pytest.mark.slow
 def test_an_export_writes_the_same(trained, tiny_shards, tmp_path, capsys):
     assert export.main(["--run-dir", str(trained), "--output", str(tmp_path)]) == 0
     saved = SavedPromptWriter(capsys.readouterr().out.strip())
