@@ -3,6 +3,7 @@ import pytest
 
 from tests import checks
 from tf_prompt.models.interrogator import CLIPInterrogator
+from tf_prompt.models.pretrained import CLIP
 
 START, END = 40, 41
 TOKEN_IDS = np.array([[START, 5, 6, END, 0, 0], [START, 7, END, 0, 0, 0]])
@@ -77,3 +78,12 @@ def test_wrong_arguments_are_refused():
     model = build_small()
     with pytest.raises(ValueError, match="`image_size` must be that of the clip, 32"):
         CLIPInterrogator(model.clip, image_size=64)
+
+
+def test_the_small_clip_sees_pixels_scaled_as_openai_s():
+    # Its tower's class is its own, and no table lists it.
+    model = build_small()
+    mean = np.array(CLIP.mean, np.float32) * 255
+    pixels = np.broadcast_to(mean, (1, model.image_size, model.image_size, 3))
+    scaled = model.image_network.get_layer("clip_scale")(pixels)
+    np.testing.assert_allclose(scaled, 0, atol=1e-5)

@@ -8,7 +8,7 @@ from keras import ops
 from tf_prompt.layers.augmentation import Augmentation
 from tf_prompt.models.backbones import build_scaling
 from tf_prompt.models.clip import describe, load_clip
-from tf_prompt.models.pretrained import usual_statistics
+from tf_prompt.models.pretrained import CLIP, usual_statistics
 
 # Hotter logits made CLIP's training unstable.
 MAX_SCALE = 100.0
@@ -62,7 +62,8 @@ class CLIPInterrogator(keras.Model):
         self.erasing_rate = erasing_rate
         self.augmentation = Augmentation(rotation_degrees, flip, erasing_rate)
         images = keras.Input((self.image_size, self.image_size, 3), name="images")
-        pixels = usual_statistics(type(self.backbone.vision_encoder))
+        # The small CLIP's tower has a class of its own.
+        pixels = usual_statistics(type(self.backbone.vision_encoder), CLIP)
         scaled = build_scaling(pixels, "clip_scale")(images)
         token_ids = keras.Input((None,), dtype="int32", name="token_ids")
         unit = keras.layers.UnitNormalization

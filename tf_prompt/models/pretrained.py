@@ -102,9 +102,11 @@ def find_statistics(source: str, network_class: type) -> PixelStatistics:
     return PixelStatistics([-o * s for o, s in zip(offset, std, strict=True)], std)
 
 
-def usual_statistics(network_class: type) -> PixelStatistics:
-    """Gives the statistics that networks of a class were trained with."""
-    return _STATISTICS.get(network_class, IMAGENET)
+def usual_statistics(
+    network_class: type, default: PixelStatistics = IMAGENET
+) -> PixelStatistics:
+    """Gives the pixels that networks of a class are trained on, or the default."""
+    return _STATISTICS.get(network_class, default)
 
 
 @contextlib.contextmanager
