@@ -119,19 +119,28 @@ def evaluate_run(
     )
     if options.protocol:
         result["modifiers"] = lexica.measure(rows, folder, options.split)
-    overlaps = result.pop(scoring.OVERLAPS)
-    write_json(output / "metrics.json", result)
-    write_json(output / f"{scoring.OVERLAPS}.json", overlaps)
-    batches = caption_batches.evaluation_batches(
+    _write_results(output, result)
+    batches = _read_gallery(model, folder, options, len(rows))
+    write_gallery(output, rows, batches, model, options.split)
+    return result, rows
+
+
+def _write_results(output, result: dict) -> None:
+    """Writes `metrics.json`, and what it has no key for into a file beside it."""
+    own = {name: part for name, part in result.items() if name != scoring.OVERLAPS}
+    write_json(output / "metrics.json", own)
+    write_json(output / f"{scoring.OVERLAPS}.json", result[scoring.OVERLAPS])
+
+
+def _read_gallery(model, folder, options: EvaluationOptions, count: int):
+    return caption_batches.evaluation_batches(
         folder,
         options.split,
         # Attention is drawn over the pixels that the model saw.
         image_size=model.image_size if model.attends else _GALLERY_SIZE,
         batch_size=options.batch_size,
-        limit=min(len(rows), MAX_IMAGES),
+        limit=min(count, MAX_IMAGES),
     )
-    write_gallery(output, rows, batches, model, options.split)
-    return {**result, scoring.OVERLAPS: overlaps}, rows
 
 
 def _write_rows(run: Run, model, folder, training, count: int, options):
