@@ -27,15 +27,6 @@ def frozen(monkeypatch):
     monkeypatch.setattr(captioner, "build_encoder", build)
 
 
-@pytest.fixture
-def shards(tiny_shards, tmp_path):
-    folder = tmp_path / "shards"
-    folder.mkdir()
-    for path in tiny_shards.glob("*.tfrecord"):
-        (folder / path.name).symlink_to(path)
-    return folder
-
-
 @pytest.mark.slow
 def test_cached_regions_train_like_images(frozen, shards, tmp_path):
     plain = train(config_for(shards, flip=False), tmp_path / "plain")

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tf_prompt.data import records, transforms
 from tf_prompt.data.folder import count_examples
 from tf_prompt.data.graphs import as_written
-from tf_prompt.data.reading import ImageReader, Reading
+from tf_prompt.data.reading import Reading, read_places
 from tf_prompt.data.region_cache import Features
 from tf_prompt.data.vocabulary import Vocabulary
 
@@ -40,12 +40,12 @@ def training_batches(
     files = np.arange(len(shards)), shards
 
     def read_epoch(epoch):
-        placed = epoch.shuffle(epoch.interleave(files, _read_places))
+        placed = epoch.shuffle(epoch.interleave(files, read_places))
         windows = _number(placed, vocabulary, _WINDOW * epoch.batch_size)
         sort = _by_length(epoch.batch_size, epoch.order)
         numbered = epoch.skip_batches(windows.map(sort).unbatch())
         tasks = _tasks(numbered, max_tokens, features)
-        return epoch.read(tasks, _pad, _image_reader(reading, features, epoch.order))
+        return epoch.read(tasks, _pad, reading.pixels_or_regions(features, epoch.order))
 
     return reading.read_epochs(read_epoch)
 
@@ -61,10 +61,10 @@ def validation_batches(
     num_examples = count_examples(reading.folder, "validation")
     shards = records.list_shards(reading.folder, "validation")
     placed = tf.data.Dataset.from_tensor_slices(shards).enumerate()
-    placed = placed.flat_map(_read_places)
+    placed = placed.flat_map(read_places)
     numbered = _number(placed, vocabulary, _WINDOW * reading.batch_size).unbatch()
     tasks = _tasks(numbered, max_tokens, features)
-    reader = _image_reader(reading, features, 0)
+    reader = reading.pixels_or_regions(features, 0)
     return reading.read_once(tasks, num_examples, _pad, reader)
 
 
@@ -98,21 +98,6 @@ def evaluation_batches(
     examples = examples.map(transforms.join_reference)
     decoded = examples.map(transforms.decode_pixels(image_size), tf.data.AUTOTUNE)
     return decoded.batch(batch_size).prefetch(tf.data.AUTOTUNE)
-
-
-def _image_reader(reading, features, seed) -> ImageReader:
-    """Reads the images of the tasks, or the features at their places."""
-    if features is None:
-        return reading.pixels()
-    read = features.read(seed)
-    spec = tf.TensorSpec(features.shape, tf.float16)
-    return ImageReader(lambda place: read({}, place)["regions"], spec, "regions")
-
-
-def _read_places(shard_index, shard):
-    """Reads a shard's records with their places: shard and record, int64 `(2,)`."""
-    numbered = tf.data.TFRecordDataset(shard).enumerate()
-    return numbered.map(lambda index, record: (record, tf.stack([shard_index, index])))
 
 
 def _number(placed, vocabulary, window_size):

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import records, targets
-from tf_prompt.data.reading import ImageReader, Reading
+from tf_prompt.data.reading import Reading, read_places
 from tf_prompt.data.region_cache import Features
 from tf_prompt.data.text import normalise
 from tf_prompt.metrics.modifiers import split_modifiers
@@ -118,10 +118,10 @@ def training_batches(
     files = np.arange(len(shards)), shards
 
     def read_epoch(epoch):
-        placed = epoch.shuffle(epoch.interleave(files, _read_places))
+        placed = epoch.shuffle(epoch.interleave(files, read_places))
         examples = epoch.skip_batches(placed).map(_pose(found, features))
-        pictures = _pictures(reading, features, epoch.order)
-        return epoch.read(examples, tf.data.Dataset.batch, pictures)
+        reader = reading.pixels_or_regions(features, epoch.order)
+        return epoch.read(examples, tf.data.Dataset.batch, reader)
 
     return reading.read_epochs(read_epoch)
 
@@ -132,18 +132,13 @@ def validation_batches(
     """Gives the validation split once, in order, in the form of `training_batches`."""
     shards = records.list_shards(reading.folder, "validation")
     placed = tf.data.Dataset.from_tensor_slices(shards).enumerate()
-    examples = placed.flat_map(_read_places).map(_pose(found, features))
+    examples = placed.flat_map(read_places).map(_pose(found, features))
     return reading.read_once(
         examples,
         found.num_examples,
         tf.data.Dataset.batch,
-        _pictures(reading, features, 0),
+        reading.pixels_or_regions(features, 0),
     )
-
-
-def _read_places(shard_index, shard):
-    numbered = tf.data.TFRecordDataset(shard).enumerate()
-    return numbered.map(lambda index, record: (record, tf.stack([shard_index, index])))
 
 
 def _pose(found, features):
@@ -153,11 +148,3 @@ def _pose(found, features):
         return inputs, found.look_up(place)
 
     return pose
-
-
-def _pictures(reading, features, seed) -> ImageReader:
-    if features is None:
-        return reading.pixels()
-    read = features.read(seed)
-    spec = tf.TensorSpec(features.shape, tf.float16)
-    return ImageReader(lambda place: read({}, place)["regions"], spec, "regions")

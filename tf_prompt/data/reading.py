@@ -92,6 +92,19 @@ class Reading:
             key,
         )
 
+    def pixels_or_regions(self, features, seed) -> ImageReader:
+        """Reads images as `pixels` does, or the cached features at their places.
+
+        Args:
+            features: `region_cache.Features`; None reads images.
+            seed: int or int tensor, see `Features.read`.
+        """
+        if features is None:
+            return self.pixels()
+        read = features.read(seed)
+        spec = tf.TensorSpec(features.shape, tf.float16)
+        return ImageReader(lambda place: read({}, place)["regions"], spec, "regions")
+
     def read_epochs(self, read_epoch: Callable) -> tf.data.Dataset:
         """Returns the batches of all epochs, one after the other.
 
@@ -211,3 +224,9 @@ def without_tuning(batches: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.with_options(options)
+
+
+def read_places(shard_index, shard):
+    """Reads a shard's records with their places: shard and record, int64 `(2,)`."""
+    numbered = tf.data.TFRecordDataset(shard).enumerate()
+    return numbered.map(lambda index, record: (record, tf.stack([shard_index, index])))

@@ -28,15 +28,6 @@ def vit(tmp_path_factory):
     return families.make("vit", tmp_path_factory.mktemp("vit"))
 
 
-@pytest.fixture
-def shards(tiny_shards, tmp_path):
-    folder = tmp_path / "shards"
-    folder.mkdir()
-    for path in tiny_shards.glob("*.tfrecord"):
-        (folder / path.name).symlink_to(path)
-    return folder
-
-
 def on(backbone, shards, **overrides):
     """A config for one epoch on a backbone."""
     arguments = {"backbone": backbone, "image_size": 32, "epochs": 1, "set": SET}

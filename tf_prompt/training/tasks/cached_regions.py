@@ -7,6 +7,7 @@ import zlib
 import tensorflow as tf
 
 from tf_prompt.data import region_cache
+from tf_prompt.data.graphs import compile_function
 from tf_prompt.layers.augmentation import Augmentation
 
 # A view is a draw of all augmentation, the flip that is on by default among it.
@@ -66,12 +67,13 @@ def _extractor(model, augmentation, seed):
     # Half precision is for training: the cache serves other runs too.
     pictures = tf.TensorSpec((None, size, size, 3), tf.uint8)
 
-    @tf.function(input_signature=[pictures], autograph=False)
     def run(images):
         images = tf.cast(images, tf.float32)
         if augmentation:
             images = augmentation(images, training=True)
         return encoder(images, training=False)
+
+    run = compile_function(run, [pictures])
 
     def extract(images, seeds):
         if augmentation:

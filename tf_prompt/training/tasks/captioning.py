@@ -6,7 +6,6 @@ import keras
 
 from tf_prompt.data import caption_batches, targets, text, vocabulary
 from tf_prompt.data import folder as data_folder
-from tf_prompt.models import presets
 from tf_prompt.models.encoders import CONVOLUTIONS
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training.losses import TokenAccuracy, WordLoss
@@ -38,7 +37,8 @@ class CaptioningTask(Task):
         *("backbone", "image_size", "train_backbone", "head_epochs", "layer_decay"),
         *("tokens", "max_subwords", "fold_case"),
     }
-    _arguments = (*Task._arguments, "image_size")
+    _arguments = (*Task._arguments, "image_size", "backbone")
+    _names = {"backbone": "encoder"}
     derived = {"vocab_size": "vocab_size", "max_tokens": "max_words"}
     recipe = {"epochs": 9, "batch_size": 64, "learning_rate": 2e-3, "flip": True}
     report_metrics = ("bleu", "meteor")
@@ -83,8 +83,6 @@ class CaptioningTask(Task):
             "max_tokens": self.max_tokens + 1,
             "train_encoder": config.train_backbone,
         }
-        if config.backbone is not None:
-            found["encoder"] = config.backbone
         return {**found, **super().overrides()}
 
     def build_model(self) -> keras.Model:
@@ -94,8 +92,7 @@ class CaptioningTask(Task):
             ValueError: if pretrained weights are not at hand, or not wanted.
         """
         model = super().build_model()
-        given = {**presets.PRESETS[self.config.preset][1], **self.overrides()}
-        encoder = given["encoder"]
+        encoder = self.argument("encoder")
         if encoder == CONVOLUTIONS:
             self._refuse_pretrained()
         elif not self.load_backbone(model.image_encoder, encoder) and (

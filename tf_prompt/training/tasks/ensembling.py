@@ -1,8 +1,6 @@
 """The task of an ensemble: what joins the embeddings that other runs predict."""
 
 import pathlib
-import sys
-from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -13,12 +11,12 @@ from tf_prompt.inference import loading
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import ensemble_comparison
-from tf_prompt.training.tasks.task import SHARED_OPTIONS, Task
+from tf_prompt.training.tasks.at_once import AtOnceTask
 
 COMPARISON = "comparison.json"
 
 
-class EnsemblingTask(Task):
+class EnsemblingTask(AtOnceTask):
     """Fits the weights of several runs at once, and compares with each run alone.
 
     Weights come from a simplex search, or, with `--set stacking=True`, a matrix from
@@ -36,8 +34,7 @@ class EnsemblingTask(Task):
         ValueError: if a part is damaged, or MiniLM is wanted and not within reach.
     """
 
-    options = SHARED_OPTIONS | {"members"}
-    recipe = {"batch_size": 64}
+    options = AtOnceTask.options | {"members"}
     _arguments = ()
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
@@ -70,9 +67,6 @@ class EnsemblingTask(Task):
         """See `Task`."""
         return {"members": self._names, "member_weights": None, **super().overrides()}
 
-    def compile_model(self, model: keras.Model) -> None:
-        """Does nothing: no gradient is followed."""
-
     def load_state(self, model: keras.Model, run_dir: pathlib.Path) -> dict:
         """Gives whether the run is done, and its members are still what they were."""
         if not self.has_result(run_dir):
@@ -81,17 +75,7 @@ class EnsemblingTask(Task):
         runs = map(self._loader.open_run, self.config.members)
         return {"done": all(run.model_stat.st_mtime_ns <= written for run in runs)}
 
-    def fit(
-        self,
-        model: keras.Model,
-        state: dict,
-        deadline: float | None = None,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
-    ) -> list[dict]:
-        """See `Task`; there are no epochs, and no callback is called."""
-        if state.get("done"):
-            print(f"{self.run_dir} is trained", file=sys.stderr)
-            return []
+    def _fit(self, model: keras.Model) -> None:
         fitted, measured = self.embed_split("validation"), self.embed_split("test")
         comparison = ensemble_comparison.compare(
             self._names, *fitted, measured, self.config.seed
@@ -104,7 +88,6 @@ class EnsemblingTask(Task):
         run_folder.save_model(model, self.run_dir / run_folder.BEST_MODEL)
         content = ensemble_comparison.to_json(comparison)
         write_json(self.run_dir / COMPARISON, content)
-        return []
 
     def embed_split(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Embeds a split: `(examples, members, 384)`, and targets `(examples, 384)`.

@@ -6,7 +6,6 @@ import sys
 import keras
 
 from tf_prompt.data import embedding_batches, targets
-from tf_prompt.models import presets
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import losses, optimizers
 from tf_prompt.training.tasks.task import Task
@@ -55,8 +54,7 @@ class RegressionTask(Task):
             ValueError: if pretrained weights are not at hand, or there are none.
         """
         model = super().build_model()
-        arguments = {**presets.PRESETS[self.config.preset][1], **self.overrides()}
-        name = arguments["backbone"]
+        name = self.argument("backbone")
         if not self.load_backbone(model.image_backbone, name):
             print(
                 f"{name} has no pretrained weights: it starts from random ones",

@@ -2,7 +2,6 @@
 
 import pathlib
 import sys
-from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -11,18 +10,17 @@ import tqdm
 
 from tf_prompt.data import folder as data_folder
 from tf_prompt.data import images, records, targets
+from tf_prompt.data.graphs import compile_function
 from tf_prompt.data.vectors import unit_rows
 from tf_prompt.inference.retrieval import RetrievalIndex, is_index
-from tf_prompt.models import presets
 from tf_prompt.models.encoders import CONVOLUTIONS
 from tf_prompt.runs import folder as run_folder
-from tf_prompt.runs.config import FitConfig
 from tf_prompt.training.ridge import fit_ridge
-from tf_prompt.training.tasks.task import SHARED_OPTIONS, Task
+from tf_prompt.training.tasks.at_once import AtOnceTask
 from tf_prompt.training.text_vectors import TextVectors
 
 
-class RetrievalTask(Task):
+class RetrievalTask(AtOnceTask):
     """Fits a retriever at once: no gradient is followed.
 
     The run's folder gets `best.keras` and the index of the training split. The map
@@ -36,25 +34,15 @@ class RetrievalTask(Task):
         FileNotFoundError: if a split is missing.
     """
 
-    options = SHARED_OPTIONS | {"backbone", "backbone_weights", "image_size"}
-    recipe = {"batch_size": 64}
+    options = AtOnceTask.options | {"backbone", "backbone_weights", "image_size"}
     report_metrics = ("bleu", "meteor")
-    _arguments = ("image_size",)
-
-    @classmethod
-    def check(cls, config: FitConfig) -> None:
-        """See `Task`; there are no epochs."""
+    _arguments = ("image_size", "backbone")
+    _names = {"backbone": "encoder"}
 
     @classmethod
     def has_result(cls, run_dir: pathlib.Path) -> bool:
         """See `Task`."""
         return (run_dir / run_folder.BEST_MODEL).is_file() and is_index(run_dir)
-
-    def overrides(self) -> dict:
-        """See `Task`."""
-        given = self.config.backbone
-        found = {} if given is None else {"encoder": given}
-        return {**found, **super().overrides()}
 
     def build_model(self) -> keras.Model:
         """See `Task`.
@@ -63,8 +51,7 @@ class RetrievalTask(Task):
             ValueError: if pretrained weights are not at hand.
         """
         model = super().build_model()
-        given = {**presets.PRESETS[self.config.preset][1], **self.overrides()}
-        encoder = given["encoder"]
+        encoder = self.argument("encoder")
         if encoder == CONVOLUTIONS:
             print(
                 f"the encoder of {self.config.preset} has random weights: it sees "
@@ -78,24 +65,11 @@ class RetrievalTask(Task):
             )
         return model
 
-    def compile_model(self, model: keras.Model) -> None:
-        """Does nothing: no gradient is followed."""
-
     def load_state(self, model: keras.Model, run_dir: pathlib.Path) -> dict:
         """Gives whether the run is done."""
         return {"done": True} if self.has_result(run_dir) else {}
 
-    def fit(
-        self,
-        model: keras.Model,
-        state: dict,
-        deadline: float | None = None,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
-    ) -> list[dict]:
-        """See `Task`; there are no epochs, and no callback is called."""
-        if state.get("done"):
-            print(f"{self.run_dir} is trained", file=sys.stderr)
-            return []
+    def _fit(self, model: keras.Model) -> None:
         features, prompts = self._read(model, "train")
         others, other_prompts = self._read(model, "validation")
         vectors = TextVectors(prompts, model.text_dim)
@@ -106,7 +80,6 @@ class RetrievalTask(Task):
         rows = [model.join(*part).numpy().astype(np.float16) for part in parts]
         RetrievalIndex(np.concatenate(rows), prompts).save(self.run_dir)
         run_folder.save_model(model, self.run_dir / run_folder.BEST_MODEL)
-        return []
 
     def _read(self, model, split: str) -> tuple[np.ndarray, list[str]]:
         """Features of a split, float16 of unit length, and its prompts' words."""
@@ -116,10 +89,8 @@ class RetrievalTask(Task):
             lambda record: images.decode_stored(records.parse(record)["image"], size),
             tf.data.AUTOTUNE,
         )
-        extract = tf.function(
-            model.extract_features,
-            input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8)],
-        )
+        spec = tf.TensorSpec((None, size, size, 3), tf.uint8)
+        extract = compile_function(model.extract_features, [spec])
         found = []
         with tqdm.tqdm(
             total=data_folder.count_examples(self.folder, split),

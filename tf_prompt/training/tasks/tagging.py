@@ -8,7 +8,6 @@ import numpy as np
 
 from tf_prompt.data import modifier_batches
 from tf_prompt.files import replacing
-from tf_prompt.models import presets
 from tf_prompt.models.encoders import CONVOLUTIONS
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
@@ -39,7 +38,8 @@ class TaggingTask(Task):
     options = Task.options | {
         *("modifier_prompts", "cache_features", "views", "backbone", "image_size"),
     }
-    _arguments = (*Task._arguments, "image_size")
+    _arguments = (*Task._arguments, "image_size", "backbone")
+    _names = {"backbone": "encoder"}
     derived = {"num_modifiers": "modifier_prompts"}
     recipe = {"epochs": 20, "batch_size": 32, "learning_rate": 1e-3, "flip": True}
     report_metrics = ("bleu", "meteor")
@@ -61,10 +61,7 @@ class TaggingTask(Task):
 
     def overrides(self) -> dict:
         """See `Task`."""
-        found = {"num_modifiers": len(self.modifiers)}
-        if self.config.backbone is not None:
-            found["encoder"] = self.config.backbone
-        return {**found, **super().overrides()}
+        return {"num_modifiers": len(self.modifiers), **super().overrides()}
 
     def build_model(self) -> keras.Model:
         """See `Task`.
@@ -73,8 +70,7 @@ class TaggingTask(Task):
             ValueError: if pretrained weights are not at hand, or not wanted.
         """
         model = super().build_model()
-        given = {**presets.PRESETS[self.config.preset][1], **self.overrides()}
-        encoder = given["encoder"]
+        encoder = self.argument("encoder")
         if encoder != CONVOLUTIONS and not self.load_backbone(
             model.image_encoder, encoder
         ):

@@ -55,6 +55,8 @@ class Task:
     derived: dict[str, str] = {}
     # Options that are arguments of the model's constructor; None leaves the preset's.
     _arguments: tuple[str, ...] = ("rotation_degrees", "flip", "erasing_rate")
+    # Those of them that the constructor knows by another name.
+    _names: dict[str, str] = {}
     num_examples: int
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
@@ -102,9 +104,16 @@ class Task:
 
     def overrides(self) -> dict:
         """Arguments of the model's constructor that replace the preset's."""
-        given = {name: getattr(self.config, name) for name in self._arguments}
+        given = {
+            self._names.get(name, name): getattr(self.config, name)
+            for name in self._arguments
+        }
         given = {name: value for name, value in given.items() if value is not None}
         return {**given, **settings(self.config.set)}
+
+    def argument(self, name: str):
+        """The value that the model's constructor gets, the preset's if not replaced."""
+        return {**presets.PRESETS[self.config.preset][1], **self.overrides()}[name]
 
     def build_model(self) -> keras.Model:
         """Builds the model, the pretrained weights of its backbone in place.
