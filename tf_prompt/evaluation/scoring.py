@@ -92,13 +92,13 @@ def measure(
     for name, value in cosines.items():
         measured.setdefault(name, {})["cosine"] = value
     ended = [row["ended"] for row in rows]
-    families = families_of(rows)
+    families, texts = families_of(rows), (references, training_prompts)
     return {
         "examples": len(rows),
         **({} if families is None else {"families": len(set(families))}),
         **_summarise(measured, families),
         "health": health.measure_health(references, predictions, ended),
-        OVERLAPS: _by_overlap(references, training_prompts, measured, families),
+        OVERLAPS: _by_overlap(texts, measured, families, is_raw),
     }
 
 
@@ -110,10 +110,11 @@ def _summarise(measured, families, rows=None) -> dict:
     return {"metrics": scores.pop("model"), "baselines": scores}
 
 
-def _by_overlap(references, training_prompts, measured, families) -> dict[str, dict]:
+def _by_overlap(texts, measured, families, is_raw) -> dict[str, dict]:
     """All scores of the examples of each group of `closeness.group_by_overlap`."""
-    texts = (map(normalise, prompts) for prompts in (references, training_prompts))
-    overlaps = closeness.closest_overlaps(*map(list, texts))
+    if is_raw:
+        texts = [list(map(normalise, prompts)) for prompts in texts]
+    overlaps = closeness.closest_overlaps(*texts)
     return {
         name: {
             "examples": len(rows),
