@@ -266,8 +266,12 @@ def user_cache() -> pathlib.Path:
     """
     if os.environ.get("TF_PROMPT_CACHE"):
         return pathlib.Path(os.environ["TF_PROMPT_CACHE"]).expanduser()
-    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return pathlib.Path(caches).expanduser() / "tf_prompt"
+    return cache_home() / "tf_prompt"
+
+
+def cache_home() -> pathlib.Path:
+    """Gives `$XDG_CACHE_HOME`, or `~/.cache`, where programs keep their caches."""
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
 
 
 def command(main: Callable) -> Callable:

@@ -2,11 +2,9 @@
 
 import io
 import json
-import random
 import subprocess
 import sys
 import tarfile
-import time
 
 import pyarrow
 import pyarrow.parquet
@@ -26,7 +24,7 @@ from tests.pipelines.samples import (
     write_webdataset,
 )
 from tests.pipelines.test_convert import contents, convert_all, read_all
-from tests.pipelines.test_write_records import errors_of, run
+from tests.pipelines.test_write_records import errors_of, kill_often, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:label\\(\\) is deprecated")
 
@@ -240,21 +238,6 @@ def test_killed_at_any_moment_it_ends_as_a_clean_run(write, tmp_path):
     run(source, clean)
     command = [sys.executable, "-m", "pipelines.write_records"]
     command += ["--source", source, "--output", killed, "--image-size", "16"]
-    moments, has_killed = random.Random(0), False
-    for _ in range(6):
-        process = subprocess.Popen(
-            [*command, "--processes", "1"], stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 60
-        # From the first file on, where there is something to break.
-        while not killed.is_dir() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.5))
-        process.kill()
-        has_killed |= process.wait() != 0
-        # Else the later runs would have nothing to do.
-        for part in list(killed.glob("part-*.json"))[:1]:
-            part.unlink()
-    assert has_killed
+    assert kill_often([*command, "--processes", "1"], killed, 6)
     subprocess.run([*command, "--processes", "2"], check=True, capture_output=True)
     assert contents(killed) == contents(clean)

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable
 
-from tf_prompt.options import user_cache
+from tf_prompt.options import cache_home, user_cache
 
 HUBS = {"Kaggle": "https://www.kaggle.com", "Hugging Face": "https://huggingface.co"}
 _SECONDS = 3
@@ -72,8 +72,7 @@ def hugging_face_cache() -> pathlib.Path:
     """The folder that models of Hugging Face are downloaded to."""
     if given := os.environ.get("HF_HUB_CACHE"):
         return pathlib.Path(given).expanduser()
-    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    home = os.environ.get("HF_HOME") or f"{caches}/huggingface"
+    home = os.environ.get("HF_HOME") or cache_home() / "huggingface"
     return pathlib.Path(home).expanduser() / "hub"
 
 
