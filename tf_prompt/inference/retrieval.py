@@ -90,7 +90,7 @@ class RetrievalModel(PromptModel):
 
     score_name = "expected BLEU, 0-1"
     predicts_embeddings = False
-    embeds = embeds_in_graph = False
+    embeds = False
 
     def __init__(self, network: Retriever, index: RetrievalIndex, name: str):
         width = network.image_encoder.output_shape[-1] + network.text_dim

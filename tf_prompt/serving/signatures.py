@@ -86,7 +86,7 @@ def load_servable(run: Run, options) -> Servable:
         model = loader.load_run(run, embeds=False, num_beams=beams)
         _tell_missing_embed(error)
     else:
-        if options.embed and not model.embeds_in_graph:
+        if options.embed and model.embeds and not model.embeds_in_graph:
             _tell_missing_embed("MiniLM's tokens of subwords are not known in a graph")
     if model.writes_prompts and options.bank is not None:
         raise ValueError(
