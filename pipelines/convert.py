@@ -22,6 +22,7 @@ from pipelines.options import Conversion
 from pipelines.parts import Images, Part
 from pipelines.tally import Tally, is_sound
 from tf_prompt.data import images
+from tf_prompt.data.graphs import compile_function
 from tf_prompt.data.records import Record, ShardWriter, shard_path
 from tf_prompt.data.split import SPLITS, split_of
 from tf_prompt.data.text import MAX_WORDS, split_words
@@ -253,5 +254,4 @@ def _reencoder(image_size: int, pads: bool):
         return tf.io.encode_jpeg(picture, quality=images.JPEG_QUALITY), constant
 
     # Traced once: 1.6 times as fast as the same operations one by one.
-    signature = [tf.TensorSpec((), tf.string)]
-    return tf.function(reencode, input_signature=signature, autograph=False)
+    return compile_function(reencode, [tf.TensorSpec((), tf.string)])
