@@ -12,7 +12,10 @@ import tensorflow as tf
 from tf_prompt.data import reading, records, sharding
 from tf_prompt.runs import workers
 from tf_prompt.runs.machine import devices
+from tf_prompt.training import private_names
 
+# More than a strategy uses: a few for each set of devices.
+_KEYS_A_STRATEGY = 1000
 # Errors that the loss of a worker causes in the others.
 LOST = (
     tf.errors.UnavailableError,
@@ -45,10 +48,23 @@ def build_strategy(
         return tf.distribute.OneDeviceStrategy("GPU:0" if gpus else "CPU:0")
     found = find_workers(name) if devices is None else None
     if found is None:
-        return tf.distribute.MirroredStrategy(devices)
+        return _build_mirrored(devices)
     workers.meet(found, timeout)
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout)
     return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+
+
+def _build_mirrored(devices):
+    """A mirrored strategy whose sums over devices have keys of their own.
+
+    TensorFlow gives those of every strategy the same keys. With more than one device,
+    a second training in a process then sometimes fails with "Shape mismatch in the
+    collective instance": https://github.com/tensorflow/tensorflow/issues/62790.
+    """
+    kind = tf.distribute.MirroredStrategy
+    private_names.require("tensorflow", kind, "_collective_key_base")
+    kind._collective_key_base += _KEYS_A_STRATEGY
+    return kind(devices)
 
 
 def describe_devices(config) -> list[str]:
