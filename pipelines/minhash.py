@@ -9,7 +9,7 @@ are similar to.
 import concurrent.futures
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tqdm
@@ -24,6 +24,7 @@ _BANDS = ((0.6, 4, 32), (0.35, 3, 100), (0.0, 2, 100))
 # A row is measured against so many of its band's bucket. Prompts come in alphabetical
 # order, and so the nearest first; without a limit the work would be quadratic.
 _NEIGHBOURS = 1000
+_STEPS = [range(2**n, min(2 ** (n + 1), _NEIGHBOURS + 1)) for n in range(10)]
 # Pairs that are measured at once: their numbers stay in the processor's cache.
 _BLOCK = 2**15
 
@@ -101,21 +102,16 @@ class _Links:
         """
         keys = self._sets.make_keys(factors)
         order = _sort_stably(keys)
-        here = bitmaps = np.zeros(0, np.int64)
-        for step in range(1, _NEIGHBOURS + 1):
+        for steps in _STEPS:
             # Now and then: most of the work is in buckets that are one group soon.
-            if step & (step - 1) == 0:
-                order = self._leave_out(order, keys, step)
-                ranked, bitmaps = keys[order], self._sets.take_bitmaps(order)
-                here = np.arange(len(order) - step)
-            here = here[: np.searchsorted(here, len(order) - step)]
-            here = here[ranked[here] == ranked[here + step]]
-            if not len(here):
+            order = self._leave_out(order, keys, steps[0])
+            if not len(order):
                 return
-            for start in range(0, len(here), _BLOCK):
-                block = here[start : start + _BLOCK]
-                near = block[bitmaps.may_share(block, block + step, self._jaccard)]
-                self._link(order[near], order[near + step])
+            bitmaps = self._sets.take_bitmaps(order)
+            for first, second in _iterate_pairs(keys[order], steps):
+                near = bitmaps.may_share(first, second, self._jaccard)
+                if near.any():
+                    self._link(order[first[near]], order[second[near]])
 
     def _leave_out(self, order, keys, step) -> np.ndarray:
         """Leaves out the buckets that are one group, or too small for a step."""
@@ -137,6 +133,29 @@ class _Links:
                 one, other = sorted(ends)
                 if one != other and self._sets.similarity(i, j) >= self._jaccard:
                     self._roots[other] = one
+
+
+def _iterate_pairs(
+    ranked: np.ndarray, steps: Sequence[int]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Gives the places of equal keys that are so many steps apart, in blocks.
+
+    Args:
+        ranked: keys in order.
+        steps: ascending.
+    """
+    here, found, count = np.arange(len(ranked)), [], 0
+    for step in steps:
+        here = here[: np.searchsorted(here, len(ranked) - step)]
+        here = here[ranked[here] == ranked[here + step]]
+        found.append((here, here + step))
+        count += len(here)
+        if count >= _BLOCK or step == steps[-1]:
+            first, second = map(np.concatenate, zip(*found, strict=True))
+            for start in range(0, count, _BLOCK):
+                block = slice(start, start + _BLOCK)
+                yield first[block], second[block]
+            found, count = [], 0
 
 
 def _sort_stably(keys: np.ndarray) -> np.ndarray:
