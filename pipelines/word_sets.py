@@ -13,6 +13,8 @@ import numpy as np
 _LANES = 4
 # Sets of one size whose words are looked up at once: these fit a processor's cache.
 _SETS = 2**12
+# Sets that were just measured; 2 kB each.
+_SETS_KEPT = 2**15
 
 
 class WordSets:
@@ -36,6 +38,8 @@ class WordSets:
             sizes.append(len(numbers))
         self._words, self.sizes = np.array(words), np.array(sizes, np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self.sizes)])
+        # Of a large group each set is measured again and again.
+        self._set_of = functools.lru_cache(_SETS_KEPT)(self._make_set)
         # Not Python's own, which differs from run to run.
         digests = [hashlib.blake2b(w.encode(), digest_size=8) for w in number_of]
         self.hashes = np.frombuffer(
@@ -74,11 +78,14 @@ class WordSets:
 
     def similarity(self, first: int, second: int) -> float:
         """Measures two sets: words in both over words in either."""
-        one, other = (
-            set(self._words[self._starts[i] : self._starts[i + 1]].tolist())
-            for i in (first, second)
+        one, other = self._set_of(first), self._set_of(second)
+        common = len(one & other)
+        return common / (len(one) + len(other) - common)
+
+    def _make_set(self, number: int) -> set[int]:
+        return set(
+            self._words[self._starts[number] : self._starts[number + 1]].tolist()
         )
-        return len(one & other) / len(one | other)
 
     def _mix(self, factor, shift) -> np.ndarray:
         mixed = self.hashes * factor + shift

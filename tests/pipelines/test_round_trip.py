@@ -56,10 +56,11 @@ def predict_everywhere(run_dir, pictures, output):
     return places, {pathlib.Path(row["path"]).stem: row["prompt"] for row in rows}
 
 
-def read_back(places, prompt_of, output):
+def read_back(places, prompt_of, output, of_copies=None):
     for layout, place in places.items():
         assert sources.open_source(place).name == layout
-        assert write(place, output / layout) == prompt_of
+        expected = of_copies if of_copies and layout == "embedded" else prompt_of
+        assert write(place, output / layout) == expected
 
 
 def test_all_that_predict_writes_is_read_back(tiny_run, tmp_path):
@@ -77,7 +78,8 @@ def test_layout_goes_all_the_way_and_back_in(layout, tmp_path, monkeypatch):
     source = SAMPLES[layout](tmp_path / "in")
     argv = ["--source", str(source), "--output", str(tmp_path / "report")]
     assert inspect.main([*argv, "--processes", "1", "--images"]) == 0
-    assert set(write(source, tmp_path / "shards").values()) == set(PROMPTS)
+    true = write(source, tmp_path / "shards")
+    assert set(true.values()) == set(PROMPTS)
     argv = ["--data", str(tmp_path / "shards"), "--run-dir", str(tmp_path / "run")]
     argv += ["--epochs", "1", "--batch-size", "2"]
     argv += [word for pair in SMALL_TRANSFORMER for word in ("--set", pair)]
@@ -85,4 +87,6 @@ def test_layout_goes_all_the_way_and_back_in(layout, tmp_path, monkeypatch):
     pictures = unpack(source, tmp_path / "pictures")
     places, prompt_of = predict_everywhere(tmp_path / "run", pictures, tmp_path)
     assert len(prompt_of) == len(PROMPTS)
-    read_back(places, prompt_of, tmp_path / "back")
+    # A copy keeps the prompt that another program left, and that goes before ours.
+    of_copies = true if layout == "embedded" else None
+    read_back(places, prompt_of, tmp_path / "back", of_copies)
