@@ -1,5 +1,6 @@
 """The columns of rows: what sources call them, and which a filter may look at."""
 
+import codecs
 import dataclasses
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -179,6 +180,16 @@ def to_text(value) -> str:
     if value is None or value != value:
         return ""
     if isinstance(value, bytes):
-        value = value.decode(errors="replace")
+        value = decode_text(value)
     # JSON can hold half of a surrogate pair, which UTF-8 cannot.
     return str(value).encode(errors="replace").decode()
+
+
+def decode_text(data: bytes) -> str:
+    """Reads UTF-8, UTF-16 with its mark, else what Windows wrote before these."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")

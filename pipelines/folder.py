@@ -133,9 +133,9 @@ def finish(source, config: WriteOptions, stats: list[dict], prog: str) -> int:
     tally, conversion = sum_stats(stats), take_options(Conversion, config)
     write_rejects(stats, os.path.join(config.output, "rejects.csv"))
     if not tally.examples.total():
+        lost = f", all lost: {tally.causes}" if tally.causes else ""
         raise ValueError(
-            f"source must give at least one record. Received: {tally.rows} rows, all "
-            f"lost: {tally.causes}"
+            f"source must give at least one record. Received: {tally.rows} rows{lost}"
         )
     lengths = {split: [p["examples"][split] for p in stats] for split in tally.examples}
     write_tfds_metadata(

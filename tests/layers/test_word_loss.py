@@ -60,3 +60,21 @@ def test_half_precision_stays_close(halves):
     for x, ours, theirs in zip(inputs, gradients, true, strict=True):
         assert ours.dtype == x.dtype
         np.testing.assert_allclose(ours, theirs, atol=0.02)
+
+
+def test_a_batch_of_nothing_has_no_losses_and_no_gradients():
+    *variables, targets, _ = draw()
+    target_ids = tf.constant(targets)
+
+    @tf.function
+    def ours(num_examples):
+        with tf.GradientTape() as tape:
+            hidden, ids = variables[0][:num_examples], target_ids[:num_examples]
+            losses, hits = word_losses(hidden, *variables[1:], ids)
+            total = tf.reduce_sum(losses)
+        return losses, hits, tape.gradient(total, variables)
+
+    losses, hits, gradients = ours(tf.constant(0))
+    assert losses.shape == hits.shape == (0, TOKENS)
+    for gradient in gradients:
+        assert not np.any(tf.convert_to_tensor(gradient))

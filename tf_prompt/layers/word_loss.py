@@ -37,8 +37,9 @@ def word_losses(hidden, kernel, bias, target_ids, max_scores=MAX_SCORES):
         count = ops.shape(hidden)[0]
         # Blocks of equal size, with as little padding as possible.
         num_blocks = ops.maximum(-(-count // most), 1)
-        rows = -(-count // num_blocks)
-        blocks = _blocks(hidden, rows), _blocks(target_ids, rows)
+        # One even of nothing: of a short last batch some replicas get no example.
+        rows = ops.maximum(-(-count // num_blocks), 1)
+        blocks = tuple(_blocks(x, num_blocks, rows) for x in (hidden, target_ids))
 
         def look(block):
             scores = _score(block[0], kernel, bias)
@@ -50,7 +51,7 @@ def word_losses(hidden, kernel, bias, target_ids, max_scores=MAX_SCORES):
         losses, hits, totals = ops.map(look, blocks)
 
         def gradient(of_losses, of_hits):
-            weights = _blocks(of_losses, rows)
+            weights = _blocks(of_losses, num_blocks, rows)
             sums = _sum_gradients(*blocks, totals, weights, kernel, bias)
             sums[0] = ops.reshape(sums[0], (-1, width))[:count]
             pairs = zip(sums, (hidden, kernel, bias), strict=True)
@@ -70,9 +71,9 @@ def _score(hidden, kernel, bias):
     return ops.cast(scores + ops.cast(bias, hidden.dtype), "float32")
 
 
-def _blocks(x, rows):
+def _blocks(x, num_blocks, rows):
     """Divides the first axis into blocks of `rows`, padding the last with zeros."""
-    missing = -ops.shape(x)[0] % rows
+    missing = num_blocks * rows - ops.shape(x)[0]
     filled = ops.pad(x, [[0, missing], *[[0, 0]] * (len(x.shape) - 1)])
     return ops.reshape(filled, (-1, rows, *x.shape[1:]))
 
