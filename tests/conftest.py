@@ -38,6 +38,15 @@ tf.config.set_logical_device_configuration(
 )
 
 
+def pytest_configure(config):
+    """Leaves graphs as they are traced, but for the slow tests.
+
+    Most tests run a graph a few times: to optimise it takes longer than it saves.
+    """
+    if config.option.markexpr.startswith("not slow"):
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     keras.utils.set_random_seed(0)
