@@ -110,7 +110,9 @@ def _show_weights(weights: dict, found: dict) -> str:
 
 
 def _show_bytes(count: int | None) -> str:
-    return "?" if count is None else f"{count / 1e9:.1f} GB"
+    if count is None:
+        return "?"
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 if __name__ == "__main__":

