@@ -135,7 +135,8 @@ def main(argv=None) -> int:
     ):
         print(f"evaluate: warning: the model has collapsed: {sign}", file=sys.stderr)
     if options.json:
-        metrics.pop(scoring.OVERLAPS)
+        for name in scoring.OWN_FILES:
+            metrics.pop(name)
         print(json.dumps(metrics))
     else:
         print(scoring.format_metrics(metrics))

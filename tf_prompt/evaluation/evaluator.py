@@ -126,10 +126,11 @@ def evaluate_run(
 
 
 def _write_results(output, result: dict) -> None:
-    """Writes `metrics.json`, and what it has no key for into a file beside it."""
-    own = {name: part for name, part in result.items() if name != scoring.OVERLAPS}
+    """Writes `metrics.json`, and what it has no key for into files beside it."""
+    own = {k: part for k, part in result.items() if k not in scoring.OWN_FILES}
     write_json(output / "metrics.json", own)
-    write_json(output / f"{scoring.OVERLAPS}.json", result[scoring.OVERLAPS])
+    for name in scoring.OWN_FILES:
+        write_json(output / f"{name}.json", result[name])
 
 
 def _read_gallery(model, folder, options: EvaluationOptions, count: int):

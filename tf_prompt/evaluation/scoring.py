@@ -19,12 +19,16 @@ from tf_prompt.metrics import (
     score,
 )
 from tf_prompt.metrics.score import Measured, summarise_all
+from tf_prompt.metrics.significance import paired_bootstrap
 
 # BLEU's interval on 384 toy examples is 5 points wide; on 100 twice as wide.
 FEW_EXAMPLES = 100
 CHANCE = "shuffled"
-# Scores by how near the closest training prompt is; they have a file of their own.
-OVERLAPS = "by_overlap"
+# What has a file of its own beside `metrics.json`: scores by how near the closest
+# training prompt is, and how far the model is above the nearest neighbour.
+OVERLAPS, AGAINST = "by_overlap", "against_neighbour"
+OWN_FILES = (OVERLAPS, AGAINST)
+_NEIGHBOUR = "nearest_neighbour"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +66,10 @@ def measure(
         is_raw: whether texts are prompts as users write them, see `score.score`.
 
     Returns:
-        The content of `metrics.json`, and by `OVERLAPS` that of `by_overlap.json`,
-        the scores of each group of `closeness.group_by_overlap`. The baseline
-        `shuffled` needs two different true prompts, or every image would get its own.
+        The content of `metrics.json`, and by the names of `OWN_FILES` that of these
+        files: the scores of each group of `closeness.group_by_overlap`, and for each
+        metric a paired test against the nearest neighbour. The baseline `shuffled`
+        needs two different true prompts, or every image would get its own.
     """
     references = [row["reference"] for row in rows]
     predictions = [row["prediction"] for row in rows]
@@ -98,6 +103,7 @@ def measure(
         **({} if families is None else {"families": len(set(families))}),
         **_summarise(measured, families),
         "health": health.measure_health(references, predictions, ended),
+        AGAINST: _against_neighbour(measured, families),
         OVERLAPS: _by_overlap(texts, measured, families, is_raw),
     }
 
@@ -108,6 +114,25 @@ def _summarise(measured, families, rows=None) -> dict:
         for name, found in measured.items()
     }
     return {"metrics": scores.pop("model"), "baselines": scores}
+
+
+def _against_neighbour(measured, families) -> dict[str, dict]:
+    """For each metric the model's score minus the neighbour's, and a paired test."""
+    found, others = {}, measured[_NEIGHBOUR]
+    by = "rows" if families is None else "families"
+    for name, own in measured["model"].items():
+        if isinstance(own, str) or isinstance(others[name], str):
+            continue
+        statistics, signature, score_sums = own
+        # All resamples of one example, or of one family, are equal.
+        if len(statistics if families is None else set(families)) < 2:
+            continue
+        compared = paired_bootstrap(
+            statistics, others[name][0], score_sums, families=families
+        )
+        signature = f"{signature}|paired bootstrap:{by}"
+        found[name] = {**dataclasses.asdict(compared), "signature": signature}
+    return found
 
 
 def _by_overlap(texts, measured, families, is_raw) -> dict[str, dict]:
@@ -128,7 +153,7 @@ def _write_baselines(rows, training_prompts) -> dict[str, list[str]]:
     """The baselines that do not see the true prompts."""
     return {
         "most_common": [baselines.most_common(training_prompts)] * len(rows),
-        "nearest_neighbour": [row["nearest_neighbour"] for row in rows],
+        _NEIGHBOUR: [row[_NEIGHBOUR] for row in rows],
         "random_training": baselines.random_prompts(training_prompts, len(rows)),
     }
 
@@ -218,12 +243,29 @@ def format_metrics(metrics: dict) -> str:
         text = "unmeasured" if value is None else f"{value:.3f}"
         lines.append(f"{name:{indent}}{text:>24}")
     lines += [f"{name}: {v['signature']}" for name, v in metrics["metrics"].items()]
+    lines += _format_against(metrics)
     lines += _format_overlaps(metrics)
     return "\n".join(lines)
 
 
 # What is shown of each group: all that is in metrics.json would fill screens.
 _SHOWN = ("bleu", "meteor", "cosine")
+
+
+def _format_against(metrics) -> list[str]:
+    """Lines of the paired test against the nearest neighbour."""
+    lines = []
+    for name, found in metrics.get(AGAINST, {}).items():
+        if name in _SHOWN:
+            digits = 4 if name == "cosine" else 2
+            difference, low, high = (
+                f"{found[key]:+.{digits}f}" for key in ("difference", "low", "high")
+            )
+            lines.append(
+                f"{name}: model minus nearest neighbour {difference} [{low}, {high}], "
+                f"p = {found['p']:.3f}"
+            )
+    return lines
 
 
 def _format_overlaps(metrics) -> list[str]:
@@ -240,7 +282,7 @@ def _format_overlaps(metrics) -> list[str]:
         for name in names if found["examples"] else ():
             digits = 4 if name == "cosine" else 2
             own = _format_score(found["metrics"][name], digits, with_interval=True)
-            neighbour = found["baselines"]["nearest_neighbour"].get(name)
+            neighbour = found["baselines"][_NEIGHBOUR].get(name)
             line += f"{own:>24}{_format_score(neighbour, digits):>12}"
         lines.append(line)
     return lines
