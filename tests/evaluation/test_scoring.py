@@ -62,6 +62,21 @@ def test_scores_are_told_apart_by_the_closest_training_prompt():
     assert "from 0.7            1" in text
 
 
+def test_scores_are_told_apart_by_source():
+    references = ["a red cat on a hill", "snow falls over the old town"]
+    rows = rows_of(references, [references[0], "a blue dog in a mill"])
+    found = scoring.measure(rows, TRAINING, METRICS)
+    assert found["by_source"] == {}
+    for row, source in zip(rows, ["site_b", "site_a"], strict=True):
+        row["source"] = source
+    found = scoring.measure(rows, TRAINING, METRICS)
+    groups = found["by_source"]
+    assert list(groups) == ["site_a", "site_b"]
+    assert groups["site_b"]["metrics"]["bleu"]["score"] == 100
+    assert groups["site_a"]["metrics"]["bleu"]["score"] == 0
+    assert "by source:\nsource" in scoring.format_metrics(found)
+
+
 def test_the_model_is_compared_with_its_neighbour():
     references = ["a red cat on a hill", "snow falls over the old town"] * 20
     found = scoring.measure(rows_of(references), TRAINING, ("meteor", "cider_d"))

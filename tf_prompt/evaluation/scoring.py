@@ -25,9 +25,11 @@ from tf_prompt.metrics.significance import paired_bootstrap
 FEW_EXAMPLES = 100
 CHANCE = "shuffled"
 # What has a file of its own beside `metrics.json`: scores by how near the closest
-# training prompt is, and how far the model is above the nearest neighbour.
-OVERLAPS, AGAINST = "by_overlap", "against_neighbour"
-OWN_FILES = (OVERLAPS, AGAINST)
+# training prompt is, in groups of `closeness.group_by_overlap`, and by source; a paired
+# test of each metric against the nearest neighbour; what `recognition.measure` gave.
+OVERLAPS, SOURCES, AGAINST = "by_overlap", "by_source", "against_neighbour"
+RECOGNITION = "recognition"
+OWN_FILES = (OVERLAPS, SOURCES, AGAINST, RECOGNITION)
 _NEIGHBOUR = "nearest_neighbour"
 
 
@@ -66,10 +68,8 @@ def measure(
         is_raw: whether texts are prompts as users write them, see `score.score`.
 
     Returns:
-        The content of `metrics.json`, and by the names of `OWN_FILES` that of these
-        files: the scores of each group of `closeness.group_by_overlap`, and for each
-        metric a paired test against the nearest neighbour. The baseline `shuffled`
-        needs two different true prompts, or every image would get its own.
+        The content of `metrics.json`, and by name that of `OWN_FILES`. The baseline
+        `shuffled` needs two different true prompts, or every image would get its own.
     """
     references = [row["reference"] for row in rows]
     predictions = [row["prediction"] for row in rows]
@@ -96,7 +96,14 @@ def measure(
     )
     for name, value in cosines.items():
         measured.setdefault(name, {})["cosine"] = value
-    ended = [row["ended"] for row in rows]
+    return _gather(rows, measured, training_prompts, is_raw)
+
+
+def _gather(rows, measured, training_prompts, is_raw) -> dict:
+    """The result of `measure`, from statistics by set of prompts and metric."""
+    references, predictions, ended = (
+        [row[name] for row in rows] for name in ("reference", "prediction", "ended")
+    )
     families, texts = families_of(rows), (references, training_prompts)
     return {
         "examples": len(rows),
@@ -105,6 +112,7 @@ def measure(
         "health": health.measure_health(references, predictions, ended),
         AGAINST: _against_neighbour(measured, families),
         OVERLAPS: _by_overlap(texts, measured, families, is_raw),
+        SOURCES: _by_group(_group_by_source(rows), measured, families),
     }
 
 
@@ -140,12 +148,27 @@ def _by_overlap(texts, measured, families, is_raw) -> dict[str, dict]:
     if is_raw:
         texts = [list(map(normalise, prompts)) for prompts in texts]
     overlaps = closeness.closest_overlaps(*texts)
+    return _by_group(closeness.group_by_overlap(overlaps), measured, families)
+
+
+def _by_group(groups, measured, families) -> dict[str, dict]:
+    """All scores of each group, from name to examples."""
     return {
         name: {
             "examples": len(rows),
             **(_summarise(measured, families, rows) if len(rows) else {}),
         }
-        for name, rows in closeness.group_by_overlap(overlaps).items()
+        for name, rows in groups.items()
+    }
+
+
+def _group_by_source(rows) -> dict[str, np.ndarray]:
+    """The examples of each source; none where rows name no source."""
+    sources = np.array([row.get("source", "") for row in rows], object)
+    return {
+        name or "unknown": np.flatnonzero(sources == name)
+        for name in sorted(set(sources))
+        if any(sources)
     }
 
 
@@ -244,7 +267,8 @@ def format_metrics(metrics: dict) -> str:
         lines.append(f"{name:{indent}}{text:>24}")
     lines += [f"{name}: {v['signature']}" for name, v in metrics["metrics"].items()]
     lines += _format_against(metrics)
-    lines += _format_overlaps(metrics)
+    for name, (title, heading) in _GROUPS.items():
+        lines += _format_groups(metrics, metrics.get(name, {}), title, heading)
     return "\n".join(lines)
 
 
@@ -268,17 +292,25 @@ def _format_against(metrics) -> list[str]:
     return lines
 
 
-def _format_overlaps(metrics) -> list[str]:
-    """Lines of scores by how near the closest training prompt is."""
-    groups = metrics.get(OVERLAPS, {})
+# Of each kind of groups the title of its table, and that of its first column.
+_GROUPS = {
+    OVERLAPS: ("by overlap of words with the closest training prompt:", "overlap"),
+    SOURCES: ("by source:", "source"),
+}
+
+
+def _format_groups(metrics, groups, title, heading) -> list[str]:
+    """Lines of scores by group, the model beside the nearest neighbour."""
     names = [name for name in _SHOWN if name in metrics["metrics"]]
     if not groups or not names:
         return []
-    lines = ["", "by overlap of words with the closest training prompt:"]
+    lines = ["", title]
+    width = max(12, *(len(group) + 2 for group in groups))
     header = "".join(f"{f'{name}: model':>24}{'neighbour':>12}" for name in names)
-    lines.append(f"{'overlap':<12}{'examples':>9}{header}")
+    lines.append(f"{heading:<{width}}{'examples':>9}{header}")
     for group, found in groups.items():
-        line = f"{group.replace('_', ' '):<12}{found['examples']:>9}"
+        shown = group.replace("_", " ") if groups is metrics.get(OVERLAPS) else group
+        line = f"{shown:<{width}}{found['examples']:>9}"
         for name in names if found["examples"] else ():
             digits = 4 if name == "cosine" else 2
             own = _format_score(found["metrics"][name], digits, with_interval=True)
