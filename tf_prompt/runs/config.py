@@ -159,12 +159,15 @@ class FitConfig:
         group="model",
     )
     ema: float = option(
-        0.0, "momentum of the moving average of weights, such as 0.999; 0 for none"
+        0.0,
+        "captioners and regressors: momentum of the moving average of weights, such as "
+        "0.999; 0 for none",
     )
     dropout_rate: float | None = option(
         None,
-        "share of activations dropped in training; the preset's own if not given",
-        group="learning",
+        "captioners: share of activations dropped in training; the preset's own if not "
+        "given",
+        group="captioners",
     )
     label_smoothing: float | None = option(
         None,
