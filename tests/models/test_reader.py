@@ -55,7 +55,7 @@ def test_the_output_is_a_distribution():
 def test_losses_are_those_of_the_output():
     model, batch = build(), inputs()
     logits = model(batch)
-    found = model({**batch, "target_ids": batch["token_ids"]})
+    found = tf.function(model)({**batch, "target_ids": batch["token_ids"]})
     expected = -tf.gather(logits, batch["token_ids"], batch_dims=2)
     np.testing.assert_allclose(found[..., 0], expected, rtol=1e-4)
 
