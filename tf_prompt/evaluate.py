@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 import typing
 
@@ -64,6 +65,12 @@ class EvaluateConfig(DecodingConfig):
         choices=["lexica"],
         group="output",
     )
+    recognise: str | None = option(
+        None,
+        "regular expression of a part of the prompt, such as 'by (.+)$': how often "
+        "that of the true prompt is the first guess, or among five",
+        group="output",
+    )
     batch_size: int = option(
         64,
         "images per batch",
@@ -104,6 +111,13 @@ class EvaluateConfig(DecodingConfig):
             self, "batch_size", "limit", "neighbours", "explain", "gpu_memory"
         )
         workers.parse_share(self.share)
+        try:
+            re.compile(self.recognise or "")
+        except re.error as error:
+            raise ValueError(
+                f"recognise must be a regular expression. Received: {self.recognise}, "
+                f"{error}"
+            ) from error
         if self.json and self.explain:
             raise ValueError("explain must be left out with --json. Received: both")
         if self.meteor == "java" and self.metrics and "meteor" not in self.metrics:
@@ -122,7 +136,7 @@ def main(argv=None) -> int:
     # Before TensorFlow loads, so that a missing program is reported at once.
     java_meteor = meteor_java.JavaMeteor() if options.meteor == "java" else None
     import_tensorflow()
-    from tf_prompt.evaluation import lexica, scoring
+    from tf_prompt.evaluation import lexica, recognition, scoring
     from tf_prompt.inference.devices import bound_gpu_memory
 
     bound_gpu_memory(options.gpu_memory)
@@ -135,12 +149,15 @@ def main(argv=None) -> int:
     ):
         print(f"evaluate: warning: the model has collapsed: {sign}", file=sys.stderr)
     if options.json:
-        metrics.pop(scoring.OVERLAPS)
+        for name in scoring.OWN_FILES:
+            metrics.pop(name, None)
         print(json.dumps(metrics))
     else:
         print(scoring.format_metrics(metrics))
     if options.protocol and not options.json:
         print(f"\n{lexica.format_table(metrics['modifiers'])}")
+    if options.recognise and not options.json:
+        print(f"\n{recognition.format_table(metrics[scoring.RECOGNITION])}")
     if options.explain:
         print(f"\n{overlap.explain(rows, options.explain)}")
     return DONE
@@ -162,6 +179,7 @@ def measure(
         limit=options.limit,
         neighbours=options.neighbours,
         protocol=options.protocol,
+        recognise=options.recognise,
         decoding=take_options(DecodingConfig, options),
         java_meteor=java_meteor,
         workers=workers.parse_share(options.share),

@@ -380,13 +380,13 @@ def require_not_negative(config, *names: str) -> None:
 
 
 def require_rate(config, *names: str) -> None:
-    """Checks that the named fields lie in [0, 1).
+    """Checks that the named fields lie in [0, 1), or are None.
 
     Raises:
         ValueError: naming the first that does not.
     """
     rule = "must be at least 0, below 1"
-    _require(config, names, lambda value: 0 <= value < 1, rule)
+    _require(config, names, lambda value: value is None or 0 <= value < 1, rule)
 
 
 def _require(config, names: Sequence[str], holds: Callable, rule: str) -> None:

@@ -65,10 +65,10 @@ def _open(name, holds, path, columns, read_rows) -> PartList:
     files = list(_iterate_images(path))
     if not files:
         raise ValueError(f"source must be {holds}. Received: {path} without images")
-    if columns.image or columns.prompt:
+    if named := columns.image or columns.prompt or columns.source:
         raise ValueError(
-            "image_column and prompt_column are not for a folder of images. Received: "
-            f"{columns.image or columns.prompt}"
+            "image_column, prompt_column and source_column are not for a folder of "
+            f"images. Received: {named}"
         )
     if columns.split not in (None, "split"):
         raise ValueError(

@@ -84,15 +84,26 @@ class TransformerCaptioner(Captioner):
 
     def call(self, inputs, training=None):
         regions = self.read_regions(inputs, training=training)
-        regions = self._encode_regions(regions, training)
-        tokens = self._embed(inputs["token_ids"])
-        tokens = self.dropout(tokens, training=training)
-        for block in self.decoder_blocks:
-            tokens = block(tokens, regions, training=training)
-        return self.score_tokens(self.decoder_norm(tokens), inputs)
+        hidden = self._decode(inputs["token_ids"], regions, training)
+        return self.score_tokens(hidden, inputs, training)
 
     def encode(self, images):
-        regions = self._read_image(images, training=False)
+        return self._start(self._read_image(images, training=False))
+
+    def step(self, token_ids, position, state, memory):
+        hidden, state = self._advance(token_ids, position, state, memory)
+        return self.output_proj(hidden), state
+
+    def _decode(self, token_ids, regions, training):
+        """Hidden states of whole prompts, from the encoder's regions."""
+        regions = self._encode_regions(regions, training)
+        tokens = self.dropout(self._embed(token_ids), training=training)
+        for block in self.decoder_blocks:
+            tokens = block(tokens, regions, training=training)
+        return self.decoder_norm(tokens)
+
+    def _start(self, regions):
+        """State and memory of decoding, from the encoded regions."""
         batch = ops.shape(regions)[0]
         caches = tuple(
             block.empty_cache(batch, self.max_tokens, regions.dtype)
@@ -100,7 +111,8 @@ class TransformerCaptioner(Captioner):
         )
         return caches, tuple(b.project_regions(regions) for b in self.decoder_blocks)
 
-    def step(self, token_ids, position, state, memory):
+    def _advance(self, token_ids, position, state, memory):
+        """Hidden states `(prompts, embedding_dim)` of one more token, and the state."""
         token = self._scale(self.embedding(token_ids)) + self._positions()[position]
         updated = []
         for block, cache, regions in zip(
@@ -108,8 +120,7 @@ class TransformerCaptioner(Captioner):
         ):
             token, cache = block.step(token, position, cache, regions)
             updated.append(cache)
-        logits = self.output_proj(self.decoder_norm(token))
-        return logits, tuple(updated)
+        return self.decoder_norm(token), tuple(updated)
 
     def attend(self, images, token_ids):
         regions = self._read_image(images, training=False)

@@ -159,7 +159,27 @@ class FitConfig:
         group="model",
     )
     ema: float = option(
-        0.0, "regressors: momentum of the moving average of weights; 0 for none"
+        0.0,
+        "captioners and regressors: momentum of the moving average of weights, such as "
+        "0.999; 0 for none",
+    )
+    dropout_rate: float | None = option(
+        None,
+        "captioners: share of activations dropped in training; the preset's own if not "
+        "given",
+        group="captioners",
+    )
+    label_smoothing: float | None = option(
+        None,
+        "captioners: share of each target that is spread over the vocabulary in "
+        "training; the preset's own if not given",
+        group="captioners",
+    )
+    tie_weights: bool | None = option(
+        None,
+        "captioners: score words by their embeddings, without an output layer of its "
+        "own; the preset's own if not given",
+        group="captioners",
     )
     one_image_per_prompt: bool = option(
         False, "regressors: each epoch draws one image per prompt"
@@ -275,7 +295,7 @@ class FitConfig:
             "head_epochs",
             "save_every",
         )
-        require_rate(self, "erasing_rate", "ema")
+        require_rate(self, "erasing_rate", "ema", "dropout_rate", "label_smoothing")
         if self.layer_decay > 1:
             raise ValueError(
                 f"layer_decay must be at most 1. Received: {self.layer_decay}"

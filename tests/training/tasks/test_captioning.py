@@ -7,6 +7,7 @@ import pytest
 
 from tests import families
 from tests.training.test_loop import config_for, train
+from tf_prompt.data.text import END_ID
 from tf_prompt.models import efficientnet_lite
 from tf_prompt.runs.run import Run
 from tf_prompt.training import optimizers, recipes
@@ -36,6 +37,30 @@ def on(backbone, shards, **overrides):
 
 def backbone_of(run_dir):
     return Run(run_dir).model.image_encoder.get_layer("backbone").get_weights()
+
+
+@pytest.mark.slow
+def test_a_reader_learns_with_its_index(vit, shards, tmp_path):
+    config = on(vit.path, shards, cache_features=True, epochs=2)
+    config = dataclasses.replace(config, preset="reader_small", learning_rate=3e-3)
+    history = train(config, tmp_path / "run")
+    assert history[1]["loss"] < history[0]["loss"]
+    model = Run(tmp_path / "run").model
+    lengths = np.linalg.norm(model.index_features.numpy().astype("float32"), axis=1)
+    np.testing.assert_allclose(lengths, np.ones(120), atol=1e-2)
+    assert (np.asarray(model.index_ids) == END_ID).sum(axis=1).tolist() == [1] * 120
+
+
+@pytest.mark.slow
+def test_averages_are_what_a_captioner_keeps(vit, shards, tmp_path):
+    options = {"epochs": 1, "dropout_rate": 0.0, "tie_weights": True}
+    plain, slow = (on(vit.path, shards, ema=ema, **options) for ema in (0.0, 0.9))
+    for name, config in (("plain", plain), ("slow", slow)):
+        train(config, tmp_path / name)
+    first, second = (Run(tmp_path / name).model for name in ("plain", "slow"))
+    assert first.tie_weights and first.dropout_rate == 0
+    pairs = zip(first.get_weights(), second.get_weights(), strict=True)
+    assert any(np.abs(a - b).max() > 1e-4 for a, b in pairs)
 
 
 @pytest.mark.slow

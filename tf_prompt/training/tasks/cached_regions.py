@@ -14,20 +14,27 @@ from tf_prompt.layers.augmentation import Augmentation
 DEFAULT_VIEWS = 4
 
 
-def cached_regions(task, model, split: str) -> region_cache.Features | None:
+def cached_regions(
+    task, model, split: str, augments: bool = True
+) -> region_cache.Features | None:
     """Gives the cached regions of a split, None where images are read.
 
     Args:
         task: a `Task`.
-        model: with `image_encoder`, `encoder`, `image_size` and what `Augmentation`
-            takes.
+        model: with `image_encoder`, `encoder`, `image_size` and, to augment, what
+            `Augmentation` takes.
         split: one of `split.SPLITS`.
+        augments: whether the training split is augmented as the model says.
     """
     config = task.config
     if not config.cache_features:
         return None
-    augmentation = Augmentation(model.rotation_degrees, model.flip, model.erasing_rate)
-    augments = split == "train" and bool(augmentation.steps)
+    augmentation = None
+    if augments and split == "train":
+        augmentation = Augmentation(
+            model.rotation_degrees, model.flip, model.erasing_rate
+        )
+    augments = augmentation is not None and bool(augmentation.steps)
     signature = {
         "encoder": _fingerprint(model.image_encoder),
         "image_size": model.image_size,

@@ -36,12 +36,18 @@ class CaptioningTask(Task):
         *("vocab_size", "max_words", "cache_features", "views", "accumulate_steps"),
         *("backbone", "image_size", "train_backbone", "head_epochs", "layer_decay"),
         *("tokens", "max_subwords", "fold_case"),
+        *("dropout_rate", "label_smoothing", "tie_weights", "ema"),
     }
-    _arguments = (*Task._arguments, "image_size", "backbone")
+    _arguments = (
+        *(*Task._arguments, "image_size", "backbone"),
+        *("dropout_rate", "label_smoothing", "tie_weights"),
+    )
     _names = {"backbone": "encoder"}
     derived = {"vocab_size": "vocab_size", "max_tokens": "max_words"}
     recipe = {"epochs": 9, "batch_size": 64, "learning_rate": 2e-3, "flip": True}
     report_metrics = ("bleu", "meteor")
+    # Whether the model is told the family of each training prompt.
+    with_families = False
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
         super().__init__(config, run_dir, folder)
@@ -123,6 +129,8 @@ class CaptioningTask(Task):
             "weight_decay": config.weight_decay,
             "global_clipnorm": config.clip_norm,
             "gradient_accumulation_steps": accumulation(config),
+            "use_ema": config.ema > 0,
+            "ema_momentum": config.ema or 0.99,
         }
         optimizer = OnePassAdamW(schedule, **options)
         if config.train_backbone:
@@ -141,7 +149,7 @@ class CaptioningTask(Task):
         reading = self.read_training(model, epochs, skip, share)
         features = cached_regions(self, model, "train")
         return caption_batches.training_batches(
-            reading, self.vocabulary, self.max_tokens, features
+            reading, self.vocabulary, self.max_tokens, features, self.with_families
         )
 
     def validation_batches(self, model, share=None):
