@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
 # What a shell reports for a program that wrote to a closed pipe, as under `| head`.
 PIPE_CLOSED = 141
+# What the help shows for the values of numeric flags.
+_METAVARS = {int: "N", float: "X"}
 # A prefix of a path within one argument, such as `knn:` or `name=`.
 _BEFORE_PATH = re.compile(r"(?:[\w.-]+[=:](?=~))?")
 
@@ -49,7 +51,7 @@ def parse_args(
             takes several values; the class's docstring describes the command.
         argv: arguments; None takes those of the process.
         prog: the command's name in help and errors.
-        examples: commands shown at the end of the help.
+        examples: commands shown at the end of the help, `python -m MODULE …`.
 
     Returns:
         An instance of `config_class`.
@@ -63,9 +65,11 @@ def parse_args(
         for field in dataclasses.fields(config_class)
         if field.metadata.get("positional")
     ]
+    # What can be typed, such as `python -m tf_prompt.fit`; `prog` is for errors.
+    typed = examples[0].split()[:3] if examples else [prog]
     parser = _OneLineParser(
         prog=prog,
-        usage=" ".join([prog, "[FLAGS]", *(f"{place}..." for place in places)]),
+        usage=" ".join([*typed, "[FLAGS]", *(f"{place}..." for place in places)]),
         description=(config_class.__doc__ or "").strip().split("\n")[0],
         epilog="\n".join(["examples:", *(f"  {line}" for line in examples)])
         if examples
@@ -143,9 +147,20 @@ class _HelpFormatter(
     """Shows defaults that say something, and keeps the line breaks of examples."""
 
     def _get_help_string(self, action):
-        if action.default is None or action.default in ((), []):
+        # Not `in` for False, which is equal to 0.
+        if action.default is False or action.default in (None, (), [], ""):
             return action.help
+        if action.default is True:
+            return f"{action.help} (default: on)"
+        if isinstance(action.default, str) and action.default != action.default.strip():
+            return f"{action.help} (default: {action.default!r})"
         return super()._get_help_string(action)
+
+    def _format_action_invocation(self, action):
+        if isinstance(action, argparse.BooleanOptionalAction):
+            # Both forms, as Git's help writes them.
+            return action.option_strings[0].replace("--", "--[no-]", 1)
+        return super()._format_action_invocation(action)
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -158,6 +173,8 @@ def _add_argument(parser, field, hint) -> None:
     positional = argument.pop("positional", False)
     argument.pop("group", None)
     argument["help"] = _split_help(field)[1]
+    if hint in _METAVARS and not positional:
+        argument.setdefault("metavar", _METAVARS[hint])
     name = field.name if positional else f"--{field.name.replace('_', '-')}"
     argument["default"] = field.default
     if field.default is dataclasses.MISSING:
@@ -260,7 +277,7 @@ def prepare_environment() -> None:
 
 
 def user_cache() -> pathlib.Path:
-    """Gives the folder of what can be made again, which may not be there yet.
+    """Returns the folder of tf_prompt's cache, which may not exist yet.
 
     It is `$TF_PROMPT_CACHE`, else `tf_prompt` in `$XDG_CACHE_HOME` or `~/.cache`.
     """
@@ -270,7 +287,7 @@ def user_cache() -> pathlib.Path:
 
 
 def cache_home() -> pathlib.Path:
-    """Gives `$XDG_CACHE_HOME`, or `~/.cache`, where programs keep their caches."""
+    """Returns the user's cache folder: `$XDG_CACHE_HOME`, or `~/.cache`."""
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
 
 
