@@ -52,7 +52,7 @@ def build_strategy(
 
 
 def describe_devices(config) -> list[str]:
-    """Says which devices will train, and in which precision.
+    """Returns a line on the devices that will train, and the precision.
 
     It begins nothing: workers can still be joined.
 

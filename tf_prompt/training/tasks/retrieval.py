@@ -1,4 +1,4 @@
-"""The task of a retriever: features of training images, and what words go with them."""
+"""The task of a retriever: index training images, and learn words from features."""
 
 import pathlib
 import sys
@@ -21,7 +21,7 @@ from tf_prompt.training.text_vectors import TextVectors
 
 
 class RetrievalTask(AtOnceTask):
-    """Fits a retriever at once: no gradient is followed.
+    """Fits a retriever without gradient descent.
 
     The run's folder gets `best.keras` and the index of the training split. The map
     from features to words is a ridge regression whose penalty is chosen on the
@@ -66,7 +66,7 @@ class RetrievalTask(AtOnceTask):
         return model
 
     def load_state(self, model: keras.Model, run_dir: pathlib.Path) -> dict:
-        """Gives whether the run is done."""
+        """Returns whether the run is done."""
         return {"done": True} if self.has_result(run_dir) else {}
 
     def _fit(self, model: keras.Model) -> None:
@@ -82,10 +82,10 @@ class RetrievalTask(AtOnceTask):
         run_folder.save_model(model, self.run_dir / run_folder.BEST_MODEL)
 
     def _read(self, model, split: str) -> tuple[np.ndarray, list[str]]:
-        """Features of a split, float16 of unit length, and its prompts' words."""
+        """Returns a split's features, float16 of unit length, and its prompts."""
         shards = records.list_shards(self.folder, split)
         size, batch_size = model.image_size, self.config.batch_size
-        pictures = tf.data.TFRecordDataset(shards).map(
+        decoded = tf.data.TFRecordDataset(shards).map(
             lambda record: images.decode_stored(records.parse(record)["image"], size),
             tf.data.AUTOTUNE,
         )
@@ -97,7 +97,7 @@ class RetrievalTask(AtOnceTask):
             desc=f"features of {split}",
             unit="image",
         ) as bar:
-            for batch in pictures.batch(batch_size).prefetch(1):
+            for batch in decoded.batch(batch_size).prefetch(1):
                 # Half the memory; the order of neighbours needs no more digits.
                 found.append(unit_rows(extract(batch).numpy()).astype(np.float16))
                 bar.update(len(batch))
