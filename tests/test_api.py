@@ -106,6 +106,20 @@ def test_an_export_does_what_it_has_signatures_for(tiny_export, model):
         tf_prompt.load(tiny_export, bank="bank.txt")
 
 
+def test_a_folder_of_no_model_is_named(tiny_export):
+    for place in (tiny_export.parent, "absent", "knn:absent"):
+        with pytest.raises(FileNotFoundError, match=f"of a server. Received: {place}"):
+            tf_prompt.load(place)
+
+
+def test_prompts_are_compared_and_shown_without_embeddings():
+    prompts = [api.Prompt("a cat", 0.5, np.ones(384) * n) for n in (1, 2)]
+    assert prompts[0] == prompts[1] and len(set(prompts)) == 1
+    assert repr(prompts) == f"[{prompts[0]}, {prompts[1]}]" and "1." not in repr(
+        prompts
+    )
+
+
 def test_a_server_is_named_by_its_address():
     options = api._server_of("https://host:8501/mine")
     assert (options.server, options.model_name) == ("https://host:8501", "mine")
