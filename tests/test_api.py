@@ -98,7 +98,9 @@ def test_an_export_does_what_it_has_signatures_for(tiny_export, model):
             assert found == expected
         else:
             np.testing.assert_allclose(found, expected, atol=1e-5)
-    with pytest.raises(ValueError, match="embed needs a run, or an export"):
+    with pytest.raises(
+        ValueError, match="needs a run, or an export with the signature embed"
+    ):
         saved.embed(RED)
     with pytest.raises(ValueError, match="a SavedModel decodes greedily"):
         tf_prompt.load(tiny_export, num_beams=2)

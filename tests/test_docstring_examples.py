@@ -9,12 +9,14 @@ import PIL.Image
 import pytest
 
 import tf_prompt
+from tf_prompt import api
 from tf_prompt.metrics import prompt_embedder
 
 # Public names without an example, and why.
 WITHOUT = {
     "Interrogated": "the example of Interrogator shows one",
     "Interrogator.from_preset": "needs a pretrained CLIP",
+    "Run.model_stat": "tells caches whether they are current",
     "Run.modifiers": "needs a tagger's run",
 }
 PACKAGE = tf_prompt.__name__
@@ -82,10 +84,17 @@ def run_example(test: doctest.DocTest) -> str:
     return "".join(lines)
 
 
+@pytest.fixture(scope="module")
+def load_once():
+    """`tf_prompt.load`, which compiles a model only once for all examples."""
+    return functools.cache(api.load)
+
+
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
-def test_example_runs(name, workplace, minilm, monkeypatch):
+def test_example_runs(name, workplace, minilm, load_once, monkeypatch):
     monkeypatch.chdir(workplace)
     monkeypatch.setattr(prompt_embedder, "load_embedder", lambda: minilm)
+    monkeypatch.setattr(api, "load", load_once)
     assert not (failure := run_example(parse(name))), failure
 
 

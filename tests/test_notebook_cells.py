@@ -53,14 +53,14 @@ truth, predicted = ["a red patch", "a blue sky"], ["a red patch", "a grey sky"]
 tf_prompt.score(truth, predicted, metrics=["bleu_1"])
 """,
         r"\{'bleu_1': \{'score': 83\.3+,\s+'low': 66\.6+7,\s+'high': 100\.0,\s+"
-        r"'signature': 'bleu1.*'\}\}",
+        r"'signature': '.*\|n:1\|.*'\}\}",
     ),
 }
 ERRORS = {
-    "exported.embed('red.jpg')": "embed needs a run, or an export with that signature. "
-    "Received: exported/transformer_tiny/1",
-    "served.attend('red.jpg')": "attention needs a run, or an export with that "
-    "signature. Received: {address}",
+    "exported.embed('red.jpg')": "this needs a run, or an export with the signature "
+    "embed. Received: exported/transformer_tiny/1",
+    "served.attend('red.jpg')": "this needs a run, or an export with the signature "
+    "attention. Received: {address}",
     "model.predict(['red.jpg', b'no image'])": "images must be decodable images. "
     "Received something else at images[1]",
     "tf_prompt.load('exported/transformer_tiny')": "place must be the folder of a run, "

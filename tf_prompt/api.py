@@ -141,7 +141,7 @@ class LoadedModel:
 
     def _call(self, signature: str, output: str, encoded) -> np.ndarray:
         raise ValueError(
-            f"{signature} needs a run, or an export with that signature. "
+            f"this needs a run, or an export with the signature {signature}. "
             f"Received: {self._place}"
         )
 

@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
 # What a shell reports for a program that wrote to a closed pipe, as under `| head`.
 PIPE_CLOSED = 141
-# What the help shows for the values of numeric flags.
-_METAVARS = {int: "N", float: "X"}
 # A prefix of a path within one argument, such as `knn:` or `name=`.
 _BEFORE_PATH = re.compile(r"(?:[\w.-]+[=:](?=~))?")
 
@@ -67,13 +65,12 @@ def parse_args(
     ]
     # What can be typed, such as `python -m tf_prompt.fit`; `prog` is for errors.
     typed = examples[0].split()[:3] if examples else [prog]
+    ending = "\n  ".join(["examples:", *examples]) if examples else None
     parser = _OneLineParser(
         prog=prog,
         usage=" ".join([*typed, "[FLAGS]", *(f"{place}..." for place in places)]),
         description=(config_class.__doc__ or "").strip().split("\n")[0],
-        epilog="\n".join(["examples:", *(f"  {line}" for line in examples)])
-        if examples
-        else None,
+        epilog=ending,
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
@@ -147,18 +144,15 @@ class _HelpFormatter(
     """Shows defaults that say something, and keeps the line breaks of examples."""
 
     def _get_help_string(self, action):
+        if action.default is True:
+            return f"{action.help} (default: on)"
         # Not `in` for False, which is equal to 0.
         if action.default is False or action.default in (None, (), [], ""):
             return action.help
-        if action.default is True:
-            return f"{action.help} (default: on)"
-        if isinstance(action.default, str) and action.default != action.default.strip():
-            return f"{action.help} (default: {action.default!r})"
         return super()._get_help_string(action)
 
     def _format_action_invocation(self, action):
         if isinstance(action, argparse.BooleanOptionalAction):
-            # Both forms, as Git's help writes them.
             return action.option_strings[0].replace("--", "--[no-]", 1)
         return super()._format_action_invocation(action)
 
@@ -173,8 +167,7 @@ def _add_argument(parser, field, hint) -> None:
     positional = argument.pop("positional", False)
     argument.pop("group", None)
     argument["help"] = _split_help(field)[1]
-    if hint in _METAVARS and not positional:
-        argument.setdefault("metavar", _METAVARS[hint])
+    argument.setdefault("metavar", {int: "N", float: "X"}.get(hint))
     name = field.name if positional else f"--{field.name.replace('_', '-')}"
     argument["default"] = field.default
     if field.default is dataclasses.MISSING:
@@ -195,10 +188,7 @@ def _add_argument(parser, field, hint) -> None:
 
 
 def expand_home(text: str) -> str:
-    """Expands a leading `~` or `~user`, as a shell does.
-
-    A shell does not expand it in `--output=~/x`, in `knn:~/x`, or in `--set a=~/x`.
-    """
+    """Expands `~` and `~user` as shells do, but also in `knn:~/x` and `--set a=~/x`."""
     before = _BEFORE_PATH.match(text)[0]
     return before + os.path.expanduser(text[len(before) :])
 
@@ -209,7 +199,7 @@ def _reader_of(hint):
 
 def _without_none(hint):
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        hint = next(t for t in typing.get_args(hint) if t is not type(None))
+        return next(t for t in typing.get_args(hint) if t is not type(None))
     return hint
 
 
@@ -241,10 +231,7 @@ def import_tensorflow() -> None:
 
 
 def _has_metal() -> bool:
-    """Whether Apple's plugin is there, with which TensorFlow fails from 2.20 on.
-
-    tensorflow#126360 says why; 1.2.0, of January 2025, is its last release.
-    """
+    # With it TensorFlow fails from 2.20 on, see tensorflow#126360.
     from importlib import metadata
 
     return any(metadata.distributions(name="tensorflow-metal"))
@@ -253,8 +240,7 @@ def _has_metal() -> bool:
 def errors_of_users() -> tuple[type[Exception], ...]:
     """Exceptions that user input can cause; `command` reports them in one line.
 
-    They include TensorFlow's own if it is loaded: a damaged shard is only noticed
-    deep inside a dataset.
+    They include TensorFlow's own if it is loaded: of damaged shards for example.
     """
     tensorflow = sys.modules.get("tensorflow")
     found = getattr(getattr(tensorflow, "errors", None), "OpError", None)

@@ -64,7 +64,7 @@ class WordingConfig:
     )
     separator: str = option(
         _SEPARATOR,
-        "text between the parts",
+        "text between the parts (default: %(default)r)",
         metavar="TEXT",
         group="wording",
     )
