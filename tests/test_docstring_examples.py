@@ -74,7 +74,13 @@ def parse(name: str) -> doctest.DocTest:
     return doctest.DocTestParser().get_doctest(docstring, names, name, None, None)
 
 
-WITH_EXAMPLES = [name for name in PUBLIC if parse(name).examples]
+# Building the graph of a training step takes 18 s, which `test_api` does by default.
+SLOW = {"train"}
+WITH_EXAMPLES = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+    for name in PUBLIC
+    if parse(name).examples
+]
 
 
 def run_example(test: doctest.DocTest) -> str:
