@@ -133,6 +133,14 @@ def tiny_export(tiny_run, made_once) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def workplace(tiny_run, tiny_shards, tmp_path_factory) -> pathlib.Path:
+    """The folder where the examples of docstrings run, see `fill_workplace`."""
+    from tests.workplace import fill_workplace
+
+    return fill_workplace(tmp_path_factory.mktemp("workplace"), tiny_run, tiny_shards)
+
+
+@pytest.fixture(scope="session")
 def minilm():
     """MiniLM, loaded once a process: all tests that name it use this one."""
     if prompt_embedder.minilm_folder() is None:

@@ -28,13 +28,16 @@ class Prompt:
     >>> prompt = tf_prompt.Prompt("a red patch", score=-0.1)
     >>> prompt.text
     'a red patch'
-    >>> prompt.embedding is None
-    True
+    >>> prompt
+    Prompt(text='a red patch', score=-0.1)
     """
 
     text: str
     score: float
-    embedding: np.ndarray | None = None
+    # Its 384 numbers would fill a page, and cannot be compared with ==.
+    embedding: np.ndarray | None = dataclasses.field(
+        default=None, repr=False, compare=False
+    )
 
 
 class LoadedModel:
@@ -43,10 +46,21 @@ class LoadedModel:
     Args:
         place: where the model is, for messages.
         backend: function from encoded images to a dict of arrays.
+
+    Example:
+
+    >>> model = tf_prompt.load("runs/transformer_tiny")
+    >>> model
+    LoadedModel('runs/transformer_tiny')
+    >>> model.predict("red.jpg")[0].text
+    'a red patch left'
     """
 
     def __init__(self, place: str, backend):
         self._place, self._backend = place, backend
+
+    def __repr__(self) -> str:
+        return f"LoadedModel({self._place!r})"
 
     def predict(self, images) -> list[Prompt]:
         """Writes the prompts of images.
@@ -61,6 +75,13 @@ class LoadedModel:
         Raises:
             FileNotFoundError: if a path does not exist.
             ValueError: if something is not an image; the message says which.
+
+        Example:
+
+        >>> model = tf_prompt.load("runs/transformer_tiny")
+        >>> image = PIL.Image.open("red.jpg")
+        >>> [prompt.text for prompt in model.predict([image, "green.jpg"])]
+        ['a red patch left', 'a green patch top']
         """
         encoded = _encode(images)
         found = self._backend(encoded)
@@ -82,6 +103,12 @@ class LoadedModel:
             FileNotFoundError, ValueError: as in `predict`.
             ValueError: if the model is on a server, or in an export without
                 embeddings.
+
+        Example:
+
+        >>> model = tf_prompt.load("runs/transformer_tiny")
+        >>> model.embed(["red.jpg", "green.jpg"]).shape
+        (2, 384)
         """
         return self._call("embed", "embedding", _encode(images))
 
@@ -99,6 +126,13 @@ class LoadedModel:
             FileNotFoundError, ValueError: as in `predict`.
             ValueError: for more than one image, a model without attention, one on a
                 server, or one in an export without this signature.
+
+        Example:
+
+        >>> model = tf_prompt.load("runs/transformer_tiny")
+        >>> words, weights = model.attend("red.jpg")
+        >>> words, weights.shape
+        (['a', 'red', 'patch', 'left'], (4, 16))
         """
         encoded = _encode(image)
         if len(encoded) != 1:
@@ -107,7 +141,7 @@ class LoadedModel:
 
     def _call(self, signature: str, output: str, encoded) -> np.ndarray:
         raise ValueError(
-            f"{signature} needs a run, or an export with that signature. "
+            f"this needs a run, or an export with the signature {signature}. "
             f"Received: {self._place}"
         )
 
@@ -190,11 +224,6 @@ def load(
     >>> model = tf_prompt.load("runs/transformer_tiny", num_beams=3)
     >>> [prompt.text for prompt in model.predict(["red.jpg", "green.jpg"])]
     ['a red patch left', 'a green patch top']
-    >>> words, weights = model.attend("red.jpg")
-    >>> words
-    ['a', 'red', 'patch', 'left']
-    >>> weights.shape
-    (4, 16)
     """
     place = os.fspath(place)
     options = _decoding(decoding)
@@ -205,6 +234,7 @@ def load(
     if (pathlib.Path(place) / "saved_model.pb").is_file():
         _require_no_bank(bank, place)
         return _LoadedExport(place, load_saved_model(place, options))
+    _require_run(place)
     # Imported here and below, because a SavedModel needs no Keras, which takes seconds.
     from tf_prompt.inference.loading import Loader
 
@@ -320,6 +350,16 @@ def _server_of(place: str):
     address, _, model = rest.partition("/")
     server = address if scheme == "grpc" else f"{scheme}://{address}"
     return ServerConfig(server=server, model=model or None)
+
+
+def _require_run(place: str) -> None:
+    # Before the import of Keras, and also for an export's folder without its version.
+    if not pathlib.Path(place.removeprefix("knn:"), "config.json").is_file():
+        raise FileNotFoundError(
+            "place must be the folder of a run, the folder of one version of an export "
+            "such as saved_models/NAME/1, or the address of a server. "
+            f"Received: {place}"
+        )
 
 
 def _require_no_bank(bank, place: str) -> None:

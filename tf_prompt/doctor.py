@@ -1,4 +1,4 @@
-"""Says what this machine has for tf_prompt, and what is missing for which command."""
+"""Reports what this machine has for tf_prompt, and what commands lack."""
 
 import dataclasses
 import sys
@@ -17,7 +17,7 @@ EXAMPLES = ("python -m tf_prompt.doctor", "python -m tf_prompt.doctor --json")
 
 @dataclasses.dataclass(frozen=True)
 class DoctorConfig:
-    """Says what this machine has, and what is missing for which command."""
+    """Reports what this machine has, and what is missing for which command."""
 
     json: bool = option(False, "print one JSON object", group="output")
     network: bool = option(

@@ -34,6 +34,7 @@ class EvaluateConfig(DecodingConfig):
     run_dir: str = option(
         dataclasses.MISSING,
         "folder of a run of tf_prompt.fit",
+        metavar="DIR",
         group="run",
     )
     split: str = option(
@@ -44,12 +45,13 @@ class EvaluateConfig(DecodingConfig):
     )
     data: str | None = option(
         None,
-        "`toy` or a folder of shards; that of the run if not given",
+        "`toy`, or a folder of shards (default: the data of the run)",
         group="run",
     )
     metrics: tuple[str, ...] = option(
         (),
-        "what to compute; all if not given",
+        "metrics to compute (default: all)",
+        metavar="NAME",
         group="output",
     )
     meteor: str = option(
@@ -60,8 +62,8 @@ class EvaluateConfig(DecodingConfig):
     )
     protocol: str | None = option(
         None,
-        "lexica: modifiers too, the parts of a prompt behind its first comma, beside "
-        "published numbers",
+        "lexica: also score modifiers, the parts of a prompt after its first comma, "
+        "and show published numbers",
         choices=["lexica"],
         group="output",
     )
@@ -78,24 +80,25 @@ class EvaluateConfig(DecodingConfig):
     )
     limit: int | None = option(
         None,
-        "largest number of examples; all if not given",
+        "maximum number of examples (default: all)",
         group="speed",
     )
     neighbours: int | None = option(
         None,
-        "largest number of training images that the nearest-neighbour baseline "
-        "searches; all if not given",
+        "maximum number of training images that the nearest-neighbour baseline "
+        "searches (default: all)",
         group="speed",
     )
     explain: int | None = option(
         None,
-        "number of examples to compare word by word, from the best to the worst",
+        "compare N examples word by word, from the best to the worst",
         group="output",
     )
     share: str | None = option(
         None,
-        "INDEX/COUNT, such as 0/4: predict only this share of the prompts; share 0 "
-        "waits for the others and measures all; that of TF_CONFIG if not given",
+        "divide the prompts among COUNT processes, numbered from 0; process 0 waits "
+        "for the others and measures all (default: the share of TF_CONFIG)",
+        metavar="INDEX/COUNT",
         group="devices",
     )
     gpu_memory: int | None = gpu_memory_option()

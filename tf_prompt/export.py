@@ -31,17 +31,19 @@ class ExportConfig:
     run_dir: str = option(
         dataclasses.MISSING,
         "folder of a run of tf_prompt.fit",
+        metavar="DIR",
         group="run",
     )
     output: str = option(
         "saved_models",
         "folder of all exported models",
+        metavar="DIR",
         group="output",
     )
     name: str | None = option(
         None,
-        "name the model is served under; the name of the run's folder if not given. "
-        "Runs with the same NAME become versions of one model",
+        "name under which the model is served; exports of the same name become "
+        "versions of one model (default: the name of the run's folder)",
         group="output",
     )
     label: str | None = option(
@@ -52,13 +54,12 @@ class ExportConfig:
     )
     keep: int | None = option(
         None,
-        "keep this many of the newest versions, and all that have a label; all "
-        "versions if not given",
+        "keep the N newest versions, and all that have a label (default: keep all)",
         group="output",
     )
     num_beams: int = option(
         3,
-        "beams of the signature `beam`",
+        "number of beams of the signature `beam`",
         group="captioners",
     )
     embed: bool = option(
@@ -68,8 +69,9 @@ class ExportConfig:
     )
     bank: str | None = option(
         None,
-        "text file of prompts, one per line, from which the nearest is chosen; the "
-        "training prompts if not given",
+        "text file of prompts, one per line, from which the nearest is chosen "
+        "(default: the training prompts)",
+        metavar="FILE",
         group="embedding models",
     )
 

@@ -85,35 +85,41 @@ class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
     run_dir: str | None = option(
         None,
         "folder of a run of tf_prompt.fit",
+        metavar="DIR",
         group="model",
     )
     saved_model: str | None = option(
         None,
-        "folder of one version of an export",
+        "folder of one version of an export, such as saved_models/NAME/1",
+        metavar="DIR",
         group="model",
     )
     batch_size: int | None = option(
         None,
-        f"images per batch; if not given {BATCH_SIZE}, or {SERVER_BATCH_SIZE} with "
-        "--server",
+        f"images per batch (default: {BATCH_SIZE}, or {SERVER_BATCH_SIZE} with "
+        "--server)",
         group="speed",
     )
     gpu_memory: int | None = gpu_memory_option()
     share: str | None = option(
         None,
-        "INDEX/COUNT, such as 0/4: every COUNT-th image, starting at INDEX; each share "
-        "needs its own --csv; that of TF_CONFIG if not given",
+        "divide the images among COUNT processes: 0/4 takes every fourth image, "
+        "starting with the first; each share needs its own --csv (default: the share "
+        "of TF_CONFIG)",
+        metavar="INDEX/COUNT",
         group="devices",
     )
     bank: str | None = option(
         None,
         "embedding models: text file of prompts, one per line, from which the nearest "
-        "is chosen; the training prompts if not given",
+        "is chosen (default: the training prompts)",
+        metavar="FILE",
         group="model",
     )
     attention: str | None = option(
         None,
         "folder for PNGs, one per image, that show the attention for each word",
+        metavar="DIR",
         group="output",
     )
 

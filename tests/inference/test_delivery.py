@@ -208,7 +208,7 @@ def test_where_all_have_their_text_nothing_is_loaded_or_replaced(
         (["--max-clip-tokens", "1"], "max_clip_tokens must be at least 3"),
         (
             ["--max-clip-tokens", "9", "--clip-tokenizer", "."],
-            "max_clip_tokens goes with a tokenizer of CLIP",
+            "max_clip_tokens needs CLIP's tokenizer",
         ),
         (["--embedded", "maybe"], "invalid choice: 'maybe'"),
     ],

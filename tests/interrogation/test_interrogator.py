@@ -356,4 +356,4 @@ def test_verb_counts_no_tokens_of_a_run(clip_run, capsys, monkeypatch):
     picture = clip_run.parent / "one.jpg"
     argv = [picture, "--run-dir", clip_run, "--max-clip-tokens", "77"]
     code, out, err = run_verb(clip_run, capsys, *argv)
-    assert code == WRONG_USE and "max_clip_tokens goes with a tokenizer" in err
+    assert code == WRONG_USE and "max_clip_tokens needs CLIP's tokenizer" in err

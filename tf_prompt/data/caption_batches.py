@@ -163,7 +163,7 @@ def _by_length(batch_size, seed):
 
 
 def _tasks(numbered, max_tokens, features, with_families=False):
-    """Makes inputs and targets; with `features` the place of an image instead of it."""
+    """Splits examples into inputs and targets; with `features` images become places."""
 
     def pose(record, place, token_ids):
         example = {"token_ids": token_ids[:max_tokens]}

@@ -36,7 +36,7 @@ def write_tfds_metadata(
     shard_lengths: Mapping[str, Sequence[int]],
     labels: Sequence[str] = (),
 ) -> None:
-    """Makes `tfds.builder_from_directory(folder)` read the shards.
+    """Writes the files with which `tfds.builder_from_directory` reads the shards.
 
     Args:
         folder: the shards, named by `records.shard_path`.

@@ -1,4 +1,4 @@
-"""Refuses requests whose bodies are too large, before any of it is read."""
+"""Refuses requests with too large bodies before reading them."""
 
 # All that the page sends besides files: names, places and events.
 MAX_OTHER_BYTES = 2**20
@@ -9,11 +9,12 @@ _AROUND = 2**16
 class BodyLimit:
     """ASGI middleware: 413 for a body above the limit, 411 for one of unknown size.
 
-    Gradio limits each file of an upload, neither their number nor other bodies.
+    Gradio limits the size of each uploaded file, but neither their number nor other
+    bodies.
 
     Args:
-        app: the application behind.
-        max_upload_bytes: of a request that uploads files.
+        app: the wrapped application.
+        max_upload_bytes: maximum size of a request that uploads files.
     """
 
     def __init__(self, app, max_upload_bytes: int):

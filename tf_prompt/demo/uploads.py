@@ -1,4 +1,4 @@
-"""Checks what visitors send: nothing but pictures of reasonable size is decoded."""
+"""Checks what visitors send: only images of reasonable size are decoded."""
 
 import io
 import warnings
@@ -12,7 +12,7 @@ MAX_PIXELS = 50_000_000
 
 
 def check_picture(data: bytes, name: str) -> None:
-    """Refuses what is not a picture that the models can read.
+    """Refuses what is not an image that the models can read.
 
     Args:
         data: content of the file.
@@ -27,8 +27,8 @@ def check_picture(data: bytes, name: str) -> None:
     try:
         # Reads the header alone; what Pillow warns of is checked here or decoded.
         with warnings.catch_warnings(action="ignore"):
-            with PIL.Image.open(io.BytesIO(data)) as picture:
-                width, height = picture.size
+            with PIL.Image.open(io.BytesIO(data)) as image:
+                width, height = image.size
     except PIL.Image.DecompressionBombError:
         width = height = MAX_PIXELS
     except (OSError, ValueError, SyntaxError):

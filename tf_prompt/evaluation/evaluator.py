@@ -173,7 +173,7 @@ def _write_rows(run: Run, model, folder, training, count: int, options):
 
 
 def _identify(run: Run, folder, options: EvaluationOptions, model) -> dict:
-    """What the predictions depend on; those of another identity are not resumed."""
+    """Everything that predictions depend on; if it differs, they are not resumed."""
     decoding = {} if model.predicts_embeddings else dataclasses.asdict(options.decoding)
     return {
         **decoding,

@@ -76,7 +76,7 @@ def _losses(target_ids, most, smoothing):
         def gradient(of_losses, of_hits):
             weights = _blocks(of_losses, num_blocks, rows)
             sums = _sum_gradients(*blocks, totals, weights, kernel, bias, smoothing)
-            sums[0] = ops.reshape(sums[0], (-1, width))[:count]
+            sums[0] = ops.reshape(sums[0], (-1, kernel.shape[0]))[:count]
             pairs = zip(sums, (hidden, kernel, bias), strict=True)
             return tuple(ops.cast(x, like.dtype) for x, like in pairs)
 

@@ -189,15 +189,15 @@ _FACTS = {
         ("predict", "submit", "export"),
     ),
     Retriever: Facts(
-        "It takes a picture, seeks the training images nearest to it, and writes the "
-        "prompt that agrees most with all of theirs; its score is the BLEU that can "
-        "be expected, 0 to 1.",
+        "It takes an image, finds the nearest training images, and writes the one of "
+        "their prompts that agrees most with all of them; the score is its expected "
+        "BLEU, 0 to 1.",
         "image-to-text",
         ("predict", "export"),
     ),
     Tagger: Facts(
-        "It takes a picture, and writes the modifiers whose probability is above a "
-        "threshold, the surest first; the score is the mean of these probabilities.",
+        "It takes an image and writes the modifiers whose probability is above a "
+        "threshold, by falling probability; the score is the mean probability.",
         "image-classification",
         ("predict", "export"),
     ),

@@ -110,8 +110,8 @@ def test_pretrained_features_in_a_default_test(shards, tmp_path):
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        ({"head_epochs": 1}, "head_epochs goes with train_backbone. Received: 1"),
-        ({"layer_decay": 0.5}, "layer_decay goes with train_backbone. Received: 0.5"),
+        ({"head_epochs": 1}, "head_epochs needs --train-backbone. Received: 1"),
+        ({"layer_decay": 0.5}, "layer_decay needs --train-backbone. Received: 0.5"),
     ],
 )
 def test_rates_go_with_a_backbone_that_learns(overrides, message):
@@ -121,7 +121,7 @@ def test_rates_go_with_a_backbone_that_learns(overrides, message):
 
 def test_small_encoder_is_trained_anyway(shards, tmp_path):
     config = config_for(shards, train_backbone=True)
-    with pytest.raises(ValueError, match="train_backbone goes with a pretrained"):
+    with pytest.raises(ValueError, match="train_backbone needs a pretrained"):
         train(config, tmp_path / "run")
 
 

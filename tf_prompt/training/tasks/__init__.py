@@ -1,4 +1,4 @@
-"""One task a kind of model: its options, its data, its batches, its loss."""
+"""One task per kind of model: its options, data, batches and loss."""
 
 from tf_prompt.models import presets
 from tf_prompt.models.captioner import Captioner
@@ -29,7 +29,7 @@ _TASKS: dict[type, type[Task]] = {
 
 
 def of(preset: str) -> type[Task]:
-    """Gives the task that trains a preset.
+    """Returns the class of the task that trains a preset.
 
     Raises:
         ValueError: for an unknown name; lists the valid ones.

@@ -1,4 +1,4 @@
-"""The task of a retriever: features of training images, and what words go with them."""
+"""The task of a retriever: index training images, and learn words from features."""
 
 import pathlib
 import sys
@@ -20,7 +20,7 @@ from tf_prompt.training.text_vectors import TextVectors
 
 
 class RetrievalTask(AtOnceTask):
-    """Fits a retriever at once: no gradient is followed.
+    """Fits a retriever without gradient descent.
 
     The run's folder gets `best.keras` and the index of the training split. The map
     from features to words is a ridge regression; its penalty and the retriever's
@@ -67,7 +67,7 @@ class RetrievalTask(AtOnceTask):
         return model
 
     def load_state(self, model: keras.Model, run_dir: pathlib.Path) -> dict:
-        """Gives whether the run is done."""
+        """Returns whether the run is done."""
         return {"done": True} if self.has_result(run_dir) else {}
 
     def _fit(self, model: keras.Model) -> None:
@@ -107,7 +107,7 @@ class RetrievalTask(AtOnceTask):
         print(f"chosen on validation: {told}", file=sys.stderr)
 
     def _read(self, model, split: str) -> tuple[np.ndarray, list[str]]:
-        """Features of a split, float16 of unit length, and its prompts' words."""
+        """Returns a split's features, float16 of unit length, and its prompts."""
         shards = records.list_shards(self.folder, split)
         prompts = [p for s in shards for p in targets.read_prompts(s, "words")]
         return mean_regions(self, model, split), prompts
