@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tf_prompt.decoding.config import DecodingConfig
-
-_DEFAULT = DecodingConfig()
+from tf_prompt.serving import opening
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,11 +199,11 @@ def load(
     options = _decoding(decoding)
     if "://" in place:
         _require_no_bank(bank, place)
-        return LoadedModel(place, connect(_server_of(place), options))
+        return LoadedModel(place, opening.connect(_server_of(place), options))
     place = os.path.expanduser(place)
     if (pathlib.Path(place) / "saved_model.pb").is_file():
         _require_no_bank(bank, place)
-        return _LoadedExport(place, load_saved_model(place, options))
+        return _LoadedExport(place, opening.load_saved_model(place, options))
     # Imported here and below, because a SavedModel needs no Keras, which takes seconds.
     from tf_prompt.inference.loading import Loader
 
@@ -244,63 +243,6 @@ def train(config, run_dir: str | os.PathLike, callbacks: Sequence = ()):
     config = dataclasses.replace(config, run_dir=os.fspath(run_dir))
     loop.train(config, pathlib.Path(run_dir), callbacks=callbacks)
     return Run(run_dir)
-
-
-def load_run(run_dir: str, decoding: DecodingConfig, bank: str | None = None):
-    """Loads a run of any kind as a `PromptModel` that writes prompts.
-
-    Args:
-        run_dir: folder of a run of `tf_prompt.fit`, or `knn:FOLDER`.
-        decoding: how a captioner decodes; other models take only the default.
-        bank: see `load`.
-
-    Raises:
-        FileNotFoundError: if a file of the run is missing.
-        ValueError: for options that the model does not have.
-    """
-    from tf_prompt.inference.loading import Loader
-
-    return Loader().load_writer(run_dir, decoding, bank)
-
-
-def load_saved_model(path: str, decoding: DecodingConfig):
-    """Loads a SavedModel as a function of encoded images.
-
-    Args:
-        path: folder of one version.
-        decoding: must be the default, since the export fixed how to decode.
-
-    Returns:
-        `SavedPromptWriter`.
-
-    Raises:
-        FileNotFoundError: if there is no such model.
-        ValueError: for other ways of decoding.
-    """
-    from tf_prompt.serving import saved_model
-
-    if decoding != _DEFAULT:
-        raise ValueError(
-            "a SavedModel decodes greedily; other ways of decoding need --run-dir. "
-            f"Received: saved_model={path} and {decoding}"
-        )
-    return saved_model.SavedPromptWriter(path)
-
-
-def connect(options, decoding: DecodingConfig):
-    """Connects to a model on a server, as a function of encoded images.
-
-    Args:
-        options: `serving.client.options.ServerConfig`.
-        decoding: must be the default, since the export fixed how to decode.
-
-    Raises:
-        ValueError: for other ways of decoding, or if gRPC is not installed.
-    """
-    # Imported here, because gRPC is an extra.
-    from tf_prompt.serving.client import writer
-
-    return writer.connect(options, decoding)
 
 
 def _decoding(options: dict) -> DecodingConfig:
