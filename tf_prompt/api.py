@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.serving import opening
+from tf_prompt.serving import hub, opening
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +171,9 @@ def load(
               `saved_models/transformer_tiny/1`;
             - a TF Serving server, `http://HOST:PORT`, `https://HOST:PORT` or
               `grpc://HOST:PORT`, followed by `/MODEL` unless the model's name is
-              `transformer_tiny`.
+              `transformer_tiny`;
+            - a run that `tf_prompt.push` shared on a hub, `hf://OWNER/NAME`, with
+              `@REVISION` for another than the newest.
         bank: text file of prompts, one per line, from which models that predict
             embeddings choose the nearest; None takes the training prompts.
         **decoding: fields of `DecodingConfig` for the run of a captioner, such as
@@ -197,6 +199,8 @@ def load(
     """
     place = os.fspath(place)
     options = _decoding(decoding)
+    if hub.is_on_hub(place):
+        place = os.fspath(hub.fetch(place))
     if "://" in place:
         _require_no_bank(bank, place)
         return LoadedModel(place, opening.connect(_server_of(place), options))
