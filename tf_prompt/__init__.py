@@ -18,6 +18,7 @@ _PLACES = {
     "Run": "tf_prompt.runs.run",
     "build": "tf_prompt.models.presets",
     "load": "tf_prompt.api",
+    "push": "tf_prompt.serving.hub",
     "score": "tf_prompt.metrics.score",
     "train": "tf_prompt.api",
 }

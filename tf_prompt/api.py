@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tf_prompt.decoding.config import DecodingConfig
-
-_DEFAULT = DecodingConfig()
+from tf_prompt.serving import hub, opening
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +205,9 @@ def load(
               `saved_models/transformer_tiny/1`;
             - a TF Serving server, `http://HOST:PORT`, `https://HOST:PORT` or
               `grpc://HOST:PORT`, followed by `/MODEL` unless the model's name is
-              `transformer_tiny`.
+              `transformer_tiny`;
+            - a run that `tf_prompt.push` shared on a hub, `hf://OWNER/NAME`, with
+              `@REVISION` for another than the newest.
         bank: text file of prompts, one per line, from which models that predict
             embeddings choose the nearest; None takes the training prompts.
         **decoding: fields of `DecodingConfig` for the run of a captioner, such as
@@ -227,13 +228,15 @@ def load(
     """
     place = os.fspath(place)
     options = _decoding(decoding)
+    if hub.is_on_hub(place):
+        place = os.fspath(hub.fetch(place))
     if "://" in place:
         _require_no_bank(bank, place)
-        return LoadedModel(place, connect(_server_of(place), options))
+        return LoadedModel(place, opening.connect(_server_of(place), options))
     place = os.path.expanduser(place)
     if (pathlib.Path(place) / "saved_model.pb").is_file():
         _require_no_bank(bank, place)
-        return _LoadedExport(place, load_saved_model(place, options))
+        return _LoadedExport(place, opening.load_saved_model(place, options))
     _require_run(place)
     # Imported here and below, because a SavedModel needs no Keras, which takes seconds.
     from tf_prompt.inference.loading import Loader
@@ -274,63 +277,6 @@ def train(config, run_dir: str | os.PathLike, callbacks: Sequence = ()):
     config = dataclasses.replace(config, run_dir=os.fspath(run_dir))
     loop.train(config, pathlib.Path(run_dir), callbacks=callbacks)
     return Run(run_dir)
-
-
-def load_run(run_dir: str, decoding: DecodingConfig, bank: str | None = None):
-    """Loads a run of any kind as a `PromptModel` that writes prompts.
-
-    Args:
-        run_dir: folder of a run of `tf_prompt.fit`, or `knn:FOLDER`.
-        decoding: how a captioner decodes; other models take only the default.
-        bank: see `load`.
-
-    Raises:
-        FileNotFoundError: if a file of the run is missing.
-        ValueError: for options that the model does not have.
-    """
-    from tf_prompt.inference.loading import Loader
-
-    return Loader().load_writer(run_dir, decoding, bank)
-
-
-def load_saved_model(path: str, decoding: DecodingConfig):
-    """Loads a SavedModel as a function of encoded images.
-
-    Args:
-        path: folder of one version.
-        decoding: must be the default, since the export fixed how to decode.
-
-    Returns:
-        `SavedPromptWriter`.
-
-    Raises:
-        FileNotFoundError: if there is no such model.
-        ValueError: for other ways of decoding.
-    """
-    from tf_prompt.serving import saved_model
-
-    if decoding != _DEFAULT:
-        raise ValueError(
-            "a SavedModel decodes greedily; other ways of decoding need --run-dir. "
-            f"Received: saved_model={path} and {decoding}"
-        )
-    return saved_model.SavedPromptWriter(path)
-
-
-def connect(options, decoding: DecodingConfig):
-    """Connects to a model on a server, as a function of encoded images.
-
-    Args:
-        options: `serving.client.options.ServerConfig`.
-        decoding: must be the default, since the export fixed how to decode.
-
-    Raises:
-        ValueError: for other ways of decoding, or if gRPC is not installed.
-    """
-    # Imported here, because gRPC is an extra.
-    from tf_prompt.serving.client import writer
-
-    return writer.connect(options, decoding)
 
 
 def _decoding(options: dict) -> DecodingConfig:

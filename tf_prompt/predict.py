@@ -4,7 +4,6 @@ import dataclasses
 import sys
 import typing
 
-from tf_prompt import api
 from tf_prompt.decoding import config as decoding_config
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.inference.delivery import ONLY, Delivery, DeliveryConfig
@@ -20,6 +19,7 @@ from tf_prompt.options import (
 )
 from tf_prompt.runs import workers
 from tf_prompt.runs.machine.devices import gpu_memory_option
+from tf_prompt.serving import opening
 from tf_prompt.serving.client.options import ServerConfig
 
 EXAMPLES = (
@@ -134,29 +134,12 @@ class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
         DeliveryConfig.__post_init__(self)
         require_positive(self, "batch_size", "gpu_memory")
         workers.parse_share(self.share)
-        places = (self.run_dir, self.saved_model, self.server)
-        num_places = sum(place is not None for place in places)
-        if num_places != 1 and (num_places or self.embedded != ONLY):
-            raise ValueError(
-                "one of --run-dir, --saved-model and --server must be given. "
-                f"Received: run_dir={self.run_dir}, saved_model={self.saved_model}, "
-                f"server={self.server}"
-            )
-        for name in ("attention", "bank"):
-            if getattr(self, name) is not None and self.run_dir is None:
-                raise ValueError(
-                    f"{name} needs --run-dir. Received: "
-                    f"saved_model={self.saved_model}, server={self.server}"
-                )
+        opening.require_one_place(self, may_lack=self.embedded == ONLY)
 
 
 def _load(options: PredictConfig, decoding: DecodingConfig):
     """The model, and for --attention what draws its strips."""
-    if options.server is not None:
-        return api.connect(options, decoding), None
-    if options.saved_model is not None:
-        return api.load_saved_model(options.saved_model, decoding), None
-    model = api.load_run(options.run_dir, decoding, options.bank)
+    model = opening.open_writer(options, decoding)
     if options.attention is None:
         return model, None
     from tf_prompt.inference.attention import AttentionStrips

@@ -101,7 +101,7 @@ def main(argv=None) -> int:
     options = parse_args(SubmitConfig, argv, "submit", EXAMPLES)
     import_tensorflow()
     from tf_prompt.evaluation import submission
-    from tf_prompt.inference import image_files
+    from tf_prompt.inference import image_batches
     from tf_prompt.inference.loading import Loader
     from tf_prompt.metrics import prompt_embedder
 
@@ -114,7 +114,7 @@ def main(argv=None) -> int:
     loader = Loader()
     models = [loader.load(spec) for spec in options.run_dir]
     weights = options.weights or (1.0,) * len(models)
-    batches = image_files.embed_images(models, weights, paths, options.batch_size)
+    batches = image_batches.embed_images(models, weights, paths, options.batch_size)
     with submission.SubmissionWriter(options.output, list(paths)) as writer:
         for image_ids, embeddings in batches:
             writer.add(image_ids, embeddings)

@@ -8,7 +8,7 @@ from tests import checks
 from tests.data import generated_files
 from tf_prompt import files, interrogate
 from tf_prompt.data import images
-from tf_prompt.inference import image_files
+from tf_prompt.inference import image_batches
 from tf_prompt.interrogation import clip_tokens, phrases, presets
 from tf_prompt.interrogation.chains import Chain, chain_up
 from tf_prompt.interrogation.config import InterrogationConfig
@@ -320,7 +320,7 @@ def test_results_have_the_embedding_of_their_prompt(tmp_path):
     )
     result = interrogator(RED_CAT[None])[0]
     assert result.embedding.shape == (384,) and (result.embedding == 0.5).all()
-    content = image_files.to_json(result)
+    content = image_batches.to_json(result)
     assert len(json.loads(json.dumps(content))["embedding"]) == 384
 
 

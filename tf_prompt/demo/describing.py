@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from tf_prompt.data import uploads
 from tf_prompt.data.toy import shards as toy_shards
-from tf_prompt.demo import batch_files, uploads, writers
+from tf_prompt.demo import batch_files, writers
 from tf_prompt.demo.background import Background
 from tf_prompt.inference import image_bytes, pretrained
 from tf_prompt.inference.bank import build_bank

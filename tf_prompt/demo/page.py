@@ -7,8 +7,9 @@ import warnings
 from collections.abc import Sequence
 
 from tf_prompt.data import listing
-from tf_prompt.demo import describing, limits, markup
+from tf_prompt.demo import describing, markup
 from tf_prompt.demo.handlers import HINT, WAIT, Handlers
+from tf_prompt.serving.http import limits
 
 try:
     with warnings.catch_warnings():
@@ -34,6 +35,8 @@ _BATCH_HINT = (
     "prompt inside, and beside it in a text file."
 )
 _ONE_AT_A_TIME = {"concurrency_id": "models", "concurrency_limit": 1}
+# All that the page sends besides files: names, places and events, bytes.
+_MAX_OTHER = 2**20
 # Seconds: how often uploads are looked through, and after how long they go.
 _CACHE = (600, 3600)
 
@@ -246,8 +249,12 @@ def serve(page: "gr.Blocks", options) -> None:
     Raises:
         OSError: if the port is taken.
     """
-    limit = options.max_files * options.max_upload_mb * 2**20
-    middleware = [Middleware(limits.BodyLimit, max_upload_bytes=limit)]
+    upload = options.max_files * options.max_upload_mb * 2**20 + limits.AROUND
+
+    def limit_of(path):
+        return upload if path.rstrip("/").endswith("/upload") else _MAX_OTHER
+
+    middleware = [Middleware(limits.BodyLimit, limit_of=limit_of)]
     try:
         _, address, _ = page.launch(
             server_name=options.host,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tf_prompt.demo.background import Background
-from tf_prompt.inference import image_files
+from tf_prompt.inference import image_batches
 from tf_prompt.inference.attention import draw_words
 from tf_prompt.inference.bank import PromptBank
 from tf_prompt.inference.model import Scored
@@ -179,7 +179,7 @@ class Ranker:
 
     def results(self, image_bytes: Sequence[bytes]) -> list[dict]:
         """Interrogates encoded images; results are like `interrogate`'s."""
-        return [image_files.to_json(found) for found in self._ask(image_bytes)]
+        return [image_batches.to_json(found) for found in self._ask(image_bytes)]
 
     def describe(self, data: bytes) -> Written:
         """Describes one encoded image."""

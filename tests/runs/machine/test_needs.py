@@ -4,8 +4,8 @@ import pytest
 
 from tf_prompt.runs.machine import needs, packages, weights
 
-# Their commands are on the way.
-COMING = {"litert", "serve"}
+# Its commands are on the way.
+COMING = {"litert"}
 HAS_ALL = {
     extra: packages.Extra(extra, {}, ())
     for extra in ("demo", "eval", "ingest", "pretrained", "search", "tf-serving")
