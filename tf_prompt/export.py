@@ -1,4 +1,4 @@
-"""Exports a run as a SavedModel for TF Serving."""
+"""Exports a run as a SavedModel for TF Serving, or as a LiteRT file."""
 
 import dataclasses
 import functools
@@ -16,15 +16,16 @@ from tf_prompt.options import (
 )
 from tf_prompt.serving import model_config_file
 
+SAVED_MODEL, LITERT = "saved_model", "litert"
 EXAMPLES = (
     "python -m tf_prompt.export --run-dir runs/transformer_tiny",
-    "python -m tf_prompt.export --run-dir RUN --name prompt --label canary --keep 3",
+    "python -m tf_prompt.export --run-dir RUN --to litert --precision int8",
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """Writes OUTPUT/NAME/<next version>, a SavedModel that takes encoded images."""
+    """Writes OUTPUT/NAME/<next version>, a SavedModel, or OUTPUT/NAME-int8.tflite."""
 
     first_groups: typing.ClassVar = ("run", "output")
 
@@ -39,6 +40,19 @@ class ExportConfig:
         "folder of all exported models",
         metavar="DIR",
         group="output",
+    )
+    to: str = option(
+        SAVED_MODEL,
+        "saved_model, which takes encoded images; litert, one file of a captioner that "
+        "is read without TensorFlow",
+        choices=[SAVED_MODEL, LITERT],
+        group="output",
+    )
+    precision: str = option(
+        "float32",
+        "of a LiteRT file's weights; int8 also multiplies in integers",
+        choices=["float32", "float16", "int8"],
+        group="captioners",
     )
     name: str | None = option(
         None,
@@ -79,6 +93,17 @@ class ExportConfig:
         require_positive(self, "keep", "num_beams")
         if self.name is not None:
             model_config_file.check_name(self.name)
+        if self.to == LITERT:
+            for name in ("label", "keep", "bank"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name} needs --to {SAVED_MODEL}. "
+                        f"Received: {getattr(self, name)}"
+                    )
+        elif self.precision != "float32":
+            raise ValueError(
+                f"precision needs --to {LITERT}. Received: {self.precision}"
+            )
 
 
 @command
@@ -86,6 +111,27 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(ExportConfig, argv, "export", EXAMPLES)
     import_tensorflow()
+    if options.to == LITERT:
+        print(_export_litert(options))
+        return DONE
+    print(_export_saved_model(options))
+    return DONE
+
+
+def _export_litert(options: ExportConfig) -> pathlib.Path:
+    from tf_prompt.inference.loading import Loader
+    from tf_prompt.runs.run import Run
+    from tf_prompt.serving.litert import conversion
+
+    run = Run(options.run_dir)
+    name = options.name or run.path.resolve().name
+    path = pathlib.Path(options.output) / f"{name}-{options.precision}.tflite"
+    steps = Loader().load_run(run, embeds=False).steps()
+    conversion.export(steps, name, options.precision, path)
+    return path
+
+
+def _export_saved_model(options: ExportConfig) -> pathlib.Path:
     from tf_prompt.evaluation.report import model_card
     from tf_prompt.runs import folder as run_folder
     from tf_prompt.runs.run import Run
@@ -120,8 +166,7 @@ def main(argv=None) -> int:
     loaded = model_config_file.add_model(models, name, labels)
     if options.keep is not None:
         versions.remove_old(output / name, options.keep, loaded)
-    print(version)
-    return DONE
+    return version
 
 
 if __name__ == "__main__":

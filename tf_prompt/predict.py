@@ -30,7 +30,7 @@ BATCH_SIZE = 32
 # The largest batch that saved_models/batching.config allows.
 SERVER_BATCH_SIZE = 16
 # What prompts depend on besides the ways of writing.
-_IDENTITY = ("run_dir", "saved_model", "bank")
+_IDENTITY = ("run_dir", "saved_model", "litert", "bank")
 _IDENTITY += ("server", "model", "model_version", "model_label")
 
 
@@ -43,11 +43,14 @@ def main(argv=None) -> int:
         return DONE
     if options.embedded == ONLY:
         return delivery.read_embedded()
-    import_tensorflow()
-    from tf_prompt.inference import image_files
-    from tf_prompt.inference.devices import bound_gpu_memory
+    if options.litert is None:
+        # Seconds, which a LiteRT file saves.
+        import_tensorflow()
+        from tf_prompt.inference.devices import bound_gpu_memory
 
-    bound_gpu_memory(options.gpu_memory)
+        bound_gpu_memory(options.gpu_memory)
+    from tf_prompt.inference import image_files
+
     decoding = take_options(decoding_config.DecodingConfig, options)
     wording = Wording(options, ["score"], count=load_counter(options))
     writer, strips = _load(options, decoding)
@@ -92,6 +95,11 @@ class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
         None,
         "folder of one version of an export, such as saved_models/NAME/1",
         metavar="DIR",
+        group="model",
+    )
+    litert: str | None = option(
+        None,
+        "file of export --to litert; needs no TensorFlow",
         group="model",
     )
     batch_size: int | None = option(

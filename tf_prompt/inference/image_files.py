@@ -1,4 +1,7 @@
-"""Writes the prompts of image files in batches; bad files do not affect the others."""
+"""Writes the prompts of image files in batches; bad files do not affect the others.
+
+Imports no TensorFlow: a LiteRT file needs none.
+"""
 
 import collections
 import concurrent.futures

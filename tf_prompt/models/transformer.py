@@ -80,6 +80,9 @@ class TransformerCaptioner(Captioner):
             block.build(tokens_shape, regions_shape)
         self.decoder_norm.build(tokens_shape)
         self.output_proj.build(tokens_shape)
+        # Constants: the converter of LiteRT fails on how they are computed.
+        self._region_positions = self._tabulate(*regions_shape[1:])
+        self._token_positions = self._tabulate(self.max_tokens, self.embedding_dim)
         self.built = True
 
     def call(self, inputs, training=None):
@@ -113,7 +116,8 @@ class TransformerCaptioner(Captioner):
 
     def _advance(self, token_ids, position, state, memory):
         """Hidden states `(prompts, embedding_dim)` of one more token, and the state."""
-        token = self._scale(self.embedding(token_ids)) + self._positions()[position]
+        token = self._scale(self.embedding(token_ids))
+        token = token + ops.cast(self._token_positions, token.dtype)[position]
         updated = []
         for block, cache, regions in zip(
             self.decoder_blocks, state, memory, strict=True
@@ -136,7 +140,7 @@ class TransformerCaptioner(Captioner):
         return self._encode_regions(regions, training)
 
     def _encode_regions(self, regions, training):
-        regions = regions + self.positions(regions)
+        regions = regions + ops.cast(self._region_positions, regions.dtype)
         regions = self.dropout(regions, training=training)
         for block in self.encoder_blocks:
             regions = block(regions, training=training)
@@ -150,9 +154,9 @@ class TransformerCaptioner(Captioner):
         # Keras draws embeddings near zero; unscaled, positions would drown them.
         return embedded * self.embedding_dim**0.5
 
-    def _positions(self):
-        """The encoding of every position, which a graph holds as a constant."""
-        return self.positions(ops.zeros((1, self.max_tokens, self.embedding_dim)))[0]
+    def _tabulate(self, length, width):
+        """The encoding of every position, float array `(length, width)`."""
+        return ops.convert_to_numpy(self.positions(ops.zeros((1, length, width))))[0]
 
     def get_config(self):
         return {

@@ -3,7 +3,7 @@
 from tf_prompt.decoding.config import DecodingConfig
 
 # Options that say where a model is.
-PLACES = ("run_dir", "saved_model", "server")
+PLACES = ("run_dir", "saved_model", "server", "litert")
 
 
 def load_run(run_dir: str, decoding: DecodingConfig, bank: str | None = None):
@@ -47,6 +47,31 @@ def load_saved_model(path: str, decoding: DecodingConfig):
     return saved_model.SavedPromptWriter(path)
 
 
+def load_litert(path: str, decoding: DecodingConfig):
+    """Loads a LiteRT file as a function of encoded images, without TensorFlow.
+
+    Args:
+        path: the file, of `export --to litert`.
+        decoding: must be the default: the file decodes greedily.
+
+    Returns:
+        `LiteRTWriter`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is another file, for other ways of decoding, or if LiteRT is
+            not installed.
+    """
+    from tf_prompt.serving.litert.writer import LiteRTWriter
+
+    if decoding != DecodingConfig():
+        raise ValueError(
+            "a LiteRT file decodes greedily; other ways of decoding need --run-dir. "
+            f"Received: litert={path} and {decoding}"
+        )
+    return LiteRTWriter(path)
+
+
 def connect(options, decoding: DecodingConfig):
     """Connects to a model on a server, as a function of encoded images.
 
@@ -73,12 +98,13 @@ def require_one_place(options, may_lack: bool = False) -> None:
     Raises:
         ValueError: if they name none or several, or what the place does not take.
     """
-    places = {name: getattr(options, name) for name in PLACES}
+    places = {n: getattr(options, n) for n in PLACES if hasattr(options, n)}
+    flags = [f"--{name.replace('_', '-')}" for name in places]
     received = ", ".join(f"{name}={value}" for name, value in places.items())
     count = sum(value is not None for value in places.values())
     if count > 1 or not (count or may_lack):
         raise ValueError(
-            "one of --run-dir, --saved-model and --server must be given. "
+            f"one of {', '.join(flags[:-1])} and {flags[-1]} must be given. "
             f"Received: {received}"
         )
     for name in ("attention", "bank"):
@@ -90,7 +116,8 @@ def open_writer(options, decoding: DecodingConfig):
     """Opens the place of a command's options as a function of encoded images.
 
     Args:
-        options: `ServerConfig` with `run_dir`, `saved_model` and `bank`.
+        options: `ServerConfig` with `run_dir`, `saved_model` and `bank`, and perhaps
+            `litert`.
         decoding: how a captioner's run decodes; other places take only the default.
 
     Raises:
@@ -100,4 +127,6 @@ def open_writer(options, decoding: DecodingConfig):
         return connect(options, decoding)
     if options.saved_model is not None:
         return load_saved_model(options.saved_model, decoding)
+    if getattr(options, "litert", None) is not None:
+        return load_litert(options.litert, decoding)
     return load_run(options.run_dir, decoding, options.bank)

@@ -44,6 +44,7 @@ NEEDS = (
     Need("export: signature embed", downloads=_MINILM),
     Need("export: warm-up requests", "tf-serving"),
     Need("predict --server HOST:PORT", "tf-serving"),
+    Need("predict --litert FILE, export --to litert", "litert"),
     Need("serve", "serve"),
     Need("demo", "demo"),
     Need("pipelines.download, inspect, write_records, beam", "ingest"),

@@ -1,0 +1,1 @@
+"""Captioners as LiteRT files: written with TensorFlow, read without."""
