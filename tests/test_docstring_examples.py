@@ -16,6 +16,7 @@ from tf_prompt.metrics import prompt_embedder
 WITHOUT = {
     "Interrogated": "the example of Interrogator shows one",
     "Interrogator.from_preset": "needs a pretrained CLIP",
+    "push": "needs a hub",
     "Run.model_stat": "tells caches whether they are current",
     "Run.modifiers": "needs a tagger's run",
 }

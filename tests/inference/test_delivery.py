@@ -105,7 +105,7 @@ def test_only_what_files_say_needs_no_model(
 
 def test_a_model_is_required_for_more(capsys):
     code, _, err = run(capsys, "x.png", model=())
-    assert code == 2 and "one of --run-dir, --saved-model and" in err
+    assert code == 2 and "one of --run-dir, --saved-model, --server" in err
 
 
 def test_columns_of_a_csv_are_those_that_are_promised(writer, folder, tmp_path, capsys):

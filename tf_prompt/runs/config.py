@@ -164,6 +164,7 @@ class FitConfig:
         0.0,
         "captioners and regressors: momentum of the moving average of weights, such as "
         "0.999; 0 for none",
+        group="learning",
     )
     dropout_rate: float | None = option(
         None,
