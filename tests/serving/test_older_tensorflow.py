@@ -108,7 +108,9 @@ def found(python, exports, tmp_path_factory):
     folder = tmp_path_factory.mktemp("answers")
     rows = [np.frombuffer(data, np.uint8) for data in encode_images()]
     np.savez(folder / "images.npz", *rows)
-    command = [python, answers.__file__, folder / "images.npz", folder / "answers.npz"]
+    # -P: packages beside the script, such as http, must not hide Python's own.
+    command = [python, "-P", answers.__file__]
+    command += [folder / "images.npz", folder / "answers.npz"]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
         [*map(str, command), *map(str, exports.values())],
