@@ -71,7 +71,16 @@ def test_all_that_predict_writes_is_read_back(tiny_run, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "layout",
+    # A table, a tar and a folder for every change; the others each week.
+    [
+        layout
+        if layout in ("parquet", "webdataset", "embedded")
+        else pytest.param(layout, marks=pytest.mark.long)
+        for layout in LAYOUTS
+    ],
+)
 def test_layout_goes_all_the_way_and_back_in(layout, tmp_path, monkeypatch):
     # Its measuring, which reads no more of the shards, takes most of the time.
     monkeypatch.setattr(fit, "report", lambda run_dir: None)

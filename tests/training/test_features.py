@@ -43,6 +43,7 @@ def test_cached_regions_train_like_images(frozen, shards, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_resumed_run_draws_the_same_views(frozen, shards, tmp_path):
     config = config_for(shards, cache_features=True, views=2, rotation_degrees=20)
     history = train(config, tmp_path / "whole")
