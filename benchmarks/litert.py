@@ -96,7 +96,8 @@ def compare_tokens(folder: pathlib.Path, repeats: int) -> list[dict]:
 
 def compare_trained(folder: pathlib.Path, run_dir) -> list[dict]:
     """Start-up and BLEU of a trained run."""
-    steps = Loader().load_run(run_dir, embeds=False).steps()
+    loader = Loader()
+    steps = loader.load_run(loader.open_run(run_dir), embeds=False).steps()
     examples = list(read_examples())
     scores, paths = {}, {}
     for precision in conversion.PRECISIONS:
