@@ -134,7 +134,7 @@ class SaveRun(keras.callbacks.Callback):
         self.history = list(state.get("history", []))
         self.steps_per_epoch = steps_per_epoch
         self.patience = patience
-        self._drawn = -math.inf
+        self._drawn, self._rows_drawn = -math.inf, 0
         self._parts = parts
         self._middle = state if state.get("step") else None
         for name, part in parts.items():
@@ -176,7 +176,7 @@ class SaveRun(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def on_train_end(self, logs=None):
-        if self.history:
+        if self._rows_drawn < len(self.history):
             with self._writing():
                 self._draw()
 
@@ -198,7 +198,7 @@ class SaveRun(keras.callbacks.Callback):
 
     def _draw(self):
         run_history.plot_history(self.history, self.run_dir / run_folder.CURVES)
-        self._drawn = time.monotonic()
+        self._drawn, self._rows_drawn = time.monotonic(), len(self.history)
 
     def _state(self):
         return {
