@@ -39,11 +39,7 @@ def load_saved_model(path: str, decoding: DecodingConfig):
     """
     from tf_prompt.serving import saved_model
 
-    if decoding != DecodingConfig():
-        raise ValueError(
-            "a SavedModel decodes greedily; other ways of decoding need --run-dir. "
-            f"Received: saved_model={path} and {decoding}"
-        )
+    _require_greedy(decoding, "a SavedModel", f"saved_model={path}")
     return saved_model.SavedPromptWriter(path)
 
 
@@ -64,12 +60,16 @@ def load_litert(path: str, decoding: DecodingConfig):
     """
     from tf_prompt.serving.litert.writer import LiteRTWriter
 
+    _require_greedy(decoding, "a LiteRT file", f"litert={path}")
+    return LiteRTWriter(path)
+
+
+def _require_greedy(decoding: DecodingConfig, what: str, received: str) -> None:
     if decoding != DecodingConfig():
         raise ValueError(
-            "a LiteRT file decodes greedily; other ways of decoding need --run-dir. "
-            f"Received: litert={path} and {decoding}"
+            f"{what} decodes greedily; other ways of decoding need --run-dir. "
+            f"Received: {received} and {decoding}"
         )
-    return LiteRTWriter(path)
 
 
 def connect(options, decoding: DecodingConfig):
