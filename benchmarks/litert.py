@@ -30,7 +30,7 @@ from tf_prompt.data.vocabulary import WordVocabulary  # noqa: E402
 from tf_prompt.inference.captioner import CaptionerModel  # noqa: E402
 from tf_prompt.inference.loading import Loader  # noqa: E402
 from tf_prompt.metrics.bleu import corpus_bleu  # noqa: E402
-from tf_prompt.serving.litert import conversion, writer  # noqa: E402
+from tf_prompt.serving.litert import PRECISIONS, conversion, writer  # noqa: E402
 
 # Hugging Face's time over ours, at each precision.
 TARGETS = {"float32": 1.3, "int8": 3}
@@ -100,7 +100,7 @@ def compare_trained(folder: pathlib.Path, run_dir) -> list[dict]:
     steps = loader.load_run(loader.open_run(run_dir), embeds=False).steps()
     examples = list(read_examples())
     scores, paths = {}, {}
-    for precision in conversion.PRECISIONS:
+    for precision in PRECISIONS:
         paths[precision] = folder / f"toy-{precision}.tflite"
         conversion.export(steps, "toy", precision, paths[precision])
         written = writer.LiteRTWriter(paths[precision])([data for data, _ in examples])

@@ -15,6 +15,7 @@ from tf_prompt.options import (
     require_positive,
 )
 from tf_prompt.serving import model_config_file
+from tf_prompt.serving.litert import PRECISIONS
 
 SAVED_MODEL, LITERT = "saved_model", "litert"
 EXAMPLES = (
@@ -51,7 +52,7 @@ class ExportConfig:
     precision: str = option(
         "float32",
         "of a LiteRT file's weights; int8 also multiplies in integers",
-        choices=["float32", "float16", "int8"],
+        choices=PRECISIONS,
         group="captioners",
     )
     name: str | None = option(

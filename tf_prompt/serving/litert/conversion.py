@@ -17,7 +17,6 @@ from tf_prompt.data.text import END_ID, SPECIAL_TOKENS, START_ID
 from tf_prompt.inference.model import Steps
 from tf_prompt.serving.litert import writer
 
-PRECISIONS = ("float32", "float16", "int8")
 # Images of noise that the written file is tried with.
 _NUM_TRIALS = 4
 
@@ -33,8 +32,9 @@ def export(steps: Steps, name: str, precision: str, path: pathlib.Path) -> None:
     Args:
         steps: of `PromptModel.steps`.
         name: of the model, for whoever opens the file.
-        precision: of the weights, one of `PRECISIONS`; `int8` computes products of
-            matrices in integers and takes the scale of what they multiply as it comes.
+        precision: of the weights, one of `litert.PRECISIONS`; `int8` computes products
+            of matrices in integers and takes the scale of what they multiply as it
+            comes.
         path: the file; an export that is there is replaced.
 
     Raises:
