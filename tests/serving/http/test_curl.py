@@ -1,6 +1,7 @@
 """The service as curl sees it: files, A1111's way, limits, load, and its end."""
 
 import base64
+import concurrent.futures
 import json
 import shutil
 import subprocess
@@ -132,46 +133,35 @@ def test_other_paths_are_not_found(address, path):
     assert status in (404, 307) and len(body.splitlines()) <= 1
 
 
+def ask_together(writer, address, paths):
+    """The statuses of requests that are all in hand before the first is answered."""
+
+    def ask(path):
+        return curl("-F", f"file=@{path}", f"{address}/prompt")[0]
+
+    writer.gate.clear()
+    with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
+        answers = pool.map(ask, paths)
+        metric = f"tf_prompt_requests_in_hand {len(paths)}.0"
+        try:
+            colours.wait_for(lambda: metric in curl(f"{address}/metrics")[2])
+        finally:
+            writer.gate.set()
+        return list(answers)
+
+
 def test_requests_that_wait_share_a_batch(writer, address, picture):
     """The first is passed on alone; four of those behind it make the next batch."""
-    writer.gate.clear()
     before = len(writer.batches)
-    answers = []
-
-    def ask():
-        answers.append(curl("-F", f"file=@{picture}", f"{address}/prompt"))
-
-    threads = [threading.Thread(target=ask) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    metric = "tf_prompt_requests_in_hand 6.0"
-    colours.wait_for(lambda: metric in curl(f"{address}/metrics")[2])
-    writer.gate.set()
-    for thread in threads:
-        thread.join()
-    assert [status for status, _, _ in answers] == [200] * 6
+    assert ask_together(writer, address, [picture] * 6) == [200] * 6
     assert writer.batches[before:] == [1, 4, 1]
 
 
 def test_a_bad_image_costs_its_batch_nothing(writer, address, picture, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(picture.read_bytes()[:60])
-    writer.gate.clear()
-    answers = {}
-
-    def ask(index, path):
-        answers[index] = curl("-F", f"file=@{path}", f"{address}/prompt")[0]
-
-    paths = enumerate([picture, picture, broken, picture])
-    threads = [threading.Thread(target=ask, args=pair) for pair in paths]
-    for thread in threads:
-        thread.start()
-    metric = "tf_prompt_requests_in_hand 4.0"
-    colours.wait_for(lambda: metric in curl(f"{address}/metrics")[2])
-    writer.gate.set()
-    for thread in threads:
-        thread.join()
-    assert answers == {0: 200, 1: 200, 2: 400, 3: 200}
+    paths = [picture, picture, broken, picture]
+    assert ask_together(writer, address, paths) == [200, 200, 400, 200]
 
 
 def test_a_full_queue_says_when_to_come_again(picture):
