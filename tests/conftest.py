@@ -14,6 +14,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+from tests import shortcuts  # noqa: E402
 from tf_prompt.data import images, records, split, text  # noqa: E402
 from tf_prompt.metrics import prompt_embedder  # noqa: E402
 
@@ -43,6 +44,7 @@ def pytest_configure(config):
 
     Most tests run a graph a few times: to optimise it takes longer than it saves.
     """
+    shortcuts.take()
     if config.option.markexpr.startswith("not slow"):
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 

@@ -159,21 +159,32 @@ def read_config(run_dir: str | pathlib.Path) -> FitConfig:
     return from_json(FitConfig, read_json(path), path)
 
 
+def copy_for_inference(model: keras.Model) -> keras.Model:
+    """Builds the model that `save_for_inference` writes, in the CPU's memory.
+
+    It has no optimizer, which would make the file three times as large, and computes in
+    float32 even after mixed-precision training: not all hardware that serves it is
+    fast, or accurate, in float16. Its weights are not those of the model yet.
+    """
+    with keras.device("cpu:0"):
+        return type(model).from_config({**model.get_config(), "dtype": "float32"})
+
+
 def save_for_inference(
-    model: keras.Model, path: pathlib.Path, averages: Sequence | None = None
+    model: keras.Model,
+    path: pathlib.Path,
+    averages: Sequence | None = None,
+    bare: keras.Model | None = None,
 ) -> None:
     """Saves a model without its optimizer, atomically.
-
-    The saved model computes in float32 even after mixed-precision training: not all
-    hardware that serves it is fast, or accurate, in float16.
 
     Args:
         model: the model.
         path: the file.
         averages: values to save instead of the trainable weights, in their order.
+        bare: its `copy_for_inference`, which gets the weights; None builds one.
     """
-    # A compiled model would include its optimizer: three times the size.
-    bare = type(model).from_config({**model.get_config(), "dtype": "float32"})
+    bare = bare or copy_for_inference(model)
     bare.set_weights(model.get_weights())
     if averages is not None:
         for variable, average in zip(bare.trainable_variables, averages, strict=True):

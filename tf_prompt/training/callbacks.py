@@ -112,8 +112,8 @@ class SwapAverages(keras.callbacks.Callback):
 class SaveRun(keras.callbacks.Callback):
     """Writes history, the best model and a checkpoint after each epoch.
 
-    Curves are drawn after the first epoch and the last, and between them at most
-    every `CURVE_SECONDS`: short epochs would wait for them. The checkpoint comes
+    Curves are drawn after the last epoch, and before it at most every
+    `CURVE_SECONDS`: short epochs would wait for them. The checkpoint comes
     last: a run killed before that redoes the epoch.
 
     Args:
@@ -134,7 +134,8 @@ class SaveRun(keras.callbacks.Callback):
         self.history = list(state.get("history", []))
         self.steps_per_epoch = steps_per_epoch
         self.patience = patience
-        self._drawn, self._rows_drawn = -math.inf, 0
+        self._drawn, self._rows_drawn = time.monotonic(), 0
+        self._bare = None
         self._parts = parts
         self._middle = state if state.get("step") else None
         for name, part in parts.items():
@@ -163,11 +164,7 @@ class SaveRun(keras.callbacks.Callback):
         self.history.append(row)
         with self._writing():
             if run_history.best_epoch(self.history) == epoch:
-                run_folder.save_for_inference(
-                    self.model,
-                    self.run_dir / run_folder.BEST_MODEL,
-                    averages_of(self.model) if self._has_averages() else None,
-                )
+                self._save_best()
             run_history.write_history(self.history, self.run_dir / run_folder.HISTORY)
             if time.monotonic() - self._drawn >= CURVE_SECONDS:
                 self._draw()
@@ -195,6 +192,12 @@ class SaveRun(keras.callbacks.Callback):
         }
         with self._writing():
             checkpoints.save_checkpoint(self.model, self.run_dir, state)
+
+    def _save_best(self):
+        self._bare = self._bare or run_folder.copy_for_inference(self.model)
+        averages = averages_of(self.model) if self._has_averages() else None
+        best = self.run_dir / run_folder.BEST_MODEL
+        run_folder.save_for_inference(self.model, best, averages, self._bare)
 
     def _draw(self):
         run_history.plot_history(self.history, self.run_dir / run_folder.CURVES)
