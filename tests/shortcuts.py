@@ -16,7 +16,7 @@ def take() -> None:
     _leave_variables_unnamed()
     # Keras 3.15 means to keep these sets, but looks for them under another name.
     saving_lib.get_attr_skipset = functools.cache(saving_lib.get_attr_skipset)
-    # A third of a million objects of the libraries, which never become garbage.
+    # Hundreds of thousands of objects of the libraries never become garbage.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
