@@ -6,7 +6,7 @@ import tensorflow as tf
 from tf_prompt.data import records, transforms
 from tf_prompt.data.folder import count_examples
 from tf_prompt.data.graphs import as_written
-from tf_prompt.data.reading import Reading, read_places
+from tf_prompt.data.reading import Reading, read_places, without_tuning
 from tf_prompt.data.region_cache import Features
 from tf_prompt.data.text import END_ID, PAD_ID
 from tf_prompt.data.vocabulary import Vocabulary
@@ -125,7 +125,7 @@ def evaluation_batches(
     examples = wanted.map(records.parse)
     examples = examples.map(transforms.join_reference)
     decoded = examples.map(transforms.decode_pixels(image_size), tf.data.AUTOTUNE)
-    return decoded.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    return without_tuning(decoded.batch(batch_size).prefetch(tf.data.AUTOTUNE))
 
 
 def _number(placed, vocabulary, window_size):

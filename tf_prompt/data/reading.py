@@ -119,7 +119,7 @@ class Reading:
             return read_epoch(Epoch(self, number))
 
         numbers = tf.data.Dataset.range(self.epochs.start, self.epochs.stop)
-        return numbers.flat_map(read).prefetch(tf.data.AUTOTUNE)
+        return without_tuning(numbers.flat_map(read).prefetch(tf.data.AUTOTUNE))
 
     def read_once(
         self,
@@ -143,7 +143,7 @@ class Reading:
             # Keras warns at the end of a dataset of unknown length.
             length = tf.data.experimental.assert_cardinality(-(-num_examples // size))
             batches = batches.apply(length)
-        return batches.prefetch(tf.data.AUTOTUNE)
+        return without_tuning(batches.prefetch(tf.data.AUTOTUNE))
 
 
 class Epoch:
@@ -218,6 +218,7 @@ def _read_batches(examples, to_batches, reader, cut):
 def without_tuning(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Turns off what tf.data does to a pipeline as it starts and runs.
 
+    Each pipeline of this project ends with it.
     Its tuning thread sleeps twice as long each time, up to a minute, and the end of a
     pass over the data sometimes waits for it: 3.7 s of training then take 5.1 s. The
     rewriting of the graph takes longer (0.2 s a pass) than it saves here: these

@@ -13,6 +13,7 @@ import tqdm
 
 from tf_prompt.data import images, records
 from tf_prompt.data.graphs import as_written
+from tf_prompt.data.reading import without_tuning
 from tf_prompt.files import read_entries, replacing, write_json
 
 INDEX = "features.json"
@@ -147,7 +148,7 @@ def _decode(shard, image_size):
         lambda record: images.decode_stored(records.parse(record)["image"], image_size),
         tf.data.AUTOTUNE,
     )
-    return decoded.batch(_BATCH).prefetch(1)
+    return without_tuning(decoded.batch(_BATCH).prefetch(1))
 
 
 def _write_file(path, extract, batches, shape, bar):

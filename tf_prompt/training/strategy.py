@@ -9,7 +9,7 @@ import tempfile
 
 import tensorflow as tf
 
-from tf_prompt.data import reading, records, sharding
+from tf_prompt.data import records, sharding
 from tf_prompt.runs import workers
 from tf_prompt.runs.machine import devices
 from tf_prompt.training import private_names
@@ -179,7 +179,6 @@ def distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
     With several workers the batches are divided already: TensorFlow's own sharding
     would make each worker read whole batches.
     """
-    batches = reading.without_tuning(batches)
     if not is_multi_worker(strategy):
         return batches
     return strategy.distribute_datasets_from_function(lambda _: batches)

@@ -5,7 +5,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import folder as data_folder
-from tf_prompt.data import images, records
+from tf_prompt.data import images, reading, records
 from tf_prompt.data.graphs import compile_function
 from tf_prompt.data.vectors import unit_rows
 from tf_prompt.training.tasks.cached_regions import cached_regions
@@ -59,6 +59,7 @@ def _computed(task, model, split):
         desc=f"features of {split}",
         unit="image",
     ) as bar:
-        for batch in pictures.batch(task.config.batch_size).prefetch(1):
+        batches = pictures.batch(task.config.batch_size).prefetch(1)
+        for batch in reading.without_tuning(batches):
             yield extract(batch).numpy()
             bar.update(len(batch))
