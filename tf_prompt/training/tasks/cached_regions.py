@@ -1,5 +1,6 @@
 """Reads the regions of a frozen encoder that are stored beside the shards."""
 
+import functools
 import hashlib
 import json
 import zlib
@@ -49,14 +50,21 @@ def cached_regions(
             model.erasing_rate,
         ]
         signature["seed"] = config.seed
+    size, seed = model.image_size, config.seed
+    drawn = (model.rotation_degrees, model.flip, model.erasing_rate)
+    # A function of what can be pickled, for workers of a cluster.
+    build = functools.partial(
+        _extractor, model.image_encoder, size, drawn if augments else None, seed
+    )
     return region_cache.cached_features(
         task.folder,
         split,
-        _extractor(model, augmentation if augments else None, config.seed),
+        build(),
         signature=signature,
-        image_size=model.image_size,
+        image_size=size,
         shape=model.image_encoder.output_shape[1:],
         num_views=(config.views or DEFAULT_VIEWS) if augments else 1,
+        build=build,
     )
 
 
@@ -67,10 +75,9 @@ def _fingerprint(encoder) -> str:
     return digest.hexdigest()
 
 
-def _extractor(model, augmentation, seed):
+def _extractor(encoder, size, augmentation, seed):
     """Returns the function that `cached_features` needs; None does not augment."""
-    size = model.image_size
-    encoder = model.image_encoder
+    augmentation = Augmentation(*augmentation) if augmentation else None
     # Half precision is for training: the cache serves other runs too.
     spec = tf.TensorSpec((None, size, size, 3), tf.uint8)
 
