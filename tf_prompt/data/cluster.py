@@ -58,9 +58,10 @@ def run(
             if not item_of:
                 return
             try:
-                done, _ = distributed.wait(
-                    list(item_of), return_when=distributed.client.FIRST_COMPLETED
-                )
+                with client.as_current():
+                    done, _ = distributed.wait(
+                        list(item_of), return_when="FIRST_COMPLETED"
+                    )
                 results = [(item_of.pop(future), future.result()) for future in done]
             except (
                 distributed.client.FutureCancelledError,

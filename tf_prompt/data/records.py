@@ -143,9 +143,8 @@ class ShardWriter:
         self.path = pathlib.Path(path)
         self.num_records = 0
         # Not `.tfrecord`: a partial file of a killed run must not look like a shard.
-        self._temporary = self.path.with_name(
-            f"{self.path.name}.{process_number()}.part"
-        )
+        name = f"{self.path.name}.{process_number()}.part"
+        self._temporary = self.path.with_name(name)
 
     def __enter__(self) -> "ShardWriter":
         self._writer = tf.io.TFRecordWriter(os.fspath(self._temporary))
