@@ -60,6 +60,8 @@ def convert_parts(
             for part, done in cluster.run(convert, list_todo(), scheduler):
                 stats[part.index] = done
                 _move(bar, 1.0)
+            # Of workers that were killed.
+            remove_half_files(folder, {*list_files(len(source)), MANIFEST})
         elif processes == 1:
             advance = functools.partial(_move, bar)
             for part in list_todo():

@@ -23,38 +23,25 @@ def run(source, output, *flags):
     return write_records.main([*argv, "--processes", "1", *flags])
 
 
-@pytest.fixture(scope="module")
-def scheduler():
-    """A scheduler and a worker in threads of this process."""
-    with distributed.LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        dashboard_address=None,
-    ) as cluster:
-        yield cluster.scheduler_address
-
-
 @pytest.mark.parametrize("flags", [(), ("--group-near-duplicates",)])
 def test_cluster_gives_the_bytes_of_one_process(
-    source_2m, tmp_path, capsys, scheduler, flags
+    source_2m, tmp_path, capsys, cluster_address, flags
 ):
     assert run(source_2m, tmp_path / "one", *flags) == 0
     printed = capsys.readouterr().out
-    assert run(source_2m, tmp_path / "two", "--scheduler", scheduler, *flags) == 0
+    assert run(source_2m, tmp_path / "two", "--scheduler", cluster_address, *flags) == 0
     assert capsys.readouterr().out == printed
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_restart_redoes_only_what_is_missing(source_2m, tmp_path, scheduler):
+def test_restart_redoes_only_what_is_missing(source_2m, tmp_path, cluster_address):
     out = tmp_path / "out"
     assert run(source_2m, out) == 0
     before = contents(out)
     (out / "part-00001.json").unlink()
     for path in out.iterdir():
         os.utime(path, (1, 1))
-    assert run(source_2m, out, "--scheduler", scheduler) == 0
+    assert run(source_2m, out, "--scheduler", cluster_address) == 0
     assert contents(out) == before
     old = {path.name for path in out.iterdir() if path.stat().st_mtime == 1}
     assert old == {name for name in before if "-00000." in name or "-00002." in name}
