@@ -12,9 +12,7 @@ import json
 import os
 import pathlib
 import re
-import socket
 import sys
-import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TextIO
 
@@ -26,12 +24,6 @@ _TEMPORARY = re.compile(r"(.+)\.\d+\.part(\.[^.]+)?")
 _HALF = re.compile(r"(.+?)(?:\.\d+)?\.part(\.[^.]+)?")
 MANIFEST = "tf_prompt_files.json"
 FORCE_HELP = "replace files in output that this command did not write, and name them"
-
-
-def process_number() -> str:
-    """Returns digits for temporary names, of this process on this machine alone."""
-    # Containers of many machines give their processes the same few numbers.
-    return f"{zlib.crc32(socket.gethostname().encode())}{os.getpid()}"
 
 
 @contextlib.contextmanager
@@ -49,10 +41,10 @@ def replacing(
     """
     path = pathlib.Path(path)
     if keep_ending:
-        name = f"{path.stem}.{process_number()}.part{path.suffix}"
+        name = f"{path.stem}.{os.getpid()}.part{path.suffix}"
     else:
         # A partial file of a killed process must not look like a complete one.
-        name = f"{path.name}.{process_number()}.part"
+        name = f"{path.name}.{os.getpid()}.part"
     temporary = path.with_name(name)
     try:
         yield temporary

@@ -12,7 +12,6 @@ import tensorflow as tf
 from tf_prompt.data import listing
 from tf_prompt.data.graphs import as_written
 from tf_prompt.data.split import SPLITS
-from tf_prompt.files import process_number
 
 # Fields of a record that only some data have.
 LABELS = ("family", "source")
@@ -143,8 +142,7 @@ class ShardWriter:
         self.path = pathlib.Path(path)
         self.num_records = 0
         # Not `.tfrecord`: a partial file of a killed run must not look like a shard.
-        name = f"{self.path.name}.{process_number()}.part"
-        self._temporary = self.path.with_name(name)
+        self._temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
 
     def __enter__(self) -> "ShardWriter":
         self._writer = tf.io.TFRecordWriter(os.fspath(self._temporary))

@@ -115,22 +115,11 @@ def cached_features(
         for shard in shards
         if not _is_done(_path(output, shard, view), shard, index)
     ]
-    sizes = {shard: records.count_records(shard) for shard, _ in missing}
-    total = sum(sizes[shard] for shard, _ in missing)
     if missing:
-        _tell_size(output, total, shape)
-    with tqdm.tqdm(
-        total=total, desc=f"features of {split}", unit="image", disable=not missing
-    ) as bar:
         write = functools.partial(
             _write_file, output.resolve(), shape=shape, image_size=image_size
         )
-        for shard, view in _write_files(write, missing, extract, build, sizes, bar):
-            path = _path(output, shard, view)
-            # Read it again, because another process may have written others.
-            index = _read_index(output)
-            index[path.name] = _size(shard)
-            write_json(output / INDEX, {"signature": signature, "shards": index})
+        _fill(output, missing, signature, shape, write, extract, build, split)
     paths = [[str(_path(output, s, v)) for v in range(num_views)] for s in shards]
     return Features(paths, tuple(shape))
 
@@ -157,9 +146,22 @@ def _decode(shard, image_size):
     return decoded.batch(_BATCH).prefetch(1)
 
 
+def _fill(output, missing, signature, shape, write, extract, build, split):
+    sizes = {shard: records.count_records(shard) for shard, _ in missing}
+    total = sum(sizes[shard] for shard, _ in missing)
+    _tell_size(output, total, shape)
+    with tqdm.tqdm(total=total, desc=f"features of {split}", unit="image") as bar:
+        for shard, view in _write_files(write, missing, extract, build, sizes, bar):
+            path = _path(output, shard, view)
+            # Read it again, because another process may have written others.
+            index = _read_index(output)
+            index[path.name] = _size(shard)
+            write_json(output / INDEX, {"signature": signature, "shards": index})
+
+
 def _write_files(write, missing, extract, build, sizes, bar):
     scheduler = cluster.address()
-    if not (missing and scheduler and build):
+    if not (scheduler and build):
         for shard, view in missing:
             write(shard, view, extract, advance=bar.update)
             yield shard, view

@@ -43,19 +43,14 @@ def cached_regions(
     if isinstance(model.encoder, dict):
         # Equal weights do not make equal features where pixels are scaled apart.
         signature["description"] = json.dumps(model.encoder, sort_keys=True)
+    drawn = None
     if augments:
-        signature["augmentation"] = [
-            model.rotation_degrees,
-            model.flip,
-            model.erasing_rate,
-        ]
+        drawn = (model.rotation_degrees, model.flip, model.erasing_rate)
+        signature["augmentation"] = list(drawn)
         signature["seed"] = config.seed
     size, seed = model.image_size, config.seed
-    drawn = (model.rotation_degrees, model.flip, model.erasing_rate)
     # A function of what can be pickled, for workers of a cluster.
-    build = functools.partial(
-        _extractor, model.image_encoder, size, drawn if augments else None, seed
-    )
+    build = functools.partial(_extractor, model.image_encoder, size, drawn, seed)
     return region_cache.cached_features(
         task.folder,
         split,
