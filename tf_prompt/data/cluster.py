@@ -19,7 +19,7 @@ def address() -> str | None:
 
 
 def run(
-    function: Callable, items: Iterable, scheduler: str
+    function: Callable, items: Iterable, scheduler: str, scatter: bool = False
 ) -> Iterator[tuple[object, object]]:
     """Calls a function on each item, on the workers of a cluster.
 
@@ -31,6 +31,8 @@ def run(
         function: what to call; it is pickled.
         items: its arguments. Few are sent ahead, so they may be large.
         scheduler: address, such as `tcp://host:8786`.
+        scatter: whether to send the function once, not with every item, as pays for
+            one that holds a model. It is lost if all workers die at once.
 
     Returns:
         An iterator of item and result, in the order in which they are done.
@@ -48,13 +50,13 @@ def run(
         ) from error
     items, item_of = iter(items), {}
     with _connect(scheduler) as client:
-        # It may hold a model: sent once, not with every item.
-        (sent,) = client.scatter([function], broadcast=True, hash=False)
+        if scatter:
+            (function,) = client.scatter([function], broadcast=True, hash=False)
         while True:
             # Workers come and go.
             room = max(1, 2 * sum(client.nthreads().values())) - len(item_of)
             for item in itertools.islice(items, max(0, room)):
-                item_of[client.submit(_work, sent, item, pure=False)] = item
+                item_of[client.submit(_work, function, item, pure=False)] = item
             if not item_of:
                 return
             try:

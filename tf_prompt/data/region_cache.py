@@ -167,7 +167,7 @@ def _write_files(write, missing, extract, build, sizes, bar):
             yield shard, view
         return
     on_worker = functools.partial(_write_on_worker, write, build)
-    for place, _ in cluster.run(on_worker, missing, scheduler):
+    for place, _ in cluster.run(on_worker, missing, scheduler, scatter=True):
         bar.update(sizes[place[0]])
         yield place
 
