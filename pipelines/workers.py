@@ -1,4 +1,4 @@
-"""Converts the parts of a source in several processes, and shows progress."""
+"""Converts the parts of a source in processes or on a cluster; shows progress."""
 
 import concurrent.futures
 import functools
@@ -15,6 +15,7 @@ from pipelines.convert import convert_part, read_done
 from pipelines.options import Conversion
 from pipelines.parts import Part, Source
 from pipelines.written import list_files
+from tf_prompt.data import cluster
 from tf_prompt.files import MANIFEST, remove_half_files
 
 
@@ -23,6 +24,7 @@ def convert_parts(
     folder: str | pathlib.Path,
     conversion: Conversion,
     processes: int,
+    scheduler: str | None = None,
 ) -> list[dict]:
     """Converts the parts of a source that are not done yet.
 
@@ -31,6 +33,7 @@ def convert_parts(
         folder: where the shards go.
         conversion: filters and image size.
         processes: how many work at once; one works here, without a child.
+        scheduler: address of a Dask scheduler, whose workers then do the work.
 
     Returns:
         The stats of all parts, in the source's order.
@@ -53,7 +56,13 @@ def convert_parts(
 
     with _progress_bar(len(source)) as bar:
         convert = functools.partial(convert_part, folder=folder, conversion=conversion)
-        if processes == 1:
+        if scheduler:
+            for part, done in cluster.run(convert, list_todo(), scheduler):
+                stats[part.index] = done
+                _move(bar, 1.0)
+            # Of workers that were killed.
+            remove_half_files(folder, {*list_files(len(source)), MANIFEST})
+        elif processes == 1:
             advance = functools.partial(_move, bar)
             for part in list_todo():
                 stats[part.index] = convert(part, advance=advance)

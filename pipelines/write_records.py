@@ -17,6 +17,8 @@ from tf_prompt.options import (
 EXAMPLES = (
     "python -m pipelines.write_records --source diffusiondb --output shards",
     "python -m pipelines.write_records --source pictures.csv --output shards --force",
+    "python -m pipelines.write_records --source /mnt/diffusiondb --output /mnt/shards "
+    "--scheduler tcp://host:8786",
 )
 
 
@@ -29,6 +31,11 @@ class WriteConfig(WriteOptions):
     """
 
     processes: int = option(os.cpu_count() or 1, "speed: processes to run at once")
+    scheduler: str | None = option(
+        None,
+        "speed: address of a Dask scheduler, such as tcp://host:8786, whose workers "
+        "convert the parts; they must see source and output at the same paths",
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -44,12 +51,18 @@ def main(argv=None) -> int:
     from pipelines.planning import open_planned
     from pipelines.workers import convert_parts
 
+    if config.scheduler:
+        # Workers need not have this working directory.
+        places = os.path.abspath(config.source), os.path.abspath(config.output)
+        config = dataclasses.replace(config, source=places[0], output=places[1])
     source, config = open_planned(config, config.processes)
     prepare_folder(source, config, prog="write_records")
     for note in source.notes:
         print(f"write_records: {note}", file=sys.stderr)
     conversion = take_options(Conversion, config)
-    stats = convert_parts(source, config.output, conversion, config.processes)
+    stats = convert_parts(
+        source, config.output, conversion, config.processes, config.scheduler
+    )
     return finish(source, config, stats, prog="write_records")
 
 

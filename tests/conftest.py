@@ -166,3 +166,17 @@ def learn_by_heart(shards: pathlib.Path, run_dir: pathlib.Path) -> None:
         set=SMALL_TRANSFORMER,
     )
     loop.train(config, run_dir, strategy.build_strategy(["CPU:0"]))
+
+
+@pytest.fixture(scope="session")
+def cluster_address():
+    """The address of a Dask scheduler with one worker, threads of this process."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        dashboard_address=None,
+    ) as cluster:
+        yield cluster.scheduler_address

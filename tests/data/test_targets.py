@@ -1,10 +1,12 @@
 """Embeddings of prompts beside their shards, with an embedder made of letters."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
 from tests.conftest import draw_record
-from tf_prompt.data import embedding_batches, records, targets
+from tf_prompt.data import cluster, embedding_batches, records, targets
 from tf_prompt.data.reading import Reading
 from tf_prompt.metrics import prompt_embedder
 
@@ -172,3 +174,27 @@ def test_true_prompts_of_the_competition(real_data, minilm):
     for image_id, vector in zip(truth["imgId"], vectors, strict=True):
         published = by_id[[f"{image_id}_{e}" for e in range(384)]]
         np.testing.assert_allclose(vector, published, atol=1e-3)
+
+
+def test_a_cluster_computes_the_same_targets(
+    shards, embedder, monkeypatch, cluster_address
+):
+    (paths, here) = zip(
+        *(
+            (path, pathlib.Path(path).read_bytes())
+            for path in targets.target_shards(shards, "train", embedder=embedder)
+        ),
+        strict=True,
+    )
+    for path in paths:
+        pathlib.Path(path).unlink()
+    monkeypatch.setenv(cluster.VARIABLE, cluster_address)
+    monkeypatch.setattr(targets, "_load_once", lambda: embedder)
+    assert targets.target_shards(shards, "train", embedder=embedder) == list(paths)
+    assert tuple(pathlib.Path(path).read_bytes() for path in paths) == here
+    # A worker with another model would mix its vectors with ours.
+    other = prompt_embedder.PromptEmbedder(read_letters, LetterNetwork(), "other")
+    monkeypatch.setattr(targets, "_load_once", lambda: other)
+    pathlib.Path(paths[0]).unlink()
+    with pytest.raises(ValueError, match="workers must have the embedder"):
+        targets.target_shards(shards, "train", embedder=embedder)

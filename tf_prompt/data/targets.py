@@ -1,5 +1,6 @@
 """MiniLM embeddings of a data set's prompts, computed once and stored beside it."""
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -9,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tf_prompt.data import records
+from tf_prompt.data import cluster, records
 from tf_prompt.data.graphs import as_written
 from tf_prompt.files import read_entries, replacing, write_json
 from tf_prompt.metrics import prompt_embedder
@@ -31,7 +32,8 @@ def target_shards(
     They are in `FOLDER/embeddings/KEY`, one file per shard with one record of 384
     float32 numbers per image, in the shard's order. KEY depends on the embedding
     model and the text rule. Files are written atomically, and computed again if their
-    shard has changed.
+    shard has changed. Where `TF_PROMPT_SCHEDULER` names a Dask scheduler, its workers
+    compute them.
 
     Args:
         folder: folder of shards.
@@ -61,10 +63,13 @@ def target_shards(
     output.mkdir(parents=True, exist_ok=True)
     index = _read_index(output)
     missing = [shard for shard in shards if not _is_done(output, shard, index)]
-    for shard in tqdm.tqdm(
-        missing, f"embedding prompts of {split}", unit="shard", disable=not missing
+    for shard, num_records in tqdm.tqdm(
+        _embed_shards(missing, output.resolve(), text_rule, embedder),
+        f"embedding prompts of {split}",
+        len(missing),
+        unit="shard",
+        disable=not missing,
     ):
-        num_records = _embed_shard(shard, output, text_rule, embedder)
         # Read it again, because another process may have written other shards.
         index = _read_index(output)
         index["shards"][_name(shard)] = [_size(shard), num_records]
@@ -112,6 +117,34 @@ def parse_target(serialised):
     """Parses one embedding inside a tf.data pipeline, float32 `(384,)`."""
     numbers = tf.io.decode_raw(serialised, tf.float32)
     return tf.ensure_shape(numbers, (prompt_embedder.EMBEDDING_DIM,))
+
+
+def _embed_shards(shards, output, text_rule, embedder) -> Iterator[tuple[str, int]]:
+    scheduler = cluster.address()
+    if not (shards and scheduler):
+        for shard in shards:
+            yield shard, _embed_shard(shard, output, text_rule, embedder)
+        return
+    signature = prompt_embedder.signature(embedder)
+    embed = functools.partial(
+        _embed_on_worker, output=output, text_rule=text_rule, signature=signature
+    )
+    yield from cluster.run(embed, map(os.path.abspath, shards), scheduler)
+
+
+def _embed_on_worker(shard, output, text_rule, signature) -> int:
+    embedder = _load_once()
+    if (found := prompt_embedder.signature(embedder)) != signature:
+        raise ValueError(
+            f"workers must have the embedder of this machine, {signature}. "
+            f"Received: {found}"
+        )
+    return _embed_shard(shard, output, text_rule, embedder)
+
+
+@functools.cache
+def _load_once():
+    return prompt_embedder.load_embedder()
 
 
 def _embed_shard(shard, output, text_rule, embedder) -> int:

@@ -48,6 +48,7 @@ NEEDS = (
     Need("serve", "serve"),
     Need("demo", "demo"),
     Need("pipelines.download, inspect, write_records, beam", "ingest"),
+    Need("write_records --scheduler, TF_PROMPT_SCHEDULER", "cluster"),
 )
 
 

@@ -1,5 +1,6 @@
 """Reads the regions of a frozen encoder that are stored beside the shards."""
 
+import functools
 import hashlib
 import json
 import zlib
@@ -42,21 +43,23 @@ def cached_regions(
     if isinstance(model.encoder, dict):
         # Equal weights do not make equal features where pixels are scaled apart.
         signature["description"] = json.dumps(model.encoder, sort_keys=True)
+    drawn = None
     if augments:
-        signature["augmentation"] = [
-            model.rotation_degrees,
-            model.flip,
-            model.erasing_rate,
-        ]
+        drawn = (model.rotation_degrees, model.flip, model.erasing_rate)
+        signature["augmentation"] = list(drawn)
         signature["seed"] = config.seed
+    size, seed = model.image_size, config.seed
+    # A function of what can be pickled, for workers of a cluster.
+    build = functools.partial(_extractor, model.image_encoder, size, drawn, seed)
     return region_cache.cached_features(
         task.folder,
         split,
-        _extractor(model, augmentation if augments else None, config.seed),
+        build(),
         signature=signature,
-        image_size=model.image_size,
+        image_size=size,
         shape=model.image_encoder.output_shape[1:],
         num_views=(config.views or DEFAULT_VIEWS) if augments else 1,
+        build=build,
     )
 
 
@@ -67,10 +70,9 @@ def _fingerprint(encoder) -> str:
     return digest.hexdigest()
 
 
-def _extractor(model, augmentation, seed):
+def _extractor(encoder, size, augmentation, seed):
     """Returns the function that `cached_features` needs; None does not augment."""
-    size = model.image_size
-    encoder = model.image_encoder
+    augmentation = Augmentation(*augmentation) if augmentation else None
     # Half precision is for training: the cache serves other runs too.
     spec = tf.TensorSpec((None, size, size, 3), tf.uint8)
 
