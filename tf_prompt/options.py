@@ -58,6 +58,19 @@ def parse_args(
         SystemExit: with code 2 and one line on stderr, for a bad flag or a
             `ValueError` of the class; with code 0 after `--help`.
     """
+    parser = build_parser(config_class, prog, examples)
+    values = vars(parser.parse_args(argv))
+    tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+    try:
+        return config_class(**{**values, **tuples})
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def build_parser(
+    config_class, prog: str, examples: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """Builds the parser of a dataclass of options; the arguments of `parse_args`."""
     places = [
         field.metadata.get("metavar", field.name)
         for field in dataclasses.fields(config_class)
@@ -79,12 +92,7 @@ def parse_args(
         group = parser.add_argument_group(title)
         for field in fields:
             _add_argument(group, field, hints[field.name])
-    values = vars(parser.parse_args(argv))
-    tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
-    try:
-        return config_class(**{**values, **tuples})
-    except ValueError as error:
-        parser.error(str(error))
+    return parser
 
 
 def flags_of(config_class, values: dict) -> list[str]:

@@ -24,7 +24,8 @@ class WordingConfig:
     template: str = option(
         _TEMPLATE,
         "text with fields in braces, listed in docs/how_to/batch_folders.md: "
-        "{artists:3} is replaced by the three best phrases of that table, {artists} by the best",
+        "{artists:3} is replaced by the three best phrases of that table, {artists} by "
+        "the best",
         metavar="TEXT",
         group="wording",
     )
