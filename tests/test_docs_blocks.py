@@ -1,4 +1,4 @@
-"""The blocks of each page run in order, in a folder with what the page says it needs."""
+"""The blocks of each page run in order, in a folder with what the page needs."""
 
 import contextlib
 import importlib
