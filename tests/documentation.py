@@ -15,7 +15,7 @@ from collections.abc import Iterator
 ROOT = pathlib.Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 _BLOCK = re.compile(
-    r"^(?:<!-- (?P<kind>not run|run with|serves): (?P<value>.+) -->\n)?"
+    r"^(?:<!-- (?P<kind>not run|run with|serves): (?P<value>[^\n]+) -->\n)?"
     r"^```(?P<language>\w*)\n(?P<source>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
