@@ -68,30 +68,16 @@ def render_page(name: str) -> str:
         actions = [a for a in group._group_actions if a.dest != "help"]
         if actions:
             lines += ["", f"## {group.title.capitalize()}", ""]
-            lines += ["| flag | |", "|---|---|", *map(_render_flag, actions)]
+            lines += ["| flag | |", "|---|---|"]
+            lines += [_render_flag(parser, action) for action in actions]
     return "\n".join([*lines, ""])
 
 
-def _render_flag(action: argparse.Action) -> str:
-    formatter = argparse.ArgumentDefaultsHelpFormatter("")
-    name = action.option_strings[0] if action.option_strings else action.metavar
-    if isinstance(action, argparse.BooleanOptionalAction):
-        value = ""
-        name = name.replace("--", "--[no-]", 1)
-    elif action.choices:
-        value = " {" + ",".join(map(str, action.choices)) + "}"
-    else:
-        value = f" {action.metavar or action.dest.upper()}"
-    if not action.option_strings:
-        name, value = action.metavar or action.dest.upper(), ""
-    text = formatter._expand_help(action) if action.help else ""
-    if action.default not in (None, (), [], "", False, argparse.SUPPRESS):
-        text += "" if "(default" in text else f" (default: {_say(action.default)})"
-    return f"| `{name}{value}` | {_escape(text)} |".replace("\n", " ")
-
-
-def _say(default) -> str:
-    return "on" if default is True else str(default)
+def _render_flag(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    # As `--help` shows them: no public method gives one flag.
+    formatter = parser._get_formatter()
+    name = formatter._format_action_invocation(action)
+    return f"| `{name}` | {_escape(formatter._expand_help(action))} |"
 
 
 def _escape(text: str) -> str:
