@@ -7,9 +7,11 @@ in the background, once the address answers, for the blocks that follow.
 """
 
 import dataclasses
+import os
 import pathlib
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -81,3 +83,16 @@ def commands_of(block: Block) -> Iterator[tuple[str, list[str]]]:
         if not _SHELL.search(line):
             module, *argv = shlex.split(line, comments=True)[2:]
             yield module, argv
+
+
+def environment() -> dict[str, str]:
+    """The environment of a command: this Python, this checkout, no proxy."""
+    path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    root = str(ROOT)
+    old = os.environ.get("PYTHONPATH")
+    return {
+        **os.environ,
+        "PATH": path,
+        "PYTHONPATH": f"{root}{os.pathsep}{old}" if old else root,
+        "no_proxy": "*",
+    }

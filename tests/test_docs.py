@@ -3,7 +3,6 @@
 import ast
 import importlib
 import importlib.util
-import os
 import re
 import subprocess
 import sys
@@ -139,7 +138,7 @@ def test_the_site_builds_and_asks_no_other_host(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"},
+        env={**documentation.environment(), "NO_MKDOCS_2_WARNING": "1"},
     )
     assert done.returncode == 0, done.stderr
     pages = list(tmp_path.rglob("*.html"))

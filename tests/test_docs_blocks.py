@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import os
 import pathlib
 import re
 import shlex
@@ -106,20 +105,8 @@ def run_block(block: documentation.Block, ports: dict[str, str]) -> None:
     else:
         assert not flags
         shell = ["bash", "-euo", "pipefail", "-c", source]
-        done = subprocess.run(shell, timeout=PATIENCE, env=environment())
+        done = subprocess.run(shell, timeout=PATIENCE, env=documentation.environment())
         assert done.returncode == 0, source
-
-
-def environment() -> dict[str, str]:
-    path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    root = str(documentation.ROOT)
-    old = os.environ.get("PYTHONPATH")
-    return {
-        **os.environ,
-        "PATH": path,
-        "PYTHONPATH": f"{root}{os.pathsep}{old}" if old else root,
-        "no_proxy": "*",
-    }
 
 
 @contextlib.contextmanager
@@ -133,7 +120,7 @@ def serve(block: documentation.Block, ports: dict[str, str]):
     ((module, argv),) = documentation.commands_of(block)
     command = [sys.executable, "-m", module, *argv, "--port", free]
     with subprocess.Popen(
-        command, env=environment(), stdout=subprocess.DEVNULL
+        command, env=documentation.environment(), stdout=subprocess.DEVNULL
     ) as process:
         try:
             wait_for(block.value.replace(f":{port}/", f":{free}/"), process)
