@@ -1,4 +1,4 @@
-"""Whether the cost of each stage is a straight line: docs/scale.md builds on it.
+"""Whether each stage costs a straight line: docs/explanations/scale.md builds on it.
 
 Conversion, features of ResNet50, and an epoch on them are timed at three numbers of
 images. A line through the two smaller ones predicts the largest; the ratio is the

