@@ -66,6 +66,11 @@ class ExportConfig:
         "add the signature `embed`, which includes MiniLM, 90 MB",
         group="captioners",
     )
+    int8: bool = option(
+        False,
+        "write the weights as 8-bit integers, a quarter of the size",
+        group="language models",
+    )
     bank: str | None = option(
         None,
         "text file of prompts, one per line, from which the nearest is chosen; the "

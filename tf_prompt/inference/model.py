@@ -99,6 +99,14 @@ class PromptModel:
             ValueError: if it cannot.
         """
 
+    def quantize(self) -> None:
+        """Turns weights into 8-bit integers, before anything is computed.
+
+        Raises:
+            ValueError: if the model has no such form.
+        """
+        raise ValueError(f"int8 needs a language model. Received: {self.name}")
+
     def open(self, image_bytes: Sequence[bytes]) -> dict[int, tf.Tensor]:
         """Decodes images in the sizes that `describe` needs.
 

@@ -90,7 +90,8 @@ class SourceConfig:
     )
     captioner: str | None = option(
         None,
-        "folder of a captioner's run, whose captions the prompts start with",
+        "folder of a captioner's run, or preset of a pretrained language model, whose "
+        "captions the prompts start with",
         group="model",
     )
     cache_dir: str | None = option(

@@ -85,10 +85,11 @@ class FitConfig:
         "largest vocabulary, special tokens included",
         group="captioners",
     )
-    tokens: str = option(
-        "words",
+    tokens: str | None = option(
+        None,
         "tokens to learn: words, normalised and without commas and digits, or "
-        "subwords, byte pairs of the original prompts",
+        "subwords, byte pairs of the original prompts; if not given words, of language "
+        "models subwords",
         choices=["words", "subwords"],
         group="captioners",
     )
@@ -99,7 +100,7 @@ class FitConfig:
     )
     max_subwords: int = option(
         75,
-        "with --tokens subwords: largest number per prompt; CLIP reads 75",
+        "subwords: largest number per prompt; CLIP reads 75",
         group="captioners",
     )
     fold_case: bool = option(
@@ -142,6 +143,22 @@ class FitConfig:
         False,
         "captioners: train a pretrained backbone too, instead of freezing it",
         group="model",
+    )
+    lora_rank: int | None = option(
+        None,
+        "rank of the matrices that are trained beside the frozen weights of the base; "
+        "0 trains the weights; the preset's own if not given",
+        group="language models",
+    )
+    train_vision: bool | None = option(
+        None,
+        "train the part that sees too; the preset's own if not given",
+        group="language models",
+    )
+    zero_shot: bool = option(
+        False,
+        "make a run of the pretrained base as it is, without training",
+        group="language models",
     )
     loss: str | None = option(
         None,
@@ -207,7 +224,7 @@ class FitConfig:
     )
     mixed_precision: bool = option(
         False,
-        "compute in float16 with float32 weights",
+        "compute in float16 with float32 weights; language models in bfloat16",
         group="learning",
     )
     patience: int = option(
@@ -274,6 +291,7 @@ class FitConfig:
             "rotation_degrees",
             "head_epochs",
             "save_every",
+            "lora_rank",
         )
         require_rate(self, "erasing_rate", "ema")
         if self.layer_decay > 1:
@@ -291,6 +309,10 @@ class FitConfig:
                     f"{name} must be left out with tokens={self.tokens}. "
                     f"Received: {getattr(self, name)}"
                 )
+        if self.zero_shot and self.epochs:
+            raise ValueError(
+                f"epochs must be left out with zero_shot. Received: {self.epochs}"
+            )
         settings(self.set)
 
 

@@ -40,7 +40,10 @@ class CaptioningTask(Task):
     _arguments = (*Task._arguments, "image_size", "backbone")
     _names = {"backbone": "encoder"}
     derived = {"vocab_size": "vocab_size", "max_tokens": "max_words"}
-    recipe = {"epochs": 9, "batch_size": 64, "learning_rate": 2e-3, "flip": True}
+    recipe = {
+        **{"epochs": 9, "batch_size": 64, "learning_rate": 2e-3, "flip": True},
+        "tokens": "words",
+    }
     report_metrics = ("bleu", "meteor")
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):

@@ -45,12 +45,14 @@ class Task:
         options: names of the options of `fit` that mean something to it.
         recipe: values of options that are not given, where presets do not differ.
         report_metrics: what `fit` measures at the end, those that take seconds.
+        half_precision: policy of Keras that `mixed_precision` means.
         num_examples: images of an epoch.
     """
 
     options = LEARNING_OPTIONS
     recipe: dict = {}
     report_metrics: tuple[str, ...] = ("cosine", "bleu", "meteor")
+    half_precision = "mixed_float16"
     # Arguments of the model's constructor that follow from an option, and which.
     derived: dict[str, str] = {}
     # Options that are arguments of the model's constructor; None leaves the preset's.
@@ -179,6 +181,10 @@ class Task:
     def validation_batches(self, model: keras.Model, share=None):
         """The validation split, once."""
         raise NotImplementedError
+
+    def describe_needs(self, model: keras.Model) -> list[tuple[str, str]]:
+        """What else a dry run says of a model: names and values."""
+        return []
 
     def read_training(
         self, model: keras.Model, epochs: range, skip: int, share

@@ -1,0 +1,129 @@
+"""Small bases of each family of language models that see, whole and pretrained."""
+
+import io
+
+import keras
+import keras_hub
+import sentencepiece
+
+SIZE = 16
+ARGUMENTS = {
+    "paligemma_tiny": {
+        "num_layers": 1,
+        "num_query_heads": 2,
+        "num_key_value_heads": 1,
+        "hidden_dim": 32,
+        "intermediate_dim": 64,
+        "head_dim": 16,
+        "vit_patch_size": 8,
+        "vit_num_heads": 2,
+        "vit_hidden_dim": 32,
+        "vit_num_layers": 1,
+        "vit_intermediate_dim": 64,
+    },
+    "gemma3_tiny": {
+        "num_layers": 1,
+        "num_query_heads": 2,
+        "num_key_value_heads": 1,
+        "hidden_dim": 32,
+        "intermediate_dim": 64,
+        "head_dim": 16,
+        "use_post_ffw_norm": True,
+        "use_post_attention_norm": True,
+        "vision": {
+            "num_heads": 2,
+            "hidden_dim": 32,
+            "num_layers": 1,
+            "intermediate_dim": 64,
+            "patch_size": 4,
+            "pool_size": 2,
+        },
+    },
+    "blip2_tiny": {
+        "vision": {
+            "patch_size": 8,
+            "num_layers": 1,
+            "num_heads": 2,
+            "hidden_dim": 32,
+            "intermediate_dim": 64,
+            "use_patch_bias": True,
+            "use_class_token": True,
+            "use_mha_bias": True,
+            "use_mlp_bias": True,
+            "dropout_rate": 0.0,
+            "layer_norm_epsilon": 1e-6,
+            "initializer_range": 0.02,
+        },
+        "queries": {
+            "num_query_tokens": 4,
+            "num_layers": 1,
+            "num_heads": 2,
+            "hidden_dim": 32,
+            "intermediate_dim": 64,
+            "cross_attention_frequency": 1,
+            "dropout": 0.0,
+            "layer_norm_epsilon": 1e-12,
+        },
+        "text": {
+            "num_layers": 1,
+            "num_heads": 2,
+            "hidden_dim": 32,
+            "intermediate_dim": 64,
+            "dropout": 0.0,
+            "max_sequence_length": 64,
+        },
+    },
+}
+NAMES = list(ARGUMENTS)
+TEXTS = [
+    "A red patch, left!",
+    "A green patch, top!",
+    "A blue patch, middle!",
+    "A bright white patch, top!",
+    "caption en\n",
+]
+
+
+def overrides(name) -> dict:
+    """Arguments of a preset that make it small."""
+    return {"image_size": SIZE, "base": {"arguments": ARGUMENTS[name]}}
+
+
+def train_pieces() -> bytes:
+    """A SentencePiece model like Gemma's: special tokens first, bytes for the rest."""
+    file = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS * 20),
+        model_writer=file,
+        vocab_size=330,
+        model_type="bpe",
+        byte_fallback=True,
+        add_dummy_prefix=False,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **{"pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3},
+        **{"pad_piece": "<pad>", "bos_piece": "<bos>", "eos_piece": "<eos>"},
+    )
+    return file.getvalue()
+
+
+def write_paligemma(folder, seed=0) -> str:
+    """Writes a small PaliGemma as a preset of KerasHub; gives the folder."""
+    keras.utils.set_random_seed(seed)
+    tokenizer = keras_hub.models.PaliGemmaTokenizer(proto=train_pieces())
+    backbone = keras_hub.models.PaliGemmaBackbone(
+        **ARGUMENTS["paligemma_tiny"],
+        vocabulary_size=tokenizer.vocabulary_size(),
+        image_size=SIZE,
+    )
+    preprocessor = keras_hub.models.PaliGemmaCausalLMPreprocessor(
+        tokenizer,
+        keras_hub.layers.PaliGemmaImageConverter(
+            image_size=(SIZE, SIZE), scale=1 / 127.5, offset=-1
+        ),
+    )
+    task = keras_hub.models.PaliGemmaCausalLM(preprocessor, backbone)
+    task.save_to_preset(str(folder))
+    return str(folder)

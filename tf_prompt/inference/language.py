@@ -1,0 +1,47 @@
+"""Language models that see images, at inference."""
+
+import pathlib
+import tempfile
+
+from tf_prompt.data import pretrained_vocabulary
+from tf_prompt.inference.captioner import CaptionerModel
+from tf_prompt.inference.model import PromptModel
+from tf_prompt.models import language_bases, presets
+
+
+class LanguageModel(CaptionerModel):
+    """A `LanguageCaptioner` with its vocabulary; what it looks at is not known.
+
+    Args:
+        network: a `LanguageCaptioner`, its base attached.
+        **kwargs: arguments of `CaptionerModel`.
+    """
+
+    attends = False
+    look = PromptModel.look
+
+    def quantize(self) -> None:
+        """See `PromptModel`."""
+        self.network.network.quantize("int8")
+
+
+def load_pretrained(preset: str, source: str | None = None) -> LanguageModel:
+    """Loads a pretrained base as it is, without a run.
+
+    Args:
+        preset: name of the preset.
+        source: see `language_bases.open_base`; None takes the preset's own.
+
+    Raises:
+        ValueError: if it is out of reach.
+    """
+    source = language_bases.find_source(preset, source)
+    family = presets.PRESETS[preset][0]
+    with tempfile.TemporaryDirectory() as folder:
+        files = pathlib.Path(folder) / pretrained_vocabulary.FOLDER
+        language_bases.save_tokenizer(source, family, files)
+        vocabulary = pretrained_vocabulary.read(folder)
+    network = language_bases.build(
+        preset, source, vocab_size=len(vocabulary), lora_rank=None
+    )
+    return LanguageModel(network, vocabulary, name=preset)
