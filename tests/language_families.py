@@ -89,7 +89,7 @@ def overrides(name) -> dict:
     return {"image_size": SIZE, "base": {"arguments": ARGUMENTS[name]}}
 
 
-def train_pieces() -> bytes:
+def train_pieces(special=()) -> bytes:
     """A SentencePiece model like Gemma's: special tokens first, bytes for the rest."""
     file = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -103,10 +103,39 @@ def train_pieces() -> bytes:
         remove_extra_whitespaces=False,
         hard_vocab_limit=False,
         minloglevel=2,
+        user_defined_symbols=list(special),
         **{"pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3},
         **{"pad_piece": "<pad>", "bos_piece": "<bos>", "eos_piece": "<eos>"},
     )
     return file.getvalue()
+
+
+def write_gemma3(folder) -> str:
+    """Writes a small Gemma 3 as a preset of KerasHub; gives the folder."""
+    keras.utils.set_random_seed(0)
+    arguments = dict(ARGUMENTS["gemma3_tiny"])
+    names = ["<img>", "<start_of_image>", "<end_of_image>"]
+    names += ["<start_of_turn>", "<end_of_turn>"]
+    tokenizer = keras_hub.models.Gemma3Tokenizer(proto=train_pieces(names))
+    vision = keras_hub.models.Gemma3VisionEncoder(
+        **arguments.pop("vision"), image_size=SIZE, output_dim=32
+    )
+    backbone = keras_hub.models.Gemma3Backbone(
+        **arguments,
+        vocabulary_size=tokenizer.vocabulary_size(),
+        image_size=SIZE,
+        vision_encoder=vision,
+    )
+    preprocessor = keras_hub.models.Gemma3CausalLMPreprocessor(
+        tokenizer,
+        keras_hub.layers.Gemma3ImageConverter(
+            image_size=(SIZE, SIZE), scale=1 / 127.5, offset=-1
+        ),
+        max_images_per_prompt=1,
+        num_vision_tokens_per_image=vision.num_vision_tokens_per_image,
+    )
+    keras_hub.models.Gemma3CausalLM(preprocessor, backbone).save_to_preset(str(folder))
+    return str(folder)
 
 
 def write_paligemma(folder, seed=0) -> str:

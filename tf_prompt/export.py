@@ -38,6 +38,13 @@ class ExportConfig:
         "folder of all exported models",
         group="output",
     )
+    to: str = option(
+        "saved_model",
+        "saved_model for TF Serving, or transformers: a folder that the library of "
+        "that name reads, of Gemma 3 alone",
+        choices=["saved_model", "transformers"],
+        group="output",
+    )
     name: str | None = option(
         None,
         "name the model is served under; the name of the run's folder if not given. "
@@ -80,6 +87,11 @@ class ExportConfig:
 
     def __post_init__(self):
         require_positive(self, "keep", "num_beams")
+        if self.to == "transformers" and (self.label or self.keep or self.int8):
+            raise ValueError(
+                "label, keep and int8 must be left out with to=transformers. "
+                f"Received: label={self.label}, keep={self.keep}, int8={self.int8}"
+            )
         if self.name is not None:
             model_config_file.check_name(self.name)
 
@@ -92,9 +104,18 @@ def main(argv=None) -> int:
     from tf_prompt.evaluation.report import model_card
     from tf_prompt.runs import folder as run_folder
     from tf_prompt.runs.run import Run
-    from tf_prompt.serving import names, signatures, versions, warmup
+    from tf_prompt.serving import (
+        names,
+        signatures,
+        transformers_folder,
+        versions,
+        warmup,
+    )
 
     run, output = Run(options.run_dir), pathlib.Path(options.output)
+    if options.to == "transformers":
+        print(transformers_folder.write(run, output / (options.name or run.path.name)))
+        return DONE
     run_dir, name = run.path, names.name_model(run, output, options.name)
     models = output / model_config_file.FILE
     # Before the work, so that a damaged file is reported at once.

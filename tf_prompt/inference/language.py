@@ -22,7 +22,11 @@ class LanguageModel(CaptionerModel):
 
     def quantize(self) -> None:
         """See `PromptModel`."""
-        self.network.network.quantize("int8")
+        self.network.task().backbone.quantize("int8")
+
+    def write_transformers(self, folder) -> None:
+        """See `PromptModel`; what was learned is added to the base's weights."""
+        self.network.write_transformers(folder)
 
 
 def load_pretrained(preset: str, source: str | None = None) -> LanguageModel:

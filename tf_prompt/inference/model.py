@@ -107,6 +107,14 @@ class PromptModel:
         """
         raise ValueError(f"int8 needs a language model. Received: {self.name}")
 
+    def write_transformers(self, folder) -> None:
+        """Writes the model into a folder as transformers reads it.
+
+        Raises:
+            ValueError: if the model has no such form.
+        """
+        raise ValueError(f"to transformers needs a Gemma 3. Received: {self.name}")
+
     def open(self, image_bytes: Sequence[bytes]) -> dict[int, tf.Tensor]:
         """Decodes images in the sizes that `describe` needs.
 

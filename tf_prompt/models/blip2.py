@@ -4,7 +4,8 @@ import keras
 import keras_hub
 from keras import ops
 
-from tf_prompt.models.language import LanguageCaptioner, portable_updates
+from tf_prompt.models.language import LanguageCaptioner
+from tf_prompt.models.portable_caches import portable_updates
 
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
@@ -50,7 +51,7 @@ class BLIP2Captioner(LanguageCaptioner):
         return int(side if isinstance(side, int) else side[0])
 
     def see(self, pixels):
-        backbone = self.network.backbone
+        backbone = self.task().backbone
         seen = backbone.qformer(backbone.vision_encoder(pixels))
         return backbone.language_model.language_projection(seen)
 
@@ -62,10 +63,10 @@ class BLIP2Captioner(LanguageCaptioner):
             # Padding comes last, and is read by no token before it.
             "padding_mask": ops.ones_like(joined),
         }
-        return self.network.backbone(inputs)
+        return self.task().backbone(inputs)
 
     def encode(self, images):
-        text = self.network.backbone.language_model
+        text = self.task().backbone.language_model
         seen = self.see(self.scale(images))
         batch = ops.shape(seen)[0]
         token_ids, mask = self.pad_prefix(batch)
@@ -73,7 +74,7 @@ class BLIP2Captioner(LanguageCaptioner):
         heads = text.num_heads, text.hidden_dim // text.num_heads
         shape = (batch, text.num_layers, 2, room, *heads)
         with portable_updates():
-            _, _, cache = self.network.call_with_cache(
+            _, _, cache = self.task().call_with_cache(
                 token_ids,
                 ops.zeros(shape, seen.dtype),
                 0,
@@ -83,10 +84,10 @@ class BLIP2Captioner(LanguageCaptioner):
         return (cache,), ()
 
     def step(self, token_ids, position, state, memory):
-        before = self.network.backbone.num_query_tokens
+        before = self.task().backbone.num_query_tokens
         before += len(self.base["prefix_ids"]) - 1
         with portable_updates():
-            logits, _, cache = self.network.call_with_cache(
+            logits, _, cache = self.task().call_with_cache(
                 self.to_base(token_ids)[:, None], state[0], before + position
             )
         cache = ops.reshape(cache, (-1, *state[0].shape[1:]))

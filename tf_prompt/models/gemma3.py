@@ -5,11 +5,8 @@ import keras_hub
 import numpy as np
 from keras import ops
 
-from tf_prompt.models.language import (
-    LanguageCaptioner,
-    encode_text,
-    portable_updates,
-)
+from tf_prompt.models.language import LanguageCaptioner, encode_text
+from tf_prompt.models.portable_caches import portable_updates
 
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
@@ -68,7 +65,7 @@ class Gemma3Captioner(LanguageCaptioner):
         return [backbone.vision_encoder]
 
     def see(self, pixels):
-        return self.network.backbone.vision_encoder(pixels[:, None])
+        return self.task().backbone.vision_encoder(pixels[:, None])
 
     def read(self, pixels, token_ids):
         batch, num_written = ops.shape(token_ids)[0], ops.shape(token_ids)[1] - 1
@@ -83,10 +80,10 @@ class Gemma3Captioner(LanguageCaptioner):
             "vision_indices": places,
             "vision_mask": ops.concatenate([is_image, written], axis=1),
         }
-        return self.network.backbone(inputs)
+        return self.task().backbone(inputs)
 
     def encode(self, images):
-        network, backbone = self.network, self.network.backbone
+        network, backbone = self.task(), self.task().backbone
         seen = self.see(self.scale(images))
         batch = ops.shape(images)[0]
         token_ids, mask = self.pad_prefix(batch)
@@ -109,10 +106,19 @@ class Gemma3Captioner(LanguageCaptioner):
     def step(self, token_ids, position, state, memory):
         before = len(self.base["prefix_ids"]) - 1
         with portable_updates():
-            logits, _, cache = self.network.call_with_cache(
+            logits, _, cache = self.task().call_with_cache(
                 self.to_base(token_ids)[:, None], state, before + position
             )
         return self.to_own_logits(logits[:, 0]), cache
+
+    def write_transformers(self, folder):
+        if self.is_whole:
+            raise ValueError(
+                "to transformers needs a pretrained base, whose tokenizer transformers "
+                "reads. Received: one that was trained from the start"
+            )
+        self.merge()
+        self.task().export_to_transformers(str(folder))
 
     def _image_places(self, batch):
         """Where the image's tokens are in the prefix: places, and a mask."""

@@ -1,8 +1,6 @@
 """The base class of captioners over a language model of KerasHub that sees images."""
 
-import contextlib
-import hashlib
-from collections.abc import Iterator
+import math
 
 import keras
 import keras_hub
@@ -11,6 +9,7 @@ from keras import ops
 
 from tf_prompt.layers.arguments import check_positive
 from tf_prompt.layers.augmentation import Augmentation
+from tf_prompt.models.fingerprints import fingerprint
 
 # The first tokens of every vocabulary of ours, see `data.text`: padding, unknown,
 # start and end.
@@ -105,12 +104,14 @@ class LanguageCaptioner(keras.Model):
 
     def _complete(self, base) -> dict:
         pieces = self.vocab_size - NUM_SPECIAL
+        pixels = {"mean": [0.5] * 3, "std": [0.5] * 3}
+        named = {"class_name": self.backbone_class, "arguments": {}, **pixels}
+        if "sha256" in base:
+            return {**named, **base}
         # Of a base that is not pretrained the special tokens come last.
         own = {"end_id": pieces, "image_id": pieces + 2}
         own["prefix_ids"] = self.own_prefix(base, pieces + 1, pieces + 2)
-        pixels = {"mean": [0.5] * 3, "std": [0.5] * 3}
-        named = {"class_name": self.backbone_class, "arguments": {}}
-        return {**named, **pixels, **({} if "sha256" in base else own), **base}
+        return {**named, **own, **base}
 
     def own_prefix(self, base, start: int, image: int) -> list[int]:
         """Gives the prefix of a base that is not pretrained.
@@ -126,9 +127,8 @@ class LanguageCaptioner(keras.Model):
         """Whether files of the model hold the base too."""
         return "sha256" not in self.base
 
-    @property
-    def network(self) -> keras.Model:
-        """The base, a task of KerasHub.
+    def task(self) -> keras.Model:
+        """Gives the base, a task of KerasHub; saving would follow a property.
 
         Raises:
             ValueError: if it is pretrained and not yet attached.
@@ -166,9 +166,9 @@ class LanguageCaptioner(keras.Model):
         backbone = network.backbone
         backbone.trainable = self.lora_rank is not None
         if self.lora_rank:
-            targets = [*self.text_targets]
-            targets += self.vision_targets if self.train_vision else ()
-            backbone.enable_lora(self.lora_rank, targets)
+            targets = set(self.text_targets)
+            targets |= set(self.vision_targets if self.train_vision else ())
+            backbone.enable_lora(self.lora_rank, sorted(targets))
             for layer in self._adapted_layers():
                 # Keras goes on training it.
                 if layer.bias is not None:
@@ -182,7 +182,7 @@ class LanguageCaptioner(keras.Model):
 
     def _adapted_layers(self) -> list[keras.layers.Layer]:
         """The layers of the base that have matrices of low rank."""
-        layers = self.network.backbone._flatten_layers(include_self=False)
+        layers = self.task().backbone._flatten_layers(include_self=False)
         return [layer for layer in layers if getattr(layer, "lora_enabled", False)]
 
     def merge(self) -> None:
@@ -196,6 +196,14 @@ class LanguageCaptioner(keras.Model):
     def kept_weights(self) -> list:
         """The variables that a file of the model holds."""
         return self.weights if self.is_whole else self.trainable_weights
+
+    def count_parameters(self) -> tuple[int, int]:
+        """Counts the numbers in the model, its base's too, and those it trains."""
+        kept = sum(np.size(value) for value in self.get_weights())
+        if not self.is_whole:
+            return self.base["parameters"] + kept, kept
+        trained = sum(math.prod(weight.shape) for weight in self.trainable_weights)
+        return kept, trained
 
     def get_weights(self):
         """Gives the values of `kept_weights`."""
@@ -251,7 +259,7 @@ class LanguageCaptioner(keras.Model):
 
     def score(self, hidden):
         """Computes the base's logits of the next token from its hidden states."""
-        return self.network.backbone.token_embedding(hidden, reverse=True)
+        return self.task().backbone.token_embedding(hidden, reverse=True)
 
     def to_base(self, token_ids):
         """Turns our ids into the base's; start is the last token of the prefix."""
@@ -319,6 +327,20 @@ class LanguageCaptioner(keras.Model):
         """Computes the mean token of an image, `(batch, depth)`, for neighbours."""
         return ops.mean(self.see(self.scale(images)), axis=1)
 
+    def write_transformers(self, folder) -> None:
+        """Writes the model, with what it has learned, as transformers reads it.
+
+        Args:
+            folder: where; made if needed.
+
+        Raises:
+            ValueError: if KerasHub does not write the image part of the family.
+        """
+        raise ValueError(
+            "to transformers goes with Gemma 3 alone, of which KerasHub writes the "
+            f"image part too. Received: {self.backbone_class}"
+        )
+
     def build_network(self) -> keras.Model:
         """Builds the base with random weights, a task of KerasHub."""
         raise NotImplementedError
@@ -373,43 +395,3 @@ class LanguageCaptioner(keras.Model):
 def encode_text(tokenizer, request: str) -> list[int]:
     """Encodes a text by a tokenizer of KerasHub, special tokens in it too."""
     return [int(i) for i in ops.convert_to_numpy(tokenizer(request))] if request else []
-
-
-def fingerprint(backbone: keras.Model) -> str:
-    """Computes the SHA-256 of a backbone's weights.
-
-    They are read in bfloat16, so that the precision in which it was loaded does not
-    matter.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    digest = hashlib.sha256()
-    for weight in backbone.weights:
-        digest.update(str(tuple(weight.shape)).encode())
-        rounded = ops.convert_to_numpy(ops.cast(weight, "bfloat16"))
-        digest.update(rounded.view(np.uint16).tobytes())
-    return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def portable_updates() -> Iterator[None]:
-    """Lets KerasHub write its caches by operations that TF Serving has.
-
-    `keras.ops.slice_update` is an operation of XLA. Here it writes along the second
-    axis: one row anywhere, or several from the first.
-    """
-
-    def update(inputs, start_indices, updates):
-        if updates.shape[1] == 1:
-            here = ops.arange(inputs.shape[1]) == start_indices[1]
-            shape = (1, -1, *[1] * (len(inputs.shape) - 2))
-            return ops.where(ops.reshape(here, shape), updates, inputs)
-        rest = inputs[:, ops.shape(updates)[1] :]
-        return ops.concatenate([updates, rest], axis=1)
-
-    before, ops.slice_update = ops.slice_update, update
-    try:
-        yield
-    finally:
-        ops.slice_update = before

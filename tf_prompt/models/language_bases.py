@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,7 +11,8 @@ import keras
 import keras_hub
 
 from tf_prompt.models import language_presets, presets
-from tf_prompt.models.language import LanguageCaptioner, fingerprint
+from tf_prompt.models.fingerprints import fingerprint
+from tf_prompt.models.language import LanguageCaptioner
 from tf_prompt.models.pretrained import find_statistics
 
 # What hubs say of weights whose licence has not been accepted.
@@ -39,9 +41,10 @@ def find_source(preset: str, given: str | None) -> str | None:
         given: value of `--backbone-weights`.
 
     Returns:
-        A source for `open_base`; None of a base that is trained from the start.
+        A source for `open_base`; None of a base that is trained from the start, and of
+        a model that is no language model.
     """
-    if given == "random":
+    if preset not in language_presets.PRESETS or given == "random":
         return None
     return given or language_presets.SOURCES.get(preset)
 
@@ -92,6 +95,7 @@ def open_base(
         description = {
             "source": str(source),
             "sha256": fingerprint(backbone),
+            "parameters": backbone.count_params(),
             **family.find_special(tokenizer, backbone),
             "mean": list(pixels.mean),
             "std": list(pixels.std),
@@ -137,7 +141,10 @@ def attach_base(model, source: str | None) -> None:
 def _explaining(source) -> Iterator[None]:
     """Turns any error into one line that says what `source` must be."""
     try:
-        yield
+        with warnings.catch_warnings():
+            # KerasHub leaves the file of pieces to the garbage collector.
+            warnings.simplefilter("ignore", ResourceWarning)
+            yield
     # Hubs raise errors of several libraries, from requests' to h5py's.
     except Exception as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__

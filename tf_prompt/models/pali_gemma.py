@@ -4,7 +4,8 @@ import keras
 import keras_hub
 from keras import ops
 
-from tf_prompt.models.language import LanguageCaptioner, portable_updates
+from tf_prompt.models.language import LanguageCaptioner
+from tf_prompt.models.portable_caches import portable_updates
 
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
@@ -37,7 +38,7 @@ class PaliGemmaCaptioner(LanguageCaptioner):
         return [backbone.vit_encoder]
 
     def see(self, pixels):
-        return self.network.backbone.vit_encoder(pixels)
+        return self.task().backbone.vit_encoder(pixels)
 
     def read(self, pixels, token_ids):
         batch, num_written = ops.shape(token_ids)[0], ops.shape(token_ids)[1] - 1
@@ -50,10 +51,10 @@ class PaliGemmaCaptioner(LanguageCaptioner):
             "padding_mask": ops.concatenate([prefix, written], axis=1),
             "response_mask": ops.concatenate([0 * prefix, written], axis=1),
         }
-        return self.network.backbone(inputs)
+        return self.task().backbone(inputs)
 
     def encode(self, images):
-        network, backbone = self.network, self.network.backbone
+        network, backbone = self.task(), self.task().backbone
         seen = self.see(self.scale(images))
         batch, num_seen = ops.shape(seen)[0], seen.shape[1]
         prefix = self.prefix(batch)
@@ -72,10 +73,10 @@ class PaliGemmaCaptioner(LanguageCaptioner):
         return (cache,), ()
 
     def step(self, token_ids, position, state, memory):
-        before = self.network.backbone.image_sequence_length
+        before = self.task().backbone.image_sequence_length
         before += len(self.base["prefix_ids"]) - 1
         with portable_updates():
-            logits, _, cache = self.network.call_with_cache(
+            logits, _, cache = self.task().call_with_cache(
                 self.to_base(token_ids)[:, None], state[0], before + position
             )
         cache = ops.reshape(cache, (-1, *state[0].shape[1:]))

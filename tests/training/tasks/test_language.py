@@ -131,7 +131,7 @@ def test_export_is_one_graph_without_xla_and_text_operations(
     library = content.meta_graphs[0].graph_def.library.function
     names = {node.op for function in library for node in function.node_def}
     assert "While" in names or "StatelessWhile" in names
-    assert not [n for n in names if re.search("Xla|Sentencepiece|PyFunc|Regex", n)]
+    assert not [n for n in names if re.search("Xla|Sentencepiece|PyFunc", n)]
     saved = SavedPromptWriter(path)
     model = Loader().load_run(Run(adapted), embeds=False)
     ours, theirs = model(encoded), saved(encoded)
@@ -147,7 +147,7 @@ def test_weights_in_8_bits_stay_near(adapted, encoded):
     small = Loader().load_run(Run(adapted), embeds=False)
     before = sum(np.prod(w.shape) * 4 for w in small.network.weights)
     small.quantize()
-    weights = small.network.network.weights
+    weights = small.network.task().weights
     after = sum(np.prod(w.shape) * np.dtype(w.dtype).itemsize for w in weights)
     assert after < before / 2
     images, token_ids = small.open(encoded)[families.SIZE], tf.constant([[2, 9]] * 3)
@@ -204,6 +204,40 @@ def test_the_commands_work_on_a_whole_run(tiny_shards, tmp_path, capsys):
     image.write_bytes(tf.io.encode_png(np.zeros((40, 40, 3), np.uint8)).numpy())
     assert predict.main(["--run-dir", str(run_dir), str(image)]) == 0
     assert "patch" in capsys.readouterr().out
+
+
+def test_gemma3_is_written_for_transformers(tiny_shards, tmp_path, encoded, capsys):
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    source = families.write_gemma3(tmp_path / "preset")
+    options = {"preset": "gemma3_tiny", "backbone_weights": source, "lora_rank": 2}
+    train(config_of(tiny_shards, epochs=1, **options), tmp_path / "run")
+    model = Run(tmp_path / "run").model
+    argv = ["--run-dir", str(tmp_path / "run"), "--output", str(tmp_path)]
+    assert export.main([*argv, "--to", "transformers", "--name", "theirs"]) == 0
+    folder = capsys.readouterr().out.strip()
+    theirs = transformers.Gemma3ForConditionalGeneration.from_pretrained(folder)
+    theirs.config.image_token_id = model.base["image_id"]
+    images = Loader().load_run(Run(tmp_path / "run"), embeds=False).open(encoded)
+    pixels = model.scale(images[families.SIZE])
+    token_ids = np.asarray(model.join_prefix(np.int32([[2, 20, 30]] * 3)))
+    is_image = token_ids == model.base["image_id"]
+    with torch.no_grad():
+        found = theirs(
+            input_ids=torch.tensor(token_ids).long(),
+            pixel_values=torch.tensor(np.asarray(pixels).transpose(0, 3, 1, 2)),
+            token_type_ids=torch.tensor(is_image).long(),
+        ).logits.numpy()
+    expected = model.score(model.read(pixels, np.int32([[2, 20, 30]] * 3)))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert exit_code(export.main, [*argv, "--to", "transformers"]) == 2
+
+
+def test_other_families_are_not_written_for_transformers(adapted, tmp_path, capsys):
+    argv = ["--run-dir", str(adapted), "--output", str(tmp_path)]
+    assert exit_code(export.main, [*argv, "--to", "transformers"]) == 2
+    assert "Gemma 3 alone" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

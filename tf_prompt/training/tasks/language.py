@@ -1,6 +1,5 @@
 """The task of a language model that sees: an image in, the original prompt out."""
 
-import math
 import pathlib
 from collections.abc import Sequence
 
@@ -134,10 +133,10 @@ class LanguageTask(Task):
 
     def describe_needs(self, model) -> list[tuple[str, str]]:
         """See `Task`."""
-        trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+        total, trained = model.count_parameters()
         return [
             ("weights, trained", f"{trained:,}"),
-            ("weights, to serve", f"{4 * model.count_params() / 2**20:,.0f} MB"),
+            ("weights, to serve", f"{4 * total / 2**20:,.0f} MB"),
         ]
 
     def fit(

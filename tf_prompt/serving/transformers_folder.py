@@ -1,0 +1,35 @@
+"""Writes a run as a folder that transformers reads."""
+
+import pathlib
+import shutil
+import tempfile
+
+from tf_prompt.inference.loading import Loader
+from tf_prompt.runs.run import Run
+
+
+def write(run: Run, folder: pathlib.Path) -> pathlib.Path:
+    """Writes the model of a run, whole or not at all.
+
+    Args:
+        run: the run.
+        folder: where; it must not be there yet.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileNotFoundError: if a file of the run is missing.
+        ValueError: if the folder is there, or the model has no such form.
+    """
+    if folder.exists():
+        raise ValueError(f"output must not hold the folder yet. Received: {folder}")
+    model = Loader().load_run(run, embeds=False)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=folder.parent))
+    try:
+        model.write_transformers(temporary / "model")
+        (temporary / "model").rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
