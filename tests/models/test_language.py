@@ -9,6 +9,7 @@ from tests import language_families as families
 from tf_prompt.data.text import END_ID, PAD_ID, SPECIAL_TOKENS, START_ID
 from tf_prompt.decoding.search import Search
 from tf_prompt.models import language, presets
+from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.model_file import load_model_file
 from tf_prompt.training.losses import TokenAccuracy, WordLoss
 
@@ -62,7 +63,11 @@ def write(model, images):
     return run(images).numpy()
 
 
-@pytest.fixture(scope="module", params=families.NAMES)
+# All three are learned each week; one in a commit.
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in families.NAMES[1:]]
+
+
+@pytest.fixture(scope="module", params=[families.NAMES[0], *OTHERS])
 def learned(request):
     model = build(request.param)
     learn(model, batch_of(*pose()), 150)
@@ -135,7 +140,7 @@ def test_it_writes_what_keras_hub_generates(learned):
 
 def test_its_file_holds_it_whole(learned, tmp_path):
     path = tmp_path / "model.keras"
-    learned.save(path)
+    run_folder.save_for_inference(learned, path)
     images, words = pose()
     inputs = batch_of(images, words)[0]
     np.testing.assert_array_equal(load_model_file(path)(inputs), learned(inputs))

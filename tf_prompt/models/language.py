@@ -174,8 +174,10 @@ class LanguageCaptioner(keras.Model):
                 if layer.bias is not None:
                     layer.bias.trainable = False
         if not self.train_vision:
-            for layer in self.vision(backbone):
-                layer.trainable = False
+            for part in self.vision(backbone):
+                # Not `part.trainable`, which leaves matrices of low rank as they are.
+                for variable in part.trainable_variables:
+                    variable.trainable = False
         if self._waiting is not None:
             values, self._waiting = self._waiting, None
             self.set_weights(values)
