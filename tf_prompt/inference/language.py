@@ -2,6 +2,7 @@
 
 import pathlib
 import tempfile
+import warnings
 
 from tf_prompt.data import pretrained_vocabulary
 from tf_prompt.inference.captioner import CaptionerModel
@@ -22,7 +23,10 @@ class LanguageModel(CaptionerModel):
 
     def quantize(self) -> None:
         """See `PromptModel`."""
-        self.network.task().backbone.quantize("int8")
+        with warnings.catch_warnings():
+            # Keras names each kind of layer that stays as it is.
+            warnings.filterwarnings("ignore", ".*`quantize` method", UserWarning)
+            self.network.task().backbone.quantize("int8")
 
     def write_transformers(self, folder) -> None:
         """See `PromptModel`; what was learned is added to the base's weights."""

@@ -142,6 +142,11 @@ class LanguageCaptioner(keras.Model):
         """Tokens of a base that is not pretrained: our pieces, three special ones."""
         return self.vocab_size - NUM_SPECIAL + 3
 
+    @property
+    def layers(self) -> list[keras.layers.Layer]:
+        """The layers that Keras' saving follows: all but the base."""
+        return [x for x in super().layers if x is not self._held.network]
+
     def attach(self, network: keras.Model) -> None:
         """Gives the model its pretrained base.
 

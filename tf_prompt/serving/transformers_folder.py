@@ -4,6 +4,7 @@ import pathlib
 import shutil
 import tempfile
 
+from tf_prompt.files import read_json, write_json
 from tf_prompt.inference.loading import Loader
 from tf_prompt.runs.run import Run
 
@@ -29,7 +30,15 @@ def write(run: Run, folder: pathlib.Path) -> pathlib.Path:
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=folder.parent))
     try:
         model.write_transformers(temporary / "model")
+        _mend(temporary / "model" / "config.json")
         (temporary / "model").rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _mend(path: pathlib.Path) -> None:
+    """Puts the number of an image's tokens where transformers looks for it."""
+    config = read_json(path)
+    number = config["vision_config"]["mm_tokens_per_image"]
+    write_json(path, {**config, "mm_tokens_per_image": number})

@@ -1,6 +1,7 @@
 """Runs over a language model that sees: trained, resumed, asked, exported."""
 
 import json
+import pathlib
 import re
 import shutil
 
@@ -126,7 +127,7 @@ def test_export_is_one_graph_without_xla_and_text_operations(
     assert export.main(argv) == 0
     path = capsys.readouterr().out.strip()
     content = saved_model_pb2.SavedModel.FromString(
-        open(f"{path}/saved_model.pb", "rb").read()
+        pathlib.Path(path, "saved_model.pb").read_bytes()
     )
     library = content.meta_graphs[0].graph_def.library.function
     names = {node.op for function in library for node in function.node_def}
