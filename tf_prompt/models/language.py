@@ -171,9 +171,9 @@ class LanguageCaptioner(keras.Model):
         backbone = network.backbone
         backbone.trainable = self.lora_rank is not None
         if self.lora_rank:
-            targets = set(self.text_targets)
-            targets |= set(self.vision_targets if self.train_vision else ())
-            backbone.enable_lora(self.lora_rank, sorted(targets))
+            seeing = self.vision_targets if self.train_vision else ()
+            targets = sorted({*self.text_targets, *seeing})
+            backbone.enable_lora(self.lora_rank, targets)
             for layer in self._adapted_layers():
                 # Keras goes on training it.
                 if layer.bias is not None:
@@ -227,12 +227,10 @@ class LanguageCaptioner(keras.Model):
         if self._held.network is None:
             self._waiting = list(weights)
             return
-        if len(weights) != len(self.kept_weights):
-            raise ValueError(
-                f"weights must be {len(self.kept_weights)} arrays. "
-                f"Received: {len(weights)}"
-            )
-        for variable, value in zip(self.kept_weights, weights, strict=True):
+        kept, given = self.kept_weights, len(weights)
+        if given != len(kept):
+            raise ValueError(f"weights must be {len(kept)} arrays. Received: {given}")
+        for variable, value in zip(kept, weights, strict=True):
             variable.assign(value)
 
     def save_own_variables(self, store):
@@ -270,8 +268,9 @@ class LanguageCaptioner(keras.Model):
 
     def to_base(self, token_ids):
         """Turns our ids into the base's; start is the last token of the prefix."""
-        end, start = self.base["end_id"], self.base["prefix_ids"][-1]
-        special = ops.take(np.int32([end, end, start, end]), ops.minimum(token_ids, 3))
+        special = np.int32([self.base["end_id"]] * NUM_SPECIAL)
+        special[2] = self.base["prefix_ids"][-1]
+        special = ops.take(special, ops.minimum(token_ids, 3))
         return ops.where(token_ids < NUM_SPECIAL, special, token_ids - NUM_SPECIAL)
 
     def to_own_logits(self, logits):
@@ -381,8 +380,7 @@ class LanguageCaptioner(keras.Model):
         raise NotImplementedError
 
     def get_build_config(self):
-        # The constructor has built every layer.
-        return None
+        return None  # The constructor has built every layer.
 
     def get_config(self):
         return {
