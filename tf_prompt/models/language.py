@@ -313,11 +313,7 @@ class LanguageCaptioner(keras.Model):
 
     @classmethod
     def find_special(cls, tokenizer, backbone) -> dict:
-        """Gives `prefix_ids` and `end_id` of a pretrained base.
-
-        Args:
-            tokenizer, backbone: the base's, of KerasHub.
-        """
+        """Gives `prefix_ids` and `end_id` by a base's tokenizer and backbone."""
         asked = encode_text(tokenizer, cls.request)
         return {
             "prefix_ids": [int(tokenizer.start_token_id), *asked],
