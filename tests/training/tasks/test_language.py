@@ -80,6 +80,7 @@ def test_a_run_holds_only_what_it_trained(adapted):
     assert any(np.any(w) for w in model.kept_weights if w.name == "lora_kernel_b")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_bit_for_bit_the_same(adapted, tiny_shards, base, tmp_path):
     options = {"backbone_weights": base, "lora_rank": 2}
     train(config_of(tiny_shards, epochs=2, **options), tmp_path / "run")
@@ -120,6 +121,7 @@ def test_zero_shot_is_the_base_itself(tiny_shards, base, tmp_path, encoded):
     np.testing.assert_array_equal(found.features(pixels), expected.features(pixels))
 
 
+@pytest.mark.slow
 def test_export_is_one_graph_without_xla_and_text_operations(
     adapted, tmp_path, encoded, capsys
 ):
@@ -158,6 +160,7 @@ def test_weights_in_8_bits_stay_near(adapted, encoded):
     assert error < 0.05 * np.abs(expected[..., 3:]).mean()
 
 
+@pytest.mark.slow
 def test_out_of_memory_divides_the_batch(
     tiny_shards, base, tmp_path, monkeypatch, capsys
 ):
@@ -207,6 +210,7 @@ def test_the_commands_work_on_a_whole_run(tiny_shards, tmp_path, capsys):
     assert "patch" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_gemma3_is_written_for_transformers(tiny_shards, tmp_path, encoded, capsys):
     transformers = pytest.importorskip("transformers")
     torch = pytest.importorskip("torch")
