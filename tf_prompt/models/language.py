@@ -180,8 +180,9 @@ class LanguageCaptioner(keras.Model):
                     layer.bias.trainable = False
         if not self.train_vision:
             for part in self.vision(backbone):
-                # Not `part.trainable`, which leaves matrices of low rank as they are.
-                for variable in part.trainable_variables:
+                # Not `part.trainable`, which is False already: KerasHub sets it, and
+                # then lets matrices of low rank within it learn.
+                for variable in part.variables:
                     variable.trainable = False
         if self._waiting is not None:
             values, self._waiting = self._waiting, None
