@@ -18,7 +18,7 @@ from benchmarks import folder, measure, threads
 
 threads.pin()
 from benchmarks.torch_interrogator import ImageByImage, build_clip  # noqa: E402
-from tf_prompt.inference import image_files  # noqa: E402
+from tf_prompt.inference import image_batches  # noqa: E402
 from tf_prompt.interrogation import clip_tokens, table_sources  # noqa: E402
 from tf_prompt.interrogation.config import InterrogationConfig  # noqa: E402
 from tf_prompt.interrogation.interrogator import Interrogator  # noqa: E402
@@ -126,7 +126,7 @@ def compare_files(interrogator, paths, repeats) -> dict:
     pictures = np.stack([interrogator.decode(p.read_bytes()) for p in paths])
 
     def interrogate():
-        return list(image_files.interrogate_files(interrogator, paths, batch))
+        return list(image_batches.interrogate_files(interrogator, paths, batch))
 
     alone = [interrogator(picture[None])[0].prompt for picture in pictures[:4]]
     found = [row["prompt"] for row in interrogate()]

@@ -117,12 +117,13 @@ def write_files(scratch: pathlib.Path, num_rows: int):
 
 
 def time_prompts(num_rows: int) -> list[dict]:
-    """The budget of the text rule and of near-duplicates over what they take."""
+    """The budget of the text rule, near-duplicates and families over their time."""
     prompts = make_prompts(num_rows)
     cores, results, words = os.cpu_count() or 1, [], []
     for name, run in (
         ("text_rule", lambda: words.extend(join_words(prompts, 1, MAX_WORDS))),
         ("minhash", lambda: group_near_duplicates(set(words), 0.7, cores)),
+        ("families", lambda: group_near_duplicates(set(words), 0.4, cores)),
     ):
         # Of all threads; not how long others let them wait.
         start, wall = time.process_time(), time.perf_counter()

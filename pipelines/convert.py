@@ -176,8 +176,8 @@ def _convert_row(row, drop, images_in, conversion, measures) -> tuple[Record, bo
     if not words:
         raise LostRow("no_words")
     image = _reencode(data, conversion)
-    family = getattr(row, "family", "")
-    record = Record(row.image_name, image, prompt, words, family)
+    family, source = getattr(row, "family", ""), getattr(row, "source", "")
+    record = Record(row.image_name, image, prompt, words, family, source)
     return record, prompt != row.prompt
 
 

@@ -1,5 +1,6 @@
 """The columns of rows: what sources call them, and which a filter may look at."""
 
+import codecs
 import dataclasses
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ TEXTS = {
     "sampler": ("sampler", "sampler_name", "scheduler"),
     "model": ("model", "model_name", "checkpoint"),
 }
-FIELDS = (*NUMBERS, *TEXTS, "split")
+FIELDS = (*NUMBERS, *TEXTS, "split", "source")
 IMAGE_COLUMNS = ("image", "jpg", "png", "webp", "img", "image_bytes", "bytes")
 FILE_COLUMNS = ("file", "path", "file_name", "filename", "image", "image_path")
 PROMPT_COLUMNS = ("prompt", "text", "caption")
@@ -46,6 +47,7 @@ class ColumnNames:
         image: of images, or of their files.
         prompt: of prompts.
         split: of the splits that a source brings along; None takes none.
+        source: of what scores are told apart by; None takes none.
         place: the split that the name of a file or folder says, where the column is
             to be `split` and there is none.
     """
@@ -53,6 +55,7 @@ class ColumnNames:
     image: str | None = None
     prompt: str | None = None
     split: str | None = None
+    source: str | None = None
     place: str = ""
 
     def at(self, path: pathlib.PurePath) -> "ColumnNames":
@@ -82,7 +85,8 @@ def wanted_columns(names: Sequence[str], columns: ColumnNames) -> list[str]:
     """Lists the columns of a source that `pick_fields` reads, where they are there."""
     kinds = [*NUMBERS.values(), *TEXTS.values()]
     found = [find_column(names, None, known) for known in kinds]
-    return [name for name in dict.fromkeys([*found, columns.split]) if name in names]
+    found += [columns.split, columns.source]
+    return [name for name in dict.fromkeys(found) if name in names]
 
 
 def make_table(
@@ -115,10 +119,10 @@ def pick_fields(table: pd.DataFrame, columns: ColumnNames) -> pd.DataFrame:
         columns: what the user said of them.
 
     Returns:
-        Some of `FIELDS`: numbers, NaN where there is none; texts; and `split`.
+        Some of `FIELDS`: numbers, NaN where there is none; texts; `split`, `source`.
 
     Raises:
-        ValueError: if the split column is missing, or holds something else.
+        ValueError: if a column that was named is missing, or holds no splits.
     """
     found = {}
     for ours, known in NUMBERS.items():
@@ -132,6 +136,13 @@ def pick_fields(table: pd.DataFrame, columns: ColumnNames) -> pd.DataFrame:
             found[ours] = found[ours].map(str).to_numpy()
     if columns.split is not None:
         found["split"] = read_splits(table, columns)
+    if columns.source is not None:
+        if columns.source not in table:
+            raise ValueError(
+                "source_column must be a column of the source. Received: "
+                f"{columns.source}, not among {', '.join(map(str, table)) or 'none'}"
+            )
+        found["source"] = table[columns.source].map(to_text).to_numpy()
     return pd.DataFrame(found, index=table.index)
 
 
@@ -179,6 +190,16 @@ def to_text(value) -> str:
     if value is None or value != value:
         return ""
     if isinstance(value, bytes):
-        value = value.decode(errors="replace")
+        value = decode_text(value)
     # JSON can hold half of a surrogate pair, which UTF-8 cannot.
     return str(value).encode(errors="replace").decode()
+
+
+def decode_text(data: bytes) -> str:
+    """Reads UTF-8, UTF-16 with its mark, else what Windows wrote before these."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")

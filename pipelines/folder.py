@@ -28,6 +28,7 @@ from pipelines.written import (
     holds_only,
     list_files,
 )
+from tf_prompt.data.records import LABELS
 from tf_prompt.data.tfds_metadata import write_tfds_metadata
 from tf_prompt.files import (
     MANIFEST,
@@ -133,14 +134,14 @@ def finish(source, config: WriteOptions, stats: list[dict], prog: str) -> int:
     tally, conversion = sum_stats(stats), take_options(Conversion, config)
     write_rejects(stats, os.path.join(config.output, "rejects.csv"))
     if not tally.examples.total():
+        lost = f", all lost: {tally.causes}" if tally.causes else ""
         raise ValueError(
-            f"source must give at least one record. Received: {tally.rows} rows, all "
-            f"lost: {tally.causes}"
+            f"source must give at least one record. Received: {tally.rows} rows{lost}"
         )
     lengths = {split: [p["examples"][split] for p in stats] for split in tally.examples}
-    write_tfds_metadata(
-        config.output, source.name, config.image_size, lengths, bool(tally.families)
-    )
+    has = {"family": bool(tally.families), "source": bool(config.source_column)}
+    labels = [name for name in LABELS if has[name]]
+    write_tfds_metadata(config.output, source.name, config.image_size, lengths, labels)
     total = {
         "source": source.name,
         "parts": len(stats),
@@ -179,6 +180,7 @@ def _describe_plan(config: WriteOptions) -> dict:
         "max_per_prompt": config.max_per_prompt,
         "max_per_family": config.max_per_family,
         "split_column": config.split_column,
+        "source_column": config.source_column,
     }
     return {name: value for name, value in plan.items() if value is not None}
 

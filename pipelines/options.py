@@ -144,6 +144,11 @@ class SourceOptions:
         "input: column of its own splits, to be kept; split also takes what names of "
         "files and folders say, as train/",
     )
+    source_column: str | None = option(
+        None,
+        "input: column whose value goes into each record, and by which evaluate tells "
+        "scores apart, such as the model or the site that an image is from",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -102,5 +102,8 @@ def open_options(options: SourceOptions) -> Source:
 def name_columns(options: SourceOptions) -> ColumnNames:
     """Gives the names of columns that a user gave to a command."""
     return ColumnNames(
-        options.image_column, options.prompt_column, options.split_column
+        options.image_column,
+        options.prompt_column,
+        options.split_column,
+        options.source_column,
     )

@@ -15,6 +15,7 @@ from pipelines.containers import MAX_MEMBER_SIZE
 from pipelines.fields import (
     PROMPT_COLUMNS,
     ColumnNames,
+    decode_text,
     find_column,
     make_table,
     pick_fields,
@@ -148,7 +149,7 @@ def _iterate(stream: IO[bytes]) -> Iterator[tarfile.TarInfo]:
 
 def _read_text(content: bytes, ending: str):
     if ending != "json":
-        return content.decode("utf-8-sig", errors="replace").strip()
+        return decode_text(content).strip()
     try:
         fields = json.loads(content)
     except (ValueError, RecursionError):

@@ -39,7 +39,8 @@ def convert_parts(
         OSError: if the shards cannot be written, or a worker dies.
     """
     stats: dict[int, dict] = {}
-    processes = min(processes, len(source))
+    # A parquet file can have no rows, and so no parts.
+    processes = max(1, min(processes, len(source)))
 
     def list_todo() -> Iterator[Part]:
         for part in source.parts():

@@ -38,6 +38,15 @@ tf.config.set_logical_device_configuration(
 )
 
 
+def pytest_configure(config):
+    """Leaves graphs as they are traced, but for the slow tests.
+
+    Most tests run a graph a few times: to optimise it takes longer than it saves.
+    """
+    if config.option.markexpr.startswith("not slow"):
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     keras.utils.set_random_seed(0)
@@ -121,6 +130,14 @@ def tiny_export(tiny_run, made_once) -> pathlib.Path:
         assert export.main([*argv, "--name", "transformer_tiny"]) == 0
 
     return made_once("tiny_export", make) / "transformer_tiny" / "1"
+
+
+@pytest.fixture(scope="session")
+def workplace(tiny_run, tiny_shards, tmp_path_factory) -> pathlib.Path:
+    """The folder where the examples of docstrings run, see `fill_workplace`."""
+    from tests.workplace import fill_workplace
+
+    return fill_workplace(tmp_path_factory.mktemp("workplace"), tiny_run, tiny_shards)
 
 
 @pytest.fixture(scope="session")

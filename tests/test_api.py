@@ -98,12 +98,28 @@ def test_an_export_does_what_it_has_signatures_for(tiny_export, model):
             assert found == expected
         else:
             np.testing.assert_allclose(found, expected, atol=1e-5)
-    with pytest.raises(ValueError, match="embed needs a run, or an export"):
+    with pytest.raises(
+        ValueError, match="needs a run, or an export with the signature embed"
+    ):
         saved.embed(RED)
     with pytest.raises(ValueError, match="a SavedModel decodes greedily"):
         tf_prompt.load(tiny_export, num_beams=2)
     with pytest.raises(ValueError, match="bank needs a run"):
         tf_prompt.load(tiny_export, bank="bank.txt")
+
+
+def test_a_folder_of_no_model_is_named(tiny_export):
+    for place in (tiny_export.parent, "absent", "knn:absent"):
+        with pytest.raises(FileNotFoundError, match=f"of a server. Received: {place}"):
+            tf_prompt.load(place)
+
+
+def test_prompts_are_compared_and_shown_without_embeddings():
+    prompts = [api.Prompt("a cat", 0.5, np.ones(384) * n) for n in (1, 2)]
+    assert prompts[0] == prompts[1] and len(set(prompts)) == 1
+    assert repr(prompts) == f"[{prompts[0]}, {prompts[1]}]" and "1." not in repr(
+        prompts
+    )
 
 
 def test_a_server_is_named_by_its_address():

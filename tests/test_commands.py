@@ -263,7 +263,7 @@ def test_fit_prints_metrics_and_examples(tiny_run, capsys, monkeypatch):
             "sample needs num_beams=1",
         ),
         (predict.main, ["x", "--top-p", "1.5"], "top_p must be at most 1. Received"),
-        (predict.main, ["x.png"], "one of --run-dir, --saved-model and"),
+        (predict.main, ["x.png"], "one of --run-dir, --saved-model, --server"),
         (predict.main, ["--run-dir", "r", "absent"], "PATH must be a file or a folder"),
         (predict.main, ["--run-dir", "r", "."], "PATH must hold images"),
     ],

@@ -5,6 +5,8 @@ The public names are imported on first use: `import tf_prompt` is instant, and n
 """
 
 import importlib
+import logging
+import warnings
 
 __version__ = "0.1.0"
 
@@ -16,6 +18,7 @@ _PLACES = {
     "Run": "tf_prompt.runs.run",
     "build": "tf_prompt.models.presets",
     "load": "tf_prompt.api",
+    "push": "tf_prompt.serving.hub",
     "score": "tf_prompt.metrics.score",
     "train": "tf_prompt.api",
 }
@@ -28,7 +31,23 @@ def __getattr__(name: str):
     from tf_prompt.options import prepare_environment
 
     prepare_environment()
+    _quiet_libraries()
     return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def _quiet_libraries() -> None:
+    """Silences two warnings that users of a notebook can do nothing about.
+
+    TensorFlow takes the first calls of several models for retracing of one, and
+    huggingface_hub asks for ipywidgets when it is imported.
+    """
+    # A filter, because TensorFlow sets the level itself when it is imported.
+    logging.getLogger("tensorflow").addFilter(_is_no_retracing)
+    warnings.filterwarnings("ignore", message="IProgress not found")
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in str(record.msg)
 
 
 def __dir__() -> list[str]:

@@ -14,6 +14,7 @@ VERBS = {
     "report": "compare runs with each other and with the thesis's results",
     "export": "write a run as a SavedModel for TF Serving",
     "submit": "write the Kaggle competition's submission for a folder of images",
+    "serve": "serve a model over HTTP, for OpenAI's clients, A1111's and curl",
     "demo": "open a web page that writes the prompts of images",
     "doctor": "say what this machine has, and what is missing for which command",
 }

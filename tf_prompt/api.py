@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tf_prompt.decoding.config import DecodingConfig
-
-_DEFAULT = DecodingConfig()
+from tf_prompt.serving import hub, opening
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +27,16 @@ class Prompt:
     >>> prompt = tf_prompt.Prompt("a red patch", score=-0.1)
     >>> prompt.text
     'a red patch'
-    >>> prompt.embedding is None
-    True
+    >>> prompt
+    Prompt(text='a red patch', score=-0.1)
     """
 
     text: str
     score: float
-    embedding: np.ndarray | None = None
+    # Its 384 numbers would fill a page, and cannot be compared with ==.
+    embedding: np.ndarray | None = dataclasses.field(
+        default=None, repr=False, compare=False
+    )
 
 
 class LoadedModel:
@@ -43,10 +45,21 @@ class LoadedModel:
     Args:
         place: where the model is, for messages.
         backend: function from encoded images to a dict of arrays.
+
+    Example:
+
+    >>> model = tf_prompt.load("runs/transformer_tiny")
+    >>> model
+    LoadedModel('runs/transformer_tiny')
+    >>> model.predict("red.jpg")[0].text
+    'a red patch left'
     """
 
     def __init__(self, place: str, backend):
         self._place, self._backend = place, backend
+
+    def __repr__(self) -> str:
+        return f"LoadedModel({self._place!r})"
 
     def predict(self, images) -> list[Prompt]:
         """Writes the prompts of images.
@@ -61,6 +74,13 @@ class LoadedModel:
         Raises:
             FileNotFoundError: if a path does not exist.
             ValueError: if something is not an image; the message says which.
+
+        Example:
+
+        >>> model = tf_prompt.load("runs/transformer_tiny")
+        >>> image = PIL.Image.open("red.jpg")
+        >>> [prompt.text for prompt in model.predict([image, "green.jpg"])]
+        ['a red patch left', 'a green patch top']
         """
         encoded = _encode(images)
         found = self._backend(encoded)
@@ -82,6 +102,12 @@ class LoadedModel:
             FileNotFoundError, ValueError: as in `predict`.
             ValueError: if the model is on a server, or in an export without
                 embeddings.
+
+        Example:
+
+        >>> model = tf_prompt.load("runs/transformer_tiny")
+        >>> model.embed(["red.jpg", "green.jpg"]).shape
+        (2, 384)
         """
         return self._call("embed", "embedding", _encode(images))
 
@@ -99,6 +125,13 @@ class LoadedModel:
             FileNotFoundError, ValueError: as in `predict`.
             ValueError: for more than one image, a model without attention, one on a
                 server, or one in an export without this signature.
+
+        Example:
+
+        >>> model = tf_prompt.load("runs/transformer_tiny")
+        >>> words, weights = model.attend("red.jpg")
+        >>> words, weights.shape
+        (['a', 'red', 'patch', 'left'], (4, 16))
         """
         encoded = _encode(image)
         if len(encoded) != 1:
@@ -107,7 +140,7 @@ class LoadedModel:
 
     def _call(self, signature: str, output: str, encoded) -> np.ndarray:
         raise ValueError(
-            f"{signature} needs a run, or an export with that signature. "
+            f"this needs a run, or an export with the signature {signature}. "
             f"Received: {self._place}"
         )
 
@@ -172,7 +205,9 @@ def load(
               `saved_models/transformer_tiny/1`;
             - a TF Serving server, `http://HOST:PORT`, `https://HOST:PORT` or
               `grpc://HOST:PORT`, followed by `/MODEL` unless the model's name is
-              `transformer_tiny`.
+              `transformer_tiny`;
+            - a run that `tf_prompt.push` shared on a hub, `hf://OWNER/NAME`, with
+              `@REVISION` for another than the newest.
         bank: text file of prompts, one per line, from which models that predict
             embeddings choose the nearest; None takes the training prompts.
         **decoding: fields of `DecodingConfig` for the run of a captioner, such as
@@ -190,21 +225,19 @@ def load(
     >>> model = tf_prompt.load("runs/transformer_tiny", num_beams=3)
     >>> [prompt.text for prompt in model.predict(["red.jpg", "green.jpg"])]
     ['a red patch left', 'a green patch top']
-    >>> words, weights = model.attend("red.jpg")
-    >>> words
-    ['a', 'red', 'patch', 'left']
-    >>> weights.shape
-    (4, 16)
     """
     place = os.fspath(place)
     options = _decoding(decoding)
+    if hub.is_on_hub(place):
+        place = os.fspath(hub.fetch(place))
     if "://" in place:
         _require_no_bank(bank, place)
-        return LoadedModel(place, connect(_server_of(place), options))
+        return LoadedModel(place, opening.connect(_server_of(place), options))
     place = os.path.expanduser(place)
     if (pathlib.Path(place) / "saved_model.pb").is_file():
         _require_no_bank(bank, place)
-        return _LoadedExport(place, load_saved_model(place, options))
+        return _LoadedExport(place, opening.load_saved_model(place, options))
+    _require_run(place)
     # Imported here and below, because a SavedModel needs no Keras, which takes seconds.
     from tf_prompt.inference.loading import Loader
 
@@ -246,63 +279,6 @@ def train(config, run_dir: str | os.PathLike, callbacks: Sequence = ()):
     return Run(run_dir)
 
 
-def load_run(run_dir: str, decoding: DecodingConfig, bank: str | None = None):
-    """Loads a run of any kind as a `PromptModel` that writes prompts.
-
-    Args:
-        run_dir: folder of a run of `tf_prompt.fit`, or `knn:FOLDER`.
-        decoding: how a captioner decodes; other models take only the default.
-        bank: see `load`.
-
-    Raises:
-        FileNotFoundError: if a file of the run is missing.
-        ValueError: for options that the model does not have.
-    """
-    from tf_prompt.inference.loading import Loader
-
-    return Loader().load_writer(run_dir, decoding, bank)
-
-
-def load_saved_model(path: str, decoding: DecodingConfig):
-    """Loads a SavedModel as a function of encoded images.
-
-    Args:
-        path: folder of one version.
-        decoding: must be the default, since the export fixed how to decode.
-
-    Returns:
-        `SavedPromptWriter`.
-
-    Raises:
-        FileNotFoundError: if there is no such model.
-        ValueError: for other ways of decoding.
-    """
-    from tf_prompt.serving import saved_model
-
-    if decoding != _DEFAULT:
-        raise ValueError(
-            "a SavedModel decodes greedily; other ways of decoding need --run-dir. "
-            f"Received: saved_model={path} and {decoding}"
-        )
-    return saved_model.SavedPromptWriter(path)
-
-
-def connect(options, decoding: DecodingConfig):
-    """Connects to a model on a server, as a function of encoded images.
-
-    Args:
-        options: `serving.client.options.ServerConfig`.
-        decoding: must be the default, since the export fixed how to decode.
-
-    Raises:
-        ValueError: for other ways of decoding, or if gRPC is not installed.
-    """
-    # Imported here, because gRPC is an extra.
-    from tf_prompt.serving.client import writer
-
-    return writer.connect(options, decoding)
-
-
 def _decoding(options: dict) -> DecodingConfig:
     valid = [field.name for field in dataclasses.fields(DecodingConfig)]
     for name in options:
@@ -320,6 +296,16 @@ def _server_of(place: str):
     address, _, model = rest.partition("/")
     server = address if scheme == "grpc" else f"{scheme}://{address}"
     return ServerConfig(server=server, model=model or None)
+
+
+def _require_run(place: str) -> None:
+    # Before the import of Keras, and also for an export's folder without its version.
+    if not pathlib.Path(place.removeprefix("knn:"), "config.json").is_file():
+        raise FileNotFoundError(
+            "place must be the folder of a run, the folder of one version of an export "
+            "such as saved_models/NAME/1, or the address of a server. "
+            f"Received: {place}"
+        )
 
 
 def _require_no_bank(bank, place: str) -> None:

@@ -1,4 +1,4 @@
-"""Says what this machine has for tf_prompt, and what is missing for which command."""
+"""Reports what this machine has for tf_prompt, and what commands lack."""
 
 import dataclasses
 import sys
@@ -17,7 +17,7 @@ EXAMPLES = ("python -m tf_prompt.doctor", "python -m tf_prompt.doctor --json")
 
 @dataclasses.dataclass(frozen=True)
 class DoctorConfig:
-    """Says what this machine has, and what is missing for which command."""
+    """Reports what this machine has, and what is missing for which command."""
 
     json: bool = option(False, "print one JSON object", group="output")
     network: bool = option(
@@ -110,7 +110,9 @@ def _show_weights(weights: dict, found: dict) -> str:
 
 
 def _show_bytes(count: int | None) -> str:
-    return "?" if count is None else f"{count / 1e9:.1f} GB"
+    if count is None:
+        return "?"
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 import typing
 
@@ -33,6 +34,7 @@ class EvaluateConfig(DecodingConfig):
     run_dir: str = option(
         dataclasses.MISSING,
         "folder of a run of tf_prompt.fit",
+        metavar="DIR",
         group="run",
     )
     split: str = option(
@@ -43,12 +45,13 @@ class EvaluateConfig(DecodingConfig):
     )
     data: str | None = option(
         None,
-        "`toy` or a folder of shards; that of the run if not given",
+        "`toy`, or a folder of shards (default: the data of the run)",
         group="run",
     )
     metrics: tuple[str, ...] = option(
         (),
-        "what to compute; all if not given",
+        "metrics to compute (default: all)",
+        metavar="NAME",
         group="output",
     )
     meteor: str = option(
@@ -59,9 +62,15 @@ class EvaluateConfig(DecodingConfig):
     )
     protocol: str | None = option(
         None,
-        "lexica: modifiers too, the parts of a prompt behind its first comma, beside "
-        "published numbers",
+        "lexica: also score modifiers, the parts of a prompt after its first comma, "
+        "and show published numbers",
         choices=["lexica"],
+        group="output",
+    )
+    recognise: str | None = option(
+        None,
+        "regular expression of a part of the prompt, such as 'by (.+)$': how often "
+        "that of the true prompt is the first guess, or among five",
         group="output",
     )
     batch_size: int = option(
@@ -71,24 +80,25 @@ class EvaluateConfig(DecodingConfig):
     )
     limit: int | None = option(
         None,
-        "largest number of examples; all if not given",
+        "maximum number of examples (default: all)",
         group="speed",
     )
     neighbours: int | None = option(
         None,
-        "largest number of training images that the nearest-neighbour baseline "
-        "searches; all if not given",
+        "maximum number of training images that the nearest-neighbour baseline "
+        "searches (default: all)",
         group="speed",
     )
     explain: int | None = option(
         None,
-        "number of examples to compare word by word, from the best to the worst",
+        "compare N examples word by word, from the best to the worst",
         group="output",
     )
     share: str | None = option(
         None,
-        "INDEX/COUNT, such as 0/4: predict only this share of the prompts; share 0 "
-        "waits for the others and measures all; that of TF_CONFIG if not given",
+        "divide the prompts among COUNT processes, numbered from 0; process 0 waits "
+        "for the others and measures all (default: the share of TF_CONFIG)",
+        metavar="INDEX/COUNT",
         group="devices",
     )
     gpu_memory: int | None = gpu_memory_option()
@@ -104,6 +114,13 @@ class EvaluateConfig(DecodingConfig):
             self, "batch_size", "limit", "neighbours", "explain", "gpu_memory"
         )
         workers.parse_share(self.share)
+        try:
+            re.compile(self.recognise or "")
+        except re.error as error:
+            raise ValueError(
+                f"recognise must be a regular expression. Received: {self.recognise}, "
+                f"{error}"
+            ) from error
         if self.json and self.explain:
             raise ValueError("explain must be left out with --json. Received: both")
         if self.meteor == "java" and self.metrics and "meteor" not in self.metrics:
@@ -122,7 +139,7 @@ def main(argv=None) -> int:
     # Before TensorFlow loads, so that a missing program is reported at once.
     java_meteor = meteor_java.JavaMeteor() if options.meteor == "java" else None
     import_tensorflow()
-    from tf_prompt.evaluation import lexica, scoring
+    from tf_prompt.evaluation import lexica, recognition, scoring
     from tf_prompt.inference.devices import bound_gpu_memory
 
     bound_gpu_memory(options.gpu_memory)
@@ -135,12 +152,15 @@ def main(argv=None) -> int:
     ):
         print(f"evaluate: warning: the model has collapsed: {sign}", file=sys.stderr)
     if options.json:
-        metrics.pop(scoring.OVERLAPS)
+        for name in scoring.OWN_FILES:
+            metrics.pop(name, None)
         print(json.dumps(metrics))
     else:
         print(scoring.format_metrics(metrics))
     if options.protocol and not options.json:
         print(f"\n{lexica.format_table(metrics['modifiers'])}")
+    if options.recognise and not options.json:
+        print(f"\n{recognition.format_table(metrics[scoring.RECOGNITION])}")
     if options.explain:
         print(f"\n{overlap.explain(rows, options.explain)}")
     return DONE
@@ -162,6 +182,7 @@ def measure(
         limit=options.limit,
         neighbours=options.neighbours,
         protocol=options.protocol,
+        recognise=options.recognise,
         decoding=take_options(DecodingConfig, options),
         java_meteor=java_meteor,
         workers=workers.parse_share(options.share),

@@ -1,4 +1,4 @@
-"""Exports a run as a SavedModel for TF Serving."""
+"""Exports a run as a SavedModel for TF Serving, a LiteRT file, or for transformers."""
 
 import dataclasses
 import functools
@@ -15,40 +15,51 @@ from tf_prompt.options import (
     require_positive,
 )
 from tf_prompt.serving import model_config_file
+from tf_prompt.serving.litert import PRECISIONS
 
+SAVED_MODEL, LITERT, TRANSFORMERS = "saved_model", "litert", "transformers"
 EXAMPLES = (
     "python -m tf_prompt.export --run-dir runs/transformer_tiny",
-    "python -m tf_prompt.export --run-dir RUN --name prompt --label canary --keep 3",
+    "python -m tf_prompt.export --run-dir RUN --to litert --precision int8",
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """Writes OUTPUT/NAME/<next version>, a SavedModel that takes encoded images."""
+    """Writes OUTPUT/NAME/<next version>, a SavedModel, or OUTPUT/NAME-int8.tflite."""
 
     first_groups: typing.ClassVar = ("run", "output")
 
     run_dir: str = option(
         dataclasses.MISSING,
         "folder of a run of tf_prompt.fit",
+        metavar="DIR",
         group="run",
     )
     output: str = option(
         "saved_models",
         "folder of all exported models",
+        metavar="DIR",
         group="output",
     )
     to: str = option(
-        "saved_model",
-        "saved_model for TF Serving, or transformers: a folder that the library of "
-        "that name reads, of Gemma 3 alone",
-        choices=["saved_model", "transformers"],
+        SAVED_MODEL,
+        "saved_model, which takes encoded images; litert, one file of a captioner that "
+        "is read without TensorFlow; transformers, a folder for that library, from "
+        "Gemma 3 alone",
+        choices=[SAVED_MODEL, LITERT, TRANSFORMERS],
         group="output",
+    )
+    precision: str = option(
+        "float32",
+        "of a LiteRT file's weights; int8 also multiplies in integers",
+        choices=PRECISIONS,
+        group="captioners",
     )
     name: str | None = option(
         None,
-        "name the model is served under; the name of the run's folder if not given. "
-        "Runs with the same NAME become versions of one model",
+        "name under which the model is served; exports of the same name become "
+        "versions of one model (default: the name of the run's folder)",
         group="output",
     )
     label: str | None = option(
@@ -59,13 +70,12 @@ class ExportConfig:
     )
     keep: int | None = option(
         None,
-        "keep this many of the newest versions, and all that have a label; all "
-        "versions if not given",
+        "keep the N newest versions, and all that have a label (default: keep all)",
         group="output",
     )
     num_beams: int = option(
         3,
-        "beams of the signature `beam`",
+        "number of beams of the signature `beam`",
         group="captioners",
     )
     embed: bool = option(
@@ -80,20 +90,27 @@ class ExportConfig:
     )
     bank: str | None = option(
         None,
-        "text file of prompts, one per line, from which the nearest is chosen; the "
-        "training prompts if not given",
+        "text file of prompts, one per line, from which the nearest is chosen "
+        "(default: the training prompts)",
+        metavar="FILE",
         group="embedding models",
     )
 
     def __post_init__(self):
         require_positive(self, "keep", "num_beams")
-        if self.to == "transformers" and (self.label or self.keep or self.int8):
-            raise ValueError(
-                "label, keep and int8 must be left out with to=transformers. "
-                f"Received: label={self.label}, keep={self.keep}, int8={self.int8}"
-            )
         if self.name is not None:
             model_config_file.check_name(self.name)
+        if self.to != SAVED_MODEL:
+            for name in ("label", "keep", "bank", "int8"):
+                if getattr(self, name):
+                    raise ValueError(
+                        f"{name} needs --to {SAVED_MODEL}. "
+                        f"Received: {getattr(self, name)}"
+                    )
+        if self.to != LITERT and self.precision != "float32":
+            raise ValueError(
+                f"precision needs --to {LITERT}. Received: {self.precision}"
+            )
 
 
 @command
@@ -101,21 +118,44 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(ExportConfig, argv, "export", EXAMPLES)
     import_tensorflow()
+    exporters = {
+        SAVED_MODEL: _export_saved_model,
+        LITERT: _export_litert,
+        TRANSFORMERS: _export_transformers,
+    }
+    print(exporters[options.to](options))
+    return DONE
+
+
+def _export_transformers(options: ExportConfig) -> pathlib.Path:
+    from tf_prompt.runs.run import Run
+    from tf_prompt.serving import transformers_folder
+
+    run = Run(options.run_dir)
+    name = options.name or run.path.resolve().name
+    return transformers_folder.write(run, pathlib.Path(options.output) / name)
+
+
+def _export_litert(options: ExportConfig) -> pathlib.Path:
+    from tf_prompt.inference.loading import Loader
+    from tf_prompt.runs.run import Run
+    from tf_prompt.serving.litert import conversion
+
+    run = Run(options.run_dir)
+    name = options.name or run.path.resolve().name
+    path = pathlib.Path(options.output) / f"{name}-{options.precision}.tflite"
+    steps = Loader().load_run(run, embeds=False).steps()
+    conversion.export(steps, name, options.precision, path)
+    return path
+
+
+def _export_saved_model(options: ExportConfig) -> pathlib.Path:
     from tf_prompt.evaluation.report import model_card
     from tf_prompt.runs import folder as run_folder
     from tf_prompt.runs.run import Run
-    from tf_prompt.serving import (
-        names,
-        signatures,
-        transformers_folder,
-        versions,
-        warmup,
-    )
+    from tf_prompt.serving import names, signatures, versions, warmup
 
     run, output = Run(options.run_dir), pathlib.Path(options.output)
-    if options.to == "transformers":
-        print(transformers_folder.write(run, output / (options.name or run.path.name)))
-        return DONE
     run_dir, name = run.path, names.name_model(run, output, options.name)
     models = output / model_config_file.FILE
     # Before the work, so that a damaged file is reported at once.
@@ -144,8 +184,7 @@ def main(argv=None) -> int:
     loaded = model_config_file.add_model(models, name, labels)
     if options.keep is not None:
         versions.remove_old(output / name, options.keep, loaded)
-    print(version)
-    return DONE
+    return version
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def main(argv=None) -> int:
 
 
 def announce(run: FitConfig) -> None:
-    """Says on stderr which devices will train, before anything that takes time.
+    """Reports on stderr which devices will train, before anything that takes time.
 
     Raises:
         FileNotFoundError, ValueError: for what is wrong with the options or the data,
@@ -137,7 +137,8 @@ class FitOptions(FitConfig):
 
     config: str | None = option(
         None,
-        "config.json of a run, whose values replace the defaults of flags",
+        "config.json of a run, whose values replace the defaults of the flags",
+        metavar="FILE",
         group="run",
     )
     dry_run: bool = option(

@@ -84,7 +84,7 @@ def main(argv=None) -> int:
     if options.embedded == ONLY:
         return delivery.read_embedded()
     import_tensorflow()
-    from tf_prompt.inference import image_files, loading
+    from tf_prompt.inference import image_batches, loading
     from tf_prompt.inference.devices import bound_gpu_memory
 
     bound_gpu_memory(options.gpu_memory)
@@ -92,7 +92,7 @@ def main(argv=None) -> int:
     tables = list(interrogator.tables)
     count = load_counter(options, interrogator.tokens)
     return delivery.deliver(
-        lambda paths: image_files.interrogate_files(
+        lambda paths: image_batches.interrogate_files(
             interrogator, paths, options.batch_size, captioner, options.shows_embedded
         ),
         Wording(options, ["similarity"], tables, count),

@@ -49,7 +49,7 @@ def parse_args(
             takes several values; the class's docstring describes the command.
         argv: arguments; None takes those of the process.
         prog: the command's name in help and errors.
-        examples: commands shown at the end of the help.
+        examples: commands shown at the end of the help, `python -m MODULE …`.
 
     Returns:
         An instance of `config_class`.
@@ -63,13 +63,14 @@ def parse_args(
         for field in dataclasses.fields(config_class)
         if field.metadata.get("positional")
     ]
+    # What can be typed, such as `python -m tf_prompt.fit`; `prog` is for errors.
+    typed = examples[0].split()[:3] if examples else [prog]
+    ending = "\n  ".join(["examples:", *examples]) if examples else None
     parser = _OneLineParser(
         prog=prog,
-        usage=" ".join([prog, "[FLAGS]", *(f"{place}..." for place in places)]),
+        usage=" ".join([*typed, "[FLAGS]", *(f"{place}..." for place in places)]),
         description=(config_class.__doc__ or "").strip().split("\n")[0],
-        epilog="\n".join(["examples:", *(f"  {line}" for line in examples)])
-        if examples
-        else None,
+        epilog=ending,
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
@@ -143,9 +144,17 @@ class _HelpFormatter(
     """Shows defaults that say something, and keeps the line breaks of examples."""
 
     def _get_help_string(self, action):
-        if action.default is None or action.default in ((), []):
+        if action.default is True:
+            return f"{action.help} (default: on)"
+        # Not `in` for False, which is equal to 0.
+        if action.default is False or action.default in (None, (), [], ""):
             return action.help
         return super()._get_help_string(action)
+
+    def _format_action_invocation(self, action):
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return action.option_strings[0].replace("--", "--[no-]", 1)
+        return super()._format_action_invocation(action)
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -158,6 +167,7 @@ def _add_argument(parser, field, hint) -> None:
     positional = argument.pop("positional", False)
     argument.pop("group", None)
     argument["help"] = _split_help(field)[1]
+    argument.setdefault("metavar", {int: "N", float: "X"}.get(hint))
     name = field.name if positional else f"--{field.name.replace('_', '-')}"
     argument["default"] = field.default
     if field.default is dataclasses.MISSING:
@@ -178,10 +188,7 @@ def _add_argument(parser, field, hint) -> None:
 
 
 def expand_home(text: str) -> str:
-    """Expands a leading `~` or `~user`, as a shell does.
-
-    A shell does not expand it in `--output=~/x`, in `knn:~/x`, or in `--set a=~/x`.
-    """
+    """Expands `~` and `~user` as shells do, but also in `knn:~/x` and `--set a=~/x`."""
     before = _BEFORE_PATH.match(text)[0]
     return before + os.path.expanduser(text[len(before) :])
 
@@ -192,7 +199,7 @@ def _reader_of(hint):
 
 def _without_none(hint):
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        hint = next(t for t in typing.get_args(hint) if t is not type(None))
+        return next(t for t in typing.get_args(hint) if t is not type(None))
     return hint
 
 
@@ -224,10 +231,7 @@ def import_tensorflow() -> None:
 
 
 def _has_metal() -> bool:
-    """Whether Apple's plugin is there, with which TensorFlow fails from 2.20 on.
-
-    tensorflow#126360 says why; 1.2.0, of January 2025, is its last release.
-    """
+    # With it TensorFlow fails from 2.20 on, see tensorflow#126360.
     from importlib import metadata
 
     return any(metadata.distributions(name="tensorflow-metal"))
@@ -236,8 +240,7 @@ def _has_metal() -> bool:
 def errors_of_users() -> tuple[type[Exception], ...]:
     """Exceptions that user input can cause; `command` reports them in one line.
 
-    They include TensorFlow's own if it is loaded: a damaged shard is only noticed
-    deep inside a dataset.
+    They include TensorFlow's own if it is loaded: of damaged shards for example.
     """
     tensorflow = sys.modules.get("tensorflow")
     found = getattr(getattr(tensorflow, "errors", None), "OpError", None)
@@ -260,7 +263,7 @@ def prepare_environment() -> None:
 
 
 def user_cache() -> pathlib.Path:
-    """Gives the folder of what can be made again, which may not be there yet.
+    """Returns the folder of tf_prompt's cache, which may not exist yet.
 
     It is `$TF_PROMPT_CACHE`, else `tf_prompt` in `$XDG_CACHE_HOME` or `~/.cache`.
     """
@@ -270,7 +273,7 @@ def user_cache() -> pathlib.Path:
 
 
 def cache_home() -> pathlib.Path:
-    """Gives `$XDG_CACHE_HOME`, or `~/.cache`, where programs keep their caches."""
+    """Returns the user's cache folder: `$XDG_CACHE_HOME`, or `~/.cache`."""
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
 
 
@@ -380,13 +383,13 @@ def require_not_negative(config, *names: str) -> None:
 
 
 def require_rate(config, *names: str) -> None:
-    """Checks that the named fields lie in [0, 1).
+    """Checks that the named fields lie in [0, 1), or are None.
 
     Raises:
         ValueError: naming the first that does not.
     """
     rule = "must be at least 0, below 1"
-    _require(config, names, lambda value: 0 <= value < 1, rule)
+    _require(config, names, lambda value: value is None or 0 <= value < 1, rule)
 
 
 def _require(config, names: Sequence[str], holds: Callable, rule: str) -> None:

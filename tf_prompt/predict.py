@@ -4,7 +4,6 @@ import dataclasses
 import sys
 import typing
 
-from tf_prompt import api
 from tf_prompt.decoding import config as decoding_config
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.inference.delivery import ONLY, Delivery, DeliveryConfig
@@ -20,6 +19,7 @@ from tf_prompt.options import (
 )
 from tf_prompt.runs import workers
 from tf_prompt.runs.machine.devices import gpu_memory_option
+from tf_prompt.serving import opening
 from tf_prompt.serving.client.options import ServerConfig
 
 EXAMPLES = (
@@ -30,7 +30,7 @@ BATCH_SIZE = 32
 # The largest batch that saved_models/batching.config allows.
 SERVER_BATCH_SIZE = 16
 # What prompts depend on besides the ways of writing.
-_IDENTITY = ("run_dir", "saved_model", "bank")
+_IDENTITY = ("run_dir", "saved_model", "litert", "bank")
 _IDENTITY += ("server", "model", "model_version", "model_label")
 
 
@@ -43,11 +43,14 @@ def main(argv=None) -> int:
         return DONE
     if options.embedded == ONLY:
         return delivery.read_embedded()
-    import_tensorflow()
-    from tf_prompt.inference import image_files
-    from tf_prompt.inference.devices import bound_gpu_memory
+    if options.litert is None:
+        # Seconds, which a LiteRT file saves.
+        import_tensorflow()
+        from tf_prompt.inference.devices import bound_gpu_memory
 
-    bound_gpu_memory(options.gpu_memory)
+        bound_gpu_memory(options.gpu_memory)
+    from tf_prompt.inference import image_files
+
     decoding = take_options(decoding_config.DecodingConfig, options)
     wording = Wording(options, ["score"], count=load_counter(options))
     writer, strips = _load(options, decoding)
@@ -85,35 +88,46 @@ class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
     run_dir: str | None = option(
         None,
         "folder of a run of tf_prompt.fit",
+        metavar="DIR",
         group="model",
     )
     saved_model: str | None = option(
         None,
-        "folder of one version of an export",
+        "folder of one version of an export, such as saved_models/NAME/1",
+        metavar="DIR",
+        group="model",
+    )
+    litert: str | None = option(
+        None,
+        "file of export --to litert; needs no TensorFlow",
         group="model",
     )
     batch_size: int | None = option(
         None,
-        f"images per batch; if not given {BATCH_SIZE}, or {SERVER_BATCH_SIZE} with "
-        "--server",
+        f"images per batch (default: {BATCH_SIZE}, or {SERVER_BATCH_SIZE} with "
+        "--server)",
         group="speed",
     )
     gpu_memory: int | None = gpu_memory_option()
     share: str | None = option(
         None,
-        "INDEX/COUNT, such as 0/4: every COUNT-th image, starting at INDEX; each share "
-        "needs its own --csv; that of TF_CONFIG if not given",
+        "divide the images among COUNT processes: 0/4 takes every fourth image, "
+        "starting with the first; each share needs its own --csv (default: the share "
+        "of TF_CONFIG)",
+        metavar="INDEX/COUNT",
         group="devices",
     )
     bank: str | None = option(
         None,
         "embedding models: text file of prompts, one per line, from which the nearest "
-        "is chosen; the training prompts if not given",
+        "is chosen (default: the training prompts)",
+        metavar="FILE",
         group="model",
     )
     attention: str | None = option(
         None,
         "folder for PNGs, one per image, that show the attention for each word",
+        metavar="DIR",
         group="output",
     )
 
@@ -128,29 +142,12 @@ class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
         DeliveryConfig.__post_init__(self)
         require_positive(self, "batch_size", "gpu_memory")
         workers.parse_share(self.share)
-        places = (self.run_dir, self.saved_model, self.server)
-        num_places = sum(place is not None for place in places)
-        if num_places != 1 and (num_places or self.embedded != ONLY):
-            raise ValueError(
-                "one of --run-dir, --saved-model and --server must be given. "
-                f"Received: run_dir={self.run_dir}, saved_model={self.saved_model}, "
-                f"server={self.server}"
-            )
-        for name in ("attention", "bank"):
-            if getattr(self, name) is not None and self.run_dir is None:
-                raise ValueError(
-                    f"{name} needs --run-dir. Received: "
-                    f"saved_model={self.saved_model}, server={self.server}"
-                )
+        opening.require_one_place(self, may_lack=self.embedded == ONLY)
 
 
 def _load(options: PredictConfig, decoding: DecodingConfig):
     """The model, and for --attention what draws its strips."""
-    if options.server is not None:
-        return api.connect(options, decoding), None
-    if options.saved_model is not None:
-        return api.load_saved_model(options.saved_model, decoding), None
-    model = api.load_run(options.run_dir, decoding, options.bank)
+    model = opening.open_writer(options, decoding)
     if options.attention is None:
         return model, None
     from tf_prompt.inference.attention import AttentionStrips

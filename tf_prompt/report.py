@@ -27,6 +27,7 @@ class ReportConfig:
     run_dir: tuple[str, ...] = option(
         dataclasses.MISSING,
         "folders of runs of tf_prompt.fit, preferably evaluated",
+        metavar="DIR",
         nargs="+",
         action="extend",
         group="run",
@@ -34,6 +35,7 @@ class ReportConfig:
     output: str = option(
         dataclasses.MISSING,
         "folder for the report",
+        metavar="DIR",
         group="output",
     )
     force: bool = option(

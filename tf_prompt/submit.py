@@ -30,8 +30,9 @@ class SubmitConfig:
 
     run_dir: tuple[str, ...] = option(
         dataclasses.MISSING,
-        "folders of runs of tf_prompt.fit; knn:DIR averages the nearest training "
-        "images of a run",
+        "folders of runs of tf_prompt.fit; knn:DIR averages the prompts of the nearest "
+        "training images by the features of a run",
+        metavar="DIR",
         nargs="+",
         action="extend",
         group="run",
@@ -39,27 +40,32 @@ class SubmitConfig:
     images: str = option(
         dataclasses.MISSING,
         "folder of images",
+        metavar="DIR",
         group="input",
     )
     output: str = option(
         "submission.csv",
         "CSV file to write",
+        metavar="FILE",
         group="output",
     )
     weights: tuple[float, ...] = option(
         (),
-        "one weight per run, in the order of --run-dir; equal if not given",
+        "one weight per run, in the order of --run-dir (default: equal weights)",
+        metavar="X",
         group="run",
     )
     score: str | None = option(
         None,
         "CSV file of imgId and true prompt; prints the competition's metric",
+        metavar="FILE",
         group="output",
     )
     sample_submission: str | None = option(
         None,
-        "CSV file whose row order to follow; sample_submission.csv in the folder of "
-        "images or above it if not given; `none` sorts by name",
+        "CSV file whose row order to follow; `none` sorts by name (default: "
+        "sample_submission.csv in the folder of images or above it, if there is one)",
+        metavar="FILE",
         group="input",
     )
     batch_size: int = option(
@@ -95,7 +101,7 @@ def main(argv=None) -> int:
     options = parse_args(SubmitConfig, argv, "submit", EXAMPLES)
     import_tensorflow()
     from tf_prompt.evaluation import submission
-    from tf_prompt.inference import image_files
+    from tf_prompt.inference import image_batches
     from tf_prompt.inference.loading import Loader
     from tf_prompt.metrics import prompt_embedder
 
@@ -108,7 +114,7 @@ def main(argv=None) -> int:
     loader = Loader()
     models = [loader.load(spec) for spec in options.run_dir]
     weights = options.weights or (1.0,) * len(models)
-    batches = image_files.embed_images(models, weights, paths, options.batch_size)
+    batches = image_batches.embed_images(models, weights, paths, options.batch_size)
     with submission.SubmissionWriter(options.output, list(paths)) as writer:
         for image_ids, embeddings in batches:
             writer.add(image_ids, embeddings)

@@ -81,7 +81,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             for found, record in read_records(part, Conversion(), tally):
                 if found == split:
                     example = dataclasses.asdict(record)
-                    del example["family"]
+                    del example["family"], example["source"]
                     example["image"] = io.BytesIO(record.image)
                     yield f"{part.name}/{record.image_id}", example
             if tally.rejected["unreadable_part"]:

@@ -76,6 +76,7 @@ def _render(summary: dict, plots: Mapping[str, pathlib.Path]) -> str:
         f'<section id="{_anchor(title)}"><h2>{title}</h2>{content}</section>'
         for title, content in contents.items()
     )
+    notes = [f"{note[:1].upper()}{note[1:]}." for note in summary["source"]["notes"]]
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -88,7 +89,7 @@ def _render(summary: dict, plots: Mapping[str, pathlib.Path]) -> str:
 <header>
 <h1>What {name} holds</h1>
 <p class="soft">Source: <code>{html.escape(str(summary["source"]["path"]))}</code></p>
-{"".join(f'<p class="soft">{html.escape(n)}</p>' for n in summary["source"]["notes"])}
+{"".join(f'<p class="soft">{html.escape(note)}</p>' for note in notes)}
 {_render_facts(summary)}
 <nav>{links}</nav>
 </header>

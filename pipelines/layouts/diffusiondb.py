@@ -99,10 +99,11 @@ def open_source(path: pathlib.Path, columns: ColumnNames) -> DiffusionDBSource:
             columns are given.
     """
     if columns != FOUND:
-        given = columns.image or columns.prompt or columns.split
+        given = (columns.image, columns.prompt, columns.split, columns.source)
         raise ValueError(
-            "image_column, prompt_column and split_column are not for DiffusionDB, "
-            f"whose columns are known. Received: {given}"
+            "image_column, prompt_column, split_column and source_column are not for "
+            "DiffusionDB, whose columns are known. Received: "
+            f"{next(filter(None, given))}"
         )
     parts_2m = _list_parts(path, _PATTERNS_2M)
     parts_large = _list_parts(path, _PATTERNS_LARGE)

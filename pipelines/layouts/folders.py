@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import pandas as pd
 
 from pipelines.containers import FileImages
-from pipelines.fields import ColumnNames, split_of_path
+from pipelines.fields import ColumnNames, decode_text, split_of_path
 from pipelines.parts import PART_SIZE, Part, PartList
 from tf_prompt.data import listing
 from tf_prompt.data.embedded import read_embedded
@@ -65,10 +65,10 @@ def _open(name, holds, path, columns, read_rows) -> PartList:
     files = list(_iterate_images(path))
     if not files:
         raise ValueError(f"source must be {holds}. Received: {path} without images")
-    if columns.image or columns.prompt:
+    if named := columns.image or columns.prompt or columns.source:
         raise ValueError(
-            "image_column and prompt_column are not for a folder of images. Received: "
-            f"{columns.image or columns.prompt}"
+            "image_column, prompt_column and source_column are not for a folder of "
+            f"images. Received: {named}"
         )
     if columns.split not in (None, "split"):
         raise ValueError(
@@ -144,7 +144,7 @@ def _read_sidecars(files: Mapping[str, pathlib.Path], has_split: bool) -> pd.Dat
         sidecar = _sidecar_of(file)
         if sidecar is not None:
             with sidecar.open("rb") as stream:
-                text = stream.read(_LONGEST).decode("utf-8-sig", errors="replace")
+                text = decode_text(stream.read(_LONGEST))
             found[name] = {"prompt": text.strip()}
     return _make_rows(found, has_split)
 

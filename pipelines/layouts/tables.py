@@ -28,6 +28,7 @@ def open_csv(path: pathlib.Path, columns: ColumnNames) -> LooseSource:
     Raises:
         ValueError: if the table cannot be read.
     """
+    _require_file(path, HOLDS_CSV)
     find = _Finder(path)
     known = (FILE_COLUMNS, ("prompt",))
     rows = read_prompt_table(path, known, lambda n: find(n)[1] is not None, columns)
@@ -40,8 +41,14 @@ def open_jsonl(path: pathlib.Path, columns: ColumnNames) -> LooseSource:
     Raises:
         ValueError: if the table cannot be read.
     """
+    _require_file(path, HOLDS_JSONL)
     rows = read_json_lines(path, (FILE_COLUMNS, PROMPT_COLUMNS), columns)
     return _open("jsonl", path, rows, _Finder(path), is_curated=False)
+
+
+def _require_file(path: pathlib.Path, holds: str) -> None:
+    if not path.is_file():
+        raise ValueError(f"source must be {holds}. Received: {path}")
 
 
 def _open(name, path, rows, find, is_curated) -> LooseSource:

@@ -63,10 +63,10 @@ def test_what_is_whole_is_not_called_cut(name):
 def test_too_many_pixels_are_counted_as_tensorflow_s_guard_does(name, monkeypatch):
     data = encode(name)
     assert image_headers.read_header(data)[1] == 70 * 50
-    monkeypatch.setattr(image_headers, "MAX_PIXELS", 3499)
+    monkeypatch.setattr(image_faults, "MAX_PIXELS", 3499)
     expected = "too large, 70 x 50 pixels, at most 0 megapixels"
     assert image_faults.find_fault(data) == expected
-    monkeypatch.setattr(image_headers, "MAX_PIXELS", 3500)
+    monkeypatch.setattr(image_faults, "MAX_PIXELS", 3500)
     assert "too large" not in image_faults.find_fault(data)
 
 

@@ -87,7 +87,7 @@ def test_files_give_the_same_ids(learned, tmp_path):
     "content, message",
     [
         (b"a b c\n", "merges must be pairs of tokens"),
-        (b"a b", "merges must be pairs of tokens, whole"),
+        (b"a b", "merges must be pairs of tokens, complete"),
         (b"\xff \xfe\n", "merges must be UTF-8"),
         (b"zz yy\n", "merges.txt must be of vocabulary.txt beside it"),
     ],

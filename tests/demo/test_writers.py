@@ -300,8 +300,8 @@ def test_what_fails_in_the_background_is_told_to_who_waits():
     "flags, message",
     [
         (["--run-dir", "a", "--saved-model", "b"], "one of --run-dir and"),
-        (["--run-dir", "a", "--clip", "b"], "clip goes without --run-dir"),
-        (["--bank", "b"], "interrogator and bank go with --run-dir"),
+        (["--run-dir", "a", "--clip", "b"], "clip must be left out with --run-dir"),
+        (["--bank", "b"], "interrogator and bank need --run-dir"),
         (["--tables", "colours"], "colours"),
         (["--run-dir", "a", "b", "c"], "run_dir must be one folder or two"),
         (["--run-dir", "a", "--port", "70000"], "port must be at most 65535"),

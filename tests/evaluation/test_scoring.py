@@ -62,6 +62,41 @@ def test_scores_are_told_apart_by_the_closest_training_prompt():
     assert "from 0.7            1" in text
 
 
+def test_scores_are_told_apart_by_source():
+    references = ["a red cat on a hill", "snow falls over the old town"]
+    rows = rows_of(references, [references[0], "a blue dog in a mill"])
+    found = scoring.measure(rows, TRAINING, METRICS)
+    assert found["by_source"] == {}
+    for row, source in zip(rows, ["site_b", "site_a"], strict=True):
+        row["source"] = source
+    found = scoring.measure(rows, TRAINING, METRICS)
+    groups = found["by_source"]
+    assert list(groups) == ["site_a", "site_b"]
+    assert groups["site_b"]["metrics"]["bleu"]["score"] == 100
+    assert groups["site_a"]["metrics"]["bleu"]["score"] == 0
+    assert "by source:\nsource" in scoring.format_metrics(found)
+
+
+def test_the_model_is_compared_with_its_neighbour():
+    references = ["a red cat on a hill", "snow falls over the old town"] * 20
+    found = scoring.measure(rows_of(references), TRAINING, ("meteor", "cider_d"))
+    compared = found["against_neighbour"]["meteor"]
+    above = found["metrics"]["meteor"]["score"]
+    above -= found["baselines"]["nearest_neighbour"]["meteor"]["score"]
+    assert compared["difference"] == pytest.approx(above)
+    assert compared["low"] > 0 and compared["p"] < 0.01
+    assert compared["signature"].endswith("|paired bootstrap:rows")
+    assert "meteor: model minus nearest neighbour +" in scoring.format_metrics(found)
+
+
+def test_one_family_proves_nothing_against_the_neighbour():
+    rows = rows_of(["a red cat on a hill", "snow falls over the old town"] * 20)
+    rows = [{**row, "family": "one"} for row in rows]
+    found = scoring.measure(rows, TRAINING, ("meteor",))
+    assert found["against_neighbour"] == {}
+    assert "model minus nearest neighbour" not in scoring.format_metrics(found)
+
+
 def test_intervals_go_by_families_where_there_are_some():
     rows = rows_of(["the old mill", "a red cat", "a red hat"], ["the old mill"] * 3)
     alone = scoring.measure(rows, TRAINING, ("meteor",))

@@ -16,9 +16,8 @@ from tests.fuzz.sound_files import (
     encoded_images,
     npy_files,
 )
-from tf_prompt.data import caption_batches, images, records, targets, text
+from tf_prompt.data import caption_batches, images, records, targets, text, uploads
 from tf_prompt.data import folder as data_folder
-from tf_prompt.demo import uploads
 from tf_prompt.evaluation.report import runs, scores
 from tf_prompt.inference import image_files, neighbour_index, result_files
 from tf_prompt.interrogation import phrases

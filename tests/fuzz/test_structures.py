@@ -17,7 +17,7 @@ from pipelines import containers, tally
 from tests.fuzz.outcomes import COUNTS, outcome_of
 from tf_prompt.data import keywords, records, text
 from tf_prompt.evaluation import prediction_log
-from tf_prompt.inference import image_files, result_files
+from tf_prompt.inference import image_batches, result_files
 from tf_prompt.interrogation import phrases
 from tf_prompt.runs.config import FitConfig, from_json
 
@@ -201,7 +201,7 @@ def test_only_finite_embeddings_are_taken(effort):
 
     def check(embeddings):
         def take():
-            taken = image_files.check_embeddings(embeddings, ["a", "b"], "x")
+            taken = image_batches.check_embeddings(embeddings, ["a", "b"], "x")
             assert taken.shape == (2, 384) and np.isfinite(taken).all()
 
         outcome_of("embeddings", take)

@@ -105,7 +105,7 @@ def test_only_what_files_say_needs_no_model(
 
 def test_a_model_is_required_for_more(capsys):
     code, _, err = run(capsys, "x.png", model=())
-    assert code == 2 and "one of --run-dir, --saved-model and" in err
+    assert code == 2 and "one of --run-dir, --saved-model, --server" in err
 
 
 def test_columns_of_a_csv_are_those_that_are_promised(writer, folder, tmp_path, capsys):
@@ -208,7 +208,7 @@ def test_where_all_have_their_text_nothing_is_loaded_or_replaced(
         (["--max-clip-tokens", "1"], "max_clip_tokens must be at least 3"),
         (
             ["--max-clip-tokens", "9", "--clip-tokenizer", "."],
-            "max_clip_tokens goes with a tokenizer of CLIP",
+            "max_clip_tokens needs CLIP's tokenizer",
         ),
         (["--embedded", "maybe"], "invalid choice: 'maybe'"),
     ],

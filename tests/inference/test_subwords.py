@@ -81,6 +81,39 @@ def test_export_writes_the_same_without_python(captioner, tmp_path):
     np.testing.assert_array_equal(saved.run("pixels", PICTURES)["prompt"], expected)
 
 
+class Dictation:
+    """Stands in for a captioner: it writes one prompt for every picture."""
+
+    image_size = 16
+
+    def __init__(self, ids, vocab_size):
+        self.max_tokens = len(ids) + 1
+        self._logits = tf.one_hot([*ids, END_ID], vocab_size, 9.0)
+
+    def encode(self, images):
+        rows = tf.zeros((tf.shape(images)[0], 1))
+        return (rows,), (rows,)
+
+    def step(self, token_ids, position, state, memory):
+        logits = tf.gather(self._logits, position)[None]
+        return tf.tile(logits, [tf.size(token_ids), 1]), state
+
+    def attend(self, images, token_ids):
+        return tf.ones((tf.shape(images)[0], self.max_tokens, 1))
+
+    def extract_features(self, images, training=None):
+        return tf.zeros((tf.shape(images)[0], 1))
+
+
+def test_an_export_writes_every_byte_of_a_prompt(words, tmp_path):
+    """Commas, digits, accents and emoji, through all that a server computes."""
+    network = Dictation(words.encode(PROMPT), len(words))
+    path = versions.export(Servable(CaptionerModel(network, words)), tmp_path / "m")
+    saved = SavedPromptWriter(path)
+    image = tf.io.encode_png(PICTURES[0]).numpy()
+    assert [text.decode() for text in saved([image] * 2)["prompt"]] == [PROMPT] * 2
+
+
 def test_ensembles_of_it_are_not_exported(captioner):
     ensemble = EnsembleModel(None, [captioner], "both")
     with pytest.raises(ValueError, match="members must embed in a graph.* subwords"):

@@ -152,5 +152,5 @@ def test_tokens_are_counted_by_a_clip_only(monkeypatch):
     Tokens.are_of_clip = False
     monkeypatch.setattr(wording.presets, "DEFAULT", "no_such_preset")
     for tokens in (None, Tokens()):
-        with pytest.raises(ValueError, match="goes with a tokenizer of CLIP"):
+        with pytest.raises(ValueError, match="needs CLIP's tokenizer"):
             wording.load_counter(config, tokens)

@@ -8,7 +8,7 @@ from tests import checks
 from tests.data import generated_files
 from tf_prompt import files, interrogate
 from tf_prompt.data import images
-from tf_prompt.inference import image_files
+from tf_prompt.inference import image_batches
 from tf_prompt.interrogation import clip_tokens, phrases, presets
 from tf_prompt.interrogation.chains import Chain, chain_up
 from tf_prompt.interrogation.config import InterrogationConfig
@@ -320,7 +320,7 @@ def test_results_have_the_embedding_of_their_prompt(tmp_path):
     )
     result = interrogator(RED_CAT[None])[0]
     assert result.embedding.shape == (384,) and (result.embedding == 0.5).all()
-    content = image_files.to_json(result)
+    content = image_batches.to_json(result)
     assert len(json.loads(json.dumps(content))["embedding"]) == 384
 
 
@@ -356,4 +356,4 @@ def test_verb_counts_no_tokens_of_a_run(clip_run, capsys, monkeypatch):
     picture = clip_run.parent / "one.jpg"
     argv = [picture, "--run-dir", clip_run, "--max-clip-tokens", "77"]
     code, out, err = run_verb(clip_run, capsys, *argv)
-    assert code == WRONG_USE and "max_clip_tokens goes with a tokenizer" in err
+    assert code == WRONG_USE and "max_clip_tokens needs CLIP's tokenizer" in err

@@ -168,6 +168,7 @@ def test_a_large_table_is_mapped_from_disk(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_memory_does_not_hold_the_vectors_of_100_000_phrases(tmp_path):
     """With a text tower of one block, 8 wide, whose 512 numbers a phrase are 205 MB."""
     vision = keras_hub.models.CLIPVisionEncoder(8, 8, 1, 1, 8, image_shape=(8, 8, 3))

@@ -95,7 +95,7 @@ def test_wrong_files_are_refused(tmp_path):
         phrases.read_table(tmp_path / "absent.txt")
     empty = tmp_path / "empty.txt"
     empty.write_text("\n \n")
-    with pytest.raises(ValueError, match="one phrase a line"):
+    with pytest.raises(ValueError, match="one phrase per line"):
         phrases.read_table(empty)
     empty.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="UTF-8"):

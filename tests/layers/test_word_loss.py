@@ -40,6 +40,23 @@ def test_losses_and_gradients_are_those_of_tensorflow(max_scores):
         np.testing.assert_allclose(found, true, atol=1e-5)
 
 
+@pytest.mark.parametrize("max_scores", [4 * VOCABULARY, 1000])
+def test_smoothed_labels_are_those_of_tensorflow(max_scores):
+    *variables, targets, weights = draw()
+    with tf.GradientTape() as tape:
+        losses, _ = word_losses(*variables, targets, max_scores, label_smoothing=0.1)
+        total = tf.reduce_sum(losses * weights)
+    gradients = tape.gradient(total, variables)
+    with tf.GradientTape() as tape:
+        logits = tf.matmul(variables[0], variables[1]) + variables[2]
+        labels = 0.9 * tf.one_hot(targets, VOCABULARY) + 0.1 / VOCABULARY
+        expected = tf.nn.softmax_cross_entropy_with_logits(labels, logits)
+        total = tf.reduce_sum(expected * weights)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for found, true in zip(gradients, tape.gradient(total, variables), strict=True):
+        np.testing.assert_allclose(found, true, atol=1e-5)
+
+
 # Layers of mixed precision see their variables in half precision too.
 @pytest.mark.parametrize("halves", [1, 3])
 def test_half_precision_stays_close(halves):
@@ -60,3 +77,21 @@ def test_half_precision_stays_close(halves):
     for x, ours, theirs in zip(inputs, gradients, true, strict=True):
         assert ours.dtype == x.dtype
         np.testing.assert_allclose(ours, theirs, atol=0.02)
+
+
+def test_a_batch_of_nothing_has_no_losses_and_no_gradients():
+    *variables, targets, _ = draw()
+    target_ids = tf.constant(targets)
+
+    @tf.function
+    def ours(num_examples):
+        with tf.GradientTape() as tape:
+            hidden, ids = variables[0][:num_examples], target_ids[:num_examples]
+            losses, hits = word_losses(hidden, *variables[1:], ids)
+            total = tf.reduce_sum(losses)
+        return losses, hits, tape.gradient(total, variables)
+
+    losses, hits, gradients = ours(tf.constant(0))
+    assert losses.shape == hits.shape == (0, TOKENS)
+    for gradient in gradients:
+        assert not np.any(tf.convert_to_tensor(gradient))

@@ -31,6 +31,43 @@ def test_model_contract(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_tied_weights_are_one_table(name, tmp_path):
+    sizes = {"units": 16} if name == "lstm_tiny" else {}
+    apart = build(name, embedding_dim=16, **sizes)
+    model = build(name, embedding_dim=16, tie_weights=True, **sizes)
+    checks.check_model(model, inputs(), tmp_path)
+    assert apart.count_params() - model.count_params() == 16 * 20
+    batch = inputs()
+    state, memory = model.encode(batch["images"])
+    first, _ = model.step(batch["token_ids"][:, 0], 0, state, memory)
+    np.testing.assert_allclose(first, model(batch)[:, 0], atol=1e-5)
+    # The row of a token is what it is scored by.
+    model.embedding.embeddings.assign(model.embedding.embeddings * 0)
+    bias = np.broadcast_to(model.output_proj.bias, (3, 6, 20))
+    np.testing.assert_allclose(model(batch), bias, atol=1e-6)
+
+
+def test_tied_weights_need_one_width():
+    with pytest.raises(ValueError, match="as wide as the embeddings. Received: 8 and"):
+        build("lstm_tiny", embedding_dim=16, units=8, tie_weights=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_are_smoothed_in_training_only(name):
+    model = build(name, label_smoothing=0.2, dropout_rate=0.0)
+    batch = inputs()
+    batch["target_ids"] = batch["token_ids"]
+    plain = -tf.nn.log_softmax(model(inputs()))
+    targets = tf.one_hot(batch["target_ids"], 20)
+    true = tf.reduce_sum(targets * plain, axis=-1)
+    call = tf.function(model)
+    np.testing.assert_allclose(call(batch)[..., 0], true, rtol=1e-4)
+    smooth = 0.8 * true + 0.2 * tf.reduce_mean(plain, axis=-1)
+    found = call(batch, training=True)[..., 0]
+    np.testing.assert_allclose(found, smooth, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_logits_never_look_ahead(name):
     model = build(name)
     batch = inputs()
@@ -121,7 +158,9 @@ def test_bad_arguments(overrides, message):
 
 
 def test_unknown_preset_lists_the_known():
-    with pytest.raises(ValueError, match="lstm_base, lstm_tiny, resnet_regressor_base"):
+    with pytest.raises(
+        ValueError, match="lstm_base, lstm_tiny, reader_small, resnet_regressor_base"
+    ):
         presets.build("gpt")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from pipelines import inspect, sources
 from pipelines.options import LAYOUTS
+from tests.pipelines.conftest import encode
 from tests.pipelines.samples import PROMPTS, SAMPLES, write_diffusiondb_zip
 from tests.pipelines.test_convert import read_all
 from tests.pipelines.test_write_records import run
@@ -63,6 +64,7 @@ def test_a_layout_that_is_not_there_is_one_line(layout, tmp_path):
     with pytest.raises((ValueError, OSError)) as error:
         sources.open_source(tmp_path, layout)
     assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+    assert "source must be" in str(error.value)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -91,3 +93,11 @@ def test_unpacked_parts_give_the_records_of_their_zips(sample_of, tmp_path):
     for name in shards:
         one, two = (tmp_path / folder / name for folder in ("one", "two"))
         assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_texts_of_windows_are_read(encoding, tmp_path):
+    (tmp_path / "a.png").write_bytes(encode())
+    (tmp_path / "a.txt").write_bytes("ein rotes Schloß\r\n".encode(encoding))
+    (part,) = sources.open_source(tmp_path).parts()
+    assert part.read_rows()["prompt"].tolist() == ["ein rotes Schloß"]

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines import minhash
 from pipelines.groups import join_pairs
+from pipelines.word_sets import WordSets
 from tests.pipelines.conftest import encode, make_row, write_source
 from tests.pipelines.test_convert import read_all
 from tests.pipelines.test_write_records import run
@@ -111,10 +112,22 @@ def test_no_possible_pair_is_passed_over():
     prompts = [
         " ".join(draw.sample(words[:60], draw.randint(1, 40))) for _ in range(60)
     ]
-    sets = minhash.WordSets(prompts)
+    sets = WordSets(prompts)
+    bitmaps = sets.take_bitmaps(np.arange(len(prompts)))
     first, second = np.triu_indices(len(prompts), 1)
     for limit in (0.2, 0.5, 0.9):
-        may_share = sets.may_share(first, second, limit)
+        may_share = bitmaps.may_share(first, second, limit)
         for i, j, may in zip(first, second, may_share, strict=True):
             assert sets.similarity(i, j) == jaccard(prompts[i], prompts[j])
             assert may or sets.similarity(i, j) < limit
+
+
+def test_threads_do_not_change_the_groups(monkeypatch):
+    # Else no more threads than cores.
+    monkeypatch.setattr(minhash.os, "cpu_count", lambda: 4)
+    draw = random.Random(3)
+    words = [f"w{n}" for n in range(60)]
+    prompts = {" ".join(draw.sample(words, draw.randint(3, 9))) for _ in range(2000)}
+    one = minhash.group_near_duplicates(prompts, 0.4, 1)
+    assert 1 < len(set(one.values())) < len(one) < len(prompts)
+    assert minhash.group_near_duplicates(prompts, 0.4, 4) == one

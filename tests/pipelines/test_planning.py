@@ -41,11 +41,9 @@ def stats_of(output):
     return json.loads((output / "stats.json").read_text())
 
 
-def families_of(output):
-    """Family and split of each prompt, read from the shards."""
-    feature = {
-        name: tf.io.FixedLenFeature((), tf.string) for name in ("prompt", "family")
-    }
+def families_of(output, label="family"):
+    """Family, or another label, and split of each prompt, read from the shards."""
+    feature = {name: tf.io.FixedLenFeature((), tf.string) for name in ("prompt", label)}
     found = {}
     for path in sorted(output.glob("*.tfrecord")):
         for record in tf.data.TFRecordDataset(str(path)):
@@ -112,6 +110,15 @@ def test_own_splits_are_kept_and_their_leaks_counted(tmp_path, capsys):
     assert "leaks" not in stats_of(out)
 
 
+def test_records_name_their_source(tmp_path):
+    source = write_table(tmp_path / "in", PROMPTS[:2], site=["one", "two"])
+    assert run(source, tmp_path / "out", "--source-column", "site") == 0
+    found = families_of(tmp_path / "out", "source")
+    assert [found[prompt][0] for prompt in PROMPTS[:2]] == ["one", "two"]
+    builder = tfds.builder_from_directory(tmp_path / "out")
+    assert "source" in builder.info.features
+
+
 def test_an_own_split_that_is_empty_is_said(tmp_path, capsys):
     source = write_table(tmp_path / "in", PROMPTS[:2], split=["train", "test"])
     assert run(source, tmp_path / "out", "--split-column", "split") == 0
@@ -124,6 +131,7 @@ def test_an_own_split_that_is_empty_is_said(tmp_path, capsys):
     [
         (("--split-column", "gone"), "must be a column of the source. Received: gone"),
         (("--split-column", "prompt"), "must hold train, validation, test"),
+        (("--source-column", "gone"), "must be a column of the source. Received: gone"),
         (("--image-column", "gone"), "must have the columns gone,prompt"),
         (("--prompt-column", "gone"), "must have the columns file,gone"),
         (("--layout", "jsonl"), "must be objects, one a line"),

@@ -161,6 +161,15 @@ def test_an_image_without_bytes_is_one_rejection(tmp_path):
     assert sum(stats["examples"].values()) == 1
 
 
+def test_a_parquet_without_rows_is_one_line(tmp_path, capsys):
+    images = pyarrow.array([], pyarrow.binary())
+    prompts = pyarrow.array([], pyarrow.string())
+    path = write_table(tmp_path / "x.parquet", {"image": images, "prompt": prompts})
+    assert run(path, tmp_path / "out") == 2
+    (line,) = errors_of(capsys)
+    assert line.endswith("must give at least one record. Received: 0 rows")
+
+
 def test_row_groups_make_parts_of_a_thousand_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "PART_SIZE", 3)
     root = write_parquet(tmp_path, per_file=8, per_group=2)

@@ -73,7 +73,7 @@ def test_a_broken_file_is_an_error_of_its_own(served, tmp_path, transport, capsy
         (["--model-label", "x"], "Unrecognized servable version label: x"),
         (["--num-beams", "2"], "other ways of decoding need --run-dir"),
         (["--attention", "a"], "attention needs --run-dir"),
-        (["--run-dir", "r"], "one of --run-dir, --saved-model and --server"),
+        (["--run-dir", "r"], "one of --run-dir, --saved-model, --server"),
         (["--ca-cert", "no.pem"], "ca_cert must be a PEM file|begin with https://"),
         (["--timeout", "0"], "timeout must be positive"),
     ],

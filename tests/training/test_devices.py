@@ -1,4 +1,4 @@
-"""What `fit` says first: the devices that will train."""
+"""The devices that train: what `fit` says of them first, and their sums."""
 
 import json
 import os
@@ -49,3 +49,18 @@ def test_a_worker_says_which_it_is(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
     (line, *_) = strategy.describe_devices(FitConfig())
     assert "cores, as worker 2 of 3, in float32" in line
+
+
+def test_sums_of_two_strategies_have_keys_of_their_own():
+    def keys_of(mirrored):
+        def add():
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.ones(3))
+
+        graph = tf.function(lambda: mirrored.run(add)).get_concrete_function().graph
+        found = [op for op in graph.get_operations() if op.type == "CollectiveReduceV2"]
+        return {int(tf.get_static_value(op.inputs[2])) for op in found}
+
+    devices = ["CPU:0", "CPU:1"]
+    first, second = (keys_of(strategy.build_strategy(devices)) for _ in range(2))
+    assert first and second and first.isdisjoint(second)

@@ -34,20 +34,22 @@ def operations_of(version):
 
 
 @pytest.mark.parametrize("name", [*families.NAMES, WHEEL])
-def test_fit_predict_export_and_page(name, tiny_shards, tmp_path, capsys):
-    source, size = name, 32
+def test_fit_predict_export_and_page(name, shards, tmp_path, capsys):
+    # The wheel's network makes one region of 32 pixels.
+    source, size = name, 64
     if name in families.NAMES:
         made = families.make(name, tmp_path / "folder")
         source, size = made.path, made.size
-    # Every other one writes raw prompts.
-    tokens = {"tokens": "subwords", "max_words": 30} if len(name) % 2 else {}
+    # Every other one writes raw prompts, the others learn from cached features.
+    raw = {"tokens": "subwords", "max_words": 30}
+    options = raw if len(name) % 2 else {"cache_features": True}
     config = config_for(
-        tiny_shards,
+        shards,
         backbone=source,
         image_size=size,
         epochs=1,
         set=("embedding_dim=16", "num_encoder_layers=0", "num_decoder_layers=1"),
-        **tokens,
+        **options,
     )
     run_dir = tmp_path / "run"
     train(config, run_dir)

@@ -43,6 +43,7 @@ def test_cached_regions_train_like_images(frozen, shards, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_resumed_run_draws_the_same_views(frozen, shards, tmp_path):
     config = config_for(shards, cache_features=True, views=2, rotation_degrees=20)
     history = train(config, tmp_path / "whole")
@@ -56,12 +57,12 @@ def test_resumed_run_draws_the_same_views(frozen, shards, tmp_path):
 
 
 def test_an_encoder_that_learns_is_refused(shards, tmp_path):
-    with pytest.raises(ValueError, match="cache_features goes with a frozen encoder"):
+    with pytest.raises(ValueError, match="cache_features needs a frozen encoder"):
         train(config_for(shards, cache_features=True), tmp_path / "run")
 
 
 def test_views_go_with_the_cache(shards):
-    with pytest.raises(ValueError, match="views goes with cache_features"):
+    with pytest.raises(ValueError, match="views needs --cache-features"):
         config_for(shards, views=2)
 
 

@@ -191,7 +191,7 @@ def test_loss_that_is_not_finite_stops_the_run(tiny_shards, tmp_path):
     "overrides, message",
     [
         ({"batch_size": 97}, "batch_size must be at most .* 96. Received: 97"),
-        ({"backbone_weights": "random"}, "backbone_weights goes with a pretrained"),
+        ({"backbone_weights": "random"}, "backbone_weights needs a pretrained"),
         ({"preset": "gpt"}, "preset must be one of"),
         ({"set": ("colour=1",)}, "a setting of transformer_tiny must be one of"),
         ({"data": "absent"}, "data must be `toy` or a folder"),

@@ -8,6 +8,7 @@ from tf_prompt.data.folder import count_examples
 from tf_prompt.data.graphs import as_written
 from tf_prompt.data.reading import Reading, read_places
 from tf_prompt.data.region_cache import Features
+from tf_prompt.data.text import END_ID, PAD_ID
 from tf_prompt.data.vocabulary import Vocabulary
 
 # Batches that are sorted by length together.
@@ -20,6 +21,7 @@ def training_batches(
     vocabulary: Vocabulary,
     max_tokens: int,
     features: Features | None = None,
+    with_families: bool = False,
 ) -> tf.data.Dataset:
     """Returns the batches of several epochs, one after the other.
 
@@ -28,13 +30,14 @@ def training_batches(
         vocabulary: the vocabulary, which encodes prompts.
         max_tokens: int > 0, largest number of tokens; longer prompts are cut.
         features: cached features of the split, read instead of images.
+        with_families: whether inputs hold `families`, see `records.number_family`.
 
     Returns:
         Dataset of `(inputs, targets, weights)`: `images`, uint8 `(batch, size, size,
         3)`, or `regions`, float16 `(batch, regions, depth)`; `token_ids`, and targets
         as `target_ids` too, int32 `(batch, tokens)`, padded with `PAD_ID` to the
         longest prompt of the batch; weights of the targets, see
-        `transforms.weigh_words`.
+        `transforms.weigh_words`; if asked for `families`, int32 `(batch,)`.
     """
     shards = records.list_shards(reading.folder, "train")
     files = np.arange(len(shards)), shards
@@ -44,7 +47,7 @@ def training_batches(
         windows = _number(placed, vocabulary, _WINDOW * epoch.batch_size)
         sort = _by_length(epoch.batch_size, epoch.order)
         numbered = epoch.skip_batches(windows.map(sort).unbatch())
-        tasks = _tasks(numbered, max_tokens, features)
+        tasks = _tasks(numbered, max_tokens, features, with_families)
         return epoch.read(tasks, _pad, reading.pixels_or_regions(features, epoch.order))
 
     return reading.read_epochs(read_epoch)
@@ -66,6 +69,31 @@ def validation_batches(
     tasks = _tasks(numbered, max_tokens, features)
     reader = reading.pixels_or_regions(features, 0)
     return reading.read_once(tasks, num_examples, _pad, reader)
+
+
+def read_index(
+    folder, vocabulary: Vocabulary, max_tokens: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the prompts of the training split for a model that looks them up.
+
+    Args:
+        folder: folder of shards.
+        vocabulary: the vocabulary, which encodes prompts.
+        max_tokens: int > 0, largest number of tokens; longer prompts are cut.
+
+    Returns:
+        token_ids: int32 `(images, max_tokens + 1)`, each with its end token, padded
+            with `PAD_ID`.
+        families: int32 `(images,)`, see `records.number_family`.
+    """
+    read, ids = vocabulary.reader(), []
+    shards = records.list_shards(folder, "train")
+    for window in tf.data.TFRecordDataset(shards).batch(1024):
+        cut = read(window)[:, :max_tokens]
+        whole = tf.concat([cut, tf.fill((cut.nrows(), 1), END_ID)], axis=1)
+        ids.append(whole.to_tensor(PAD_ID, shape=(None, max_tokens + 1)).numpy())
+    families = records.number_families(folder, "train")
+    return np.concatenate(ids), np.array(families, np.int32)
 
 
 @as_written
@@ -134,8 +162,8 @@ def _by_length(batch_size, seed):
     return sort
 
 
-def _tasks(numbered, max_tokens, features):
-    """Makes inputs and targets; with `features` the place of an image instead of it."""
+def _tasks(numbered, max_tokens, features, with_families=False):
+    """Splits examples into inputs and targets; with `features` images become places."""
 
     def pose(record, place, token_ids):
         example = {"token_ids": token_ids[:max_tokens]}
@@ -143,7 +171,10 @@ def _tasks(numbered, max_tokens, features):
             example["image"] = records.parse(record)["image"]
         else:
             example["regions"] = place
-        return transforms.pose_task(example)
+        inputs, targets = transforms.pose_task(example)
+        if with_families:
+            inputs["families"] = records.number_family(record)
+        return inputs, targets
 
     return numbered.map(pose)
 

@@ -1,12 +1,11 @@
-"""Reads the prompt that an image file carries: what its generator wrote into it.
+"""Reads the prompt that a program wrote into an image file.
 
-Read are the texts of A1111 and what writes like it, ComfyUI, Fooocus, InvokeAI,
-NovelAI, SwarmUI, and our own `--write-metadata`. No model sees any of it.
+Supported are A1111 and compatible programs, ComfyUI, Fooocus, InvokeAI, NovelAI,
+SwarmUI, and our own `--write-metadata`. No model sees any of it.
 
-Of other readers, sd-parsers 0.6 was tried: it wants a file opened by Pillow, ComfyUI's
-two graphs at once, and reads EXIF in big-endian UTF-16 only; its caches are global,
-and it follows a graph by recursion. sd-prompt-reader 1.3.5 is a desktop program that
-pins Pillow 10.3.
+Other readers: sd-parsers 0.6 needs a file opened by Pillow and both graphs of ComfyUI,
+reads EXIF in big-endian UTF-16 only, has global caches, and follows graphs by
+recursion; sd-prompt-reader 1.3.5 is a desktop program that pins Pillow 10.3.
 """
 
 import dataclasses
@@ -14,23 +13,23 @@ import re
 
 from tf_prompt.data import embedded_chunks, embedded_formats
 
-# A text is cut nowhere: one that is longer is no prompt.
+# Longer texts are not prompts.
 MAX_LENGTH = 2**16
 _MAX_SEED, _MAX_STEPS = 2**64, 10**6
-# Nothing that a terminal obeys, and no half of a pair, which UTF-8 cannot hold.
+# Control characters, and lone surrogates, which UTF-8 cannot encode.
 _UNFIT = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """What an image file says about its making.
+    """How an image was generated, according to its file.
 
     Attributes:
-        prompt: never empty; may have several lines.
-        negative_prompt: None where the file does not say.
-        seed: as above.
-        steps: as above.
-        model: name of a checkpoint or file, as above.
+        prompt: str, not empty; may have several lines.
+        negative_prompt: str, or None if the file does not have it.
+        seed: int, or None.
+        steps: int, or None.
+        model: name of a checkpoint or file, or None.
     """
 
     prompt: str
@@ -41,18 +40,18 @@ class Embedded:
 
 
 def read_embedded(image_bytes: bytes) -> Embedded | None:
-    """Reads what an image file says about its making.
+    """Reads how an image was generated from its file's metadata.
 
-    Where several programs wrote into a file, the first of A1111 (also Fooocus and
-    SwarmUI), InvokeAI, NovelAI and ComfyUI counts, and our own note last: that is a
-    prediction. Time and memory are bounded, whatever the file holds: 2 s on one core
-    at most, while a sound file takes a millisecond.
+    If several programs wrote into the file, the first of A1111 (with Fooocus and
+    SwarmUI), InvokeAI, NovelAI and ComfyUI is used; our own metadata come last, since
+    they are predictions. Time and memory are bounded for any file: at most 2 s on one
+    core, usually a millisecond.
 
     Args:
         image_bytes: content of a PNG, JPEG or WebP file; pixels are not decoded.
 
     Returns:
-        What the file says; None if it holds no prompt, or one that is broken.
+        `Embedded`; None if there is no prompt, or it is damaged.
     """
     texts = embedded_chunks.read_texts(image_bytes)
     for read in embedded_formats.READERS:
@@ -72,7 +71,7 @@ def read_embedded(image_bytes: bytes) -> Embedded | None:
 
 
 def _clean(text) -> str | None:
-    """A text that can be shown; None of what is none, or of nothing."""
+    """Returns a text that can be shown; None if it is no text, or empty."""
     if not isinstance(text, str) or len(text) > MAX_LENGTH:
         return None
     text = text.replace("\r\n", "\n")

@@ -1,4 +1,4 @@
-"""Finds the texts in a PNG, JPEG or WebP that may hold a prompt."""
+"""Finds the texts in PNG, JPEG and WebP files that may contain a prompt."""
 
 import re
 import struct
@@ -6,13 +6,13 @@ import zlib
 
 from tf_prompt.data import metadata_payloads as payloads
 
-# What a file may hold of texts. ComfyUI's largest graphs have about a megabyte.
+# Limit on the texts of a file. ComfyUI's largest graphs have about a megabyte.
 MAX_BYTES = 2**22
 _MAX_PARTS, _MAX_FIELDS = 2**16, 512
-# The names of the texts that are looked at; others are passed over.
+# Names of the texts that are read; others are skipped.
 _NAMES = {"parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata"}
 _NAMES |= {"Dream", "Comment", "Description", "Software", "Source"}
-# Of our own note, and of EXIF's UserComment.
+# Names of our own metadata, and of EXIF's UserComment.
 OURS, USER_COMMENT = "tf_prompt", "UserComment"
 
 _PNG, _PNG_TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt", b"comf", b"eXIf")
@@ -20,23 +20,24 @@ _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _PIXELS, _END = 0xDA, 0xD9
 _PROCESSING_SOFTWARE, _DESCRIPTION, _EXIF_FOLDER = 0x000B, 0x010E, 0x8769
 _USER_COMMENT = 0x9286
-# ComfyUI's graphs, of which each takes a field downwards from the camera's model.
+# ComfyUI writes its graphs into fields from the camera's model downwards.
 _GRAPHS = range(0x0100, 0x0111)
 _TEXT_KINDS = (1, 2, 7)
 _GRAPH = re.compile(r"(prompt|workflow)\s*:\s*(?=\{)", re.IGNORECASE)
 
 
 def read_texts(data: bytes) -> dict[str, str]:
-    """Reads the texts by which programs keep a prompt in a file.
+    """Reads the texts in which programs store prompts.
 
-    What is damaged, or too large, is as if it were not there.
+    Texts that are damaged or too large are ignored.
 
     Args:
         data: content of a file of any kind.
 
     Returns:
-        Texts by name: of a PNG's text its keyword, of EXIF `UserComment`, or
-        `prompt` and `workflow` where ComfyUI wrote it, and `tf_prompt` of our own.
+        dict from name to text. The name is the keyword of a PNG's text; for EXIF
+        `UserComment`, or `prompt` and `workflow` from ComfyUI; for our own metadata
+        `tf_prompt`.
     """
     texts: dict[str, str] = {}
     if data.startswith(_PNG):
@@ -53,7 +54,7 @@ def read_texts(data: bytes) -> dict[str, str]:
             continue
         content = data[start:end]
         cost, found = _READERS[kind](content, room)
-        # A small part of it is the parts themselves, however little they hold.
+        # The parts themselves count too, even if their texts are short.
         room -= max(cost, len(content))
         texts.update(found)
         if room <= 0:
@@ -175,12 +176,12 @@ _READERS = {
 
 
 def _unpack(content, room):
-    """Bytes that unpacking took, and what came out: nothing if more than `room`."""
+    """Returns the bytes decompressed, and the text: empty if longer than `room`."""
     unpacker = zlib.decompressobj()
     try:
         text = unpacker.decompress(content, room)
     except zlib.error:
-        # How far it came is unknown: a few that are broken hide no other.
+        # Its size is unknown; a few damaged texts must not hide the others.
         return MAX_BYTES // 16, b""
     return len(text), text if unpacker.eof else b""
 
@@ -196,7 +197,8 @@ def _named(keyword, text, wanted=False):
 
 
 def _decode(text):
-    # Latin-1 says the standard of tEXt; many write UTF-8, which Latin-1 rarely is.
+    # The standard of tEXt says Latin-1, many programs write UTF-8; valid UTF-8 is
+    # rarely Latin-1.
     text = text.rstrip(b"\0")
     try:
         return text.decode()
@@ -205,7 +207,7 @@ def _decode(text):
 
 
 def _read_fields(tiff):
-    """Texts of the first folder of a TIFF structure, and of EXIF's folder in it.
+    """Reads the texts of a TIFF structure: its first directory and the EXIF in it.
 
     Reference: CIPA DC-008 (Exif 2.32), 4.6.2.
     """
@@ -239,7 +241,7 @@ def _decode_comment(comment):
     """
     encoding, text = comment[:8], comment[8:]
     if encoding == b"UNICODE\0":
-        # In no order that the standard fixes; a setting's letters tell.
+        # The standard does not fix the byte order; the zeros of ASCII letters show it.
         low_first = text[1::2].count(0) > text[::2].count(0)
         if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
             low_first, text = text[:2] == b"\xff\xfe", text[2:]

@@ -1,4 +1,4 @@
-"""What each program's texts say: prompt, negative prompt, seed, steps and model."""
+"""Parses each program's texts: prompt, negative prompt, seed, steps and model."""
 
 import json
 import re
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from tf_prompt.data import embedded_chunks, embedded_graph
 
-# What reading a text that is not as it should be raises.
+# Raised while reading malformed texts.
 BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 _NEGATIVE = "Negative prompt:"
 # A setting of A1111: a name, and a value that may be quoted.
 _SETTING = re.compile(r'(\w[\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 _MIN_SETTINGS, _MAX_SETTINGS_LENGTH = 3, 2**14
-# The settings are in the last line, but for what extensions add.
+# The settings are in the last line, unless extensions add lines.
 _MAX_LINES = 8
 # InvokeAI's switches, as in `-s 50` and `-S1234`.
 _SWITCH = re.compile(r"\s-(s|S)\s*(\d{1,20})(?=\s|$)")
@@ -22,13 +22,13 @@ _JSON_BEGIN = re.compile(r'\s*\{\s*"')
 
 
 def read_parameters(texts: dict[str, str]) -> dict | None:
-    """Reads what A1111 writes, and Fooocus and SwarmUI in the same place.
+    """Parses the text of A1111, and of Fooocus and SwarmUI in the same place.
 
-    The prompt is as A1111 displays it, with weights and names of networks.
+    The prompt is the one that A1111 displays, with weights and names of networks.
     """
     comment = texts.get(embedded_chunks.USER_COMMENT, "")
     text = texts.get("parameters") or comment
-    # A prompt may begin with a brace, but hardly with a quoted name in it.
+    # A prompt may begin with a brace, but hardly with a quoted name after it.
     if _JSON_BEGIN.match(text):
         return _read_json_parameters(json.loads(text))
     found = _read_infotext(text)
@@ -39,7 +39,7 @@ def read_parameters(texts: dict[str, str]) -> dict | None:
 def _read_infotext(text):
     lines = text.strip().split("\n")
     place, settings = _find_settings(lines)
-    # What stands behind the settings are templates and notes of extensions.
+    # After the settings come templates and notes of extensions.
     lines = [line.strip() for line in lines[:place]]
     negative = next((n for n, x in enumerate(lines) if x.startswith(_NEGATIVE)), None)
     found = {
@@ -55,7 +55,7 @@ def _read_infotext(text):
 
 
 def _find_settings(lines):
-    """The line of settings, its number, and what it says; else the end and nothing."""
+    """Returns the number of the line of settings, and the settings, if any."""
     for place in reversed(range(max(0, len(lines) - _MAX_LINES), len(lines))):
         line = lines[place][:_MAX_SETTINGS_LENGTH]
         if "Steps:" not in line and place < len(lines) - 1:
@@ -76,7 +76,7 @@ def _read_json_parameters(content):
 
 
 def read_invokeai(texts: dict[str, str]) -> dict | None:
-    """Reads InvokeAI's metadata, and the two forms before version 3."""
+    """Parses InvokeAI's metadata, and its two formats before version 3."""
     if "invokeai_metadata" in texts:
         content = json.loads(texts["invokeai_metadata"])
         model = content.get("model")
@@ -97,7 +97,7 @@ def read_invokeai(texts: dict[str, str]) -> dict | None:
 
 
 def _read_dream(text):
-    """Reads a command line: the prompt in quotes, then switches."""
+    """Parses a command line: the prompt in quotes, then switches."""
     text = text.strip()
     end = re.search(r'"(?=\s+-)|"$', text[1:])
     if not text.startswith('"') or end is None:
@@ -108,14 +108,14 @@ def _read_dream(text):
 
 
 def _split_brackets(prompt):
-    """InvokeAI before version 3 has the negative prompt in brackets in the other."""
+    """Splits off the negative prompt, in brackets in InvokeAI before version 3."""
     negative = ", ".join(part.strip(" ,") for part in _BRACKETED.findall(prompt))
     positive = _BRACKETED.sub("", prompt).strip(" ,")
     return {"prompt": re.sub(r"\s{2,}", " ", positive), "negative_prompt": negative}
 
 
 def read_novelai(texts: dict[str, str]) -> dict | None:
-    """Reads NovelAI's texts: `Description`, and JSON in `Comment`."""
+    """Parses NovelAI's texts: `Description`, and JSON in `Comment`."""
     if not texts.get("Software", "").startswith("NovelAI"):
         return None
     found = {"prompt": texts.get("Description"), "model": texts.get("Source")}
@@ -131,7 +131,7 @@ def read_novelai(texts: dict[str, str]) -> dict | None:
 
 
 def read_comfyui(texts: dict[str, str]) -> dict | None:
-    """Reads ComfyUI's graph: the one that ran, else the one of the editor."""
+    """Parses ComfyUI's graph: the one that was run, or else the editor's."""
     for name, load in (
         ("prompt", embedded_graph.load_prompt),
         ("workflow", embedded_graph.load_workflow),
@@ -146,7 +146,7 @@ def read_comfyui(texts: dict[str, str]) -> dict | None:
 
 
 def read_ours(texts: dict[str, str]) -> dict | None:
-    """Reads what `predict --write-metadata` wrote."""
+    """Returns what `predict --write-metadata` wrote."""
     text = texts.get(embedded_chunks.OURS)
     return text and {"prompt": text}
 

@@ -1,15 +1,15 @@
-"""Follows a graph of ComfyUI from the image back to the prompt."""
+"""Follows a ComfyUI graph from the image back to the prompt."""
 
 import re
 
-# Of a graph that is larger, or deeper, the rest is as if it were not there.
+# Whatever exceeds these limits is ignored.
 _MAX_NODES, _MAX_DEPTH = 5000, 100
 
 _NEGATIVE, _POSITIVE = "negative", "positive"
-# What tells a sampler from others that have a positive input.
+# Inputs that distinguish samplers from other nodes with a positive input.
 _SAMPLES = {"seed", "noise_seed", "steps", "sampler_name", "sigmas", "latent_image"}
-# What nodes call a text that they hold or take; the first line of which a node has
-# any counts. In front of it comes what is named for the side, as `text_positive`.
+# Names of inputs with text; of a node, the first line counts of which it has any.
+# Names with the side, such as `text_positive`, come before these.
 _TEXTS = (
     ("populated_text",),
     ("text_g", "text_l"),
@@ -20,10 +20,10 @@ _TEXTS = (
     ("value",),
 )
 _SIDED = ("{}", "text_{}", "{}_prompt", "prompt_{}")
-# As above, of nodes that join texts, at most so long between two.
+# As above, for nodes that join texts; and the maximum length of what they insert.
 _PART = re.compile(r"(?:text|string|prompt|str)_?(?:[a-h]|\d{1,2})")
 _DELIMITERS, _MAX_DELIMITER = ("delimiter", "separator"), 16
-# Inputs that are not on the way to a prompt, and not on that to the noise.
+# Inputs that lead neither to a prompt nor to the noise.
 _NO_TEXT = re.compile(
     r"(clip|model|vae|image|mask|pixels|latent|samples|control_?net|noise|sigmas)"
 )
@@ -31,12 +31,12 @@ _NO_IMAGE = {_POSITIVE, _NEGATIVE, "conditioning", "guider", "text_embeds"}
 _NO_IMAGE |= {"model", "clip", "vae", "control_net", "noise", "sampler", "sigmas"}
 _MODELS = ("ckpt_name", "base_ckpt_name", "unet_name", "model_name", "gguf_name")
 _SEEDS, _STEPS = ("seed", "noise_seed", "value", "int"), ("steps", "value", "int")
-# A node that makes an empty prompt of any.
+# A node that replaces any prompt with an empty one.
 _EMPTIES = "ConditioningZeroOut"
 _MUTED, _BYPASSED = 2, 4
 _CONTROLS = ("fixed", "increment", "decrement", "randomize")
-# The editor's graph holds values without names, in this order, and behind a seed what
-# becomes of it. Newer ones name them as inputs.
+# The editor's graph has values without names, in this order; after a seed comes what
+# the editor does with it. Newer graphs name them as inputs.
 _WIDGETS = {
     "KSampler": "seed steps cfg sampler_name scheduler denoise",
     "KSamplerAdvanced": "add_noise noise_seed steps cfg sampler_name scheduler",
@@ -56,11 +56,11 @@ _WIDGETS = {
 
 
 def load_prompt(content: dict) -> dict[str, dict]:
-    """Reads the form of a graph that ComfyUI runs, its API's.
+    """Converts a graph in the format of ComfyUI's API, which is the one it runs.
 
     Returns:
-        By a node's id, its inputs by name, each a value or `[id, place]`, and under
-        `class` its type.
+        dict from a node's id to its inputs: a dict from name to a value or to
+        `[id, output]` of another node, with the node's type under `class`.
     """
     nodes = {}
     for key, node in list(content.items())[:_MAX_NODES]:
@@ -70,7 +70,7 @@ def load_prompt(content: dict) -> dict[str, dict]:
 
 
 def load_workflow(content: dict) -> dict[str, dict]:
-    """Reads the form that ComfyUI's editor keeps; returns as `load_prompt`."""
+    """Converts a graph in the editor's format to that of `load_prompt`."""
     links = {}
     for link in content["links"]:
         if isinstance(link, dict):
@@ -83,7 +83,7 @@ def load_workflow(content: dict) -> dict[str, dict]:
             continue
         inputs = {}
         slots = node.get("inputs") or []
-        # What is passed by hands on what comes in, and no value of its own.
+        # A bypassed node passes on its inputs and has no values of its own.
         if node.get("mode") != _BYPASSED:
             inputs = _name_widgets(node, slots)
         for slot in slots:
@@ -115,16 +115,17 @@ def _name_widgets(node, slots):
 
 
 def describe(nodes: dict[str, dict]) -> dict | None:
-    """Finds what made the image: the first sampler on the way from noise to it.
+    """Finds the inputs of the sampler that made the image.
 
-    Later ones refine the whole or a part of it, often by another prompt.
+    It is the first one on the way from noise to image: later ones refine the image or
+    a part of it, often with another prompt.
 
     Args:
-        nodes: as `load_prompt` returns.
+        nodes: from `load_prompt` or `load_workflow`.
 
     Returns:
-        `prompt`, `negative_prompt`, `seed`, `steps` and `model`, where known; None
-        if there is no sampler.
+        dict of `prompt`, `negative_prompt`, `seed`, `steps` and `model`, None if
+        unknown; or None if there is no sampler.
     """
     sampler = _find_sampler(nodes)
     if sampler is None:
@@ -146,7 +147,7 @@ def describe(nodes: dict[str, dict]) -> dict | None:
 def _find_sampler(nodes):
     used = {link for inputs in nodes.values() for _, link in _links(nodes, inputs)}
     ends = [key for key in nodes if key not in used]
-    # A graph may save several images: the first that it saves is taken.
+    # If a graph saves several images, the first is used.
     ends.sort(key=lambda key: "SaveImage" not in str(nodes[key]["class"]))
     seen: set[str] = set()
     for end in (*ends, *nodes):
@@ -172,14 +173,14 @@ def _is_sampler(nodes, inputs):
 
 
 def _link(nodes, value):
-    """The node that a value comes from; None if it stands for itself."""
+    """Returns the node that a value comes from; None if it is a plain value."""
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int):
         return str(value[0]) if str(value[0]) in nodes else None
     return None
 
 
 def _links(nodes, inputs):
-    """Name and node of each input that comes from another node."""
+    """Yields the name and source of each input that comes from another node."""
     for name, value in inputs.items():
         link = _link(nodes, value)
         if link is not None:
@@ -187,7 +188,7 @@ def _links(nodes, inputs):
 
 
 def _gather(nodes, inputs, guider, side):
-    """The texts on one side of a sampler, each once, in the order of the graph."""
+    """Joins the different texts on one side of a sampler, in the graph's order."""
     start = inputs.get(side, guider.get(side, inputs.get("text_embeds")))
     if start is None and side == _POSITIVE:
         start = inputs.get("guider")
@@ -230,7 +231,7 @@ def _may_be_text(nodes, inputs, name):
 
 
 def _find(nodes, inputs, starts, names, kind):
-    """The nearest value of a kind and of one of some names, from an input on."""
+    """Returns the nearest value of a type with one of the names, from an input on."""
     for start in starts:
         value = inputs.get(start)
         if isinstance(value, kind):

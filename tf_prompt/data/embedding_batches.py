@@ -99,16 +99,16 @@ class Examples:
 
         Yields:
             dicts of lists: `image`, encoded bytes; strings `image_id`, `prompt`,
-            `family`, empty where prompts have none, and `reference`, the normalised
-            words; with targets also `target`, float32 `(batch, 384)`.
+            those of `records.LABELS`, empty where there is none, and `reference`, the
+            normalised words; with targets also `target`, float32 `(batch, 384)`.
         """
 
         @as_written
         def parse(serialised):
             example = records.parse(serialised)
             reference = tf.strings.reduce_join(example.pop("words"), separator=" ")
-            family = records.parse_family(serialised)
-            return {**example, "reference": reference, "family": family}
+            labels = records.parse_labels(serialised)
+            return {**example, "reference": reference, **labels}
 
         found = self._records.map(parse)
         if self._targets is not None:
@@ -119,7 +119,7 @@ class Examples:
             total=self.num_examples, initial=self._skip, desc=task, unit="image"
         ) as bar:
             for batch in wanted.batch(batch_size).as_numpy_iterator():
-                texts = ("image_id", "prompt", "reference", "family")
+                texts = ("image_id", "prompt", "reference", *records.LABELS)
                 decoded = {
                     k: [t.decode(errors="replace") for t in batch[k]] for k in texts
                 }

@@ -1,4 +1,4 @@
-"""How our functions become graphs of TensorFlow."""
+"""Compiles functions to TensorFlow graphs."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,5 +11,5 @@ as_written = tf.autograph.experimental.do_not_convert
 
 
 def compile_function(function: Callable, signature: Sequence[tf.TensorSpec]):
-    """Makes a `tf.function` of one written with operations, of these inputs alone."""
+    """Returns a `tf.function` with a fixed signature, without AutoGraph."""
     return tf.function(function, input_signature=signature, autograph=False)

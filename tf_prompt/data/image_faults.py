@@ -3,7 +3,8 @@
 import pathlib
 import struct
 
-from tf_prompt.data import image_headers
+# 8000 x 8000. The header of a file of a few kilobytes can claim a hundred times more.
+MAX_PIXELS = 64_000_000
 
 # First bytes of images that TensorFlow cannot read.
 _FOREIGN = {
@@ -76,8 +77,8 @@ def find_fault(data: bytes) -> str:
     if form is None:
         return _name_other(data)
     size, is_whole = _FORMATS[form](data)
-    if size[0] * size[1] > image_headers.MAX_PIXELS:
-        limit = image_headers.MAX_PIXELS // 1_000_000
+    if size[0] * size[1] > MAX_PIXELS:
+        limit = MAX_PIXELS // 1_000_000
         return f"too large, {size[0]} x {size[1]} pixels, at most {limit} megapixels"
     if not is_whole:
         return f"cut off, the {form} ends early"

@@ -3,9 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
+from tf_prompt.data import image_faults
+
 JPEG, PNG, GIF, BMP, RIFF = 0xFFD8, 0x8950, 0x4749, 0x424D, 0x5249
-# 8000 x 8000. The header of a file of a few kilobytes can claim a hundred times more.
-MAX_PIXELS = 64_000_000
+MAX_PIXELS = image_faults.MAX_PIXELS
 
 _HEAD = 48
 # Names of parts as numbers: IDAT of a PNG, the quantisation tables of a JPEG.

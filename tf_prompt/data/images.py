@@ -21,7 +21,7 @@ def decode_image(data, size: int, resizing: str = BILINEAR):
     """Decodes one image and makes it a square of a given size.
 
     It is turned upright, as its EXIF says; then the largest centred square is kept
-    and resized with an antialiasing filter. A picture that already has the size is
+    and resized with an antialiasing filter. An image that already has the size is
     left as it is. Of 16 bits a channel the higher 8 count.
 
     Args:

@@ -1,4 +1,4 @@
-"""Batches of images and the modifiers of their prompts."""
+"""Batches of images with the modifiers of their prompts."""
 
 import collections
 import functools
@@ -16,16 +16,16 @@ from tf_prompt.metrics.modifiers import split_modifiers
 
 
 def read_modifiers(folder, split: str) -> Iterator[list[tuple[str, list[str]]]]:
-    """Reads the prompts of a split and the modifiers of each.
+    """Reads the prompts of a split, and splits off their modifiers.
 
     Yields:
-        For each shard a list of pairs: the prompt as its user wrote it, and its
-        modifiers.
+        One list per shard, of pairs: the prompt as the user wrote it, and the list of
+        its modifiers.
 
     Raises:
         FileNotFoundError: if the split has no shards.
     """
-    # The same parts come again and again, and the text rule is slow.
+    # Cached, because parts repeat often and normalising is slow.
     to_words = functools.lru_cache(2**20)(lambda part: normalise(part, None))
     shards = records.list_shards(folder, split)
     for shard in tqdm.tqdm(shards, f"modifiers of {split}", unit="shard", delay=2):
@@ -34,17 +34,17 @@ def read_modifiers(folder, split: str) -> Iterator[list[tuple[str, list[str]]]]:
 
 
 def choose_modifiers(folder, num_prompts: int) -> list[str]:
-    """Chooses the modifiers that enough distinct training prompts hold.
+    """Chooses the modifiers that occur in enough distinct training prompts.
 
     Args:
-        folder: shards of `pipelines.write_records`.
-        num_prompts: int > 0, the fewest prompts.
+        folder: folder of shards from `pipelines.write_records`.
+        num_prompts: int > 0. Smallest number of prompts that contain a modifier.
 
     Returns:
-        The most frequent first; of equals by alphabet.
+        list of modifiers, by falling frequency, then alphabetically.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if no modifier is in so many prompts.
     """
     sets = dict(pair for shard in read_modifiers(folder, "train") for pair in shard)
     counts = collections.Counter(m for found in sets.values() for m in found)
@@ -52,22 +52,23 @@ def choose_modifiers(folder, num_prompts: int) -> list[str]:
     if not kept:
         most = max(counts.values(), default=0)
         raise ValueError(
-            "modifier_prompts must be at most the training prompts that the commonest "
-            f"modifier is in, {most}. Received: {num_prompts}"
+            "modifier_prompts must be at most the number of training prompts with the "
+            f"most common modifier, {most}. Received: {num_prompts}"
         )
     return sorted(kept, key=lambda modifier: (-counts[modifier], modifier))
 
 
 class ModifierTargets:
-    """Which of chosen modifiers each image of a split has.
+    """The modifiers of each image of a split, as flags.
 
     Args:
-        folder: shards of `pipelines.write_records`.
+        folder: folder of shards from `pipelines.write_records`.
         split: one of `split.SPLITS`.
-        modifiers: the chosen ones.
+        modifiers: the modifiers to look for, in the order of the flags.
 
     Attributes:
-        num_examples: images of the split.
+        num_examples: int, number of images in the split.
+        num_modifiers: int, length of `modifiers`.
     """
 
     def __init__(self, folder, split: str, modifiers: Sequence[str]):
@@ -78,21 +79,28 @@ class ModifierTargets:
         self._starts = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
         found = [modifiers for shard in shards for _, modifiers in shard]
         held = [[number[m] for m in own if m in number] for own in found]
-        # Numbers, not flags: a million prompts hold ten each, of thousands.
+        # Ids, not flags: a million prompts have about ten of thousands each.
         widest = max([1, *map(len, held)])
         self._ids = np.full((len(held), widest), -1, np.int32)
         for row, ids in zip(self._ids, held, strict=True):
             row[: len(ids)] = ids
 
     def all(self) -> np.ndarray:
-        """Flags, bool `(examples, modifiers)`, in the order of the shards."""
+        """Returns bool flags `(examples, modifiers)`, in the order of the shards."""
         flags = np.zeros((self.num_examples, self.num_modifiers), bool)
         rows, places = np.nonzero(self._ids >= 0)
         flags[rows, self._ids[rows, places]] = True
         return flags
 
     def look_up(self, place):
-        """Gives float32 `(modifiers,)` of a place: shard and record, int64 `(2,)`."""
+        """Looks up the flags of an example.
+
+        Args:
+            place: int64 `(2,)`, its shard and its record.
+
+        Returns:
+            float32 `(modifiers,)`, 0 or 1.
+        """
         row = tf.gather(tf.constant(self._starts), place[0]) + place[1]
         ids = tf.gather(tf.constant(self._ids), row)
         flags = tf.one_hot(ids, self.num_modifiers)
@@ -102,12 +110,12 @@ class ModifierTargets:
 def training_batches(
     reading: Reading, found: ModifierTargets, features: Features | None = None
 ) -> tf.data.Dataset:
-    """Gives the batches of several epochs, one after the other.
+    """Returns the batches of several epochs, one after another.
 
     Args:
-        reading: of the training split.
-        found: its modifiers.
-        features: of the split, read in place of images.
+        reading: how to read the training split.
+        found: the modifiers of the training split.
+        features: stored features, read instead of images; None reads images.
 
     Returns:
         Dataset of `(inputs, flags)`: `images`, uint8 `(batch, size, size, 3)`, or
@@ -129,7 +137,7 @@ def training_batches(
 def validation_batches(
     reading: Reading, found: ModifierTargets, features: Features | None = None
 ) -> tf.data.Dataset:
-    """Gives the validation split once, in order, in the form of `training_batches`."""
+    """Returns the validation split once, in order; batches as in `training_batches`."""
     shards = records.list_shards(reading.folder, "validation")
     placed = tf.data.Dataset.from_tensor_slices(shards).enumerate()
     examples = placed.flat_map(read_places).map(_pose(found, features))

@@ -16,7 +16,7 @@ _OPEN_SHARDS = 4
 
 @dataclasses.dataclass(frozen=True)
 class ImageReader:
-    """How the images of examples, or their features, are read.
+    """Reads the images, or stored features, of examples.
 
     Args:
         read: function from the stored form of one image to its tensor.
@@ -189,7 +189,7 @@ class Epoch:
     def read(
         self, examples: tf.data.Dataset, to_batches: Callable, reader: ImageReader
     ) -> tf.data.Dataset:
-        """Makes batches of the result of `skip_batches`; see `Reading.read_once`."""
+        """Batches the result of `skip_batches`; see `Reading.read_once`."""
         share, size = self._share, self.batch_size
         _, parts_done = share.skip_rounds(self._reading.skip)
 

@@ -13,6 +13,8 @@ from tf_prompt.data import listing
 from tf_prompt.data.graphs import as_written
 from tf_prompt.data.split import SPLITS
 
+# Fields of a record that only some data have.
+LABELS = ("family", "source")
 SHARD_NAME = "{split}-{index:05d}.tfrecord"
 # What is installed lacks the pipelines.
 CHECKOUT = (
@@ -32,6 +34,8 @@ class Record:
         words: `text.split_words` of the prompt.
         family: name of the group of similar prompts that this one is in; empty where
             none were sought.
+        source: where the image is from, for scores by source; empty where no column
+            says it.
     """
 
     image_id: str
@@ -39,6 +43,7 @@ class Record:
     prompt: str
     words: list[str]
     family: str = ""
+    source: str = ""
 
 
 def serialise(record: Record) -> bytes:
@@ -49,8 +54,9 @@ def serialise(record: Record) -> bytes:
         "prompt": [record.prompt.encode()],
         "words": [word.encode() for word in record.words],
     }
-    if record.family:
-        values["family"] = [record.family.encode()]
+    for name in LABELS:
+        if label := getattr(record, name):
+            values[name] = [label.encode()]
     features = {
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
         for name, value in values.items()
@@ -80,20 +86,47 @@ def parse(serialised) -> dict:
     )
 
 
-def parse_family(serialised):
-    """Reads the family of one record, scalar string; empty where it has none."""
-    family = tf.io.FixedLenFeature((), tf.string, default_value="")
-    return tf.io.parse_single_example(serialised, {"family": family})["family"]
+def parse_labels(serialised) -> dict:
+    """Reads the fields `LABELS` of a record, scalar strings; empty if it has none."""
+    text = tf.io.FixedLenFeature((), tf.string, default_value="")
+    return tf.io.parse_single_example(serialised, dict.fromkeys(LABELS, text))
 
 
-def has_families(folder: str | pathlib.Path, split: str) -> bool:
-    """Whether the first record of a split has a family.
+@as_written
+def number_family(serialised):
+    """Numbers the family of one record, scalar int32; without one, equal words are one.
+
+    Two families share a number once in two milliards.
+    """
+    words = tf.strings.reduce_join(parse(serialised)["words"], separator=" ")
+    family = parse_labels(serialised)["family"]
+    name = tf.where(family == "", words, family)
+    return tf.cast(tf.strings.to_hash_bucket_fast(name, 2**31 - 1), tf.int32)
+
+
+def number_families(folder: str | pathlib.Path, split: str) -> list[int]:
+    """Numbers the families of a split, in the order of its shards.
+
+    Raises:
+        FileNotFoundError: as `list_shards`.
+    """
+    numbered = tf.data.TFRecordDataset(list_shards(folder, split)).map(number_family)
+    return [int(number) for number in numbered.as_numpy_iterator()]
+
+
+def list_labels(folder: str | pathlib.Path, split: str) -> list[str]:
+    """Names those of `LABELS` that the first record of a split has.
 
     Raises:
         FileNotFoundError: as `list_shards`.
     """
     first = tf.data.TFRecordDataset(list_shards(folder, split)).take(1)
-    return any(parse_family(record).numpy() for record in first)
+    return [
+        name
+        for record in first
+        for name, label in parse_labels(record).items()
+        if label.numpy()
+    ]
 
 
 class ShardWriter:

@@ -1,7 +1,7 @@
-"""Byte-level byte pairs: any text in tokens that stand for its bytes.
+"""Byte-level byte-pair encoding: tokens for any text.
 
-Bytes are written in printable letters, as GPT-2 does it, so that tokens can be kept in
-text files: a space is `Ġ`, other letters of ASCII are themselves.
+As in GPT-2, bytes are written as printable letters, so that tokens can be stored in
+text files: a space is `Ġ`, other printable ASCII is itself.
 
 Reference: Sennrich et al., 2016, https://arxiv.org/abs/1508.07909; on bytes, Radford
 et al., 2019, "Language Models are Unsupervised Multitask Learners", section 2.2.
@@ -14,23 +14,22 @@ from collections.abc import Iterable, Sequence
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
-# Letters of printable bytes stand for themselves, those of the others come after
-# Latin-1.
+# Printable bytes are their own letters in Latin-1; the others get letters after it.
 _PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
 _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 _BYTE_OF = {chr(byte): byte for byte in _PRINTABLE} | {
     chr(256 + index): byte for index, byte in enumerate(_OTHERS)
 }
 ALPHABET = sorted(_BYTE_OF, key=_BYTE_OF.__getitem__)
-# A pair that comes once teaches nothing about other prompts.
+# A pair that occurs once says nothing about other prompts.
 _MIN_FREQUENCY = 2
 
 
 def to_bytes(token: str) -> bytes:
-    """Gives the bytes that a token stands for.
+    """Returns the bytes of a token.
 
     Raises:
-        ValueError: if it has letters that stand for none.
+        ValueError: if a letter does not stand for a byte.
     """
     try:
         return bytes(_BYTE_OF[letter] for letter in token)
@@ -41,17 +40,18 @@ def to_bytes(token: str) -> bytes:
 def learn(
     prompts: Iterable[str], max_size: int
 ) -> tuple[list[str], list[tuple[str, str]]]:
-    """Learns which bytes and tokens to join, the most frequent pairs first.
+    """Learns byte pairs from prompts, the most frequent pairs first.
 
     Args:
-        prompts: texts; they are passed over once.
-        max_size: int, tokens at most, at least 256: all single bytes are among them.
+        prompts: iterable of str, read once.
+        max_size: int, at least 256. Largest number of tokens; all single bytes are
+            tokens.
 
     Returns:
-        The tokens, and the pairs in the order they are joined.
+        The list of tokens, and the list of pairs in the order of merging.
 
     Raises:
-        ValueError: if there is less room.
+        ValueError: if `max_size` is too small.
     """
     if max_size < len(ALPHABET):
         raise ValueError(
@@ -75,9 +75,9 @@ def learn(
 def build_tokenizer(
     tokens: Sequence[str], merges: Sequence[tuple[str, str]]
 ) -> tokenizers.Tokenizer:
-    """Builds what turns texts into ids, the places of tokens in the list.
+    """Builds a tokenizer whose ids are the positions of tokens in the list.
 
-    Special tokens in a text are its letters: no prompt can end itself.
+    Special tokens in a text are read as plain letters: no prompt can end itself.
     """
     ids = {token: index for index, token in enumerate(tokens)}
     tokenizer = tokenizers.Tokenizer(models.BPE(vocab=ids, merges=list(merges)))
@@ -86,13 +86,13 @@ def build_tokenizer(
 
 
 def write_merges(merges: Sequence[tuple[str, str]], path: pathlib.Path) -> None:
-    """Writes a pair a line, a space between its tokens."""
+    """Writes one pair per line, its tokens separated by a space."""
     lines = "".join(f"{first} {second}\n" for first, second in merges)
     path.write_text(lines, encoding="utf-8")
 
 
 def read_merges(path: pathlib.Path) -> list[tuple[str, str]]:
-    """Reads what `write_merges` wrote.
+    """Reads a file of `write_merges`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -106,12 +106,12 @@ def read_merges(path: pathlib.Path) -> list[tuple[str, str]]:
         raise ValueError(f"merges must be UTF-8 text. Received: {path}") from error
     pairs = [tuple(line.split(" ")) for line in lines[:-1]]
     if lines[-1] or any(len(pair) != 2 for pair in pairs):
-        raise ValueError(f"merges must be pairs of tokens, whole. Received: {path}")
+        raise ValueError(f"merges must be pairs of tokens, complete. Received: {path}")
     return pairs
 
 
 def _cutter():
-    # Words with the space before them, numbers, marks: no token reaches over one.
+    # Words with the space before them, numbers, marks: no token crosses these.
     return pre_tokenizers.ByteLevel(add_prefix_space=False)
 
 

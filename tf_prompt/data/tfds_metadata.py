@@ -12,12 +12,12 @@ from tf_prompt.data.records import shard_path
 _SHARD_TEMPLATE = "{SPLIT}-{SHARD_INDEX}.tfrecord"
 
 
-def build_features(image_size: int, has_families: bool = False) -> dict:
+def build_features(image_size: int, labels: Sequence[str] = ()) -> dict:
     """Describes a record to TFDS.
 
     Args:
         image_size: side of the images, pixels.
-        has_families: whether records name the family of their prompts.
+        labels: those of `records.LABELS` that records hold.
     """
     shape = (image_size, image_size, 3)
     features = {
@@ -26,7 +26,7 @@ def build_features(image_size: int, has_families: bool = False) -> dict:
         "prompt": tfds.features.Text(),
         "words": tfds.features.Sequence(tfds.features.Text()),
     }
-    return {**features, "family": tfds.features.Text()} if has_families else features
+    return {**features, **{name: tfds.features.Text() for name in labels}}
 
 
 def write_tfds_metadata(
@@ -34,9 +34,9 @@ def write_tfds_metadata(
     name: str,
     image_size: int,
     shard_lengths: Mapping[str, Sequence[int]],
-    has_families: bool = False,
+    labels: Sequence[str] = (),
 ) -> None:
-    """Makes `tfds.builder_from_directory(folder)` read the shards.
+    """Writes the files with which `tfds.builder_from_directory` reads the shards.
 
     Args:
         folder: the shards, named by `records.shard_path`.
@@ -45,7 +45,7 @@ def write_tfds_metadata(
         shard_lengths: dict from split to the number of records of each shard, in
             order of shard index; 0 for a shard that was not written. Splits without
             records are left out.
-        has_families: as in `build_features`.
+        labels: as in `build_features`.
     """
     template = tfds.core.ShardedFileTemplate(
         data_dir=folder,
@@ -65,7 +65,7 @@ def write_tfds_metadata(
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
-        features=build_features(image_size, has_families),
+        features=build_features(image_size, labels),
         split_infos=splits,
         filename_template=template,
         check_data=False,

@@ -17,38 +17,38 @@ class DecodingConfig:
 
     num_beams: int = option(
         1,
-        "prompts kept at each step of beam search; 1 is greedy",
-        group="writing",
+        "number of beams; 1 decodes greedily",
+        group="decoding",
     )
     length_penalty: float = option(
-        1.0, "beam search: exponent of the length by which scores are divided"
+        1.0, "beam search: divide scores by the length to the power of X"
     )
-    sample: bool = option(False, "sampling: draw tokens by their probabilities")
-    temperature: float = option(1.0, "sampling: below 1 favours likely tokens")
-    top_k: int = option(0, "sampling: draw among the k most likely tokens; 0 among all")
+    sample: bool = option(False, "sampling: draw tokens at random by probability")
+    temperature: float = option(1.0, "sampling: values below 1 favour likely tokens")
+    top_k: int = option(0, "sampling: draw from the N most likely tokens; 0 from all")
     top_p: float = option(
-        1.0, "sampling: draw among the most likely tokens with this total probability"
+        1.0, "sampling: draw from the most likely tokens with total probability X"
     )
     repetition_penalty: float = option(
         1.0,
-        "divides the logits of words that occurred before",
-        group="writing",
+        "above 1: make words less likely that the prompt already has",
+        group="decoding",
     )
     no_repeat_ngram: int = option(
         0,
-        "length of word sequences that must not repeat; 0 allows all",
-        group="writing",
+        "never repeat a sequence of N words; 0 allows it",
+        group="decoding",
     )
     min_words: int = option(
         0,
-        "smallest number of words",
-        group="writing",
+        "minimum number of words",
+        group="decoding",
     )
     rerank: int = option(
         0,
-        "number of candidates per image, beams or samples, of which the one most "
-        "similar to the others is kept (minimum Bayes risk, MiniLM cosine); 0 for none",
-        group="writing",
+        "decode N candidates per image, beams or samples, and keep the one most "
+        "similar to the others (minimum Bayes risk by MiniLM cosine); 0 decodes one",
+        group="decoding",
     )
     seed: int = option(
         0,

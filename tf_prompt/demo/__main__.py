@@ -1,4 +1,4 @@
-"""Opens a web page that writes the prompts of pictures."""
+"""Opens a web page that writes the prompts of images."""
 
 import dataclasses
 import importlib.util
@@ -27,61 +27,68 @@ EXAMPLES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """Opens a web page that writes the prompts of pictures; with no run, by CLIP."""
+    """Opens a web page that writes the prompts of images; without a run, by CLIP."""
 
     first_groups: typing.ClassVar = ("model", "output", "server")
 
     run_dir: tuple[str, ...] = option(
         (),
         "folder of a run of tf_prompt.fit; two are shown side by side",
+        metavar="DIR",
         group="model",
     )
     saved_model: str | None = option(
         None,
-        "folder of one version of an export",
+        "folder of one version of an export, such as saved_models/NAME/1",
+        metavar="DIR",
         group="model",
     )
     interrogator: str | None = option(
         None,
-        "folder of a CLIP interrogator's run, whose ranked phrases are shown too",
+        "folder of a CLIP interrogator's run; shows its ranked phrases too",
+        metavar="DIR",
         group="model",
     )
     clip: str | None = option(
         None,
-        "with no run: a preset of `interrogate --list`, a preset's folder, or a folder "
-        f"in Hugging Face format; {presets.DEFAULT} if not given",
+        "without a run: a preset of `interrogate --list`, a preset's folder, or a "
+        f"folder in Hugging Face format (default: {presets.DEFAULT})",
+        metavar="PRESET",
         group="interrogators",
     )
     mode: str = option(
         "classic",
-        "with no run: how phrases become a prompt",
+        "without a run: how a prompt is built of phrases",
         choices=list(MODES),
         group="interrogators",
     )
     tables: tuple[str, ...] | None = option(
         None,
-        "with no run: tables that ship, as those of `interrogate`",
+        "without a run: built-in tables, as in `interrogate`",
+        metavar="NAME",
         group="interrogators",
     )
     phrases: tuple[str, ...] = option(
         (),
-        "with no run: more phrases, as those of `interrogate`",
+        "without a run: more phrases, as in `interrogate`",
+        metavar="FILE",
         group="interrogators",
     )
     bank: str | None = option(
         None,
-        "text file of prompts, one per line, of which the nearest are shown; the "
-        "training prompts of a run if not given",
+        "text file of prompts, one per line, of which the nearest are shown (default: "
+        "the training prompts of the run)",
+        metavar="FILE",
         group="model",
     )
     num_prompts: int = option(
         5,
-        "prompts, neighbours and phrases to show, of each kind",
+        "number of prompts, neighbours and phrases to show",
         group="output",
     )
     host: str = option(
         "127.0.0.1",
-        "address to listen on; 0.0.0.0 listens on all",
+        "address to listen on; 0.0.0.0 is all of this machine",
         group="server",
     )
     port: int = option(
@@ -91,17 +98,17 @@ class DemoConfig:
     )
     max_upload_mb: int = option(
         10,
-        "largest file accepted, megabytes",
+        "maximum size of an uploaded file in megabytes",
         group="server",
     )
     max_files: int = option(
         100,
-        "largest number of images in one batch",
+        "maximum number of images in one batch",
         group="server",
     )
     queue: int = option(
         32,
-        "largest number of waiting requests",
+        "maximum number of waiting requests",
         group="server",
     )
     gpu_memory: int | None = gpu_memory_option()
@@ -121,12 +128,12 @@ class DemoConfig:
             )
         if has_model and self.clip is not None:
             raise ValueError(
-                "clip goes without --run-dir and --saved-model; --interrogator takes a "
-                f"run. Received: clip={self.clip}"
+                "clip must be left out with --run-dir and --saved-model; beside them, "
+                f"--interrogator takes a run. Received: clip={self.clip}"
             )
         if not has_model and (self.interrogator or self.bank):
             raise ValueError(
-                "interrogator and bank go with --run-dir or --saved-model. "
+                "interrogator and bank need --run-dir or --saved-model. "
                 f"Received: interrogator={self.interrogator}, bank={self.bank}"
             )
         table_sources.check_names(self.tables or ())

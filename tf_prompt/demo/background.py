@@ -1,4 +1,4 @@
-"""What takes long to make, and is made while the page is already open."""
+"""Loads slow parts in the background, while the page is already open."""
 
 import concurrent.futures
 import threading
@@ -9,10 +9,10 @@ Made = TypeVar("Made")
 
 
 class Background(Generic[Made]):
-    """Makes something in a thread, which ends with the process.
+    """Computes a value in a daemon thread.
 
     Args:
-        make: function that makes it.
+        make: function without arguments that returns the value.
     """
 
     def __init__(self, make: Callable[[], Made]):
@@ -20,11 +20,11 @@ class Background(Generic[Made]):
         threading.Thread(target=self._run, args=(make,), daemon=True).start()
 
     def get(self) -> Made | None:
-        """Gives what was made; None if it is not there yet."""
+        """Returns the value; None if it is not ready yet."""
         return self._future.result() if self._future.done() else None
 
     def wait(self) -> Made:
-        """Gives what was made when it is there; raises what making it raised."""
+        """Waits for the value and returns it, or raises the function's exception."""
         return self._future.result()
 
     def _run(self, make):

@@ -1,4 +1,4 @@
-"""What a visitor takes home of a batch: CSV, JSON lines, and files with prompts."""
+"""The downloads of a batch: CSV, JSON Lines, and files with prompts."""
 
 import csv
 import dataclasses
@@ -21,10 +21,10 @@ class BatchRow:
     """One file of a batch.
 
     Attributes:
-        name: the file's name, which no other has.
-        results: of each model, in the form of `predict`'s: `path`, `prompt`, a score
-            and more; none of a bad file.
-        error: what is wrong with the file.
+        name: the file's name, unique in the batch.
+        results: one dict per model, as from `predict`: `path`, `prompt`, a score and
+            more; empty for a bad file.
+        error: what is wrong with the file, or None.
     """
 
     name: str
@@ -38,16 +38,16 @@ def write_tables(
     columns: Sequence[str],
     folder: str | pathlib.Path,
 ) -> list[pathlib.Path]:
-    """Writes a batch in the columns of `predict --csv`, a line an image and model.
+    """Writes a batch with the columns of `predict --csv`, one line per image and model.
 
     Args:
-        rows: of all files.
-        names: of the models; of several a column says which wrote.
+        rows: `BatchRow` of each file.
+        names: names of the models; if there are several, a column has them.
         columns: names of the scores and of the tables of phrases, see `columns_of`.
-        folder: where both files go.
+        folder: folder for both files.
 
     Returns:
-        The paths of CSV and JSON lines.
+        The paths of the CSV and the JSON Lines file.
     """
     several = len(names) > 1
     lines = []
@@ -69,7 +69,7 @@ def write_tables(
 
 
 def columns_of(scores: Sequence[str], tables: Sequence[str]) -> list[str]:
-    """The columns of a CSV between prompt and what files say themselves."""
+    """Returns the columns of a CSV between the prompt and the files' own metadata."""
     names = [*scores, "error", *(f"{PHRASES}{name}" for name in tables)]
     return list(dict.fromkeys(names))
 
@@ -80,9 +80,10 @@ def write_archive(
     reads: Sequence[Callable[[], bytes]],
     folder: str | pathlib.Path,
 ) -> pathlib.Path:
-    """Writes a ZIP of the pictures with their prompts inside, and a `.txt` each.
+    """Writes a ZIP of the images with their prompts inside, and a `.txt` each.
 
-    Of several models each has a folder. What can hold no prompt has its `.txt` alone.
+    If there are several models, each has a folder. Files that cannot hold a prompt are
+    left out; their `.txt` is there.
 
     Args:
         rows, names: as in `write_tables`.
@@ -91,7 +92,7 @@ def write_archive(
     """
     path = pathlib.Path(folder) / ARCHIVE
     stems: set[str] = set()
-    # Pictures are packed already.
+    # Images are compressed already.
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for row, read in zip(rows, reads, strict=True):
             if row.error is not None:
@@ -110,7 +111,7 @@ def write_archive(
 
 
 def _name_apart(name, stems):
-    """A stem that no other file has, by which its `.txt` is named, and the ending."""
+    """Returns a unique stem, also for the `.txt`, and the ending."""
     path = pathlib.PurePosixPath(name)
     numbered = (f"{path.stem} ({number})" for number in itertools.count(2))
     stem = path.stem

@@ -1,4 +1,4 @@
-"""From an uploaded file to all that the page shows of it."""
+"""Describes uploaded files: everything that the page shows."""
 
 import dataclasses
 import pathlib
@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from tf_prompt.data import uploads
 from tf_prompt.data.toy import shards as toy_shards
-from tf_prompt.demo import batch_files, uploads, writers
+from tf_prompt.demo import batch_files, writers
 from tf_prompt.demo.background import Background
 from tf_prompt.inference import image_bytes, pretrained
 from tf_prompt.inference.bank import build_bank
@@ -28,13 +29,13 @@ BATCH_SIZE = 8
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """All that is said of a picture.
+    """Everything that is shown for an image.
 
     Attributes:
-        written: what each model says, in the order of `Describer.names`.
-        results: the best prompt of each, in the form of `predict`'s.
-        interrogated: phrases by table; None without an interrogator.
-        embedded: what the file says itself, see `Embedded`; empty if nothing.
+        written: list of `Written`, in the order of `Describer.names`.
+        results: the best prompt of each model, as dicts like those of `predict`.
+        interrogated: dict from table to phrases; None without an interrogator.
+        embedded: dict of the file's own metadata, see `Embedded`; may be empty.
     """
 
     written: list[writers.Written]
@@ -44,14 +45,14 @@ class Description:
 
 
 class Describer:
-    """Turns files into all results; one caller at a time, the others wait.
+    """Describes files with all models; callers take turns.
 
     Args:
         models: `writers.Writer`s and `writers.Ranker`s, at least one.
 
     Attributes:
         models: as given.
-        names: of the models.
+        names: names of the models.
         interrogator: ranks phrases; None leaves them out.
     """
 
@@ -67,7 +68,7 @@ class Describer:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a picture is looked at at once."""
+        """Whether images are described at once."""
         return all(model.is_ready for model in self.models)
 
     @property
@@ -76,10 +77,10 @@ class Describer:
         return self._interrogator is not None
 
     def wordings(self, config: WordingConfig) -> list[Wording]:
-        """Makes of each model what words its prompts.
+        """Returns one `Wording` per model.
 
         Raises:
-            ValueError: if the template names a field that a model has not.
+            ValueError: if the template names a field that a model does not have.
         """
         return [
             Wording(config, [model.score_field], model.tables, model.count)
@@ -87,22 +88,22 @@ class Describer:
         ]
 
     def describe(self, data: bytes, name: str) -> Description:
-        """Says all of one file.
+        """Describes one file.
 
         Args:
             data: content of the file.
             name: its name, for messages.
 
         Raises:
-            ValueError: if it is no picture; the message is for the visitor.
+            ValueError: if it is not an image; the message is for the visitor.
         """
         uploads.check_picture(data, name)
         said, ranked = image_bytes.embedded_field(data), None
         with self._lock:
             written = [model.describe(data) for model in self.models]
             if self._interrogator is not None:
-                picture = np.asarray(self._interrogator.decode(data))
-                (ranked,) = self._interrogator(picture[None])
+                pixels = np.asarray(self._interrogator.decode(data))
+                (ranked,) = self._interrogator(pixels[None])
         results = []
         for model, found in zip(self.models, written, strict=True):
             prompt, score = found.prompts[0]
@@ -113,13 +114,13 @@ class Describer:
     def write(
         self, files: Sequence[tuple[str, Callable[[], bytes]]]
     ) -> Iterator[list[batch_files.BatchRow]]:
-        """Writes the prompts of many files; a bad one costs nobody else.
+        """Writes the prompts of many files; bad files do not affect others.
 
         Args:
-            files: name of each, and a function that reads it.
+            files: pairs of a name and a function that reads the file.
 
         Yields:
-            The rows of the next files, in their order.
+            Lists of `BatchRow` of the next files, in order.
         """
         for start in range(0, len(files), BATCH_SIZE):
             yield self._write_batch(files[start : start + BATCH_SIZE])
@@ -150,14 +151,14 @@ class Describer:
 
 
 def load_describer(options) -> Describer:
-    """Loads what the command line asks for.
+    """Loads the models of the command line.
 
     Args:
         options: `demo.__main__.DemoConfig`.
 
     Raises:
-        FileNotFoundError: if a run, its data or the bank are missing.
-        ValueError: if one is not what it must be.
+        FileNotFoundError: if a run, its data or the bank is missing.
+        ValueError: if one of them is of the wrong kind, or damaged.
     """
     loader, count = Loader(), options.num_prompts
     if options.saved_model is not None:
@@ -178,7 +179,7 @@ def load_describer(options) -> Describer:
 
 
 def _load_ranker(options) -> writers.Ranker:
-    """Loads a pretrained CLIP; its phrases are embedded while the page is open."""
+    """Loads a pretrained CLIP; its phrases are embedded in the background."""
     how = InterrogationConfig(mode=options.mode, top=options.num_prompts)
     tables = pretrained.find_tables(options.tables, options.phrases, how.mode)
     place = options.clip or presets.DEFAULT
@@ -189,7 +190,7 @@ def _load_ranker(options) -> writers.Ranker:
 
 
 def name_runs(runs: Sequence[Run]) -> list[str]:
-    """Names runs for the visitor by preset, and by folder where these are equal."""
+    """Names runs by preset, or by folder if presets are equal."""
     names = [run.preset for run in runs]
     if len(set(names)) == len(names):
         return names
@@ -255,7 +256,7 @@ def _lacks_toy(run) -> bool:
 
 
 def _toy_bank(run, loader):
-    """The training prompts of the toy set, for which no picture need be drawn."""
+    """The training prompts of the toy set, for which no image need be drawn."""
     prompts = [prompt for *_, prompt in toy_shards.list_prompts("train")]
     return build_bank(prompts, loader.embedder, run.path / BANK_CACHE)
 

@@ -1,4 +1,4 @@
-"""Pictures of the toy set for visitors who have none at hand."""
+"""Images of the toy set for visitors who have none at hand."""
 
 import pathlib
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ _SPLIT = "test"
 def write_examples(
     runs: Sequence[Run], folder: str | pathlib.Path
 ) -> list[pathlib.Path]:
-    """Writes pictures that no run saw in training, each of another prompt.
+    """Writes example images that no run saw in training, with different prompts.
 
-    Only those of the toy set: of other data nobody knows what they show.
+    Only images of the toy set are used: nobody knows what images of other data show.
 
     Args:
-        runs: shown on the page.
-        folder: where the files go.
+        runs: the runs on the page.
+        folder: folder for the files.
 
     Returns:
-        Their paths; none if no run is of the toy set.
+        Their paths; none if no run was trained on the toy set.
     """
     if "toy" not in {run.config.data for run in runs}:
         return []
-    # The whole set takes a minute to draw, six pictures a moment.
+    # The whole set takes a minute to draw, six images a moment.
     drawn = _read() if toy_shards.is_written() else _draw()
     paths = []
     for number, image in enumerate(drawn, start=1):

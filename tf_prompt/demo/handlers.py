@@ -1,4 +1,4 @@
-"""From the payload of an upload to what the page shows; needs no Gradio."""
+"""Handles the page's events, from uploads to HTML; does not need Gradio."""
 
 import dataclasses
 import itertools
@@ -14,15 +14,15 @@ WAIT = "CLIP still reads its phrases; the picture is looked at as soon as it is 
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """What the page shows of one picture.
+    """What the page shows of one image.
 
     Attributes:
         message: HTML above the results; empty if all went well.
-        models: of each model its prompt, as it is worded, and HTML of all that it
-            says; none without a result.
+        models: for each model its formatted prompt, and HTML of its results; empty
+            without results.
         phrases: HTML of the interrogator's phrases.
-        embedded: HTML of what the file says itself; empty if nothing.
-        results: of each model, for `reword`.
+        embedded: HTML of the file's own metadata; may be empty.
+        results: the results of each model, for `reword`.
         is_error: whether the message is about a bad file.
     """
 
@@ -35,16 +35,16 @@ class Shown:
 
 
 class Handlers:
-    """What the page's events call: payloads of uploads in, HTML out.
+    """The functions of the page's events: payloads of uploads in, HTML out.
 
     Args:
-        describer: says what there is to say.
-        folder: where Gradio keeps uploads; no file outside is read.
-        max_files: files at most in a batch.
+        describer: `Describer`.
+        folder: Gradio's folder of uploads; no file outside of it is read.
+        max_files: maximum number of files in a batch.
 
     Attributes:
-        fields: of the form that says how prompts are worded. Its values are given to
-            the methods in the same order; none words nothing.
+        fields: fields of the form for the wording of prompts. Methods take its values
+            in the same order; without values prompts stay as written.
     """
 
     def __init__(
@@ -84,15 +84,15 @@ class Handlers:
     def reword(
         self, results: Sequence[dict], values: Sequence
     ) -> tuple[str, list[str]]:
-        """Words the prompts of a picture anew.
+        """Formats the prompts of an image again.
 
         Args:
             results: of `Shown`.
             values: of the form.
 
         Returns:
-            HTML of what is wrong with the form, and the prompts; as models wrote them
-            if something is.
+            HTML of an error in the form, and the prompts; if there is an error, as the
+            models wrote them.
         """
         try:
             wordings = self._wordings(values)
@@ -116,8 +116,8 @@ class Handlers:
             values: of the form.
 
         Yields:
-            The table so far, and the paths of CSV, JSON lines and ZIP, None until all
-            is done.
+            The table so far, and the paths of CSV, JSON Lines and ZIP; None until the
+            batch is done.
         """
         try:
             names, reads = self._check(files)
@@ -170,7 +170,7 @@ def _reword_row(row, wordings):
 
 
 def tell_apart(names: Sequence[str]) -> list[str]:
-    """Numbers names that come again: of two folders, both may have a `1.png`."""
+    """Numbers repeated names: files of two folders may have the same name."""
     told: list[str] = []
     taken = set(names)
     seen: set[str] = set()
@@ -187,6 +187,6 @@ def tell_apart(names: Sequence[str]) -> list[str]:
 
 
 def name_of(upload: dict) -> str:
-    """Gives the name that a visitor's file had, without folders."""
+    """Returns the name of a visitor's file, without folders."""
     name = upload.get("orig_name") or upload.get("path") or "the file"
     return pathlib.PurePosixPath(str(name).replace("\\", "/")).name

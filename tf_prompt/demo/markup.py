@@ -13,17 +13,17 @@ _EMPTY = "(no word)"
 
 
 def error(message: str) -> str:
-    """Shows a message; screen readers speak it at once."""
+    """Shows an error message; screen readers read it at once."""
     return f'<p class="tfp-error" role="alert">{escape(message)}</p>'
 
 
 def hint(message: str) -> str:
-    """Says what to do where there is no result yet."""
+    """Shows a hint in place of results."""
     return f'<p class="tfp-hint">{escape(message)}</p>'
 
 
 def written(result: Written) -> str:
-    """Shows all that a model says of a picture."""
+    """Shows a model's results for an image."""
     if result.phrases:
         # Of one prompt, which stands above, the score alone is news.
         ((_, score),) = result.prompts
@@ -41,7 +41,7 @@ def written(result: Written) -> str:
 
 
 def embedded(said: Mapping) -> str:
-    """Shows what a file says of its making, see `data.embedded.Embedded`."""
+    """Shows how a file was generated, see `data.embedded.Embedded`."""
     items = "".join(
         f"<dt>{escape(name.replace('_', ' ').capitalize())}</dt>"
         f"<dd>{escape(str(value))}</dd>"
@@ -55,7 +55,7 @@ def embedded(said: Mapping) -> str:
 
 
 def phrases(tables: Mapping[str, Sequence[Scored]]) -> str:
-    """Shows an interrogator's ranked phrases, a list a table."""
+    """Shows an interrogator's ranked phrases, one list per table."""
     lists = "".join(
         _scored(name.replace("_", " ").capitalize(), pairs, _SIMILARITY)
         for name, pairs in tables.items()
@@ -64,7 +64,7 @@ def phrases(tables: Mapping[str, Sequence[Scored]]) -> str:
 
 
 def batch(rows: Sequence[BatchRow], names: Sequence[str], total: int) -> str:
-    """Shows a batch so far: a file a row, a model a column."""
+    """Shows a batch so far: one row per file, one column per model."""
     num_bad = sum(row.error is not None for row in rows)
     state = f"{len(rows)} of {total} files"
     if num_bad:

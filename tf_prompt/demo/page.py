@@ -1,4 +1,4 @@
-"""The page itself: what stands where, and which event calls what."""
+"""The page: its layout, and the handlers of its events."""
 
 import itertools
 import pathlib
@@ -7,8 +7,9 @@ import warnings
 from collections.abc import Sequence
 
 from tf_prompt.data import listing
-from tf_prompt.demo import describing, limits, markup
+from tf_prompt.demo import describing, markup
 from tf_prompt.demo.handlers import HINT, WAIT, Handlers
+from tf_prompt.serving.http import limits
 
 try:
     with warnings.catch_warnings():
@@ -34,6 +35,8 @@ _BATCH_HINT = (
     "prompt inside, and beside it in a text file."
 )
 _ONE_AT_A_TIME = {"concurrency_id": "models", "concurrency_limit": 1}
+# All that the page sends besides files: names, places and events, bytes.
+_MAX_OTHER = 2**20
 # Seconds: how often uploads are looked through, and after how long they go.
 _CACHE = (600, 3600)
 
@@ -47,9 +50,9 @@ def build_page(
     """Lays out the page.
 
     Args:
-        describer: says what there is to say.
+        describer: `Describer`.
         folder: Gradio's folder of uploads.
-        examples: pictures to choose from.
+        examples: images to choose from.
         options: `demo.__main__.DemoConfig`.
     """
     handlers = Handlers(describer, folder, options.max_files)
@@ -67,7 +70,7 @@ def build_page(
 
 
 def _build_form(fields):
-    """Lays out what says how prompts are worded, for both tabs."""
+    """Lays out the form for the wording of prompts, shared by both tabs."""
     parts = []
     with gr.Accordion("Wording of the prompts", open=False, elem_id="wording"):
         for _, row in itertools.groupby(fields, lambda field: field.row):
@@ -112,7 +115,7 @@ def _build_single(handlers, describer, examples, form):
         models = shown.models or [("", "")] * len(describer.names)
         yield [
             gr.HTML(shown.message, visible=bool(shown.message)),
-            # Browsers draw a file that is no picture as a torn one.
+            # Browsers show a file that is not an image as a broken one.
             gr.Image(elem_classes="tfp-torn" if shown.is_error else ""),
             gr.Column(visible=bool(shown.models)),
             gr.HTML(shown.embedded, visible=bool(shown.embedded)),
@@ -137,7 +140,7 @@ def _build_single(handlers, describer, examples, form):
 
 
 def _reword_later(handlers, form, kept, message, prompts):
-    """Words the prompts of a picture anew as the form changes; no model runs."""
+    """Formats prompts again when the form changes; no model runs."""
 
     def reword(rows, *values):
         if not rows:
@@ -156,7 +159,7 @@ def _reword_later(handlers, form, kept, message, prompts):
 
 
 def _build_results(describer):
-    """Lays out what is hidden as long as there is no result."""
+    """Lays out the results, hidden until there are some."""
     prompts, parts = [], []
     with gr.Column(visible=False) as results:
         said = gr.HTML(visible=False, elem_id="said", padding=False)
@@ -240,14 +243,18 @@ def serve(page: "gr.Blocks", options) -> None:
     """Serves the page until Ctrl-C.
 
     Args:
-        page: of `build_page`.
+        page: from `build_page`.
         options: `demo.__main__.DemoConfig`.
 
     Raises:
         OSError: if the port is taken.
     """
-    limit = options.max_files * options.max_upload_mb * 2**20
-    middleware = [Middleware(limits.BodyLimit, max_upload_bytes=limit)]
+    upload = options.max_files * options.max_upload_mb * 2**20 + limits.AROUND
+
+    def limit_of(path):
+        return upload if path.rstrip("/").endswith("/upload") else _MAX_OTHER
+
+    middleware = [Middleware(limits.BodyLimit, limit_of=limit_of)]
     try:
         _, address, _ = page.launch(
             server_name=options.host,

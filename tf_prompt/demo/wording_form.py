@@ -1,4 +1,4 @@
-"""The page's form that says how prompts are worded; needs no Gradio."""
+"""The page's form for the wording of prompts; does not need Gradio."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ class Field:
     """A field of the form.
 
     Attributes:
-        name: that of `WordingConfig`.
-        label: for the visitor.
-        hint: what to write there.
-        row: number of the row that it stands in.
+        name: field of `WordingConfig`.
+        label: label on the page.
+        hint: what to enter.
+        row: number of its row.
         is_list: whether each line is an item.
-        is_number: whether it holds a whole number.
+        is_number: whether it is an integer.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Field:
 
     @property
     def default(self):
-        """What stands there at first."""
+        """Its initial value."""
         if self.is_number:
             return 0
         return "" if self.is_list else getattr(_DEFAULT, self.name)
@@ -61,14 +61,14 @@ MAX_TOKENS = Field(
 
 
 def read_form(fields: Sequence[Field], values: Sequence) -> WordingConfig:
-    """Reads what a visitor has filled in.
+    """Reads a form as a `WordingConfig`.
 
     Args:
-        fields: of the form.
-        values: as many texts, or numbers, or None.
+        fields: fields of the form.
+        values: their values: str, number or None.
 
     Raises:
-        ValueError: if it is wrong; the message is for the visitor.
+        ValueError: if a value is invalid; the message is for the visitor.
     """
     options: dict = {}
     for field, value in zip(fields, values, strict=True):

@@ -1,4 +1,4 @@
-"""What a model says of a picture, in the form that the page shows."""
+"""Describes images with a model, in the form that the page shows."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tf_prompt.demo.background import Background
-from tf_prompt.inference import image_files
+from tf_prompt.inference import image_batches
 from tf_prompt.inference.attention import draw_words
 from tf_prompt.inference.bank import PromptBank
 from tf_prompt.inference.model import Scored
@@ -16,15 +16,15 @@ from tf_prompt.metrics import prompt_embedder
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """What a model says of a picture.
+    """A model's results for an image.
 
     Attributes:
-        prompts: texts and their scores, the best first.
-        score_name: what the scores are.
-        words: each word of the best prompt, and a WebP of where the model looked.
-        neighbours: prompts of a bank near to the best prompt, and their cosines.
-        bank_name: what the bank holds.
-        phrases: by table, pairs of phrase and score; empty of models without.
+        prompts: pairs of prompt and score, the best first.
+        score_name: name of the scores.
+        words: pairs of a word of the best prompt and a WebP of its attention.
+        neighbours: pairs of a bank's prompt near the best prompt, and its cosine.
+        bank_name: name of the bank.
+        phrases: dict from table to pairs of phrase and score; may be empty.
     """
 
     prompts: list[Scored]
@@ -36,13 +36,13 @@ class Written:
 
 
 class Neighbours:
-    """Finds prompts of a bank that mean nearly the same.
+    """Finds prompts of a bank with a similar meaning.
 
     Args:
-        bank: the prompts.
-        embedder: from `metrics.cosine.load_embedder`.
-        count: int > 0. Prompts found; all if there are no more.
-        name: what the bank holds, such as `training prompts`.
+        bank: `PromptBank`.
+        embedder: from `metrics.prompt_embedder.load_embedder`.
+        count: int > 0. Maximum number of prompts.
+        name: name of the bank, such as `training prompts`.
     """
 
     def __init__(self, bank: PromptBank, embedder, count: int, name: str):
@@ -51,7 +51,7 @@ class Neighbours:
         self._count = min(count, len(bank.prompts))
 
     def of_embeddings(self, embeddings) -> list[list[Scored]]:
-        """Finds those near to embeddings, float `(queries, 384)`."""
+        """Finds the prompts nearest to embeddings, float `(queries, 384)`."""
         found, cosines = self._bank.nearest(embeddings, self._count)
         return [
             list(zip(prompts, map(float, row), strict=True))
@@ -59,7 +59,7 @@ class Neighbours:
         ]
 
     def of_prompt(self, prompt: str) -> list[Scored]:
-        """Finds those near to a text; none of an empty one."""
+        """Finds the prompts nearest to a text; none for an empty text."""
         if not prompt:
             return []
         return self.of_embeddings(prompt_embedder.embed([prompt], self._embedder))[0]
@@ -69,19 +69,19 @@ class Writer:
     """A model of the page.
 
     Attributes:
-        score_field: name of the score in results, as `predict` has it.
+        score_field: name of the score in results, as in `predict`.
         tables: names of the tables whose phrases it ranks.
-        count: function from texts to how many tokens CLIP reads of each; None where no
-            CLIP is loaded.
-        is_ready: whether a picture is looked at at once.
+        count: function from texts to their numbers of CLIP tokens; None if no CLIP is
+            loaded.
+        is_ready: whether images are described at once.
 
     Args:
-        name: for the visitor.
-        model: a `PromptModel` that writes prompts, or a `SavedPromptWriter`; of one in
-            the background the first picture waits for it.
-        num_prompts: int > 0. Prompts of a picture at most.
-        neighbours: of the best prompt; None shows none, and so do those in the
-            background until they are there.
+        name: name on the page.
+        model: a `PromptModel` that writes prompts, or a `SavedPromptWriter`; either may
+            be in a `Background`, for which the first image waits.
+        num_prompts: int > 0. Maximum number of prompts per image.
+        neighbours: `Neighbours`; None shows none, and neither does a `Background` until
+            it is ready.
     """
 
     score_field = "score"
@@ -108,10 +108,10 @@ class Writer:
         """Writes the prompts of encoded images.
 
         Args:
-            image_bytes: sound images.
+            image_bytes: list of bytes, decodable images.
 
         Returns:
-            Of each image its prompts and scores, the best first.
+            For each image its pairs of prompt and score, the best first.
         """
         return self._model.write_best(list(image_bytes), self._num_prompts)
 
@@ -121,12 +121,12 @@ class Writer:
         return not isinstance(self._given, Background) or self._given.get() is not None
 
     def results(self, image_bytes: Sequence[bytes]) -> list[dict]:
-        """Writes the best prompts of encoded images, in the form of `predict`'s."""
+        """Writes the best prompts of encoded images; results are like `predict`'s."""
         best = (prompts[0] for prompts in self.write(image_bytes))
         return [{"prompt": text, self.score_field: score} for text, score in best]
 
     def describe(self, data: bytes) -> Written:
-        """Says all it can of one encoded image."""
+        """Describes one encoded image."""
         prompts = self.write([data])[0]
         best, near = prompts[0][0], self._neighbours
         if isinstance(near, Background):
@@ -148,15 +148,15 @@ class Writer:
 
 
 class Ranker:
-    """A pretrained CLIP as a model of the page: its prompts are made of phrases.
+    """A pretrained CLIP as a model of the page, which builds prompts of phrases.
 
     Has the attributes of `Writer`.
 
     Args:
-        name: for the visitor.
-        tokens: of the CLIP.
+        name: name on the page.
+        tokens: the CLIP's tokens.
         tables: names of its tables.
-        interrogator: ranks their phrases, once they are embedded.
+        interrogator: `Background` of the interrogator, which first embeds phrases.
     """
 
     score_field = "similarity"
@@ -178,11 +178,11 @@ class Ranker:
         return self._interrogator.get() is not None
 
     def results(self, image_bytes: Sequence[bytes]) -> list[dict]:
-        """Interrogates encoded images; results have the form of `interrogate`'s."""
-        return [image_files.to_json(found) for found in self._ask(image_bytes)]
+        """Interrogates encoded images; results are like `interrogate`'s."""
+        return [image_batches.to_json(found) for found in self._ask(image_bytes)]
 
     def describe(self, data: bytes) -> Written:
-        """Says all it can of one encoded image."""
+        """Describes one encoded image."""
         (found,) = self._ask([data])
         prompts = [(found.prompt, found.similarity)]
         return Written(prompts, "similarity by CLIP", phrases=found.phrases)

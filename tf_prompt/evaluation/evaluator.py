@@ -12,8 +12,8 @@ from tf_prompt.data.embedding_batches import Examples
 from tf_prompt.data.images import encode_jpeg
 from tf_prompt.data.targets import read_prompts
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.evaluation import gallery, lexica, scoring
-from tf_prompt.evaluation.prediction_log import COLUMNS, FAMILY, write_rows
+from tf_prompt.evaluation import gallery, lexica, recognition, scoring
+from tf_prompt.evaluation.prediction_log import COLUMNS, write_rows
 from tf_prompt.files import write_json
 from tf_prompt.inference import attention
 from tf_prompt.inference.bank import PromptBank
@@ -51,6 +51,8 @@ class EvaluationOptions:
         neighbours: largest number of training images that the nearest-neighbour
             baseline searches; None takes all.
         protocol: `lexica` also measures modifiers, see `lexica.measure`.
+        recognise: regular expression of a label to recognise, see
+            `recognition.measure`.
         decoding: how a captioner decodes; kept in `predictions.json` beside the
             metrics.
         java_meteor: computes METEOR and is closed afterwards; None takes NLTK's.
@@ -65,6 +67,7 @@ class EvaluationOptions:
     limit: int | None = None
     neighbours: int | None = None
     protocol: str | None = None
+    recognise: str | None = None
     decoding: DecodingConfig = DecodingConfig()  # noqa: RUF009  frozen
     java_meteor: meteor_java.JavaMeteor | None = None
     workers: Workers | None = None
@@ -119,6 +122,11 @@ def evaluate_run(
     )
     if options.protocol:
         result["modifiers"] = lexica.measure(rows, folder, options.split)
+    if options.recognise:
+        batches = examples.batches(options.batch_size, "recognising labels")
+        result[scoring.RECOGNITION] = recognition.measure(
+            options.recognise, rows, batches, model, training
+        )
     _write_results(output, result)
     batches = _read_gallery(model, folder, options, len(rows))
     write_gallery(output, rows, batches, model, options.split)
@@ -126,10 +134,12 @@ def evaluate_run(
 
 
 def _write_results(output, result: dict) -> None:
-    """Writes `metrics.json`, and what it has no key for into a file beside it."""
-    own = {name: part for name, part in result.items() if name != scoring.OVERLAPS}
+    """Writes `metrics.json`, and what it has no key for into files beside it."""
+    own = {k: part for k, part in result.items() if k not in scoring.OWN_FILES}
     write_json(output / "metrics.json", own)
-    write_json(output / f"{scoring.OVERLAPS}.json", result[scoring.OVERLAPS])
+    for name in scoring.OWN_FILES:
+        if name in result:
+            write_json(output / f"{name}.json", result[name])
 
 
 def _read_gallery(model, folder, options: EvaluationOptions, count: int):
@@ -151,10 +161,11 @@ def _write_rows(run: Run, model, folder, training, count: int, options):
         examples = Examples(folder, split, stop, start, with_targets)
         task = f"writing prompts of {split}"
         for batch in examples.batches(options.batch_size, task):
-            log.add(_predict_rows(model, training, batch))
+            log.add(_predict_rows(model, training, batch, labels))
 
     columns = COLUMNS
-    columns += (FAMILY,) if records.has_families(folder, split) else ()
+    labels = records.list_labels(folder, split)
+    columns += tuple(labels)
     columns += ("cosine",) if with_targets else ()
     output = run.evaluation_folder(split)
     identity = _identify(run, folder, options, model)
@@ -162,7 +173,7 @@ def _write_rows(run: Run, model, folder, training, count: int, options):
 
 
 def _identify(run: Run, folder, options: EvaluationOptions, model) -> dict:
-    """What the predictions depend on; those of another identity are not resumed."""
+    """Everything that predictions depend on; if it differs, they are not resumed."""
     decoding = {} if model.predicts_embeddings else dataclasses.asdict(options.decoding)
     return {
         **decoding,
@@ -218,7 +229,9 @@ def _references(model: PromptModel, batch) -> list[str]:
     return [model.reference(prompt, words) for prompt, words in pairs]
 
 
-def _predict_rows(model: PromptModel, training: _Training, batch) -> Iterator[dict]:
+def _predict_rows(
+    model: PromptModel, training: _Training, batch, labels: Sequence[str]
+) -> Iterator[dict]:
     images = model.open(batch["image"])
     found, queries = to_numpy(model.describe(images)), model.features(images).numpy()
     nearest = training.nearest_prompts(queries)
@@ -235,8 +248,7 @@ def _predict_rows(model: PromptModel, training: _Training, batch) -> Iterator[di
             "ended": bool(found["ended"][i]) if "ended" in found else None,
             "nearest_neighbour": nearest[i],
         }
-        if batch["family"][i]:
-            row[FAMILY] = batch["family"][i]
+        row |= {name: batch[name][i] for name in labels}
         yield row if truth is None else {**row, "cosine": float(truth[i])}
 
 

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 
+from tf_prompt.data.records import LABELS
 from tf_prompt.files import ResumableTable, read_json, read_rows
 from tf_prompt.runs import lock
 from tf_prompt.runs.workers import Workers
@@ -18,8 +19,6 @@ COLUMNS = (
     "ended",
     "nearest_neighbour",
 )
-# Where prompts have families: the name of that of the true prompt.
-FAMILY = "family"
 FILE, IDENTITY = "predictions.csv", "predictions.json"
 # Seconds. The first rows of a share come only after the neighbours are read.
 PATIENCE = 1800.0
@@ -35,7 +34,7 @@ def open_log(
     Args:
         folder: an existing folder.
         identity: JSON content with everything that the rows depend on.
-        columns: `COLUMNS`, perhaps `FAMILY`, and more that are numbers.
+        columns: `COLUMNS`, perhaps some of `records.LABELS`, and more that are numbers.
     """
     return ResumableTable(
         folder / FILE,
@@ -53,17 +52,17 @@ def read_predictions(folder: pathlib.Path) -> list[dict]:
 
 def families_of(rows: Sequence[dict]) -> list[str] | None:
     """The family of each row, itself alone where it has none; None if none has any."""
-    families = [row.get(FAMILY, "") for row in rows]
+    families = [row.get("family", "") for row in rows]
     if not any(families):
         return None
     return [name or f"row {number}" for number, name in enumerate(families)]
 
 
 def _parse(row: dict) -> dict:
-    numbers = row.keys() - {*COLUMNS, FAMILY} | {"score"}
+    numbers = row.keys() - {*COLUMNS, *LABELS} | {"score"}
     # Empty for models that do not decode words.
     ended = {"True": True, "False": False, "": None}[row["ended"]]
-    texts = {name: row[name] for name in (*COLUMNS, FAMILY) if name in row}
+    texts = {name: row[name] for name in (*COLUMNS, *LABELS) if name in row}
     return {**texts, **{name: float(row[name]) for name in numbers}, "ended": ended}
 
 

@@ -19,12 +19,18 @@ from tf_prompt.metrics import (
     score,
 )
 from tf_prompt.metrics.score import Measured, summarise_all
+from tf_prompt.metrics.significance import paired_bootstrap
 
 # BLEU's interval on 384 toy examples is 5 points wide; on 100 twice as wide.
 FEW_EXAMPLES = 100
 CHANCE = "shuffled"
-# Scores by how near the closest training prompt is; they have a file of their own.
-OVERLAPS = "by_overlap"
+# What has a file of its own beside `metrics.json`: scores by how near the closest
+# training prompt is, in groups of `closeness.group_by_overlap`, and by source; a paired
+# test of each metric against the nearest neighbour; what `recognition.measure` gave.
+OVERLAPS, SOURCES, AGAINST = "by_overlap", "by_source", "against_neighbour"
+RECOGNITION = "recognition"
+OWN_FILES = (OVERLAPS, SOURCES, AGAINST, RECOGNITION)
+_NEIGHBOUR = "nearest_neighbour"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +68,7 @@ def measure(
         is_raw: whether texts are prompts as users write them, see `score.score`.
 
     Returns:
-        The content of `metrics.json`, and by `OVERLAPS` that of `by_overlap.json`,
-        the scores of each group of `closeness.group_by_overlap`. The baseline
+        The content of `metrics.json`, and by name that of `OWN_FILES`. The baseline
         `shuffled` needs two different true prompts, or every image would get its own.
     """
     references = [row["reference"] for row in rows]
@@ -91,14 +96,23 @@ def measure(
     )
     for name, value in cosines.items():
         measured.setdefault(name, {})["cosine"] = value
-    ended = [row["ended"] for row in rows]
+    return _gather(rows, measured, training_prompts, is_raw)
+
+
+def _gather(rows, measured, training_prompts, is_raw) -> dict:
+    """The result of `measure`, from statistics by set of prompts and metric."""
+    references, predictions, ended = (
+        [row[name] for row in rows] for name in ("reference", "prediction", "ended")
+    )
     families, texts = families_of(rows), (references, training_prompts)
     return {
         "examples": len(rows),
         **({} if families is None else {"families": len(set(families))}),
         **_summarise(measured, families),
         "health": health.measure_health(references, predictions, ended),
+        AGAINST: _against_neighbour(measured, families),
         OVERLAPS: _by_overlap(texts, measured, families, is_raw),
+        SOURCES: _by_group(_group_by_source(rows), measured, families),
     }
 
 
@@ -110,17 +124,51 @@ def _summarise(measured, families, rows=None) -> dict:
     return {"metrics": scores.pop("model"), "baselines": scores}
 
 
+def _against_neighbour(measured, families) -> dict[str, dict]:
+    """For each metric the model's score minus the neighbour's, and a paired test."""
+    found, others = {}, measured[_NEIGHBOUR]
+    by = "rows" if families is None else "families"
+    for name, own in measured["model"].items():
+        if isinstance(own, str) or isinstance(others[name], str):
+            continue
+        statistics, signature, score_sums = own
+        # All resamples of one example, or of one family, are equal.
+        if len(statistics if families is None else set(families)) < 2:
+            continue
+        compared = paired_bootstrap(
+            statistics, others[name][0], score_sums, families=families
+        )
+        signature = f"{signature}|paired bootstrap:{by}"
+        found[name] = {**dataclasses.asdict(compared), "signature": signature}
+    return found
+
+
 def _by_overlap(texts, measured, families, is_raw) -> dict[str, dict]:
     """All scores of the examples of each group of `closeness.group_by_overlap`."""
     if is_raw:
         texts = [list(map(normalise, prompts)) for prompts in texts]
     overlaps = closeness.closest_overlaps(*texts)
+    return _by_group(closeness.group_by_overlap(overlaps), measured, families)
+
+
+def _by_group(groups, measured, families) -> dict[str, dict]:
+    """All scores of each group, from name to examples."""
     return {
         name: {
             "examples": len(rows),
             **(_summarise(measured, families, rows) if len(rows) else {}),
         }
-        for name, rows in closeness.group_by_overlap(overlaps).items()
+        for name, rows in groups.items()
+    }
+
+
+def _group_by_source(rows) -> dict[str, np.ndarray]:
+    """The examples of each source; none where rows name no source."""
+    sources = np.array([row.get("source", "") for row in rows], object)
+    return {
+        name or "unknown": np.flatnonzero(sources == name)
+        for name in sorted(set(sources))
+        if any(sources)
     }
 
 
@@ -128,7 +176,7 @@ def _write_baselines(rows, training_prompts) -> dict[str, list[str]]:
     """The baselines that do not see the true prompts."""
     return {
         "most_common": [baselines.most_common(training_prompts)] * len(rows),
-        "nearest_neighbour": [row["nearest_neighbour"] for row in rows],
+        _NEIGHBOUR: [row[_NEIGHBOUR] for row in rows],
         "random_training": baselines.random_prompts(training_prompts, len(rows)),
     }
 
@@ -218,7 +266,9 @@ def format_metrics(metrics: dict) -> str:
         text = "unmeasured" if value is None else f"{value:.3f}"
         lines.append(f"{name:{indent}}{text:>24}")
     lines += [f"{name}: {v['signature']}" for name, v in metrics["metrics"].items()]
-    lines += _format_overlaps(metrics)
+    lines += _format_against(metrics)
+    for name, (title, heading) in _GROUPS.items():
+        lines += _format_groups(metrics, metrics.get(name, {}), title, heading)
     return "\n".join(lines)
 
 
@@ -226,21 +276,45 @@ def format_metrics(metrics: dict) -> str:
 _SHOWN = ("bleu", "meteor", "cosine")
 
 
-def _format_overlaps(metrics) -> list[str]:
-    """Lines of scores by how near the closest training prompt is."""
-    groups = metrics.get(OVERLAPS, {})
+def _format_against(metrics) -> list[str]:
+    """Lines of the paired test against the nearest neighbour."""
+    lines = []
+    for name, found in metrics.get(AGAINST, {}).items():
+        if name in _SHOWN:
+            digits = 4 if name == "cosine" else 2
+            difference, low, high = (
+                f"{found[key]:+.{digits}f}" for key in ("difference", "low", "high")
+            )
+            lines.append(
+                f"{name}: model minus nearest neighbour {difference} [{low}, {high}], "
+                f"p = {found['p']:.3f}"
+            )
+    return lines
+
+
+# Of each kind of groups the title of its table, and that of its first column.
+_GROUPS = {
+    OVERLAPS: ("by overlap of words with the closest training prompt:", "overlap"),
+    SOURCES: ("by source:", "source"),
+}
+
+
+def _format_groups(metrics, groups, title, heading) -> list[str]:
+    """Lines of scores by group, the model beside the nearest neighbour."""
     names = [name for name in _SHOWN if name in metrics["metrics"]]
     if not groups or not names:
         return []
-    lines = ["", "by overlap of words with the closest training prompt:"]
+    lines = ["", title]
+    width = max(12, *(len(group) + 2 for group in groups))
     header = "".join(f"{f'{name}: model':>24}{'neighbour':>12}" for name in names)
-    lines.append(f"{'overlap':<12}{'examples':>9}{header}")
+    lines.append(f"{heading:<{width}}{'examples':>9}{header}")
     for group, found in groups.items():
-        line = f"{group.replace('_', ' '):<12}{found['examples']:>9}"
+        shown = group.replace("_", " ") if groups is metrics.get(OVERLAPS) else group
+        line = f"{shown:<{width}}{found['examples']:>9}"
         for name in names if found["examples"] else ():
             digits = 4 if name == "cosine" else 2
             own = _format_score(found["metrics"][name], digits, with_interval=True)
-            neighbour = found["baselines"]["nearest_neighbour"].get(name)
+            neighbour = found["baselines"][_NEIGHBOUR].get(name)
             line += f"{own:>24}{_format_score(neighbour, digits):>12}"
         lines.append(line)
     return lines

@@ -11,7 +11,7 @@ import numpy as np
 
 from tf_prompt.data import listing
 from tf_prompt.files import open_csv
-from tf_prompt.inference.image_files import check_embeddings
+from tf_prompt.inference.image_batches import check_embeddings
 from tf_prompt.metrics import bootstrap, cosine, prompt_embedder
 
 HEADER = ["imgId_eId", "val"]

@@ -10,7 +10,7 @@ from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.decoding.rules import NEVER, Rules
 from tf_prompt.decoding.sampling import Sampling
 from tf_prompt.decoding.search import Search
-from tf_prompt.inference.model import PromptModel
+from tf_prompt.inference.model import PromptModel, Steps
 from tf_prompt.inference.prompt_tokens import PromptTokens, is_text
 from tf_prompt.metrics.prompt_embedder import EMBEDDING_DIM, PromptEmbedder
 from tf_prompt.models.captioner import Captioner
@@ -62,8 +62,9 @@ class CaptionerModel(PromptModel):
         self.options = options = options or DecodingConfig()
         if options.rerank and embedder is None:
             raise ValueError(f"rerank needs an embedder. Received: {options}")
+        self._banned_ids = (PAD_ID, UNK_ID, START_ID, *vocabulary.banned_ids)
         rules = Rules(
-            (PAD_ID, UNK_ID, START_ID, *vocabulary.banned_ids),
+            self._banned_ids,
             options.min_words,
             options.repetition_penalty,
             options.no_repeat_ngram,
@@ -123,6 +124,14 @@ class CaptionerModel(PromptModel):
                 "`rerank` must be 0 in an export that writes subwords. "
                 f"Received: {self.options}"
             )
+
+    def steps(self):
+        """See `PromptModel`."""
+
+        def write(images):
+            return self.answer({self.image_size: images})["prompt"].numpy()
+
+        return Steps(self.network, self.vocabulary, self._banned_ids, write)
 
     def write_best(self, image_bytes, count):
         """See `PromptModel`; the prompts come from a beam search."""

@@ -1,17 +1,17 @@
-"""Which of several texts agrees best with all of them: minimum Bayes risk by BLEU."""
+"""Scores candidates by their agreement with the others: minimum Bayes risk by BLEU."""
 
 import tensorflow as tf
 
 MAX_N = 4
-# Words compared at most, the limit of the text rule.
+# Words compared per text: the maximum length of normalised prompts.
 MAX_WORDS = 30
 
 
 def expected_bleu(texts, weights):
-    """Gives the sentence BLEU that each candidate can be expected to have.
+    """Computes the expected sentence BLEU of each candidate.
 
-    Each candidate is measured against all, itself among them, as if each were the
-    true text with its weight.
+    The reference is any of the candidates, the scored one included, with the
+    probability `weights`.
 
     Args:
         texts: string `(batch, candidates)`, words joined by spaces.
@@ -32,28 +32,28 @@ def expected_bleu(texts, weights):
 
 
 def sentence_bleu(texts):
-    """Measures each text as if each were the true one.
+    """Computes the sentence BLEU of each text with each as the reference.
 
-    Counts of two words and more have one added, so that a text without a common run
-    of four still scores.
+    One is added to the counts of bigrams and longer n-grams, so that texts without a
+    common 4-gram do not all score 0.
 
     Args:
-        texts: string `(texts,)`, words joined by spaces; beyond `MAX_WORDS` they are
-            cut.
+        texts: string `(texts,)`, words joined by spaces; only the first `MAX_WORDS`
+            words count.
 
     Returns:
-        float32 `(texts, texts)` in 0-1: row, the written text; column, the true one.
+        float32 `(texts, texts)` in 0-1; rows are predictions, columns references.
 
-    Reference: Papineni et al., 2002; Lin and Och, 2004, section 4 of
-    https://aclanthology.org/C04-1072, for the added one.
+    Reference: Papineni et al., 2002; for the added one, Lin and Och, 2004,
+    https://aclanthology.org/C04-1072, section 4.
     """
     words = tf.strings.split(texts)[:, :MAX_WORDS]
     lengths = tf.cast(words.row_lengths(), tf.float32)
-    # Numbers are quicker to compare than texts; two words in 2 ** 62 share one.
+    # Hashes compare faster than strings; the chance of a collision is 2 ** -62.
     ids = tf.strings.to_hash_bucket_fast(words, 2**62).to_tensor(-1)
     is_word = tf.sequence_mask(words.row_lengths(), tf.shape(ids)[1])
     both = is_word[:, None, :, None] & is_word[None, :, None, :]
-    # (written, true, place in the written, place in the true)
+    # (predictions, references, place in the prediction, place in the reference)
     equal = (ids[:, None, :, None] == ids[None, :, None, :]) & both
     runs, log_precision = equal, 0.0
     for n in range(1, MAX_N + 1):
@@ -62,7 +62,7 @@ def sentence_bleu(texts):
         matches = _clip(tf.reduce_sum(tf.cast(runs, tf.float32), axis=3))
         added = float(n > 1)
         totals = tf.maximum(lengths - n + 1, 0.0)[:, None]
-        # Only single words can have no match; such a text scores 0 below.
+        # Only unigrams can have no match; such texts get 0 below.
         precision = (matches + added) / tf.maximum(totals + added, 1.0)
         log_precision += tf.math.log(tf.maximum(precision, 1e-9)) / MAX_N
     brevity = tf.minimum(0.0, 1 - lengths[None, :] / tf.maximum(lengths, 1.0)[:, None])
@@ -71,17 +71,17 @@ def sentence_bleu(texts):
 
 
 def _clip(in_true):
-    """Adds up the matches of all runs, each at most as often as the true text has it.
+    """Counts matching n-grams, each at most as often as it occurs in the reference.
 
     Args:
-        in_true: float `(written, true, places)`: how often the true text has the run
-            that is written at a place.
+        in_true: float `(predictions, references, places)`: how often the reference
+            contains the n-gram at a place of the prediction.
 
     Returns:
-        float `(written, true)`.
+        float `(predictions, references)`.
     """
-    # Of equal runs at c places with t in the true text, min(c, t) match: each place
-    # has the share min(1, t / c). The written text against itself gives c.
+    # Of an n-gram at c places of the prediction and t of the reference, min(c, t)
+    # match: min(1, t / c) per place. A text with itself as the reference gives c.
     own = tf.linalg.diag_part(tf.transpose(in_true, [2, 0, 1]))
     own = tf.transpose(own)[:, None, :]
     return tf.reduce_sum(tf.minimum(1.0, in_true / tf.maximum(own, 1.0)), axis=2)

@@ -21,7 +21,7 @@ PHRASES = "phrases_"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeliveryConfig(WordingConfig):
-    """Which images are processed, and where the results go."""
+    """Which images to process, and where to write the results."""
 
     first_groups: typing.ClassVar = ("input", "model", "output", "wording")
 
@@ -44,8 +44,9 @@ class DeliveryConfig(WordingConfig):
     )
     embedded: str = option(
         SHOW,
-        "prompts in the files' metadata, of A1111, ComfyUI and others. show: as a "
-        "separate field; only: nothing else, without a model; off: ignore",
+        "what to do with prompts that A1111, ComfyUI and others wrote into the files. "
+        "show: print them as a separate field; only: print nothing else, without a "
+        "model; off: ignore them",
         choices=list(EMBEDDED),
         group="output",
     )
@@ -56,12 +57,14 @@ class DeliveryConfig(WordingConfig):
     )
     csv: str | None = option(
         None,
-        "also write a CSV file; docs/output.md lists its columns; resumes",
+        "also write a CSV file, or resume one; docs/output.md lists its columns",
+        metavar="FILE",
         group="output",
     )
     jsonl: str | None = option(
         None,
-        "also write a JSON Lines file; resumes",
+        "also write a JSON Lines file, or resume one",
+        metavar="FILE",
         group="output",
     )
     sidecar: bool = option(
@@ -73,6 +76,7 @@ class DeliveryConfig(WordingConfig):
         None,
         "folder for copies of the PNG, JPEG and WebP images with the prompt in their "
         "metadata; subfolders are kept",
+        metavar="DIR",
         group="output",
     )
 
@@ -92,8 +96,8 @@ class Delivery:
     Attributes:
         places: `Places`, the output files of each image.
         paths: the images to process.
-        is_done: whether none is left because all have their `.txt`. Then no model need
-            be loaded, and a table of an earlier run stays as it is.
+        is_done: whether no image is left because all have their `.txt`. Then no model
+            needs to be loaded, and a table of an earlier run stays as it is.
 
     Raises:
         FileNotFoundError: if a path does not exist.
@@ -131,14 +135,14 @@ class Delivery:
         Args:
             describe: function from images to results in the same order, dicts of
                 `path` and `prompt`, or of `path` and `error`.
-            wording: of the prompts.
-            identity: JSON content, all besides the wording that results depend on.
-            columns: of a CSV file, besides those that each has.
+            wording: `Wording` of the prompts.
+            identity: JSON-compatible dict of all that results depend on, wording aside.
+            columns: columns of a CSV file, besides those that each file has.
             tables: names of the tables whose phrases results have.
             note: called with each good result before it is worded.
 
         Returns:
-            Exit code: whether all could be described.
+            Exit code: `DONE`, or `SOME_FAILED` if an image could not be described.
         """
         columns = self._columns(columns, tables)
         identity = {**identity, **self._options.wording_identity}
@@ -183,12 +187,12 @@ class Delivery:
 
 
 def flatten(result: dict, columns: Sequence[str]) -> dict:
-    """Makes a result a row of a CSV file.
+    """Converts a result to a row of a CSV file.
 
     Args:
-        result: JSON content.
-        columns: those that the row may have; phrases of a table, the best first, are
-            joined by semicolons.
+        result: dict.
+        columns: columns of the file; phrases of a table, the best first, are joined by
+            semicolons.
     """
     row = {name: value for name, value in result.items() if name in columns}
     for name, pairs in result.get("phrases", {}).items():

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def bound_gpu_memory(megabytes: int | None) -> None:
-    """Makes TensorFlow take at most so much memory of each GPU; CPUs have no bound.
+    """Limits the memory that TensorFlow takes on each GPU.
 
     It must come before the first operation.
 

@@ -21,6 +21,10 @@ class LanguageModel(CaptionerModel):
     attends = False
     look = PromptModel.look
 
+    def steps(self):
+        """See `PromptModel`."""
+        raise ValueError(f"LiteRT does not take language models. Received: {self.name}")
+
     def quantize(self) -> None:
         """See `PromptModel`."""
         with warnings.catch_warnings():

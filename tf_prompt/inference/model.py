@@ -1,5 +1,6 @@
 """The interface of all models at inference: images in, prompts and embeddings out."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,24 @@ from tf_prompt.data import images as image_codec
 from tf_prompt.data.graphs import compile_function
 
 Scored = tuple[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """A model that writes word by word, in the parts that a loop elsewhere needs.
+
+    Attributes:
+        network: a `Captioner`: `encode`, `step`, and its sizes.
+        vocabulary: the text of its tokens.
+        banned_ids: tokens that are never written.
+        write: function from uint8 images `(batch, size, size, 3)` to their prompts,
+            an array of bytes, written greedily.
+    """
+
+    network: object
+    vocabulary: object
+    banned_ids: tuple[int, ...]
+    write: Callable
 
 
 class PromptModel:
@@ -114,6 +133,14 @@ class PromptModel:
             ValueError: if the model has no such form.
         """
         raise ValueError(f"to transformers needs a Gemma 3. Received: {self.name}")
+
+    def steps(self) -> Steps:
+        """Takes the model apart for loops outside of TensorFlow.
+
+        Raises:
+            ValueError: if it does not write word by word.
+        """
+        raise ValueError(f"LiteRT needs a captioner. Received: {self.name}")
 
     def open(self, image_bytes: Sequence[bytes]) -> dict[int, tf.Tensor]:
         """Decodes images in the sizes that `describe` needs.

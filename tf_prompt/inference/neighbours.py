@@ -1,4 +1,4 @@
-"""A model of embeddings that averages those of the nearest training images."""
+"""Predicts embeddings by averaging those of the nearest training images."""
 
 import hashlib
 import pathlib

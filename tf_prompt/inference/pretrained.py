@@ -137,7 +137,7 @@ def embed_phrases(
     cache_dir: str | os.PathLike | None = None,
     **parts,
 ) -> Interrogator:
-    """Makes an interrogator of what `load_pretrained` gave, see `load_interrogator`."""
+    """Builds an interrogator from the result of `load_pretrained`."""
     folder = pathlib.Path(cache_dir or cache_folder())
     return Interrogator(
         *pair, tables, folder, options, resizing=images.BICUBIC, **parts

@@ -1,4 +1,4 @@
-"""Retrieval: the prompt that the nearest training images agree on most."""
+"""Retrieval: writes the prompt that agrees most with those of the nearest images."""
 
 import dataclasses
 import pathlib
@@ -19,18 +19,18 @@ FOLDER, _ROWS, _PROMPTS = "retrieval", "rows.npy", "prompts.txt"
 
 @dataclasses.dataclass(frozen=True)
 class RetrievalIndex:
-    """What a retriever searches.
+    """The index of a retriever.
 
     Args:
         rows: float16 `(images, depth)`, vectors of the training images.
-        prompts: their words, joined by spaces.
+        prompts: list of their prompts, words joined by spaces.
     """
 
     rows: np.ndarray
     prompts: list[str]
 
     def save(self, run_dir: str | pathlib.Path) -> None:
-        """Writes the index into a run's folder; each file is whole or as it was."""
+        """Writes the index into a run's folder; each file is replaced atomically."""
         folder = pathlib.Path(run_dir) / FOLDER
         folder.mkdir(exist_ok=True)
         with replacing(folder / _ROWS, keep_ending=True) as temporary:
@@ -40,7 +40,7 @@ class RetrievalIndex:
 
     @classmethod
     def load(cls, run_dir: str | pathlib.Path) -> "RetrievalIndex":
-        """Reads what `save` wrote; the rows stay on disk, mapped.
+        """Loads an index that `save` wrote; the rows are memory-mapped.
 
         Raises:
             FileNotFoundError: if there is none.
@@ -73,19 +73,19 @@ def is_index(run_dir: str | pathlib.Path) -> bool:
 
 
 class RetrievalModel(PromptModel):
-    """Writes the prompt of one of the training images nearest to a picture.
+    """Writes the prompt of one of the nearest training images.
 
-    The nearest are weighted by `softmax(sharpness * similarity)`, as if each of their
-    prompts were the true one with that probability; written is the one with the
-    highest expected sentence BLEU, which is its score.
+    Their prompts are candidates with the probabilities `softmax(sharpness *
+    similarity)`. The one with the highest expected sentence BLEU is written; this BLEU
+    is its score.
 
     Args:
         network: a `Retriever`.
-        index: of its training images.
+        index: the index of its training images.
         name: see `PromptModel`.
 
     Raises:
-        ValueError: if the index is not the network's.
+        ValueError: if the index was built with another network.
     """
 
     score_name = "expected BLEU, 0-1"
@@ -113,7 +113,7 @@ class RetrievalModel(PromptModel):
         return {}
 
     def write_best(self, image_bytes, count):
-        """See `PromptModel`; the candidates by expected BLEU."""
+        """See `PromptModel`; candidates are ranked by expected BLEU."""
         images = self.open(image_bytes)[self.image_size]
         rows = []
         for prompts, scores in zip(*self._weigh(images), strict=True):
@@ -133,7 +133,7 @@ class RetrievalModel(PromptModel):
         }
 
     def _weigh(self, images):
-        """Candidates, string `(batch, count)`, the nearest first; expected BLEU."""
+        """Returns string candidates `(batch, count)`, nearest first; expected BLEU."""
         network = self._network
         vectors = network(images, training=False)
         _, cosines, prompts = self._table.nearest(vectors, self._count)

@@ -1,4 +1,4 @@
-"""Taggers: pictures in, the modifiers of their prompts out."""
+"""Taggers at inference: images in, the modifiers of their prompts out."""
 
 from collections.abc import Sequence
 

@@ -22,17 +22,17 @@ def open_features(
     limit: int | None = None,
     batch_size: int = 64,
 ) -> FeatureIndex:
-    """Gives an index of the training images, in the order of the shards.
+    """Opens an index of the training images, in the order of the shards.
 
-    Features are computed once and kept in the run's folder, float16 of unit length;
-    they are written as they come, and memory holds one batch of them.
+    Features are computed once and stored in the run's folder, float16 of unit length.
+    They are written batch by batch, so that memory holds one batch.
 
     Args:
-        model: of the run; its features are compared.
-        run: whose folder keeps them.
-        folder: shards.
-        limit: training images at most; None takes all.
-        batch_size: images at once.
+        model: the run's model, which computes the features.
+        run: the run, in whose folder they are stored.
+        folder: folder of shards.
+        limit: largest number of training images; None takes all.
+        batch_size: number of images per batch.
 
     Raises:
         FileNotFoundError: if there is no training split.
@@ -58,7 +58,7 @@ def _write(model, examples, path, batch_size) -> None:
 
 
 def _digest(run, folder, limit) -> str:
-    """Changes with the model's file and the data: other features, other name."""
+    """Hash of the model's file and the data, on which the features depend."""
     stat, data = run.model_stat, data_folder.fingerprint(folder)["train"]
     identity = json.dumps([stat.st_mtime_ns, stat.st_size, data, limit])
     return hashlib.blake2b(identity.encode(), digest_size=6).hexdigest()

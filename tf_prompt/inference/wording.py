@@ -19,52 +19,57 @@ _FIELD = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WordingConfig:
-    """How a prompt becomes the output text, step by step in the order of the fields."""
+    """How to format prompts for output; steps are in the order of the fields."""
 
     template: str = option(
         _TEMPLATE,
-        "text with fields in braces, listed in docs/output.md; {artists:3} is the best "
-        "three phrases of a table, {artists} the best",
+        "text with fields in braces, listed in docs/output.md: {artists:3} is replaced "
+        "by the three best phrases of that table, {artists} by the best",
+        metavar="TEXT",
         group="wording",
     )
     exclude: tuple[str, ...] = option(
         (),
-        "words to exclude: parts between commas that contain them are removed, from "
-        "the first part only the words; may be repeated",
+        "remove the parts between commas that contain these words, but from the first "
+        "part only the words themselves; may be repeated",
+        metavar="WORDS",
         action="append",
         group="wording",
     )
     replace: tuple[str, ...] = option(
         (),
-        "A=B: replace A by B; may be repeated",
+        "replace A with B; may be repeated",
         action="append",
         metavar="A=B",
         group="wording",
     )
     append: tuple[str, ...] = option(
         (),
-        "part to append unless the prompt has it; may be repeated",
+        "append this part, unless the prompt has it already; may be repeated",
+        metavar="TEXT",
         action="append",
         group="wording",
     )
     max_clip_tokens: int | None = option(
         None,
-        "largest number of CLIP tokens, start and end included; cuts at a comma",
+        "cut prompts at a comma to at most N CLIP tokens, start and end included",
         group="wording",
     )
     clip_tokenizer: str | None = option(
         None,
-        "preset or folder of the tokenizer that counts them; if not given that of the "
-        f"interrogating CLIP, else {presets.DEFAULT}",
+        "preset or folder of the tokenizer that counts them (default: that of the "
+        f"interrogating CLIP, else {presets.DEFAULT})",
+        metavar="PRESET",
         group="wording",
     )
     separator: str = option(
         _SEPARATOR,
-        "text between the parts",
+        "text between the parts (default: %(default)r)",
+        metavar="TEXT",
         group="wording",
     )
-    prefix: str = option("", "text before each prompt", group="wording")
-    suffix: str = option("", "text after each prompt", group="wording")
+    prefix: str = option("", "text before each prompt", metavar="TEXT", group="wording")
+    suffix: str = option("", "text after each prompt", metavar="TEXT", group="wording")
 
     def __post_init__(self):
         parse_template(self.template)
@@ -81,7 +86,7 @@ class WordingConfig:
 
     @property
     def wording_identity(self) -> dict:
-        """The options that are not at their default, as JSON content."""
+        """The options that differ from the defaults, as a JSON-compatible dict."""
         fields = dataclasses.fields(WordingConfig)
         values = {field.name: getattr(self, field.name) for field in fields}
         defaults = {field.name: field.default for field in fields}
@@ -120,14 +125,14 @@ def parse_template(template: str) -> list[tuple[str, str | None, int]]:
 
 
 class Wording:
-    """Words the prompts of results.
+    """Formats the prompts of results.
 
     Args:
-        config: how.
+        config: `WordingConfig`.
         fields: names of the fields that every result has, such as `score`.
         tables: names of the tables whose phrases results have.
-        count: function from texts to how many tokens CLIP reads of each; needed for
-            `max_clip_tokens` only.
+        count: function from texts to their numbers of CLIP tokens; only needed for
+            `max_clip_tokens`.
 
     Raises:
         ValueError: if the template names another field, or there is no room for a
@@ -162,11 +167,11 @@ class Wording:
             )
 
     def __call__(self, result: dict) -> str:
-        """Words the prompt of a result.
+        """Formats the prompt of a result.
 
         Args:
-            result: with `path` and `prompt`, and optionally `phrases`, by table pairs
-                of phrase and score, and `embedded`.
+            result: dict of `path` and `prompt`, and optionally `embedded` and
+                `phrases`, a dict from table to pairs of phrase and score.
         """
         if self._is_plain:
             return result["prompt"]
@@ -229,7 +234,7 @@ class Wording:
         return count <= self._config.max_clip_tokens
 
     def _cut(self, parts):
-        """The most parts that fit; of the first, if it does not, words or letters."""
+        """Returns as many parts as fit, or else words or letters of the first."""
         if self._config.max_clip_tokens is None:
             return parts
         # Each part is a token at least.
@@ -256,7 +261,7 @@ def _without_repeats(parts):
 
 
 def _longest(items, fits):
-    """The longest beginning that fits, where none fits that is longer than a misfit."""
+    """Returns the longest beginning that fits, by bisection."""
     size = bisect.bisect_left(
         range(1, len(items) + 1), True, key=lambda n: not fits(items[:n])
     )
@@ -273,18 +278,18 @@ def _pattern_of(text):
 
 
 def load_counter(config: WordingConfig, tokens=None) -> Callable | None:
-    """Finds what counts tokens as CLIP does, if the wording needs it.
+    """Returns a function that counts CLIP tokens, if the wording needs it.
 
     Args:
-        config: how prompts are worded.
-        tokens: of the model that interrogates; those of a CLIP count.
+        config: `WordingConfig`.
+        tokens: tokens of the interrogating model; used if they are a CLIP's.
 
     Returns:
-        Function from texts to how many tokens each has, start and end included; None
-        if none is needed.
+        Function from texts to their numbers of tokens, start and end included; None if
+        it is not needed.
 
     Raises:
-        ValueError: if there is no tokenizer of CLIP.
+        ValueError: if there is no CLIP tokenizer.
     """
     if config.max_clip_tokens is None:
         return None
@@ -300,7 +305,7 @@ def load_counter(config: WordingConfig, tokens=None) -> Callable | None:
         tokenizer = clip_tokens.load_tokenizer(place)
     except ValueError as error:
         raise ValueError(
-            "max_clip_tokens goes with a tokenizer of CLIP, and there is none: give a "
-            f"folder that has it, --clip-tokenizer FOLDER. Received: {error}"
+            "max_clip_tokens needs CLIP's tokenizer: name a folder that has it with "
+            f"--clip-tokenizer. Received: {error}"
         ) from error
     return clip_tokens.CLIPTokens(tokenizer).count

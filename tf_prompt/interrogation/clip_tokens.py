@@ -1,4 +1,4 @@
-"""Texts as CLIP reads them: byte pairs between a start and an end token."""
+"""CLIP's tokens: byte pairs between a start and an end token."""
 
 import json
 import pathlib
@@ -14,12 +14,12 @@ from tf_prompt import files
 from tf_prompt.data import text
 
 VOCABULARY, MERGES, SETTINGS = "vocabulary.json", "merges.txt", "settings.json"
-# transformers' names of the first.
+# The second is the name in transformers.
 _VOCABULARIES = (VOCABULARY, "vocab.json")
 _START, _END, _WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
-# How CLIP cuts text before it joins bytes: no token reaches over such a piece.
+# How CLIP splits text before it merges bytes: no token crosses these boundaries.
 _PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-# More uses than this are scaled down: byte pairs need the order, not the sums.
+# Larger totals are scaled down: byte pairs depend on the order, not the sums.
 _MAX_USES = 1_000_000
 # What a folder in Hugging Face's format may hold in place of both.
 _WHOLE = "tokenizer.json"
@@ -28,18 +28,21 @@ _WHOLE = "tokenizer.json"
 def build_tokenizer(
     counts: Mapping[str, int], vocab_size: int
 ) -> keras_hub.models.CLIPTokenizer:
-    """Learns byte pairs from the words of the training prompts.
+    """Builds a tokenizer from byte pairs of the training prompts' words.
 
-    All single bytes are tokens, so that any text can be written. Frequent words
-    become one token; if there is room, every word of the training prompts.
+    All single bytes are tokens, so any text can be encoded. Frequent words become
+    one token; with a large enough `vocab_size`, every word of the training prompts.
 
     Args:
-        counts: uses of each word.
-        vocab_size: int, entries at most; at least 515: the bytes inside a word and
-            at its end, start, end, and one pair.
+        counts: dict from word to its number of occurrences.
+        vocab_size: int, at least 515. Largest number of tokens: 256 bytes inside a
+            word, 256 at its end, the start and end tokens, and merged pairs.
+
+    Returns:
+        `keras_hub.models.CLIPTokenizer`.
 
     Raises:
-        ValueError: if there is less room.
+        ValueError: if `vocab_size` is too small.
 
     Reference: Sennrich et al., 2016, https://arxiv.org/abs/1508.07909.
     """
@@ -83,21 +86,27 @@ def _learn_merges(counts, alphabet, room):
     uses = (w for w in words for _ in range(max(1, round(counts[w] * scale))))
     learner.train_from_iterator(uses, trainer)
     merges = json.loads(learner.to_str())["model"]["merges"]
-    # A pair that makes a token which another pair made before adds no entry.
+    # Different pairs may give the same token, which is one entry.
     unique = {"".join(pair): tuple(pair) for pair in reversed(merges)}
     kept = [tuple(pair) for pair in merges if unique["".join(pair)] == tuple(pair)]
     return kept[:room]
 
 
 class CLIPTokens:
-    """Turns texts into the `token_ids` of a CLIP.
+    """Converts texts to the `token_ids` of a CLIP.
 
     Args:
         tokenizer: `keras_hub.models.CLIPTokenizer`.
-        max_tokens: int > 2, the longest text, start and end included; a longer one
-            loses its tail.
-        words_only: whether a text is first reduced to the words of
-            `text.split_words`, as it must be where training saw only these.
+        max_tokens: int > 2. Maximum length, start and end tokens included; longer
+            texts are truncated.
+        words_only: whether to reduce texts to the words of `text.split_words` first,
+            as is needed if the CLIP was trained on these only.
+
+    Call arguments:
+        texts: list of str.
+
+    Returns:
+        int32 `(texts, tokens)`, zeros after the end token.
     """
 
     def __init__(self, tokenizer, max_tokens: int = 77, words_only: bool = False):
@@ -107,7 +116,7 @@ class CLIPTokens:
 
     @property
     def are_of_clip(self) -> bool:
-        """Whether they are a pretrained CLIP's, not learned from some prompts."""
+        """Whether they are a pretrained CLIP's, not learned from prompts."""
         return not self.words_only
 
     @property
@@ -121,7 +130,11 @@ class CLIPTokens:
         return self.tokenizer.end_token_id
 
     def rows(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Gives the int32 ids of each text, start and end included, in lower case."""
+        """Encodes texts, in lower case.
+
+        Returns:
+            One int32 array `(tokens,)` per text, start and end tokens included.
+        """
         if self.words_only:
             texts = [text.normalise(t, max_words=None) for t in texts]
         return [
@@ -132,10 +145,12 @@ class CLIPTokens:
         ]
 
     def pad(self, rows: Sequence[np.ndarray]) -> np.ndarray:
-        """Makes rows a batch.
+        """Pads rows to a batch as long as its longest row.
 
-        Since no token of a CLIP sees those behind it, no row need be longer than the
-        longest: the embeddings are the same.
+        A CLIP's attention is causal, so padding does not change the embeddings.
+
+        Args:
+            rows: int32 arrays `(tokens,)`, from `rows`.
 
         Returns:
             int32 `(rows, tokens)`, zeros after the end token.
@@ -147,26 +162,28 @@ class CLIPTokens:
         return result
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Gives int32 `(texts, tokens)`, zeros after the end token."""
         return self.pad(self.rows(texts))
 
     def rows_of_words(self, vocabulary: Sequence[str]) -> list[list[int]]:
-        """Gives the ids of each word, for a table indexed by the word's id.
+        """Encodes each word of a vocabulary by itself.
 
-        No token reaches over a space, so a prompt's ids are those of its words.
+        No token crosses a space, so a prompt's ids are those of its words, joined.
 
         Args:
-            vocabulary: token of each id, as in `text`; the special ones get no ids.
+            vocabulary: words in the order of their ids, special tokens first.
+
+        Returns:
+            One list of ids per word, without start and end; empty for special tokens.
         """
         words = vocabulary[len(text.SPECIAL_TOKENS) :]
         return [[] for _ in text.SPECIAL_TOKENS] + self._ids(words)
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Counts the tokens of each text, start and end included, uncut."""
+        """Counts the tokens of each text before truncation, start and end included."""
         return [len(ids) + 2 for ids in self._ids(texts)]
 
     def _ids(self, texts):
-        # The tokenizer of an empty list gives None.
+        # For an empty list the tokenizer returns None.
         if not len(texts):
             return []
         # As OpenAI's tokenizer and that of transformers do.
@@ -174,7 +191,7 @@ class CLIPTokens:
         return [list(map(int, row)) for row in self.tokenizer.tokenize(texts)]
 
     def describe(self) -> dict:
-        """Tells all that ids depend on, as JSON content."""
+        """Returns everything that the ids depend on, as a JSON-compatible dict."""
         return {
             "vocabulary": dict(self.tokenizer.vocabulary),
             "merges": list(self.tokenizer.merges),
@@ -184,7 +201,7 @@ class CLIPTokens:
         }
 
     def save(self, folder: str | pathlib.Path) -> None:
-        """Writes the tokenizer's files: JSON, and one merge a line."""
+        """Writes the vocabulary and settings as JSON, and one merge per line."""
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         content = {"max_tokens": self.max_tokens, "words_only": self.words_only}
@@ -192,12 +209,12 @@ class CLIPTokens:
         merges = "".join(f"{merge}\n" for merge in self.tokenizer.merges)
         files.write_json(folder / VOCABULARY, vocabulary)
         files.write_whole(folder / MERGES, merges.encode())
-        # Last: with it the folder is whole.
+        # Last, because it marks the folder as complete.
         files.write_json(folder / SETTINGS, content)
 
 
 def load_tokens(folder: str | pathlib.Path) -> CLIPTokens:
-    """Reads what `CLIPTokens.save` wrote.
+    """Loads tokens from a folder that `CLIPTokens.save` wrote.
 
     Raises:
         FileNotFoundError: if a file is missing.
@@ -213,7 +230,7 @@ def load_tokens(folder: str | pathlib.Path) -> CLIPTokens:
 
 
 def load_tokenizer(source: str | pathlib.Path) -> keras_hub.models.CLIPTokenizer:
-    """Loads the tokenizer that belongs to a pretrained CLIP.
+    """Loads the tokenizer of a pretrained CLIP.
 
     Args:
         source: KerasHub CLIP preset or its folder, or a folder with a vocabulary
@@ -221,7 +238,7 @@ def load_tokenizer(source: str | pathlib.Path) -> keras_hub.models.CLIPTokenizer
             with transformers' `tokenizer.json`.
 
     Raises:
-        ValueError: if there is none within reach, or a file is damaged.
+        ValueError: if it is neither there nor downloadable, or a file is damaged.
     """
     folder = pathlib.Path(source)
     found = _read_pairs(folder) or _read_whole(folder)
@@ -239,7 +256,7 @@ def load_tokenizer(source: str | pathlib.Path) -> keras_hub.models.CLIPTokenizer
 
 
 def _read_pairs(folder):
-    """Vocabulary and merges of two files; None where they are not both there."""
+    """Vocabulary and merges from two files; None if one of them is missing."""
     names = [name for name in _VOCABULARIES if (folder / name).is_file()]
     if not names or not (folder / MERGES).is_file():
         return None
@@ -251,7 +268,7 @@ def _read_pairs(folder):
 
 
 def _read_whole(folder):
-    """Vocabulary and merges of one file of transformers; None where it is not there.
+    """Vocabulary and merges from transformers' single file; None if it is missing.
 
     KerasHub's file of the same name has neither.
     """

@@ -41,12 +41,12 @@ class InterrogationConfig:
     )
     max_phrases: int = option(
         12,
-        "mode best: largest number of phrases in a prompt",
+        "mode best: maximum number of phrases in a prompt",
         group="prompt",
     )
     min_gain: float = option(
         0.01,
-        "mode best: smallest gain in similarity for which a phrase is added",
+        "mode best: minimum gain in similarity for which a phrase is added",
         group="prompt",
     )
 
@@ -61,23 +61,25 @@ class InterrogationConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceConfig:
-    """Which model ranks which phrases."""
+    """Which model to use, and which phrases."""
 
     run_dir: str | None = option(
         None,
-        "folder of a CLIP's run of tf_prompt.fit, with its phrases",
+        "folder of the run of a CLIP interrogator, which has phrases of its own",
+        metavar="DIR",
         group="model",
     )
     clip: str | None = option(
         None,
-        "instead: a preset of --list, a preset's folder, or a folder in Hugging Face "
-        f"format; {presets.DEFAULT} if neither is given",
+        "without --run-dir: a preset of --list, a preset's folder, or a folder in "
+        f"Hugging Face format (default: {presets.DEFAULT})",
+        metavar="PRESET",
         group="model",
     )
     tables: tuple[str, ...] | None = option(
         None,
-        f"built-in tables, some of {', '.join(table_sources.NAMES)}; if not given, "
-        "none with a run, else those of the mode; without a name, none",
+        f"built-in tables, some of {', '.join(table_sources.NAMES)}; none without a "
+        "name (default: those of the mode, or none with --run-dir)",
         metavar="NAME",
         group="model",
     )
@@ -90,19 +92,21 @@ class SourceConfig:
     )
     captioner: str | None = option(
         None,
-        "folder of a captioner's run, or preset of a pretrained language model, whose "
-        "captions the prompts start with",
+        "folder of a captioner's run, or preset of a pretrained language model; "
+        "prompts then start with its captions",
+        metavar="RUN|PRESET",
         group="model",
     )
     cache_dir: str | None = option(
         None,
-        "folder for embeddings of phrases; if not given in the run's folder, else in "
-        "the user's cache",
+        "folder for embeddings of phrases (default: in the run's folder, or in the "
+        "user's cache)",
+        metavar="DIR",
         group="model",
     )
     half: bool | None = option(
         None,
-        "compute in half precision; if not given on GPUs where that is faster",
+        "compute in half precision (default: on GPUs where that is faster)",
         group="speed",
     )
 
@@ -119,7 +123,7 @@ class SourceConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TableConfig:
-    """What to do instead of interrogating."""
+    """Other uses of the command: lists presets, builds tables."""
 
     list: bool = option(
         False,
@@ -135,12 +139,13 @@ class TableConfig:
     )
     output: str | None = option(
         None,
-        "with --make-tables: folder for them",
+        "with --make-tables: folder for the tables",
+        metavar="DIR",
         group="other uses",
     )
     min_count: int = option(
         10,
-        "with --make-tables: smallest number of prompts with a phrase",
+        "with --make-tables: keep phrases that occur in at least N prompts",
         group="other uses",
     )
     force: bool = option(False, files.FORCE_HELP, group="other uses")

@@ -36,7 +36,9 @@ class Interrogated:
     prompt: str
     similarity: float
     phrases: dict[str, list[tuple[str, float]]]
-    embedding: np.ndarray | None = None
+    embedding: np.ndarray | None = dataclasses.field(
+        default=None, repr=False, compare=False
+    )
 
 
 class Try(NamedTuple):

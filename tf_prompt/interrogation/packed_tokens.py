@@ -1,4 +1,4 @@
-"""Texts as MetaCLIP 2 and SigLIP read them: pieces, packed by KerasHub."""
+"""The tokens of MetaCLIP 2 and SigLIP: SentencePiece, packed by KerasHub."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,32 +13,38 @@ _PREPROCESSORS = (
 
 
 class PackedTokens:
-    """Turns texts into the `token_ids` of a model that has a preset's preprocessor.
+    """Converts texts to the `token_ids` of a model with a KerasHub preprocessor.
 
     Args:
-        preprocessor: one of KerasHub's that packs `prompts` to `token_ids`, lower case
-            included where the model wants it.
-        max_tokens: int, the longest text, start and end included.
-        is_causal: whether what follows the end of a text may be left away.
+        preprocessor: KerasHub preprocessor that packs `prompts` into `token_ids`, and
+            converts them to lower case if the model needs it.
+        max_tokens: int. Maximum length, start and end tokens included.
+        is_causal: whether the text tower's attention is causal, so that padding may
+            be left out.
     """
 
-    # Other words than CLIP's, and other numbers of them.
+    # `--max-clip-tokens` counts CLIP's tokens, which these are not.
     are_of_clip = False
 
     def __init__(self, preprocessor, max_tokens: int, is_causal: bool):
         self._preprocessor = preprocessor
-        # Pictures are not its affair.
+        # Images are preprocessed elsewhere.
         preprocessor.image_converter = None
         self.max_tokens = max_tokens
         self._is_causal = is_causal
 
     @property
     def pad_id(self) -> int:
-        """Id that follows the end of a text."""
+        """Id of the padding after the end of a text."""
         return int(self._preprocessor.tokenizer.pad_token_id)
 
     def rows(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Gives the int32 ids of each text, without what may be left away."""
+        """Encodes texts.
+
+        Returns:
+            One int32 array `(tokens,)` per text; without padding if the model is
+            causal, else `max_tokens` long.
+        """
         if not len(texts):
             return []
         packed = self._preprocessor(
@@ -52,7 +58,14 @@ class PackedTokens:
         return [row[:length] for row, length in zip(ids, lengths, strict=True)]
 
     def pad(self, rows: Sequence[np.ndarray]) -> np.ndarray:
-        """Makes rows a batch: int32 `(rows, tokens)`, as long as the longest."""
+        """Pads rows to a batch as long as its longest row.
+
+        Args:
+            rows: int32 arrays `(tokens,)`, from `rows`.
+
+        Returns:
+            int32 `(rows, tokens)`.
+        """
         longest = max(map(len, rows), default=0)
         result = np.full((len(rows), longest), self.pad_id, np.int32)
         for padded, ids in zip(result, rows, strict=True):
@@ -60,7 +73,7 @@ class PackedTokens:
         return result
 
     def describe(self) -> dict:
-        """Tells all that ids depend on, as JSON content."""
+        """Returns everything that the ids depend on, as a JSON-compatible dict."""
         proto = self._preprocessor.tokenizer.proto
         proto = proto if isinstance(proto, bytes) else str(proto).encode()
         return {
@@ -72,15 +85,15 @@ class PackedTokens:
 
 
 def load_packed_tokens(source: str, model) -> PackedTokens:
-    """Loads what packs texts for a pretrained model.
+    """Loads the tokens of a pretrained MetaCLIP 2 or SigLIP.
 
     Args:
-        source: KerasHub preset or its folder, or one of transformers that KerasHub
-            reads.
+        source: KerasHub preset or its folder, or a transformers folder that KerasHub
+            can read.
         model: the `CLIPInterrogator` of the same source.
 
     Raises:
-        ValueError: if it has none that KerasHub can read.
+        ValueError: if there is no tokenizer that KerasHub can read.
     """
     kind = next(p for p in _PREPROCESSORS if isinstance(model.backbone, p.backbone_cls))
     try:

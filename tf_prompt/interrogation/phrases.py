@@ -1,4 +1,4 @@
-"""Tables of phrases that an interrogator chooses from, made from prompts themselves."""
+"""Builds the tables of phrases that an interrogator chooses from out of prompts."""
 
 import collections
 import pathlib
@@ -9,7 +9,7 @@ from tf_prompt import files
 from tf_prompt.data.keywords import FUNCTION_WORDS, MEDIA, find_mentions, index_keywords
 
 TABLES = ("media", "artists", "movements", "subjects", "settings", "flavours")
-# A phrase of fewer prompts is one user's.
+# A phrase in fewer prompts is probably one user's.
 MIN_COUNT = 10
 MAX_PHRASES = 20_000
 
@@ -23,7 +23,7 @@ _PREPOSITION = re.compile(
     r"\s+(?=(?:above|below|beside|behind|under|underneath|inside|near|over|against|"
     r"between|among|through|in|on|at|with|wearing|holding|riding|surrounded)\s)"
 )
-# "a group of cats" tells how many, not how it was made.
+# "a group of cats" says how many, not how it was made.
 _AMOUNTS = frozenset(
     "group pair bunch lot lots piece pieces pile cup bowl glass bottle slice couple "
     "lots king queen field kind type number army front top side full out".split()
@@ -38,18 +38,19 @@ _MOVEMENT = re.compile(
 
 
 def find_phrases(prompt: str) -> dict[str, set[str]]:
-    """Takes a prompt apart.
+    """Splits a prompt into phrases and sorts them by table.
 
-    It is cut at commas and the like. What comes before "of" in a part, or holds a
-    word of `keywords.MEDIA`, is a medium; what follows "by" or "style of", artists;
-    the rest of the first part is cut at prepositions into subject and settings;
-    later parts are flavours. A rough guide: what is rare is left out later.
+    The prompt is split into parts at commas and similar marks. Text before "of", or a
+    part with a word of `keywords.MEDIA`, is a medium; names after "by" or "style of"
+    are artists; the rest of the first part is split at prepositions into a subject and
+    settings; later parts are flavours. These rules are rough: `build_tables` drops
+    rare phrases.
 
     Args:
-        prompt: as its user wrote it.
+        prompt: str, as the user wrote it.
 
     Returns:
-        Of each table its phrases, lower-case.
+        dict from table to a set of lower-case phrases; all of `TABLES` are there.
     """
     found: dict[str, set[str]] = {table: set() for table in TABLES}
     for introduction, name in find_mentions(prompt):
@@ -91,7 +92,7 @@ def _sort_scene(scene, found):
 
 
 def count_phrases(prompts: Iterable[str]) -> dict[str, collections.Counter]:
-    """Counts the prompts that have each phrase, by table."""
+    """Returns, for each table, the number of prompts that contain each phrase."""
     counts: dict[str, collections.Counter] = {t: collections.Counter() for t in TABLES}
     for prompt in prompts:
         for table, phrases in find_phrases(prompt).items():
@@ -102,19 +103,21 @@ def count_phrases(prompts: Iterable[str]) -> dict[str, collections.Counter]:
 def build_tables(
     prompts: Iterable[str], min_count: int = MIN_COUNT, max_phrases: int = MAX_PHRASES
 ) -> dict[str, list[str]]:
-    """Makes the tables of a training split.
+    """Builds tables of the phrases that occur in many prompts.
 
-    An artist keeps the introduction that most prompts give. A phrase, with or
-    without its article, lies in one table: the first of `TABLES` that has it.
+    Each artist has the introduction, "by" or "in the style of", that is most common.
+    A phrase, with or without an article, is in one table only: the first of `TABLES`
+    that has it.
 
     Args:
-        prompts: one an image, as their users wrote them.
-        min_count: int > 0, prompts that a phrase must be in.
-        max_phrases: int > 0, the most frequent that a table keeps.
+        prompts: one per image, as the users wrote them.
+        min_count: int > 0. Smallest number of prompts that contain a phrase.
+        max_phrases: int > 0. Largest number of phrases per table; the most frequent
+            are kept.
 
     Returns:
-        Phrases of each table that has any, the most frequent first, equal ones in
-        alphabetical order.
+        dict from table to its phrases, by falling frequency, then alphabetically;
+        empty tables are left out.
     """
     counts = count_phrases(prompts)
     counts["artists"] = _choose_introductions(counts["artists"])
@@ -145,11 +148,11 @@ def _choose_introductions(counts):
 
 
 def read_table(path: str | pathlib.Path) -> list[str]:
-    """Reads a file of one phrase a line; empty lines and repeated ones are left out.
+    """Reads a file with one phrase per line; skips empty and repeated lines.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds no phrase, or is not UTF-8.
+        ValueError: if it has no phrase, or is not UTF-8.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -160,15 +163,19 @@ def read_table(path: str | pathlib.Path) -> list[str]:
         raise ValueError(f"phrases must be a UTF-8 file. Received: {path}") from error
     phrases = list(dict.fromkeys(filter(None, map(str.strip, lines))))
     if not phrases:
-        raise ValueError(f"phrases must hold one phrase a line. Received: {path}")
+        raise ValueError(f"phrases must have one phrase per line. Received: {path}")
     return phrases
 
 
 def read_tables(paths: Iterable[str | pathlib.Path]) -> dict[str, list[str]]:
-    """Reads files of phrases, each a table of the file's stem.
+    """Reads files of phrases as tables named after the files, without their suffix.
+
+    Returns:
+        dict from table to its phrases.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_table`; or for two of one stem.
+        FileNotFoundError, ValueError: as `read_table`.
+        ValueError: if two files have the same name.
     """
     tables: dict[str, list[str]] = {}
     for path in map(pathlib.Path, paths):
@@ -183,7 +190,7 @@ def read_tables(paths: Iterable[str | pathlib.Path]) -> dict[str, list[str]]:
 def write_tables(
     tables: Mapping[str, Iterable[str]], folder: str | pathlib.Path
 ) -> None:
-    """Writes each table as `TABLE.txt`, one phrase a line."""
+    """Writes each table to `TABLE.txt`, one phrase per line."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for table, phrases in tables.items():

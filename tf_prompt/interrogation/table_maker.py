@@ -1,4 +1,4 @@
-"""Makes tables of phrases from a file of prompts."""
+"""Builds tables of phrases from a file of prompts."""
 
 import csv
 import pathlib

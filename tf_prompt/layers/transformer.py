@@ -10,7 +10,7 @@ EPSILON = 1e-5
 
 
 class _Block(keras.layers.Layer):
-    """What both blocks have: their sizes, dropout and the feed-forward part."""
+    """Shared parts of both blocks: sizes, dropout and feed-forward layers."""
 
     def __init__(self, width, num_heads, head_dim, hidden_dim, dropout_rate, **kwargs):
         super().__init__(**kwargs)
@@ -190,7 +190,7 @@ class DecoderBlock(_Block):
         return tuple(ops.swapaxes(project(regions), 1, 2) for project in projections)
 
     def empty_cache(self, batch, max_tokens, dtype):
-        """Makes keys and values of no token yet, for the first `step`.
+        """Returns keys and values without tokens, for the first `step`.
 
         Args:
             batch: int or scalar int tensor.

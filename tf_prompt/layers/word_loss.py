@@ -8,7 +8,9 @@ from tf_prompt.layers.picking import pick
 MAX_SCORES = 2**24
 
 
-def word_losses(hidden, kernel, bias, target_ids, max_scores=MAX_SCORES):
+def word_losses(
+    hidden, kernel, bias, target_ids, max_scores=MAX_SCORES, label_smoothing=0.0
+):
     """Computes the cross-entropy of each word for a dense layer, and whether it hit.
 
     The scores of all words of a batch, and their gradients, can need more memory than
@@ -21,47 +23,67 @@ def word_losses(hidden, kernel, bias, target_ids, max_scores=MAX_SCORES):
         bias: float tensor `(vocab_size,)`, as `kernel`.
         target_ids: int tensor `(batch, tokens)`.
         max_scores: int > 0, number of scores held at once.
+        label_smoothing: float in [0, 1), share of the target's probability that is
+            spread evenly over the vocabulary.
 
     Returns:
-        losses: float32 `(batch, tokens)`, negative log-probability of the target.
+        losses: float32 `(batch, tokens)`, negative log-probability of the target, or
+            the cross-entropy with the smoothed target.
         hits: float32 `(batch, tokens)`, 1 if no other token scores higher.
+
+    Reference: Szegedy et al., 2015, https://arxiv.org/abs/1512.00567, section 7, for
+    `label_smoothing`.
     """
-    width, vocab_size = kernel.shape
-    most = max(max_scores // vocab_size, 1)
     shape = ops.shape(target_ids)
-    hidden = ops.reshape(hidden, (-1, width))
+    hidden = ops.reshape(hidden, (-1, kernel.shape[0]))
     target_ids = ops.reshape(ops.cast(target_ids, "int32"), (-1,))
+    most = max(max_scores // kernel.shape[1], 1)
+    variables = map(ops.convert_to_tensor, (kernel, bias))
+    losses, hits = _losses(target_ids, most, label_smoothing)(hidden, *variables)
+    return ops.reshape(losses, shape), ops.reshape(hits, shape)
+
+
+def _losses(target_ids, most, smoothing):
+    """Makes the function of `hidden`, `(words, width)`, kernel and bias.
+
+    Args:
+        target_ids: int32 `(words,)`.
+        most: int > 0, words of a block.
+        smoothing: see `word_losses`.
+    """
 
     @ops.custom_gradient
     def forward(hidden, kernel, bias):
         count = ops.shape(hidden)[0]
         # Blocks of equal size, with as little padding as possible.
         num_blocks = ops.maximum(-(-count // most), 1)
-        rows = -(-count // num_blocks)
-        blocks = _blocks(hidden, rows), _blocks(target_ids, rows)
+        # One even of nothing: of a short last batch some replicas get no example.
+        rows = ops.maximum(-(-count // num_blocks), 1)
+        blocks = tuple(_blocks(x, num_blocks, rows) for x in (hidden, target_ids))
 
         def look(block):
             scores = _score(block[0], kernel, bias)
             total = ops.logsumexp(scores, axis=-1)
             target = pick(scores, block[1][:, None])[:, 0]
             hit = ops.cast(target >= ops.max(scores, axis=-1), "float32")
+            if smoothing:
+                mean = ops.mean(scores, axis=-1)
+                target = target + smoothing * (mean - target)
             return total - target, hit, total
 
         losses, hits, totals = ops.map(look, blocks)
 
         def gradient(of_losses, of_hits):
-            weights = _blocks(of_losses, rows)
-            sums = _sum_gradients(*blocks, totals, weights, kernel, bias)
-            sums[0] = ops.reshape(sums[0], (-1, width))[:count]
+            weights = _blocks(of_losses, num_blocks, rows)
+            sums = _sum_gradients(*blocks, totals, weights, kernel, bias, smoothing)
+            sums[0] = ops.reshape(sums[0], (-1, kernel.shape[0]))[:count]
             pairs = zip(sums, (hidden, kernel, bias), strict=True)
             return tuple(ops.cast(x, like.dtype) for x, like in pairs)
 
         flat = (ops.reshape(x, (-1,))[:count] for x in (losses, hits))
         return tuple(flat), gradient
 
-    variables = map(ops.convert_to_tensor, (kernel, bias))
-    losses, hits = forward(hidden, *variables)
-    return ops.reshape(losses, shape), ops.reshape(hits, shape)
+    return forward
 
 
 def _score(hidden, kernel, bias):
@@ -70,14 +92,14 @@ def _score(hidden, kernel, bias):
     return ops.cast(scores + ops.cast(bias, hidden.dtype), "float32")
 
 
-def _blocks(x, rows):
+def _blocks(x, num_blocks, rows):
     """Divides the first axis into blocks of `rows`, padding the last with zeros."""
-    missing = -ops.shape(x)[0] % rows
+    missing = num_blocks * rows - ops.shape(x)[0]
     filled = ops.pad(x, [[0, missing], *[[0, 0]] * (len(x.shape) - 1)])
     return ops.reshape(filled, (-1, rows, *x.shape[1:]))
 
 
-def _sum_gradients(hidden, target_ids, totals, weights, kernel, bias):
+def _sum_gradients(hidden, target_ids, totals, weights, kernel, bias, smoothing):
     """Gradients of the weighted losses: of `hidden` by blocks, kernel and bias."""
     num_blocks = ops.shape(hidden)[0]
     vocab = ops.arange(kernel.shape[1])
@@ -85,7 +107,10 @@ def _sum_gradients(hidden, target_ids, totals, weights, kernel, bias):
     def advance(block, of_hidden, of_kernel, of_bias):
         scores = _score(hidden[block], kernel, bias)
         errors = ops.exp(scores - totals[block][:, None])
-        errors = errors - ops.cast(target_ids[block][:, None] == vocab, "float32")
+        targets = ops.cast(target_ids[block][:, None] == vocab, "float32")
+        if smoothing:
+            targets = targets + smoothing * (1 / kernel.shape[1] - targets)
+        errors = errors - targets
         errors = errors * weights[block][:, None]
         of_bias = of_bias + ops.sum(errors, axis=0)
         errors = ops.cast(errors, hidden.dtype)

@@ -1,4 +1,4 @@
-"""How near each true prompt is to the closest prompt of the training split."""
+"""How close each true prompt is to the nearest prompt of the training split."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -11,19 +11,18 @@ LIMITS = (0.3, 0.5, 0.7)
 
 
 def closest_overlaps(prompts: Sequence[str], training: Iterable[str]) -> np.ndarray:
-    """Gives the overlap of each prompt with the training prompt most like it.
+    """Returns the overlap of each prompt with the most similar training prompt.
 
-    The overlap of two prompts is that of their sets of words (Jaccard): words in
+    The overlap of two prompts is the Jaccard index of their sets of words: words in
     both over words in either. An inverted index, from each word to the training
-    prompts that hold it, counts the words in common: a prompt costs what its words
-    are used in training, and never a comparison with all.
+    prompts with it, counts common words, so a prompt is never compared with all.
 
     Args:
-        prompts: words joined by spaces.
-        training: the same; of equal ones, one counts.
+        prompts: list of str, words joined by spaces.
+        training: the training prompts; duplicates do not matter.
 
     Returns:
-        float64 `(prompts,)` in 0-1; 1 where training holds the very words.
+        float64 `(prompts,)` in 0-1; 1 if a training prompt has the same words.
     """
     sets = {frozenset(prompt.split()) for prompt in training}
     postings, sizes = _invert(sets)
@@ -43,7 +42,7 @@ def closest_overlaps(prompts: Sequence[str], training: Iterable[str]) -> np.ndar
 
 
 def _invert(sets):
-    """Gives rows by word, int32 arrays, and the number of words of each row."""
+    """Returns the rows of each word, int32 arrays, and the row's number of words."""
     number: dict[str, int] = {}
     words = np.fromiter(
         (number.setdefault(word, len(number)) for s in sets for word in s), np.int32
@@ -61,9 +60,9 @@ def group_by_overlap(overlaps: np.ndarray) -> dict[str, np.ndarray]:
     """Sorts examples by the overlap of the closest training prompt.
 
     Returns:
-        From the name of a group, such as `below_0.3`, to its examples, int64 in
-        order. The groups end at `LIMITS`, each limit itself in the next group; the
-        last is `from_0.7`.
+        dict from the name of a group, such as `below_0.3`, to the indices of its
+        examples, int64, ascending. A group ends below one of `LIMITS`; the last is
+        `from_0.7`.
     """
     places = np.searchsorted(LIMITS, overlaps, side="right")
     names = [*(f"below_{limit}" for limit in LIMITS), f"from_{LIMITS[-1]}"]

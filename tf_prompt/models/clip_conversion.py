@@ -1,4 +1,4 @@
-"""From a transformers `CLIPModel` on disk to KerasHub's `CLIPBackbone`."""
+"""Converts a transformers `CLIPModel` on disk to KerasHub's `CLIPBackbone`."""
 
 import contextlib
 import functools
@@ -14,9 +14,9 @@ _CONVERTED_BY_KERAS_HUB = ("metaclip_2",)
 
 
 def is_transformers_folder(source) -> bool:
-    """Whether a path is a folder of transformers that `convert` must read.
+    """Whether a path is a transformers folder that `convert` must read.
 
-    Those of MetaCLIP 2 KerasHub reads as it reads its own.
+    Folders of MetaCLIP 2 are left to KerasHub, which reads them like its presets.
     """
     path = pathlib.Path(source) / "config.json"
     if not path.is_file():
@@ -30,15 +30,15 @@ def convert(folder, dtype=None):
 
     Args:
         folder: holds `config.json` and one or more `.safetensors` files.
-        dtype: of the layers; None takes Keras' policy.
+        dtype: dtype policy of the layers; None takes the global one.
 
     Returns:
-        `keras_hub.models.CLIPBackbone`, whose similarities are those of the
-        transformers model.
+        `keras_hub.models.CLIPBackbone` with the same outputs as the transformers
+        model.
 
     Raises:
-        ValueError: if the folder holds another model, an array is missing, or one
-            has another shape.
+        ValueError: if the folder holds another model, or an array is missing or has
+            the wrong shape.
     """
     folder = pathlib.Path(folder)
     config = _read_config(folder / "config.json")
@@ -65,11 +65,11 @@ def _read_config(path) -> dict:
 
 @contextlib.contextmanager
 def open_arrays(folder):
-    """Opens all `.safetensors` files of a folder, in a `with`.
+    """Opens all `.safetensors` files of a folder; a context manager.
 
     Yields:
-        Mapping from the name of an array to a function that reads it: together they
-        may be larger than the memory that is left beside the model.
+        dict from the name of an array to a function that reads it, since all arrays
+        together may not fit into memory beside the model.
 
     Raises:
         ValueError: if there is no such file, or one is damaged.
@@ -127,7 +127,7 @@ def _build(config, dtype):
 
 
 class _Copier:
-    """Copies arrays, each under its name in transformers, into a CLIP's layers."""
+    """Copies arrays, found by their names in transformers, into a CLIP's layers."""
 
     def __init__(self, arrays, folder):
         self._arrays = arrays
@@ -193,7 +193,7 @@ class _Copier:
         self._assign(layer.beta, f"{name}.bias")
 
     def _copy_dense(self, layer, name):
-        # Keras has an axis for the heads where transformers has one for all.
+        # Keras has separate axes for heads and head width, transformers has one.
         self._assign(
             layer.kernel, f"{name}.weight", lambda a: a.T.reshape(layer.kernel.shape)
         )

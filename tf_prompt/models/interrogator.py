@@ -19,11 +19,11 @@ class CLIPInterrogator(keras.Model):
     """Ranks texts by CLIP's similarity with images.
 
     Args:
-        clip: an architecture, preset or folder, see `clip.load_clip`, or the
-            serialised CLIP. After construction it is always the latter, so that a
-            saved model loads without a network.
-        vocab_size: int > 0 or None. Entries of the tokenizer; None is the CLIP's.
-        image_size: int > 0 or None. Pixels a side; None is the CLIP's.
+        clip: an architecture, preset or folder, see `clip.load_clip`, or a serialised
+            CLIP. After construction it is always the latter, so that saved models load
+            without the network.
+        vocab_size: int > 0 or None. Size of the vocabulary; None: the CLIP's.
+        image_size: int > 0 or None. Side of the images in pixels; None: the CLIP's.
         rotation_degrees: see `Augmentation`.
         flip: see `Augmentation`.
         erasing_rate: see `Augmentation`.
@@ -32,15 +32,15 @@ class CLIPInterrogator(keras.Model):
     Call arguments:
         inputs: dict of `images`, `(batch, image_size, image_size, 3)`, 0-255,
             and `token_ids`, int `(texts, tokens)`: start token, text, end token,
-            then zeros. The end token has the highest id; there the text is read.
+            then zeros. The embedding is read at the end token, which has the highest
+            id.
 
     Returns:
-        logits: float32 `(batch, texts)`, cosines times the learned scale, which is
-        100 at most.
+        logits: float32 `(batch, texts)`, cosines times the learned scale, at most 100.
 
     Raises:
-        ValueError: if there is no such CLIP, a size is not its own, or what its towers
-            give differs in width.
+        ValueError: if there is no such CLIP, a size is not its own, or its towers
+            return different widths.
 
     Reference: Radford et al., 2021, https://arxiv.org/abs/2103.00020, figure 3.
     """
@@ -98,22 +98,22 @@ class CLIPInterrogator(keras.Model):
 
     @property
     def clip(self):
-        """The serialised CLIP, JSON content."""
+        """The serialised CLIP, a JSON-compatible dict."""
         return describe(self.backbone)
 
     @property
     def vocab_size(self):
-        """Entries of the tokenizer."""
+        """Size of the vocabulary."""
         return self.backbone.text_encoder.vocabulary_size
 
     @property
     def image_size(self):
-        """Pixels a side."""
+        """Side of the images in pixels."""
         return self.backbone.vision_encoder.image_shape[0]
 
     @property
     def max_tokens(self):
-        """Longest text in tokens, start and end included."""
+        """Maximum number of tokens, start and end included."""
         return self.backbone.text_encoder.max_sequence_length
 
     @property
@@ -123,12 +123,12 @@ class CLIPInterrogator(keras.Model):
 
     @property
     def precision(self):
-        """Name of the towers' policy, such as `float16`; embeddings depend on it."""
+        """Name of the dtype policy, such as `float16`; embeddings depend on it."""
         return self.dtype_policy.name
 
     @property
     def is_causal(self):
-        """Whether a token sees those before it only, so that none need follow."""
+        """Whether attention is causal, so that texts need no padding."""
         blocks = self.backbone.text_encoder.encoder_layers
         return all(block.use_causal_mask for block in blocks)
 
@@ -155,7 +155,7 @@ class CLIPInterrogator(keras.Model):
         return self.text_network(token_ids)
 
     def scale(self):
-        """Tells by what cosines are multiplied, the inverse of the temperature."""
+        """Returns the factor of the cosines, the inverse of the temperature."""
         heads = ("clip_head", "metaclip_2_head", "siglip_head")
         head = next(
             getattr(self.backbone, h) for h in heads if hasattr(self.backbone, h)

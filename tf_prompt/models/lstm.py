@@ -77,7 +77,7 @@ class LSTMCaptioner(Captioner):
         by_hidden.record(ops.concatenate([hidden[None], outputs[:-1]]))
         by_seen.record(seen)
         outputs = self.dropout(ops.moveaxis(outputs, 0, 1), training=training)
-        return self.score_tokens(outputs, inputs)
+        return self.score_tokens(outputs, inputs, training)
 
     def encode(self, images):
         return self._first_state(self.extract_regions(images, training=False))

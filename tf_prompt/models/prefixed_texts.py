@@ -1,31 +1,32 @@
-"""Texts that begin alike, through a causal text tower: the beginning is read once."""
+"""Embeds texts with a common beginning, which the text tower reads only once."""
 
 import keras
 from keras import ops
 
 
 class PrefixedTexts(keras.Model):
-    """The text tower of a CLIP or MetaCLIP 2, from somewhere inside the texts on.
+    """The text tower of a CLIP or MetaCLIP 2, with cached keys and values.
 
-    No token sees those behind it, so that what a tower makes of a text's beginning is
-    the same whatever follows. The result is that of the whole text.
+    Its attention is causal, so the keys and values of a text's beginning do not depend
+    on what follows. Results are equal to those of reading whole texts.
 
     Args:
-        backbone: `CLIPBackbone` or `MetaCLIP2Backbone`, whose layers it shares.
-        keeps: whether keys and values are given, for texts that begin like these.
+        backbone: `CLIPBackbone` or `MetaCLIP2Backbone`; its layers are shared.
+        keeps: whether to return keys and values instead of embeddings.
         **kwargs: passed to `keras.Model`.
 
     Call arguments:
         inputs: dict of
-            `token_ids`, int `(texts, tokens)`: the rest of each text, then anything;
-            `starts`, int `(texts,)`: tokens of each that were read before;
-            `ends`, int `(texts,)`: where in `token_ids` the end token stands;
-            `owners`, int `(texts,)`: which row of `keys` and `values` is a text's;
-            `keys`, `values`: `(rows, layers, prefix, heads, head_dim)`, of an earlier
-            call; beyond `starts` they are not looked at.
+            `token_ids`, int `(texts, tokens)`: the tokens after the cached ones, with
+            any padding;
+            `starts`, int `(texts,)`: the number of cached tokens of each text;
+            `ends`, int `(texts,)`: the position of the end token in `token_ids`;
+            `owners`, int `(texts,)`: the row of `keys` and `values` for each text;
+            `keys`, `values`: `(rows, layers, prefix, heads, head_dim)`, from an
+            earlier call; entries from `starts` on are ignored.
 
     Returns:
-        keys and values, `(texts, layers, tokens, heads, head_dim)`, if it keeps them;
+        With `keeps`, keys and values, each `(texts, layers, tokens, heads, head_dim)`;
         else the embeddings, float32 `(texts, dim)`, of unit length.
     """
 
@@ -36,7 +37,7 @@ class PrefixedTexts(keras.Model):
 
     @property
     def empty(self):
-        """Shape of a row of `keys` and `values` with nothing read."""
+        """Shape of a row of `keys` and `values` of one token, to start from."""
         blocks = self.backbone.text_encoder.encoder_layers
         heads = blocks[0].num_heads
         return (len(blocks), 1, heads, blocks[0].hidden_dim // heads)
@@ -69,12 +70,12 @@ class PrefixedTexts(keras.Model):
         table = embedding.position_embedding.position_embeddings
         x = embedding.token_embedding(token_ids)
         places = starts[:, None] + ops.arange(ops.shape(token_ids)[1])[None]
-        # Behind its end a text may reach beyond the table.
+        # Padding may reach beyond the table.
         places = ops.minimum(places, table.shape[0] - 1)
         return x + ops.cast(ops.take(table, places, axis=0), x.dtype)
 
     def _mask(self, inputs, x):
-        """True where a token may look, `(texts, 1, tokens, prefix + tokens)`."""
+        """True where a token may attend, bool `(texts, 1, tokens, prefix + tokens)`."""
         num_texts, length = ops.shape(x)[0], ops.shape(x)[1]
         prefix = ops.arange(ops.shape(inputs["keys"])[2])
         before = prefix[None] < inputs["starts"][:, None]
@@ -86,7 +87,7 @@ class PrefixedTexts(keras.Model):
 
 
 def _attend(block, x, before, mask):
-    """Attention of a block to what was read before and to the tokens themselves."""
+    """Attends to the cached keys and values and to the tokens themselves."""
     attention = block.attention
     x = block.layer_norm_1(x)
     query = attention.query_dense(x) * attention.key_dim**-0.5

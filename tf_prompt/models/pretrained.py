@@ -1,4 +1,4 @@
-"""Image networks of KerasHub from a preset, its folder or a transformers folder."""
+"""Loads image networks from KerasHub presets, their folders or transformers folders."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from tf_prompt.models import clip_conversion
 
 
 class PixelStatistics(NamedTuple):
-    """Mean and standard deviation of pixels 0-1, a number a channel."""
+    """Mean and standard deviation of pixels 0-1, one number per channel."""
 
     mean: Sequence[float]
     std: Sequence[float]
@@ -49,19 +49,19 @@ _CLASSIFIERS_ONLY = {
 
 
 def open_network(source: str, rule: str, load_weights: bool = True) -> keras.Model:
-    """Loads an image network; of a network of images and texts its vision tower.
+    """Loads an image network, or the vision tower of a model of images and texts.
 
     Args:
         source: a KerasHub preset, `hf://USER/MODEL`, a preset's folder, or a folder
-            that transformers wrote.
-        rule: what `source` must be, for the error.
-        load_weights: whether its weights are read too.
+            in the format of transformers.
+        rule: the error message says that `source` must be this.
+        load_weights: whether to load weights too.
 
     Returns:
-        A backbone or vision encoder of KerasHub.
+        A KerasHub backbone or vision encoder.
 
     Raises:
-        ValueError: if it is out of reach, damaged, or no network of images.
+        ValueError: if it cannot be downloaded, is damaged, or is not an image network.
     """
     with explaining(rule, source):
         config = _read_transformers_config(source)
@@ -82,12 +82,12 @@ def open_network(source: str, rule: str, load_weights: bool = True) -> keras.Mod
 
 
 def find_statistics(source: str, network_class: type) -> PixelStatistics:
-    """Finds out how a preset wants its pixels scaled.
+    """Returns the mean and deviation by which a preset's pixels are scaled.
 
     Args:
         source: as in `open_network`.
-        network_class: what that gave; its usual statistics stand in where the preset
-            says nothing.
+        network_class: class of its network, whose usual statistics are returned if the
+            preset names none.
     """
     path = pathlib.Path(source) / "preprocessor_config.json"
     if path.is_file():
@@ -108,13 +108,13 @@ def find_statistics(source: str, network_class: type) -> PixelStatistics:
 def usual_statistics(
     network_class: type, default: PixelStatistics = IMAGENET
 ) -> PixelStatistics:
-    """Gives the pixels that networks of a class are trained on, or the default."""
+    """Returns the usual statistics for a class of networks, or the default."""
     return _STATISTICS.get(network_class, default)
 
 
 @contextlib.contextmanager
 def explaining(rule: str, source) -> Iterator[None]:
-    """Turns any error into one line that says which rule `source` broke."""
+    """Context manager that turns any error into one line with the rule for `source`."""
     try:
         yield
     # Hubs raise errors of several libraries, from requests' to h5py's.
@@ -144,7 +144,7 @@ def _require_readable(source, config) -> None:
 
 
 def _read_processor(content, network_class) -> PixelStatistics:
-    """Reads what a transformers image processor does: pixels * factor, mean, std."""
+    """Reads the scaling of a transformers image processor: factor, mean, deviation."""
     usual = usual_statistics(network_class)
     if not content.get("do_normalize", True):
         usual = PixelStatistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -1,4 +1,4 @@
-"""A frozen encoder whose features are compared with those of training images."""
+"""A frozen encoder with which similar training images are found."""
 
 import keras
 from keras import ops
@@ -9,20 +9,22 @@ from tf_prompt.models.encoders import build_encoder, describe_encoder
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class Retriever(keras.Model):
-    """Makes of an image the vector that training images are sought by.
+    """Computes the vectors by which the nearest training images are found.
 
-    It joins the mean region of a frozen encoder with what a linear map of it says of
-    the prompt's words. Inner products of two such vectors are the cosine of the
-    features plus `text_weight` times that of the words.
+    A vector is the mean region of a frozen encoder, followed by a linear prediction of
+    the prompt's words from it. The inner product of two vectors is the cosine of their
+    features plus `text_weight` times the cosine of their words.
 
     Args:
-        encoder: what `encoders.describe_encoder` takes, or what it returned.
-        image_size: int > 0. Pixels a side.
-        conv_filters: channels of each convolution; of the encoder `conv` only.
-        text_dim: int > 0. Numbers of a vector of words.
-        text_weight: float >= 0. Of the words beside the features.
-        num_neighbours: int > 0. Training images whose prompts are candidates.
-        sharpness: float >= 0. The larger, the more the nearest candidates count.
+        encoder: a name for `encoders.describe_encoder`, or the dict it returned.
+        image_size: int > 0. Side of the images in pixels.
+        conv_filters: ints > 0. Channels of each convolution; only for the encoder
+            `conv`.
+        text_dim: int > 0. Width of the vectors of words.
+        text_weight: float >= 0. Weight of the words; that of the features is 1.
+        num_neighbours: int > 0. Number of training images whose prompts are
+            candidates.
+        sharpness: float >= 0. How much more the nearest candidates count than others.
         **kwargs: passed to `keras.Model`.
 
     Call arguments:
@@ -30,6 +32,9 @@ class Retriever(keras.Model):
 
     Returns:
         float32 `(batch, depth + text_dim)`.
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     def __init__(
@@ -66,12 +71,12 @@ class Retriever(keras.Model):
         self.built = True
 
     def extract_features(self, images, training=None):
-        """Gives the mean region, float32 `(batch, depth)`."""
+        """Returns the mean region, float32 `(batch, depth)`."""
         regions = self.image_encoder(images, training=False)
         return ops.mean(ops.cast(regions, "float32"), axis=1)
 
     def join(self, features, words):
-        """Joins features and vectors of words, each brought to unit length.
+        """Concatenates features and vectors of words, each scaled to unit length.
 
         Args:
             features: float32 `(batch, depth)`.
@@ -80,7 +85,7 @@ class Retriever(keras.Model):
         Returns:
             float32 `(batch, depth + text_dim)`.
         """
-        # An inner product has the weight in both of its factors.
+        # Both factors of an inner product have the weight, hence the square root.
         weighted = self.text_weight**0.5 * to_unit(words)
         return ops.concatenate([to_unit(features), weighted], axis=-1)
 
@@ -106,5 +111,5 @@ class Retriever(keras.Model):
 
 
 def to_unit(x):
-    """Gives rows unit length; zeros stay zeros."""
+    """Scales rows to unit length; rows of zeros stay zeros."""
     return x / ops.maximum(ops.norm(x, axis=-1, keepdims=True), 1e-12)

@@ -1,4 +1,4 @@
-"""From an image to the modifiers of its prompt: one query a modifier."""
+"""Predicts the modifiers of an image's prompt, with one query per modifier."""
 
 import keras
 from keras import ops
@@ -10,27 +10,28 @@ from tf_prompt.models.encoders import build_encoder, describe_encoder
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class Tagger(keras.Model):
-    """Says of each modifier whether an image's prompt holds it.
+    """Predicts which modifiers an image's prompt contains.
 
-    Each modifier has a query that attends to the regions; queries do not attend to
-    each other. What a query has read becomes one logit.
+    Each modifier has a learned query that attends to the regions, but not to other
+    queries. Its result gives one logit.
 
     Args:
         num_modifiers: int > 0.
-        encoder: what `encoders.describe_encoder` takes, or what it returned.
-        image_size: int > 0. Pixels a side.
-        conv_filters: channels of each convolution; of the encoder `conv` only.
+        encoder: a name for `encoders.describe_encoder`, or the dict it returned.
+        image_size: int > 0. Side of the images in pixels.
+        conv_filters: ints > 0. Channels of each convolution; only for the encoder
+            `conv`.
         width: int > 0. Width of queries and regions in the decoder.
-        num_heads: int > 0, a divisor of `width`.
-        hidden_dim: int > 0. Width of the feed-forward part.
+        num_heads: int > 0, a divisor of `width`. Number of attention heads.
+        hidden_dim: int > 0. Width of the feed-forward layer.
         dropout_rate: float in [0, 1).
-        threshold: float in 0-1. Probability from which a modifier is written.
+        threshold: float in 0-1. Smallest probability of modifiers in the prompt.
         rotation_degrees, flip, erasing_rate: see `Augmentation`.
         **kwargs: passed to `keras.Model`.
 
     Call arguments:
-        inputs: `(batch, image_size, image_size, 3)`, 0-255; or a dict of that as
-            `images`, or of `regions`, `(batch, regions, depth)`.
+        inputs: images `(batch, image_size, image_size, 3)`, 0-255; or a dict with
+            either these as `images`, or `regions`, `(batch, regions, depth)`.
 
     Returns:
         float32 `(batch, num_modifiers)`, logits.
@@ -107,12 +108,12 @@ class Tagger(keras.Model):
         self.built = True
 
     def extract_regions(self, images, training=None):
-        """Runs augmentation and encoder: `(batch, regions, depth)`."""
+        """Augments and encodes images; returns `(batch, regions, depth)`."""
         images = self.augmentation(images, training=training)
         return self.image_encoder(images, training=training)
 
     def extract_features(self, images, training=None):
-        """Gives the mean region, `(batch, depth)`: like pictures are near in it."""
+        """Returns the mean region, `(batch, depth)`: near for similar images."""
         return ops.mean(self.extract_regions(images, training=training), axis=1)
 
     def call(self, inputs, training=None):

@@ -80,19 +80,33 @@ class TransformerCaptioner(Captioner):
             block.build(tokens_shape, regions_shape)
         self.decoder_norm.build(tokens_shape)
         self.output_proj.build(tokens_shape)
+        # Constants: the converter of LiteRT fails on how they are computed.
+        self._region_positions = self._tabulate(*regions_shape[1:])
+        self._token_positions = self._tabulate(self.max_tokens, self.embedding_dim)
         self.built = True
 
     def call(self, inputs, training=None):
         regions = self.read_regions(inputs, training=training)
-        regions = self._encode_regions(regions, training)
-        tokens = self._embed(inputs["token_ids"])
-        tokens = self.dropout(tokens, training=training)
-        for block in self.decoder_blocks:
-            tokens = block(tokens, regions, training=training)
-        return self.score_tokens(self.decoder_norm(tokens), inputs)
+        hidden = self._decode(inputs["token_ids"], regions, training)
+        return self.score_tokens(hidden, inputs, training)
 
     def encode(self, images):
-        regions = self._read_image(images, training=False)
+        return self._start(self._read_image(images, training=False))
+
+    def step(self, token_ids, position, state, memory):
+        hidden, state = self._advance(token_ids, position, state, memory)
+        return self.output_proj(hidden), state
+
+    def _decode(self, token_ids, regions, training):
+        """Hidden states of whole prompts, from the encoder's regions."""
+        regions = self._encode_regions(regions, training)
+        tokens = self.dropout(self._embed(token_ids), training=training)
+        for block in self.decoder_blocks:
+            tokens = block(tokens, regions, training=training)
+        return self.decoder_norm(tokens)
+
+    def _start(self, regions):
+        """State and memory of decoding, from the encoded regions."""
         batch = ops.shape(regions)[0]
         caches = tuple(
             block.empty_cache(batch, self.max_tokens, regions.dtype)
@@ -100,16 +114,17 @@ class TransformerCaptioner(Captioner):
         )
         return caches, tuple(b.project_regions(regions) for b in self.decoder_blocks)
 
-    def step(self, token_ids, position, state, memory):
-        token = self._scale(self.embedding(token_ids)) + self._positions()[position]
+    def _advance(self, token_ids, position, state, memory):
+        """Hidden states `(prompts, embedding_dim)` of one more token, and the state."""
+        token = self._scale(self.embedding(token_ids))
+        token = token + ops.cast(self._token_positions, token.dtype)[position]
         updated = []
         for block, cache, regions in zip(
             self.decoder_blocks, state, memory, strict=True
         ):
             token, cache = block.step(token, position, cache, regions)
             updated.append(cache)
-        logits = self.output_proj(self.decoder_norm(token))
-        return logits, tuple(updated)
+        return self.decoder_norm(token), tuple(updated)
 
     def attend(self, images, token_ids):
         regions = self._read_image(images, training=False)
@@ -125,7 +140,7 @@ class TransformerCaptioner(Captioner):
         return self._encode_regions(regions, training)
 
     def _encode_regions(self, regions, training):
-        regions = regions + self.positions(regions)
+        regions = regions + ops.cast(self._region_positions, regions.dtype)
         regions = self.dropout(regions, training=training)
         for block in self.encoder_blocks:
             regions = block(regions, training=training)
@@ -139,9 +154,9 @@ class TransformerCaptioner(Captioner):
         # Keras draws embeddings near zero; unscaled, positions would drown them.
         return embedded * self.embedding_dim**0.5
 
-    def _positions(self):
-        """The encoding of every position, which a graph holds as a constant."""
-        return self.positions(ops.zeros((1, self.max_tokens, self.embedding_dim)))[0]
+    def _tabulate(self, length, width):
+        """The encoding of every position, float array `(length, width)`."""
+        return ops.convert_to_numpy(self.positions(ops.zeros((1, length, width))))[0]
 
     def get_config(self):
         return {

@@ -37,32 +37,33 @@ class FitConfig:
 
     preset: str = option(
         "transformer_tiny",
-        "model preset",
+        "model preset; an unknown name lists them all",
         group="run",
     )
     data: str = option(
         "toy",
-        "`toy`, or a folder of shards from write_records",
+        "`toy`, or a folder of shards from pipelines.write_records",
         group="data",
     )
     run_dir: str | None = option(
         None,
-        "folder of the run; runs/PRESET if not given",
+        "folder of the run (default: runs/PRESET)",
+        metavar="DIR",
         group="run",
     )
     epochs: int | None = option(
         None,
-        "passes over the training split; the preset's own if not given",
+        "passes over the training split (default: the preset's)",
         group="learning",
     )
     batch_size: int | None = option(
         None,
-        "examples a step, summed over replicas; the preset's own if not given",
+        "examples per step, summed over all GPUs (default: the preset's)",
         group="learning",
     )
     learning_rate: float | None = option(
         None,
-        "peak rate, reached after warm-up; the preset's own if not given",
+        "peak learning rate, reached after warm-up (default: the preset's)",
         group="learning",
     )
     warmup_steps: int = option(
@@ -72,154 +73,174 @@ class FitConfig:
     )
     weight_decay: float = option(
         0.01,
-        "decoupled weight decay of AdamW",
+        "decoupled weight decay, as in AdamW",
         group="learning",
     )
     clip_norm: float = option(
         1.0,
-        "largest global norm of the gradients",
+        "clip gradients to this global norm",
         group="learning",
     )
     vocab_size: int = option(
         46664,
-        "largest vocabulary, special tokens included",
+        "maximum size of the vocabulary, special tokens included",
         group="captioners",
     )
     tokens: str | None = option(
         None,
-        "tokens to learn: words, normalised and without commas and digits, or "
-        "subwords, byte pairs of the original prompts; if not given words, of language "
-        "models subwords",
+        "words: normalised, without commas or digits; subwords: byte pairs of the "
+        "original prompts (default: words; language models: subwords)",
         choices=["words", "subwords"],
         group="captioners",
     )
     max_words: int = option(
         30,
-        "largest number of words per prompt; longer prompts are cut",
+        "maximum number of words per prompt; longer prompts are truncated",
         group="captioners",
     )
     max_subwords: int = option(
         75,
-        "subwords: largest number per prompt; CLIP reads 75",
+        "with --tokens subwords: maximum number per prompt; CLIP reads 75",
         group="captioners",
     )
     fold_case: bool = option(
         False,
-        "with --tokens subwords: learn lower case only",
+        "with --tokens subwords: convert prompts to lower case",
         group="captioners",
     )
     modifier_prompts: int = option(
-        10, "taggers: training prompts that must hold a modifier for it to be learned"
+        10, "taggers: learn the modifiers that occur in at least N training prompts"
     )
-    rotation_degrees: float = option(0.0, "augmentation: largest rotation, degrees")
+    rotation_degrees: float = option(0.0, "augmentation: maximum rotation in degrees")
     flip: bool | None = option(
         None,
-        "augmentation: mirror half of the images; if not given on for captioners, off "
-        "for embeddings",
+        "augmentation: mirror half of the images (default: on for captioners, off for "
+        "embeddings)",
     )
     erasing_rate: float = option(
-        0.0, "augmentation: share of images of which a rectangle is erased"
+        0.0, "augmentation: fraction of images with a random rectangle erased"
     )
     backbone: str | None = option(
         None,
-        "another image backbone: efficientnet_lite0, a KerasHub preset, "
-        "hf://USER/MODEL, or the folder of a preset or a transformers model; a CLIP "
-        "gives its vision tower. For interrogators another CLIP",
+        "use another image backbone: efficientnet_lite0, a KerasHub preset, "
+        "hf://USER/MODEL, or the folder of a preset or a transformers model. Of a CLIP "
+        "the vision tower is used; interrogators need a whole CLIP",
         group="model",
     )
     backbone_weights: str | None = option(
         None,
-        "weights of a pretrained backbone: as in --backbone, a .weights.h5 file, or "
-        "`random`; the backbone's own if not given",
+        "weights of the backbone: a name or folder as in --backbone, a .weights.h5 "
+        "file, or `random` (default: the backbone's pretrained weights)",
+        metavar="WEIGHTS",
         group="model",
     )
     image_size: int | None = option(
         None,
-        "side of the image, pixels; ViT positions are interpolated; the preset's own "
-        "if not given",
+        "side of the input images in pixels; the position embeddings of ViTs are "
+        "interpolated (default: the preset's)",
         group="model",
     )
     train_backbone: bool = option(
         False,
-        "captioners: train a pretrained backbone too, instead of freezing it",
+        "captioners: train the pretrained backbone too, instead of freezing it",
         group="model",
     )
     lora_rank: int | None = option(
         None,
-        "rank of the matrices that are trained beside the frozen weights of the base; "
-        "0 trains the weights; the preset's own if not given",
+        "rank of LoRA matrices beside the frozen base; 0 trains the weights instead",
         group="language models",
     )
     train_vision: bool | None = option(
-        None,
-        "train the part that sees too; the preset's own if not given",
-        group="language models",
+        None, "train the vision encoder too", group="language models"
     )
     zero_shot: bool = option(
         False,
-        "make a run of the pretrained base as it is, without training",
+        "make a run of the pretrained base without training",
         group="language models",
     )
     loss: str | None = option(
         None,
-        "regressors: loss function; the preset's own if not given",
+        "regressors: loss function (default: the preset's)",
         choices=["mse", "cosine", "cosine_mse"],
     )
     head_epochs: int = option(
         0,
-        "number of first epochs that keep the backbone frozen",
+        "keep the backbone frozen in the first N epochs",
         group="model",
     )
     layer_decay: float = option(
         1.0,
-        "learning rate of each backbone block relative to the next",
+        "learning rate of each backbone block, relative to the block above it",
         group="model",
     )
     ema: float = option(
-        0.0, "regressors: momentum of the moving average of weights; 0 for none"
+        0.0,
+        "captioners and regressors: momentum of the moving average of weights, such as "
+        "0.999; 0 for none",
+        group="learning",
+    )
+    dropout_rate: float | None = option(
+        None,
+        "captioners: share of activations dropped in training; the preset's own if not "
+        "given",
+        group="captioners",
+    )
+    label_smoothing: float | None = option(
+        None,
+        "captioners: share of each target that is spread over the vocabulary in "
+        "training; the preset's own if not given",
+        group="captioners",
+    )
+    tie_weights: bool | None = option(
+        None,
+        "captioners: score words by their embeddings, without an output layer of its "
+        "own; the preset's own if not given",
+        group="captioners",
     )
     one_image_per_prompt: bool = option(
         False, "regressors: each epoch draws one image per prompt"
     )
     members: tuple[str, ...] = option(
         (),
-        "ensembles: folders of runs to combine; knn:RUN adds the nearest training "
-        "images by the features of a run",
+        "ensembles: folders of the runs to combine; knn:DIR averages the prompts of "
+        "the nearest training images by the features of a run",
+        metavar="DIR",
     )
     cache_features: bool = option(
         False,
-        "captioners: store the features of a frozen backbone beside the shards, 200 kB "
-        "per image and view at 224 pixels, and compute them only once; taggers too",
+        "captioners: compute the features of a frozen backbone once and store them "
+        "beside the shards, 200 kB per image and view at 224 pixels; for taggers too",
     )
     views: int | None = option(
         None,
         "with --cache-features: number of augmented views per image, of which each "
-        "epoch draws one; 4 if not given",
+        "epoch draws one (default: 4)",
         group="captioners",
     )
     strategy: str = option(
         "auto",
-        "devices: all GPUs of this machine, one of them, or the machines of TF_CONFIG; "
-        "auto takes the machines if TF_CONFIG names several, else all GPUs, else the "
-        "CPU",
+        "devices: mirrored: all GPUs of this machine; one_device: one of them; "
+        "multi_worker: the machines of TF_CONFIG; auto: multi_worker if TF_CONFIG "
+        "names several machines, else mirrored, else the CPU",
         choices=["auto", "mirrored", "multi_worker", "one_device"],
     )
     shard_by: str = option(
         "auto",
-        "several machines: how records are divided; by element is like one process, by "
-        "file reads less; auto divides files above 4 GB, if there are enough",
+        "several machines: how to divide the data. element: by record, in the order of "
+        "a single process; file: by file, which reads less; auto: by file above 4 GB, "
+        "if there are enough files",
         choices=["auto", "element", "file"],
         group="devices",
     )
     worker_timeout: float = option(
         600.0,
-        "several machines: longest time to wait for another one, seconds",
+        "several machines: seconds to wait for the others",
         group="devices",
     )
     gpu_memory: int | None = gpu_memory_option()
     accumulate_steps: int = option(
         1,
-        "rounds of batch_size / accumulate_steps examples per step",
+        "gradient accumulation: compute each batch in N parts, to save memory",
         group="learning",
     )
     mixed_precision: bool = option(
@@ -229,37 +250,38 @@ class FitConfig:
     )
     patience: int = option(
         0,
-        "stop after this many epochs without improvement; 0 never stops",
+        "stop after N epochs without improvement; 0 never stops early",
         group="saving",
     )
     save_every: float = option(
         30.0,
-        "minutes between checkpoints within an epoch; 0 for none",
+        "minutes between checkpoints within an epoch; 0 saves only after epochs",
         group="saving",
     )
     time_budget: float | None = option(
         None,
-        "minutes after which to save and stop; the same command resumes",
+        "save and stop after this many minutes; the same command resumes",
         group="saving",
     )
     deterministic: bool = option(
         False,
-        "give the same numbers in every run, even where that is slower",
+        "make results reproducible bit for bit, even where that is slower",
         group="learning",
     )
     shuffle_buffer: int = option(
         8192,
-        "size of the shuffle buffer, records",
+        "size of the shuffle buffer in records",
         group="data",
     )
     seed: int = option(
         0,
-        "random seed of weights, data order, dropout and augmentation",
+        "random seed for weights, data order, dropout and augmentation",
         group="run",
     )
     set: tuple[str, ...] = option(
         (),
-        "NAME=VALUE, a constructor argument of the model",
+        "set a constructor argument of the model, such as num_heads=8; may be repeated",
+        metavar="NAME=VALUE",
         action="append",
         group="run",
     )
@@ -293,14 +315,14 @@ class FitConfig:
             "save_every",
             "lora_rank",
         )
-        require_rate(self, "erasing_rate", "ema")
+        require_rate(self, "erasing_rate", "ema", "dropout_rate", "label_smoothing")
         if self.layer_decay > 1:
             raise ValueError(
                 f"layer_decay must be at most 1. Received: {self.layer_decay}"
             )
         if self.views is not None and not self.cache_features:
             raise ValueError(
-                f"views goes with cache_features. Received: views={self.views}"
+                f"views needs --cache-features. Received: views={self.views}"
             )
         foreign = {"words": ("max_subwords", "fold_case"), "subwords": ("max_words",)}
         for name in foreign.get(self.tokens, ()):

@@ -37,11 +37,16 @@ class Run:
     True
     >>> run.vocabulary.tokens[:4]
     ['[PAD]', '[UNK]', '[START]', '[END]']
+    >>> run.find_data("shards"), run.evaluation_folder("test")
+    (PosixPath('shards'), PosixPath('runs/transformer_tiny/evaluation'))
     """
 
     def __init__(self, run_dir: str | pathlib.Path):
         self.path = pathlib.Path(run_dir)
         self.config = folder.read_config(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
 
     @property
     def preset(self) -> str:
@@ -76,7 +81,7 @@ class Run:
 
     @functools.cached_property
     def vocabulary(self) -> vocabulary.Vocabulary:
-        """What the prompts of a model that decodes are written in.
+        """The vocabulary of a captioner, a `WordVocabulary` or `SubwordVocabulary`.
 
         Raises:
             FileNotFoundError: if a file of it is missing.
@@ -124,7 +129,14 @@ class Run:
 
     @functools.cached_property
     def phrases(self) -> dict[str, list[str]]:
-        """A CLIP interrogator's phrases, by table."""
+        """A CLIP interrogator's phrases, by table.
+
+        Example:
+
+        >>> run = tf_prompt.Run("runs/clip_interrogator_tiny")
+        >>> "a red patch" in run.phrases["subjects"]
+        True
+        """
         return phrases.read_tables(sorted((self.path / folder.PHRASES).glob("*.txt")))
 
     def find_data(self, data: str | None = None) -> pathlib.Path:

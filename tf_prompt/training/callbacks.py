@@ -14,6 +14,8 @@ from tf_prompt.runs import history as run_history
 from tf_prompt.runs.checkpoints import metric_variables
 from tf_prompt.training import private_names
 
+CURVE_SECONDS = 30
+
 
 class Progress(keras.callbacks.Callback):
     """Progress bar on stderr with steps, speed and loss of each epoch.
@@ -108,9 +110,11 @@ class SwapAverages(keras.callbacks.Callback):
 
 
 class SaveRun(keras.callbacks.Callback):
-    """Writes history, curves, the best model and a checkpoint after each epoch.
+    """Writes history, the best model and a checkpoint after each epoch.
 
-    The checkpoint comes last: a run killed before that redoes the epoch.
+    Curves are drawn after the first epoch and the last, and between them at most
+    every `CURVE_SECONDS`: short epochs would wait for them. The checkpoint comes
+    last: a run killed before that redoes the epoch.
 
     Args:
         run_dir: the run's folder.
@@ -130,6 +134,7 @@ class SaveRun(keras.callbacks.Callback):
         self.history = list(state.get("history", []))
         self.steps_per_epoch = steps_per_epoch
         self.patience = patience
+        self._drawn, self._rows_drawn = -math.inf, 0
         self._parts = parts
         self._middle = state if state.get("step") else None
         for name, part in parts.items():
@@ -164,10 +169,16 @@ class SaveRun(keras.callbacks.Callback):
                     averages_of(self.model) if self._has_averages() else None,
                 )
             run_history.write_history(self.history, self.run_dir / run_folder.HISTORY)
-            run_history.plot_history(self.history, self.run_dir / run_folder.CURVES)
+            if time.monotonic() - self._drawn >= CURVE_SECONDS:
+                self._draw()
             checkpoints.save_checkpoint(self.model, self.run_dir, self._state())
         if should_stop(self.history, self.patience):
             self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        if self._rows_drawn < len(self.history):
+            with self._writing():
+                self._draw()
 
     def save_step(self, step: int, metrics: list | None = None) -> None:
         """Writes a checkpoint within an epoch.
@@ -184,6 +195,10 @@ class SaveRun(keras.callbacks.Callback):
         }
         with self._writing():
             checkpoints.save_checkpoint(self.model, self.run_dir, state)
+
+    def _draw(self):
+        run_history.plot_history(self.history, self.run_dir / run_folder.CURVES)
+        self._drawn, self._rows_drawn = time.monotonic(), len(self.history)
 
     def _state(self):
         return {

@@ -92,7 +92,7 @@ def _fit_from(task, model, state, deadline, callbacks):
 
 
 def _watchers(task, model, steps_per_epoch, state, signals, deadline):
-    """Makes the callbacks of a run, in the order in which they must be called."""
+    """Returns the callbacks of a run, in the order in which they must be called."""
     config, run_dir, skipped = task.config, task.run_dir, state.get("step", 0)
     guard = DivergenceGuard(run_dir, skipped)
     # `deterministic` forbids the clock's operation.

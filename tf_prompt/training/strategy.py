@@ -68,7 +68,7 @@ def _build_mirrored(devices):
 
 
 def describe_devices(config, half: str = "float16") -> list[str]:
-    """Says which devices will train, and in which precision.
+    """Returns a line on the devices that will train, and the precision.
 
     It begins nothing: workers can still be joined.
 

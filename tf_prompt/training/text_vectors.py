@@ -1,4 +1,4 @@
-"""Vectors of prompts' words: weighted by rarity, and brought to few dimensions."""
+"""Latent semantic analysis: vectors of prompts by their words."""
 
 import collections
 from collections.abc import Iterable, Sequence
@@ -11,14 +11,20 @@ _PROMPTS_AT_ONCE = 2048
 
 
 class TextVectors:
-    """Turns prompts into vectors in which those of like words are near.
+    """Converts prompts to vectors that are close if the prompts share words.
 
-    Words that a prompt holds are weighted by idf, the logarithm of all prompts over
-    those with the word; singular vectors of the prompts span the space that is kept.
+    Words are weighted by idf, the logarithm of the number of prompts over the number
+    with the word. The vectors are projected onto the leading singular vectors.
 
     Args:
-        prompts: of the training split, words joined by spaces.
-        dim: int > 0. Numbers of a vector; with fewer words the last are zeros.
+        prompts: prompts of the training split, words joined by spaces.
+        dim: int > 0. Width of the vectors; if there are fewer words, padded with zeros.
+
+    Call arguments:
+        prompts: list of str, words joined by spaces.
+
+    Returns:
+        float32 `(prompts, dim)`; zeros for prompts without known words.
 
     Reference: Deerwester et al., 1990, "Indexing by latent semantic analysis".
     """
@@ -38,12 +44,11 @@ class TextVectors:
         self._basis[:, : found.shape[1]] = found
 
     def __call__(self, prompts: Sequence[str]) -> np.ndarray:
-        """Gives float32 `(prompts, dim)`; of a prompt without known words zeros."""
         parts = [rows @ self._basis for rows in self._weigh(prompts)]
         return np.concatenate(parts).astype(np.float32)
 
     def _weigh(self, prompts) -> Iterable[np.ndarray]:
-        """Gives blocks of float32 `(prompts, words)`, rows of unit length or zeros."""
+        """Yields blocks of float32 `(prompts, words)`, rows of unit length or zeros."""
         for start in range(0, len(prompts), _PROMPTS_AT_ONCE):
             block = prompts[start : start + _PROMPTS_AT_ONCE]
             rows = np.zeros((len(block), len(self._columns)), np.float32)

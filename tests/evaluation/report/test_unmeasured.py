@@ -46,3 +46,23 @@ def test_half_an_interval_is_damage(tmp_path, ends):
     folder = write_run(tmp_path / "run", REFERENCES, metrics={"bleu": score})
     with pytest.raises(ValueError, match="Received: .*metrics.json"):
         runs.read_run(folder, "run")
+
+
+def test_scores_by_source_stand_beside_the_neighbour(tmp_path):
+    folder = write_run(tmp_path / "run", REFERENCES)
+    markdown, _ = write_report(tmp_path / "out", folder)
+    assert "Scores by source" not in markdown
+    metrics = json.loads((folder / "evaluation/metrics.json").read_text())["metrics"]
+    group = {
+        "examples": 2,
+        "metrics": metrics,
+        "baselines": {"nearest_neighbour": metrics},
+    }
+    path = folder / "evaluation/by_source.json"
+    path.write_text(json.dumps({"site_a": group}))
+    markdown, _ = write_report(tmp_path / "out", folder)
+    assert "Scores by source" in markdown
+    assert row_of(markdown, "run", "site_a", "nearest neighbour")[3] == "2"
+    path.write_text(json.dumps({"site_a": {"examples": "two"}}))
+    with pytest.raises(ValueError, match="Received: .*by_source.json"):
+        runs.read_run(folder, "run")

@@ -4,8 +4,6 @@ import pytest
 
 from tf_prompt.runs.machine import needs, packages, weights
 
-# Their commands are on the way.
-COMING = {"litert", "serve"}
 HAS_ALL = {
     extra: packages.Extra(extra, {}, ())
     for extra in ("demo", "eval", "ingest", "pretrained", "search", "tf-serving")
@@ -71,4 +69,4 @@ def test_every_extra_is_of_use():
     of_weights = {w.extra for need in needs.NEEDS for w in need.downloads}
     known = {extra.name for extra in packages.list_extras()}
     # `gpu` is not of a command.
-    assert known - of_commands - of_weights - {"gpu"} <= COMING
+    assert known - of_commands - of_weights == {"gpu"}

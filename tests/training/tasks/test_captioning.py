@@ -7,6 +7,7 @@ import pytest
 
 from tests import families
 from tests.training.test_loop import config_for, train
+from tf_prompt.data.text import END_ID
 from tf_prompt.models import efficientnet_lite
 from tf_prompt.runs.run import Run
 from tf_prompt.training import optimizers, recipes
@@ -39,6 +40,32 @@ def backbone_of(run_dir):
 
 
 @pytest.mark.slow
+def test_a_reader_learns_with_its_index(vit, shards, tmp_path):
+    config = on(vit.path, shards, cache_features=True, epochs=2)
+    config = dataclasses.replace(config, preset="reader_small", learning_rate=3e-3)
+    history = train(config, tmp_path / "run")
+    assert history[1]["loss"] < history[0]["loss"]
+    model = Run(tmp_path / "run").model
+    lengths = np.linalg.norm(model.index_features.numpy().astype("float32"), axis=1)
+    # The index is of the training split alone.
+    np.testing.assert_allclose(lengths, np.ones(96), atol=1e-2)
+    assert (np.asarray(model.index_ids) == END_ID).sum(axis=1).tolist() == [1] * 96
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_averages_are_what_a_captioner_keeps(vit, shards, tmp_path):
+    options = {"epochs": 1, "dropout_rate": 0.0, "tie_weights": True}
+    plain, slow = (on(vit.path, shards, ema=ema, **options) for ema in (0.0, 0.9))
+    for name, config in (("plain", plain), ("slow", slow)):
+        train(config, tmp_path / name)
+    first, second = (Run(tmp_path / name).model for name in ("plain", "slow"))
+    assert first.tie_weights and first.dropout_rate == 0
+    pairs = zip(first.get_weights(), second.get_weights(), strict=True)
+    assert any(np.abs(a - b).max() > 1e-4 for a, b in pairs)
+
+
+@pytest.mark.slow
 def test_frozen_backbone_stays_and_is_cached(vit, shards, tmp_path):
     config = on(vit.path, shards, cache_features=True, epochs=2)
     history = train(config, tmp_path / "run")
@@ -52,6 +79,7 @@ def test_frozen_backbone_stays_and_is_cached(vit, shards, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_trained_backbone_moves_after_the_head(swin, shards, tmp_path):
     options = {"train_backbone": True, "layer_decay": 0.5}
     train(on(swin.path, shards, head_epochs=1, **options), tmp_path / "still")
@@ -85,8 +113,8 @@ def test_pretrained_features_in_a_default_test(shards, tmp_path):
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        ({"head_epochs": 1}, "head_epochs goes with train_backbone. Received: 1"),
-        ({"layer_decay": 0.5}, "layer_decay goes with train_backbone. Received: 0.5"),
+        ({"head_epochs": 1}, "head_epochs needs --train-backbone. Received: 1"),
+        ({"layer_decay": 0.5}, "layer_decay needs --train-backbone. Received: 0.5"),
     ],
 )
 def test_rates_go_with_a_backbone_that_learns(overrides, message):
@@ -96,7 +124,7 @@ def test_rates_go_with_a_backbone_that_learns(overrides, message):
 
 def test_small_encoder_is_trained_anyway(shards, tmp_path):
     config = config_for(shards, train_backbone=True)
-    with pytest.raises(ValueError, match="train_backbone goes with a pretrained"):
+    with pytest.raises(ValueError, match="train_backbone needs a pretrained"):
         train(config, tmp_path / "run")
 
 

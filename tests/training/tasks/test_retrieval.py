@@ -1,6 +1,8 @@
 """A retriever as a run like others: fitted, measured, asked and exported."""
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +12,13 @@ from tf_prompt import evaluate, export, fit, predict
 from tf_prompt.data.embedding_batches import Examples
 from tf_prompt.inference.loading import Loader
 from tf_prompt.inference.retrieval import RetrievalIndex
+from tf_prompt.models.presets import build
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.runs.run import Run
 from tf_prompt.serving.saved_model import SavedPromptWriter
+from tf_prompt.training.retrieval_settings import CHOICES
+from tf_prompt.training.tasks.mean_regions import mean_regions
+from tf_prompt.training.tasks.retrieval import RetrievalTask
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +55,33 @@ def test_a_trained_run_is_not_fitted_again(trained, capsys):
     assert fit.main(argv) == 0
     assert (run_dir / "best.keras").stat().st_mtime_ns == before
     assert "is trained" in capsys.readouterr().err
+
+
+def test_cached_regions_give_the_same_index(trained, tiny_shards, tmp_path):
+    shards = shutil.copytree(tiny_shards, tmp_path / "shards")
+    options = {"data": str(shards), "cache_features": True, "batch_size": 64}
+    task = RetrievalTask(
+        FitConfig(preset="retrieval_tiny", **options), tmp_path, shards
+    )
+    model = Run(trained[0]).model
+    cached = mean_regions(task, model, "train")
+    assert list(shards.glob("features/*/*.float16"))
+    task.config = dataclasses.replace(task.config, cache_features=False)
+    np.testing.assert_allclose(cached, mean_regions(task, model, "train"), atol=2e-3)
+
+
+def test_numbers_are_chosen_unless_they_are_given(tiny_shards, tmp_path):
+    rows = np.eye(3, dtype=np.float16)
+    model = build("retrieval_tiny", image_size=32, conv_filters=(8, 16))
+    config = FitConfig(preset="retrieval_tiny", set=("sharpness=7.5",))
+    task = RetrievalTask(config, tmp_path, tiny_shards)
+    model.sharpness = 7.5
+    queries = np.eye(2, dtype=np.float32), np.ones((2, 1), np.float32)
+    task._choose(
+        model, rows, ["a cat", "a dog", "an owl"], queries, (["a dog"] * 2, [1, 2])
+    )
+    assert model.sharpness == 7.5
+    assert model.num_neighbours in CHOICES["num_neighbours"]
 
 
 def test_predict_gives_several_prompts_the_best_first(

@@ -31,7 +31,7 @@ def test_modifiers_are_those_of_enough_distinct_prompts(tiny_shards):
     # 12 prompts of 4 colours and 3 places; the place stands behind the comma.
     chosen = modifier_batches.choose_modifiers(tiny_shards, 4)
     assert chosen == ["left", "middle", "top"]
-    with pytest.raises(ValueError, match=r"is in, 4\. Received: 5"):
+    with pytest.raises(ValueError, match=r"modifier, 4\. Received: 5"):
         modifier_batches.choose_modifiers(tiny_shards, 5)
     found = modifier_batches.ModifierTargets(tiny_shards, "test", chosen)
     examples = Examples(tiny_shards, "test", with_targets=False)

@@ -1,4 +1,4 @@
-"""The table of scores by how near the closest training prompt is."""
+"""Tables of scores by group: by how near the closest training prompt is, by source."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,24 @@ _NOTE = (
 
 
 def closeness_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Writes scores of each run and its nearest neighbour, a row a group."""
+    """Writes scores of each run and its nearest neighbour, a row an overlap."""
+    groups = [
+        {name.replace("_", " "): found for name, found in run.overlaps.items()}
+        for run in runs
+    ]
+    table = _group_blocks(runs, groups, "overlap")
+    return (*table, Points((_NOTE,))) if any(groups) else table
+
+
+def source_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
+    """Writes scores of each run and its nearest neighbour, a row a source."""
+    return _group_blocks(runs, [run.sources for run in runs], "source")
+
+
+def _group_blocks(runs, groups, heading) -> tuple[Block, ...]:
     rows = []
-    for run in runs:
-        for group, found in run.overlaps.items():
-            name = group.replace("_", " ")
+    for run, of_run in zip(runs, groups, strict=True):
+        for name, found in of_run.items():
             count = f"{found['examples']:,}"
             if not found["examples"]:
                 rows.append((run.name, name, "model", count, *[ABSENT] * 4))
@@ -32,7 +45,7 @@ def closeness_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
                 cells = [scores.format_score(values, n) for n in _METRICS]
                 rows.append((run.name, name, title, count, *cells))
     if not rows:
-        return (Paragraph(f"Scores by closest training prompt: {ABSENT}."),)
+        return (Paragraph(f"Scores by {heading}: {ABSENT}."),)
     titles = [scores.TITLES[name] for name in _METRICS]
-    header = ("run", "overlap", "prompts of", "examples", *titles)
-    return Table(header, tuple(rows), num_text_columns=3), Points((_NOTE,))
+    header = ("run", heading, "prompts of", "examples", *titles)
+    return (Table(header, tuple(rows), num_text_columns=3),)

@@ -82,7 +82,11 @@ def _reason_against(first: Run, second: Run, examples_a, examples_b) -> str | No
     if examples_a != examples_b:
         return "not comparable: other examples"
     # All resamples of one example are equal: any difference would look significant.
-    return None if len(examples_a) > 1 else "not measured: one example"
+    if len(examples_a) < 2:
+        return "not measured: one example"
+    families = families_of(_rows_of(first))
+    one = families is not None and len(set(families)) < 2
+    return "not measured: one family of prompts" if one else None
 
 
 def _measure(run: Run, synonyms: meteor.Synonyms) -> dict[str, np.ndarray]:

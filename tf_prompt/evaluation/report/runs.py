@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tf_prompt.evaluation.scoring import OVERLAPS
+from tf_prompt.evaluation.scoring import OVERLAPS, SOURCES
 from tf_prompt.files import open_csv, read_json
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs import history as run_history
@@ -26,7 +26,8 @@ class Run:
         config: content of `config.json`: options and versions.
         history: one dict of numbers per epoch.
         metrics: content of `metrics.json` of the test split.
-        overlaps: content of its `by_overlap.json`; empty if there is none.
+        overlaps, sources: content of its `by_overlap.json` and `by_source.json`; empty
+            if there is none.
         predictions: rows of `predictions.csv` of the test split.
         evaluation: options of that evaluation.
         parameters: numbers of all weights and of the trainable ones.
@@ -38,6 +39,7 @@ class Run:
     history: list[dict]
     metrics: dict | None
     overlaps: dict
+    sources: dict
     predictions: list[dict]
     evaluation: dict
     parameters: tuple[int, int] | None
@@ -109,7 +111,8 @@ def read_run(folder: pathlib.Path, name: str) -> Run:
         config=_read_object(folder / run_folder.CONFIG),
         history=_read_history(folder / run_folder.HISTORY),
         metrics=_read_metrics(metrics) if metrics.is_file() else None,
-        overlaps=_read_overlaps(tested / f"{OVERLAPS}.json"),
+        overlaps=_read_groups(tested / f"{OVERLAPS}.json"),
+        sources=_read_groups(tested / f"{SOURCES}.json"),
         predictions=_read_predictions(tested / "predictions.csv"),
         evaluation=_read_identity(tested / "predictions.json"),
         parameters=_count_parameters(folder),
@@ -139,7 +142,7 @@ def _read_metrics(path: pathlib.Path) -> dict:
     return metrics
 
 
-def _read_overlaps(path: pathlib.Path) -> dict:
+def _read_groups(path: pathlib.Path) -> dict:
     groups = _read_object(path) if path.is_file() else {}
     sound = all(
         isinstance(group, dict)

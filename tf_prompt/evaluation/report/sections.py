@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tf_prompt.evaluation.report import options, scores
-from tf_prompt.evaluation.report.closeness import closeness_blocks
+from tf_prompt.evaluation.report.closeness import closeness_blocks, source_blocks
 from tf_prompt.evaluation.report.comparison import Comparison
 from tf_prompt.evaluation.report.data_card import describe_data
 from tf_prompt.evaluation.report.document import (
@@ -51,6 +51,11 @@ def write_sections(
         Section("Differences", _differences(comparisons, signatures)),
         Section("Baselines", scores.baseline_blocks(runs)),
         Section("Scores by closest training prompt", closeness_blocks(runs)),
+        *(
+            [Section("Scores by source", source_blocks(runs))]
+            if any(run.sources for run in runs)
+            else []
+        ),
         Section("Health of the prompts", scores.health_blocks(runs)),
         Section("Training", _training(runs, figure)),
         Section("Data", _data(runs)),

@@ -1,1 +1,1 @@
-"""What a machine brings to a run: devices, packages, weights."""
+"""What a machine has for runs: devices, packages, weights."""

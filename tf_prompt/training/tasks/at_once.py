@@ -1,4 +1,4 @@
-"""What tasks share that follow no gradient: a model fitted at once, or not at all."""
+"""Shared parts of tasks whose models are not trained by gradient descent."""
 
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from tf_prompt.training.tasks.task import SHARED_OPTIONS, Task
 
 
 class AtOnceTask(Task):
-    """A task without epochs; a subclass defines `load_state` and `_fit`.
+    """A task without epochs; subclasses define `load_state` and `_fit`.
 
     Args:
         config, run_dir, folder: see `Task`.
@@ -24,7 +24,7 @@ class AtOnceTask(Task):
         """See `Task`; there are no epochs."""
 
     def compile_model(self, model: keras.Model) -> None:
-        """Does nothing: no gradient is followed."""
+        """Does nothing: there is no gradient descent."""
 
     def fit(
         self,

@@ -1,4 +1,4 @@
-"""Regions of a frozen encoder, kept beside the shards, as tasks read them."""
+"""Reads the regions of a frozen encoder that are stored beside the shards."""
 
 import hashlib
 import json
@@ -14,20 +14,27 @@ from tf_prompt.layers.augmentation import Augmentation
 DEFAULT_VIEWS = 4
 
 
-def cached_regions(task, model, split: str) -> region_cache.Features | None:
-    """Gives the cached regions of a split, None where images are read.
+def cached_regions(
+    task, model, split: str, augments: bool = True
+) -> region_cache.Features | None:
+    """Returns the stored regions of a split, or None if images are read.
 
     Args:
         task: a `Task`.
-        model: with `image_encoder`, `encoder`, `image_size` and what `Augmentation`
-            takes.
+        model: a model with `image_encoder`, `encoder`, `image_size` and, to augment,
+            the arguments of `Augmentation`.
         split: one of `split.SPLITS`.
+        augments: whether the training split is augmented as the model says.
     """
     config = task.config
     if not config.cache_features:
         return None
-    augmentation = Augmentation(model.rotation_degrees, model.flip, model.erasing_rate)
-    augments = split == "train" and bool(augmentation.steps)
+    augmentation = None
+    if augments and split == "train":
+        augmentation = Augmentation(
+            model.rotation_degrees, model.flip, model.erasing_rate
+        )
+    augments = augmentation is not None and bool(augmentation.steps)
     signature = {
         "encoder": _fingerprint(model.image_encoder),
         "image_size": model.image_size,
@@ -61,11 +68,11 @@ def _fingerprint(encoder) -> str:
 
 
 def _extractor(model, augmentation, seed):
-    """Makes the function that `cached_features` wants; None does not augment."""
+    """Returns the function that `cached_features` needs; None does not augment."""
     size = model.image_size
     encoder = model.image_encoder
     # Half precision is for training: the cache serves other runs too.
-    pictures = tf.TensorSpec((None, size, size, 3), tf.uint8)
+    spec = tf.TensorSpec((None, size, size, 3), tf.uint8)
 
     def run(images):
         images = tf.cast(images, tf.float32)
@@ -73,7 +80,7 @@ def _extractor(model, augmentation, seed):
             images = augmentation(images, training=True)
         return encoder(images, training=False)
 
-    run = compile_function(run, [pictures])
+    run = compile_function(run, [spec])
 
     def extract(images, seeds):
         if augmentation:

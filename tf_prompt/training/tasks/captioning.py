@@ -1,4 +1,4 @@
-"""The task of a captioner: an image and the words so far in, the next word out."""
+"""The task of a captioner: predict the next word from an image and earlier words."""
 
 import pathlib
 
@@ -19,10 +19,10 @@ from tf_prompt.training.tasks.task import Task
 
 
 class CaptioningTask(Task):
-    """Data, model and loss of a run that writes prompts.
+    """Data, model and loss of a captioner's run.
 
-    The vocabulary is made from the training split the first time, and read from
-    the run's folder after that.
+    A new run builds its vocabulary from the training split; a resumed run reads it
+    from its folder.
 
     Args:
         config, run_dir, folder: see `Task`.
@@ -36,8 +36,12 @@ class CaptioningTask(Task):
         *("vocab_size", "max_words", "cache_features", "views", "accumulate_steps"),
         *("backbone", "image_size", "train_backbone", "head_epochs", "layer_decay"),
         *("tokens", "max_subwords", "fold_case"),
+        *("dropout_rate", "label_smoothing", "tie_weights", "ema"),
     }
-    _arguments = (*Task._arguments, "image_size", "backbone")
+    _arguments = (
+        *(*Task._arguments, "image_size", "backbone"),
+        *("dropout_rate", "label_smoothing", "tie_weights"),
+    )
     _names = {"backbone": "encoder"}
     derived = {"vocab_size": "vocab_size", "max_tokens": "max_words"}
     recipe = {
@@ -45,6 +49,8 @@ class CaptioningTask(Task):
         "tokens": "words",
     }
     report_metrics = ("bleu", "meteor")
+    # Whether the model is told the family of each training prompt.
+    with_families = False
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
         super().__init__(config, run_dir, folder)
@@ -65,18 +71,18 @@ class CaptioningTask(Task):
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of a prompt that are learned, the end token apart."""
+        """Maximum number of tokens per prompt, without the end token."""
         is_raw = self.vocabulary.is_raw
         return self.config.max_subwords if is_raw else self.config.max_words
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
-        """See `Task`; a backbone that stands still has no rates."""
+        """See `Task`; options of a trained backbone need one."""
         super().check(config)
         for name in ("head_epochs", "layer_decay"):
             value = getattr(config, name)
             if not config.train_backbone and value != getattr(FitConfig, name):
-                raise ValueError(f"{name} goes with train_backbone. Received: {value}")
+                raise ValueError(f"{name} needs --train-backbone. Received: {value}")
 
     def overrides(self) -> dict:
         """See `Task`."""
@@ -107,8 +113,8 @@ class CaptioningTask(Task):
             )
         if self.config.cache_features and model.image_encoder.trainable_weights:
             raise ValueError(
-                "cache_features goes with a frozen encoder, such as resnet50. "
-                "Received: one that learns"
+                "cache_features needs a frozen encoder, such as resnet50. "
+                "Received: one that is trained"
             )
         return model
 
@@ -116,8 +122,8 @@ class CaptioningTask(Task):
         for name in ("backbone_weights", "train_backbone"):
             if value := getattr(self.config, name):
                 raise ValueError(
-                    f"{name} goes with a pretrained encoder; that of "
-                    f"{self.config.preset} is trained from the start. Received: {value}"
+                    f"{name} needs a pretrained encoder; that of "
+                    f"{self.config.preset} is trained from scratch. Received: {value}"
                 )
 
     @classmethod
@@ -126,6 +132,8 @@ class CaptioningTask(Task):
             "weight_decay": config.weight_decay,
             "global_clipnorm": config.clip_norm,
             "gradient_accumulation_steps": accumulation(config),
+            "use_ema": config.ema > 0,
+            "ema_momentum": config.ema or 0.99,
         }
         optimizer = OnePassAdamW(schedule, **options)
         if config.train_backbone:
@@ -144,7 +152,7 @@ class CaptioningTask(Task):
         reading = self.read_training(model, epochs, skip, share)
         features = cached_regions(self, model, "train")
         return caption_batches.training_batches(
-            reading, self.vocabulary, self.max_tokens, features
+            reading, self.vocabulary, self.max_tokens, features, self.with_families
         )
 
     def validation_batches(self, model, share=None):

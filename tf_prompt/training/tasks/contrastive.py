@@ -1,4 +1,4 @@
-"""The task of a CLIP interrogator: which prompt belongs to which picture."""
+"""The task of a CLIP interrogator: match prompts with images."""
 
 import pathlib
 
@@ -23,21 +23,22 @@ _SPAN_RATE = 0.5
 
 
 class InterrogationTask(Task):
-    """Data, model and loss of a run that scores phrases; makes the phrases too.
+    """Data, model and loss of a CLIP interrogator's run; also builds its phrases.
 
-    A CLIP without pretrained weights is trained from the start, on byte pairs of
-    the training prompts; a pretrained one keeps its own tokenizer, and with
-    `epochs=0` its weights. The run's folder gets `tokenizer/` and `phrases/`.
+    A CLIP without pretrained weights is trained from scratch, with a tokenizer learned
+    from the training prompts. A pretrained one keeps its tokenizer, and with
+    `epochs=0` its weights. The tokenizer is saved to `tokenizer/` in the run's folder,
+    the phrases to `phrases/`.
 
     Args:
         config, run_dir, folder: see `Task`.
 
     Raises:
         FileNotFoundError: if a split is missing.
-        ValueError: if a pretrained CLIP is not within reach, or no phrase is found.
+        ValueError: if a pretrained CLIP is not available, or no phrase is found.
     """
 
-    # Not accumulate_steps: a picture would have fewer texts to choose among.
+    # Not accumulate_steps: an image would have fewer texts to choose from.
     options = Task.options | {"vocab_size", "max_words", "backbone"}
     # More pairs in a batch, more to tell apart.
     recipe = {"epochs": 8, "batch_size": 128, "learning_rate": 2e-3, "flip": True}
@@ -73,7 +74,7 @@ class InterrogationTask(Task):
         """See `Task`; with `epochs=0` a pretrained CLIP is used as it is."""
 
     def _find_source(self) -> str | None:
-        """Preset or folder of pretrained weights; None trains from the start."""
+        """Preset or folder of pretrained weights; None trains from scratch."""
         config = self.config
         if config.backbone_weights == "random":
             return None

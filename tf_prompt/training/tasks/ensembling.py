@@ -1,4 +1,4 @@
-"""The task of an ensemble: what joins the embeddings that other runs predict."""
+"""The task of an ensemble: combine the embeddings of several runs."""
 
 import pathlib
 
@@ -17,21 +17,21 @@ COMPARISON = "comparison.json"
 
 
 class EnsemblingTask(AtOnceTask):
-    """Fits the weights of several runs at once, and compares with each run alone.
+    """Fits the weights of several runs, and compares with each run alone.
 
-    Weights come from a simplex search, or, with `--set stacking=True`, a matrix from
-    ridge regression; both are fitted on the validation split and measured on the
-    test split. The run's folder gets `best.keras` and `comparison.json`.
+    The weights come from a search on the simplex, or, with `--set stacking=True`, a
+    matrix from ridge regression; both are fitted on the validation split and measured
+    on the test split. The run's folder gets `best.keras` and `comparison.json`.
 
     Args:
         config, run_dir, folder: see `Task`; `config.members` names the runs.
 
     Attributes:
-        members: their models.
+        members: list of the runs' models.
 
     Raises:
         FileNotFoundError: if a run, or a part of it, is missing.
-        ValueError: if a part is damaged, or MiniLM is wanted and not within reach.
+        ValueError: if a part is damaged, or MiniLM is needed and not available.
     """
 
     options = AtOnceTask.options | {"members"}
@@ -68,7 +68,7 @@ class EnsemblingTask(AtOnceTask):
         return {"members": self._names, "member_weights": None, **super().overrides()}
 
     def load_state(self, model: keras.Model, run_dir: pathlib.Path) -> dict:
-        """Gives whether the run is done, and its members are still what they were."""
+        """Returns whether the run is done and its members have not changed since."""
         if not self.has_result(run_dir):
             return {}
         written = (run_dir / COMPARISON).stat().st_mtime_ns

@@ -30,7 +30,7 @@ class RegressionTask(Task):
         "epochs": 8,
         "batch_size": 64,
         "learning_rate": 1e-3,
-        # Mirrored pictures harmed the competition's leaders: prompts say left and
+        # Mirrored images harmed the competition's leaders: prompts say left and
         # right.
         "flip": False,
         "loss": "cosine_mse",

@@ -1,31 +1,30 @@
-"""The task of a retriever: features of training images, and what words go with them."""
+"""The task of a retriever: index training images, and learn words from features."""
 
 import pathlib
 import sys
 
 import keras
 import numpy as np
-import tensorflow as tf
-import tqdm
 
-from tf_prompt.data import folder as data_folder
-from tf_prompt.data import images, records, targets
-from tf_prompt.data.graphs import compile_function
+from tf_prompt.data import records, targets
 from tf_prompt.data.vectors import unit_rows
 from tf_prompt.inference.retrieval import RetrievalIndex, is_index
 from tf_prompt.models.encoders import CONVOLUTIONS
 from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.config import settings
+from tf_prompt.training import retrieval_settings
 from tf_prompt.training.ridge import fit_ridge
 from tf_prompt.training.tasks.at_once import AtOnceTask
+from tf_prompt.training.tasks.mean_regions import mean_regions
 from tf_prompt.training.text_vectors import TextVectors
 
 
 class RetrievalTask(AtOnceTask):
-    """Fits a retriever at once: no gradient is followed.
+    """Fits a retriever without gradient descent.
 
     The run's folder gets `best.keras` and the index of the training split. The map
-    from features to words is a ridge regression whose penalty is chosen on the
-    validation split.
+    from features to words is a ridge regression; its penalty and the retriever's
+    numbers that `--set` does not give are chosen on the validation split.
 
     Args:
         config, run_dir, folder: see `Task`.
@@ -34,7 +33,9 @@ class RetrievalTask(AtOnceTask):
         FileNotFoundError: if a split is missing.
     """
 
-    options = AtOnceTask.options | {"backbone", "backbone_weights", "image_size"}
+    options = AtOnceTask.options | {
+        *("backbone", "backbone_weights", "image_size", "cache_features"),
+    }
     report_metrics = ("bleu", "meteor")
     _arguments = ("image_size", "backbone")
     _names = {"backbone": "encoder"}
@@ -66,7 +67,7 @@ class RetrievalTask(AtOnceTask):
         return model
 
     def load_state(self, model: keras.Model, run_dir: pathlib.Path) -> dict:
-        """Gives whether the run is done."""
+        """Returns whether the run is done."""
         return {"done": True} if self.has_result(run_dir) else {}
 
     def _fit(self, model: keras.Model) -> None:
@@ -74,35 +75,48 @@ class RetrievalTask(AtOnceTask):
         others, other_prompts = self._read(model, "validation")
         vectors = TextVectors(prompts, model.text_dim)
         words = vectors(prompts)
-        weights = fit_ridge(features, words, others, vectors(other_prompts))
-        model.text_proj.set_weights(weights)
+        kernel, bias = fit_ridge(features, words, others, vectors(other_prompts))
+        model.text_proj.set_weights([kernel, bias])
         parts = zip(_blocks(features), _blocks(words), strict=True)
-        rows = [model.join(*part).numpy().astype(np.float16) for part in parts]
-        RetrievalIndex(np.concatenate(rows), prompts).save(self.run_dir)
+        rows = np.concatenate([_join(*part) for part in parts])
+        queries = unit_rows(others), unit_rows(others @ kernel + bias)
+        families = records.number_families(self.folder, "validation")
+        self._choose(model, rows, prompts, queries, (other_prompts, families))
+        rows[:, -model.text_dim :] *= np.float16(model.text_weight**0.5)
+        RetrievalIndex(rows, prompts).save(self.run_dir)
         run_folder.save_model(model, self.run_dir / run_folder.BEST_MODEL)
 
-    def _read(self, model, split: str) -> tuple[np.ndarray, list[str]]:
-        """Features of a split, float16 of unit length, and its prompts' words."""
-        shards = records.list_shards(self.folder, split)
-        size, batch_size = model.image_size, self.config.batch_size
-        pictures = tf.data.TFRecordDataset(shards).map(
-            lambda record: images.decode_stored(records.parse(record)["image"], size),
-            tf.data.AUTOTUNE,
+    def _choose(self, model, rows, prompts, queries, truth) -> None:
+        """Gives the model the numbers that serve validation best, but for `--set`.
+
+        Args:
+            model, rows, prompts, queries: see `retrieval_settings.choose_settings`.
+            truth: its `true_prompts` and `families`.
+        """
+        given = settings(self.config.set)
+        choices = {
+            name: (getattr(model, name),) if name in given else values
+            for name, values in retrieval_settings.CHOICES.items()
+        }
+        chosen = retrieval_settings.choose_settings(
+            rows, prompts, queries, *truth, choices
         )
-        spec = tf.TensorSpec((None, size, size, 3), tf.uint8)
-        extract = compile_function(model.extract_features, [spec])
-        found = []
-        with tqdm.tqdm(
-            total=data_folder.count_examples(self.folder, split),
-            desc=f"features of {split}",
-            unit="image",
-        ) as bar:
-            for batch in pictures.batch(batch_size).prefetch(1):
-                # Half the memory; the order of neighbours needs no more digits.
-                found.append(unit_rows(extract(batch).numpy()).astype(np.float16))
-                bar.update(len(batch))
+        for name, value in chosen.items():
+            setattr(model, name, value)
+        told = ", ".join(f"{name} {value:g}" for name, value in chosen.items())
+        print(f"chosen on validation: {told}", file=sys.stderr)
+
+    def _read(self, model, split: str) -> tuple[np.ndarray, list[str]]:
+        """Returns a split's features, float16 of unit length, and its prompts."""
+        shards = records.list_shards(self.folder, split)
         prompts = [p for s in shards for p in targets.read_prompts(s, "words")]
-        return np.concatenate(found), prompts
+        return mean_regions(self, model, split), prompts
+
+
+def _join(features, words):
+    """Joins features and words, each of unit length: their weight comes last."""
+    joined = np.concatenate([unit_rows(features), unit_rows(words)], axis=1)
+    return joined.astype(np.float16)
 
 
 def _blocks(rows, size=4096):

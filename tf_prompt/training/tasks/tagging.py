@@ -23,9 +23,9 @@ THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.025), 3)
 class TaggingTask(Task):
     """Data, model and loss of a run that predicts modifiers.
 
-    The modifiers are chosen in the training split the first time, and read from the
-    run's folder after that. When all epochs are done, the threshold of the best model
-    becomes the one of highest F1 on the validation split.
+    A new run chooses its modifiers from the training split; a resumed run reads them
+    from its folder. After the last epoch, the best model gets the threshold with the
+    highest F1 on the validation split.
 
     Args:
         config, run_dir, folder: see `Task`.
@@ -80,7 +80,7 @@ class TaggingTask(Task):
             )
         if self.config.cache_features and model.image_encoder.trainable_weights:
             raise ValueError(
-                "cache_features goes with a frozen encoder. Received: one that learns"
+                "cache_features needs a frozen encoder. Received: one that is trained"
             )
         return model
 
@@ -135,14 +135,14 @@ class TaggingTask(Task):
 
 
 def choose_threshold(probabilities, flags) -> float:
-    """Chooses the threshold of highest F1 over all modifiers together.
+    """Chooses the threshold with the highest micro-averaged F1.
 
     Args:
         probabilities: float `(examples, modifiers)`.
         flags: bool `(examples, modifiers)`.
 
     Returns:
-        One of `THRESHOLDS`; of equals the lowest.
+        float, one of `THRESHOLDS`; of ties the lowest.
     """
     scores = []
     for threshold in THRESHOLDS:

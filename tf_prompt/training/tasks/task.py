@@ -1,4 +1,4 @@
-"""What all tasks share: from a run's options to a model, its batches and its fit."""
+"""The interface of tasks: from a run's options to a model, its batches and its fit."""
 
 import pathlib
 from collections.abc import Sequence
@@ -30,23 +30,23 @@ LEARNING_OPTIONS = SHARED_OPTIONS | {
 
 
 class Task:
-    """Data, model and loss of a run; a subclass a kind of model.
+    """Data, model and loss of a run, with a subclass for each kind of model.
 
-    One that learns in epochs sets `num_examples`, and defines `training_batches`,
-    `validation_batches` and `_learning`. One that does not overrides `compile_model`,
-    `has_result`, `load_state` and `fit`.
+    Subclasses that train in epochs set `num_examples`, and define `training_batches`,
+    `validation_batches` and `_learning`. Others override `compile_model`, `has_result`,
+    `load_state` and `fit`.
 
     Args:
-        config: the run's options, completed.
+        config: the run's options, completed by `recipes`.
         run_dir: folder of the run.
-        folder: shards.
+        folder: folder of shards.
 
     Attributes:
-        options: names of the options of `fit` that mean something to it.
-        recipe: values of options that are not given, where presets do not differ.
-        report_metrics: what `fit` measures at the end, those that take seconds.
-        half_precision: policy of Keras that `mixed_precision` means.
-        num_examples: images of an epoch.
+        options: names of the options of `fit` that apply to the task.
+        recipe: dict of default options that all presets of the task share.
+        report_metrics: metrics that `fit` computes at the end; they take seconds.
+        half_precision: Keras policy for `mixed_precision`.
+        num_examples: int, number of images per epoch.
     """
 
     options = LEARNING_OPTIONS
@@ -66,7 +66,7 @@ class Task:
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
-        """Checks completed options together, before anything is read or written.
+        """Checks completed options before anything is read or written.
 
         Raises:
             ValueError: if they do not fit.
@@ -78,12 +78,12 @@ class Task:
 
     @classmethod
     def has_result(cls, run_dir: pathlib.Path) -> bool:
-        """Whether a folder holds what a run of other options must not replace."""
+        """Whether a folder has results that a run with other options must keep."""
         return bool(checkpoints.list_checkpoints(run_dir))
 
     @classmethod
     def summarise(cls, run_dir: pathlib.Path) -> str:
-        """Says what else the training of a run has found; "" says nothing.
+        """Returns a line on what else training found, or "".
 
         Raises:
             ValueError: if a file of the run is damaged.
@@ -92,7 +92,7 @@ class Task:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch, all of them full.
+        """Number of batches per epoch, all of them full.
 
         Raises:
             ValueError: if there is none.
@@ -114,11 +114,11 @@ class Task:
         return {**given, **settings(self.config.set)}
 
     def argument(self, name: str):
-        """The value that the model's constructor gets, the preset's if not replaced."""
+        """Returns the value of a constructor argument, overridden or the preset's."""
         return {**presets.PRESETS[self.config.preset][1], **self.overrides()}[name]
 
     def build_model(self) -> keras.Model:
-        """Builds the model, the pretrained weights of its backbone in place.
+        """Builds the model, with the pretrained weights of its backbone.
 
         Raises:
             ValueError: if these weights are not at hand, or not wanted.
@@ -126,7 +126,7 @@ class Task:
         return presets.build(self.config.preset, **self.overrides())
 
     def load_backbone(self, network: keras.Model, name: str) -> bool:
-        """Fills the pretrained part of a model as the options say.
+        """Loads the pretrained part of a model, according to the options.
 
         Args:
             network: the model's image network.
@@ -148,7 +148,7 @@ class Task:
         return True
 
     def compile_model(self, model: keras.Model) -> None:
-        """Gives the model optimiser, warm-up and cosine decay, loss and metrics."""
+        """Compiles a model with optimiser, learning-rate schedule, loss and metrics."""
         self.compile_for(model, self.config, self.steps_per_epoch)
 
     @classmethod
@@ -166,20 +166,20 @@ class Task:
 
     @classmethod
     def _learning(cls, model, config, schedule, steps_per_epoch) -> dict:
-        """Gives `optimizer`, `loss` and `metrics`."""
+        """Returns a dict of `optimizer`, `loss` and `metrics`."""
         raise NotImplementedError
 
     def training_batches(
         self, model: keras.Model, epochs: range, skip: int = 0, share=None
     ):
-        """Batches of several epochs, one after the other, the first `skip` left out.
+        """Returns the batches of several epochs, without the first `skip`.
 
         `share` is a `sharding.Share`; None gives whole batches.
         """
         raise NotImplementedError
 
     def validation_batches(self, model: keras.Model, share=None):
-        """The validation split, once."""
+        """Returns the batches of the validation split, once."""
         raise NotImplementedError
 
     def describe_needs(self, model: keras.Model) -> list[tuple[str, str]]:
@@ -189,7 +189,7 @@ class Task:
     def read_training(
         self, model: keras.Model, epochs: range, skip: int, share
     ) -> Reading:
-        """What all kinds of training batches have in common."""
+        """Returns the `Reading` of the training split."""
         config = self.config
         return Reading(
             folder=self.folder,
@@ -203,7 +203,7 @@ class Task:
         )
 
     def read_validation(self, model: keras.Model, share) -> Reading:
-        """What all kinds of validation batches have in common."""
+        """Returns the `Reading` of the validation split."""
         return Reading(
             folder=self.folder,
             image_size=model.image_size,
@@ -212,17 +212,17 @@ class Task:
         )
 
     def load_state(self, model: keras.Model, run_dir: pathlib.Path) -> dict:
-        """Restores the model as the run left it; gives what `fit` goes on from.
+        """Restores the model of a run, and returns the state from which `fit` resumes.
 
         Args:
             model: compiled.
             run_dir: folder of the run; of several workers, that of the chief.
 
         Returns:
-            JSON content; `{}` begins.
+            JSON-compatible dict; empty for a new run.
 
         Raises:
-            ValueError: if what is there is damaged.
+            ValueError: if a file is damaged.
         """
         return checkpoints.load_checkpoint(model, run_dir) or {}
 
@@ -237,10 +237,10 @@ class Task:
 
         Args:
             model: compiled, restored by `load_state`.
-            state: what that gave.
+            state: the result of `load_state`.
             deadline, callbacks: see `fitting.fit_epochs`.
 
         Returns:
-            A row an epoch; none of what is not trained in epochs.
+            list of one dict per epoch; empty for tasks without epochs.
         """
         return fitting.fit_epochs(self, model, state, deadline, callbacks)

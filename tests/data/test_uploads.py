@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tf_prompt.demo import uploads
+from tf_prompt.data import uploads
 
 
 def encode(kind, size=(8, 6)):

@@ -1,4 +1,4 @@
-"""Checks what visitors send: nothing but pictures of reasonable size is decoded."""
+"""Checks what visitors send: only images of reasonable size are decoded."""
 
 import io
 import warnings
@@ -12,7 +12,7 @@ MAX_PIXELS = 50_000_000
 
 
 def check_picture(data: bytes, name: str) -> None:
-    """Refuses what is not a picture that the models can read.
+    """Refuses what is not an image that the models can read.
 
     Args:
         data: content of the file.
@@ -21,24 +21,39 @@ def check_picture(data: bytes, name: str) -> None:
     Raises:
         ValueError: with a message for the visitor.
     """
+    check_header(data, name)
+    if not images.is_image(data):
+        raise ValueError(_refusal(data, name))
+
+
+def check_header(data: bytes, name: str, max_pixels: int | None = None) -> None:
+    """Refuses what its header shows to be no image, or one with too many pixels.
+
+    Args:
+        data: content of the file; its pixels are not decoded.
+        name: the file's name, for the message.
+        max_pixels: largest width times height; `MAX_PIXELS` if not given.
+
+    Raises:
+        ValueError: with a message for the visitor.
+    """
+    max_pixels = max_pixels or MAX_PIXELS
     kind = image_faults.find_foreign(data)
     if kind in ("HEIC", "AVIF"):
         raise ValueError(f"{name} is a {kind} picture. Save it as JPEG or PNG.")
     try:
         # Reads the header alone; what Pillow warns of is checked here or decoded.
         with warnings.catch_warnings(action="ignore"):
-            with PIL.Image.open(io.BytesIO(data)) as picture:
-                width, height = picture.size
+            with PIL.Image.open(io.BytesIO(data)) as image:
+                width, height = image.size
     except PIL.Image.DecompressionBombError:
-        width = height = MAX_PIXELS
+        width = height = max_pixels
     except (OSError, ValueError, SyntaxError):
         raise ValueError(_refusal(data, name)) from None
-    if width * height > MAX_PIXELS:
+    if width * height > max_pixels:
         raise ValueError(
-            f"{name} is too large: at most {MAX_PIXELS // 1_000_000} megapixels."
+            f"{name} is too large: at most {max_pixels // 1_000_000} megapixels."
         )
-    if not images.is_image(data):
-        raise ValueError(_refusal(data, name))
 
 
 def _refusal(data, name):
