@@ -73,6 +73,31 @@ ARGUMENTS = {
             "max_sequence_length": 64,
         },
     },
+    "qwen3_5_tiny": {
+        "num_layers": 2,
+        "layer_types": ["linear_attention", "full_attention"],
+        "num_query_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "hidden_dim": 32,
+        "intermediate_dim": 64,
+        "partial_rotary_factor": 0.5,
+        "tie_word_embeddings": True,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 2,
+        "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16,
+        "mrope_section": [2, 1, 1],
+        "vision": {
+            "depth": 1,
+            "hidden_size": 32,
+            "num_heads": 2,
+            "intermediate_size": 64,
+            "patch_size": 4,
+            "spatial_merge_size": 2,
+            "num_position_embeddings": 16,
+        },
+    },
 }
 NAMES = list(ARGUMENTS)
 TEXTS = [

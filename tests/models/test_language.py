@@ -63,7 +63,7 @@ def write(model, images):
     return run(images).numpy()
 
 
-# All three are learned each week; one in a commit.
+# All are learned each week; one in a commit.
 OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in families.NAMES[1:]]
 
 
@@ -114,6 +114,8 @@ def test_loss_is_of_the_answer_alone(learned):
 
 
 def test_it_writes_what_keras_hub_generates(learned):
+    if "pixel_values" in learned.task().backbone.input:
+        pytest.skip("KerasHub 0.32 reads the prefix's last token of Qwen 3.5 twice")
     images, _ = pose()
     prefix = learned.base["prefix_ids"]
     length = len(prefix) + learned.max_tokens
@@ -146,7 +148,14 @@ def test_its_file_holds_it_whole(learned, tmp_path):
     np.testing.assert_array_equal(load_model_file(path)(inputs), learned(inputs))
 
 
-@pytest.mark.parametrize("name", families.NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *families.NAMES[:-1],
+        # Its recurrence is unrolled: a long trace.
+        pytest.param(families.NAMES[-1], marks=pytest.mark.slow),
+    ],
+)
 def test_low_rank_trains_nothing_else(name):
     model = build(name, lora_rank=2, train_vision=False)
     names = {weight.name for weight in model.trainable_weights}
@@ -166,6 +175,25 @@ def test_low_rank_trains_nothing_else(name):
         np.any(w) for w in model.trainable_weights if w.name == "lora_kernel_b"
     )
     np.testing.assert_allclose(model(inputs), before, atol=1e-5)
+
+
+def test_a_recurrence_reads_each_token_once():
+    """Of Qwen 3.5: where decoding begins, and positions after the image."""
+    model = build("qwen3_5_tiny")
+    images, words = pose()
+    inputs = batch_of(images, words)[0]
+    del inputs["target_ids"]
+    expected = np.asarray(model(inputs))
+    state, memory = model.encode(images)
+    for position in range(2):
+        token_ids = inputs["token_ids"][:, position]
+        logits, state = model.step(token_ids, position, state, memory)
+        np.testing.assert_allclose(logits, expected[:, position], atol=1e-5)
+    # Four image tokens at 1, in two rows; the text goes on at 3.
+    text, _, height, width = np.asarray(model._positions(1)[0, :, :7])
+    np.testing.assert_array_equal(text, [0, 1, 1, 1, 1, 3, 4])
+    np.testing.assert_array_equal(height, [0, 1, 1, 2, 2, 3, 4])
+    np.testing.assert_array_equal(width, [0, 1, 2, 1, 2, 3, 4])
 
 
 def test_special_tokens_are_those_of_our_vocabularies():

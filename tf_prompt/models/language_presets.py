@@ -1,13 +1,14 @@
 """The presets of captioners over language models, and where pretrained bases are.
 
 The large ones are what their makers published: the numbers of parameters are those that
-KerasHub states, 3,032,094,960, 4,299,915,632 and 3,744,761,856. The `tiny` ones have
+KerasHub states, 3,032,094,960, 4,299,915,632, 3,744,761,856 and 852,985,920. The `tiny` ones have
 the same parts, and are trained from the start.
 """
 
 from tf_prompt.models.blip2 import BLIP2Captioner
 from tf_prompt.models.gemma3 import Gemma3Captioner
 from tf_prompt.models.pali_gemma import PaliGemmaCaptioner
+from tf_prompt.models.qwen3_5 import Qwen35Captioner
 
 _ADAPTED = {"lora_rank": 8, "train_vision": False}
 _TINY = {"vocab_size": 512, "image_size": 96}
@@ -200,6 +201,71 @@ PRESETS = {
             },
         },
     ),
+    "qwen3_5_0_8b": (
+        Qwen35Captioner,
+        {
+            **_ADAPTED,
+            # 248,320 tokens: three special ones of a base that is not pretrained.
+            "vocab_size": 248321,
+            "image_size": 384,
+            "base": {
+                "arguments": {
+                    "num_layers": 24,
+                    "num_query_heads": 8,
+                    "num_key_value_heads": 2,
+                    "head_dim": 256,
+                    "hidden_dim": 1024,
+                    "intermediate_dim": 3584,
+                    "rope_max_wavelength": 10_000_000,
+                    "tie_word_embeddings": True,
+                    "linear_num_key_heads": 16,
+                    "linear_num_value_heads": 16,
+                    "mrope_section": [11, 11, 10],
+                    "vision": {
+                        "depth": 12,
+                        "hidden_size": 768,
+                        "num_heads": 12,
+                        "intermediate_size": 3072,
+                        "patch_size": 16,
+                        "spatial_merge_size": 2,
+                    },
+                }
+            },
+        },
+    ),
+    "qwen3_5_tiny": (
+        Qwen35Captioner,
+        {
+            **_TINY,
+            "base": {
+                "arguments": {
+                    "num_layers": 2,
+                    "layer_types": ["linear_attention", "full_attention"],
+                    "num_query_heads": 4,
+                    "num_key_value_heads": 1,
+                    "head_dim": 32,
+                    "hidden_dim": 128,
+                    "intermediate_dim": 512,
+                    "partial_rotary_factor": 0.5,
+                    "tie_word_embeddings": True,
+                    "linear_num_key_heads": 4,
+                    "linear_num_value_heads": 4,
+                    "linear_key_head_dim": 32,
+                    "linear_value_head_dim": 32,
+                    "mrope_section": [3, 3, 2],
+                    "vision": {
+                        "depth": 2,
+                        "hidden_size": 128,
+                        "num_heads": 4,
+                        "intermediate_size": 256,
+                        "patch_size": 12,
+                        "spatial_merge_size": 2,
+                        "num_position_embeddings": 64,
+                    },
+                }
+            },
+        },
+    ),
 }
 
 # KerasHub's preset of the pretrained base; the others are trained from the start.
@@ -207,4 +273,5 @@ SOURCES = {
     "paligemma2_3b": "pali_gemma2_mix_3b_224",
     "gemma3_4b": "gemma3_instruct_4b",
     "blip2_opt_2_7b": "blip2_opt_2.7b",
+    "qwen3_5_0_8b": "qwen3_5_0.8b",
 }
