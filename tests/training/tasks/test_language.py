@@ -145,11 +145,13 @@ def test_export_is_one_graph_without_xla_and_text_operations(
     np.testing.assert_array_equal(ours["prompt"], single)
 
 
-def test_weights_in_8_bits_stay_near(adapted, encoded):
+def test_weights_in_8_bits_stay_near(adapted, encoded, capsys):
     whole = Loader().load_run(Run(adapted), embeds=False)
     small = Loader().load_run(Run(adapted), embeds=False)
     before = sum(np.prod(w.shape) * 4 for w in small.network.weights)
     small.quantize()
+    said = re.search(r"move by ([\d.]+)% of .* (\d+)% of next", capsys.readouterr().err)
+    assert 0 < float(said[1]) < 10 and float(said[2]) > 50
     weights = small.network.task().weights
     after = sum(np.prod(w.shape) * np.dtype(w.dtype).itemsize for w in weights)
     assert after < before / 2

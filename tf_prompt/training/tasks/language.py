@@ -134,10 +134,20 @@ class LanguageTask(Task):
     def describe_needs(self, model) -> list[tuple[str, str]]:
         """See `Task`."""
         total, trained = model.count_parameters()
-        return [
+        images = tf.zeros((1, model.image_size, model.image_size, 3), tf.uint8)
+        states = keras.tree.flatten(model.encode(images))
+        caches = sum(int(tf.size(state)) * state.dtype.size for state in states)
+        batch = self.config.batch_size
+        needs = [
+            ("parameters", f"{total:,}"),
             ("weights, trained", f"{trained:,}"),
-            ("weights, to serve", f"{4 * total / 2**20:,.0f} MB"),
+            ("weights, to serve", _megabytes(4 * total)),
+            (f"to serve {batch} at once", _megabytes(4 * total + batch * caches)),
         ]
+        if self._source is not None:
+            # Of two bytes, as hubs keep them.
+            needs.append(("base, to download", _megabytes(2 * (total - trained))))
+        return needs
 
     def fit(
         self,
@@ -168,3 +178,7 @@ class LanguageTask(Task):
         reading = self.read_validation(model, share)
         max_tokens = self.config.max_subwords
         return caption_batches.validation_batches(reading, self.vocabulary, max_tokens)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 2**20:,.0f} MB"
