@@ -149,7 +149,12 @@ def _explaining(source) -> Iterator[None]:
     except Exception as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         hint = ""
-        if any(word in str(error).lower() for word in _GATED):
+        if "vision_model." in str(error):
+            hint = (
+                ". transformers 5 saved it without `vision_model.` in the names of "
+                "weights, which KerasHub 0.32 looks for: save it with transformers 4"
+            )
+        elif any(word in str(error).lower() for word in _GATED):
             hint = f". Its licence must be accepted first: {_licence_page(source)}"
         raise ValueError(
             "the base must be a preset of KerasHub within reach, a preset's folder or "
