@@ -1,6 +1,6 @@
 """What does a language model of real size need for one step and one prompt?
 
-`python benchmarks/language_model_step.py qwen3_5_0_8b` builds the preset with random
+`python -m benchmarks.language_model_step qwen3_5_0_8b` builds the preset with random
 weights in bfloat16, trains its matrices of low rank for one step, and writes one
 prompt. It prints seconds and the peak memory of the process.
 """
