@@ -23,9 +23,7 @@ NUM_TOKENS = 16
 def main(preset: str) -> None:
     keras.config.set_dtype_policy("bfloat16")
     keras.utils.set_random_seed(0)
-    model = measured(
-        "build", lambda: presets.build(preset, max_tokens=NUM_TOKENS, dtype="bfloat16")
-    )
+    model = measured("build", lambda: presets.build(preset, max_tokens=NUM_TOKENS))
     total, trained = model.count_parameters()
     print(f"parameters {total:,}, trained {trained:,}")
     model.compile(keras.optimizers.AdamW(1e-3), WordLoss(), jit_compile=False)
