@@ -63,11 +63,10 @@ def write(model, images):
     return run(images).numpy()
 
 
-# All are learned each week; one in a commit.
-OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in families.NAMES[1:]]
+ALL = [pytest.param(name, marks=pytest.mark.slow) for name in families.NAMES]
 
 
-@pytest.fixture(scope="module", params=[families.NAMES[0], *OTHERS])
+@pytest.fixture(scope="module", params=ALL)
 def learned(request):
     model = build(request.param)
     learn(model, batch_of(*pose()), 150)
@@ -148,14 +147,7 @@ def test_its_file_holds_it_whole(learned, tmp_path):
     np.testing.assert_array_equal(load_model_file(path)(inputs), learned(inputs))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *families.NAMES[:-1],
-        # Its recurrence is unrolled: a long trace.
-        pytest.param(families.NAMES[-1], marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("name", [families.NAMES[0], *ALL[1:]])
 def test_low_rank_trains_nothing_else(name):
     model = build(name, lora_rank=2, train_vision=False)
     names = {weight.name for weight in model.trainable_weights}

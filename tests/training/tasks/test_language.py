@@ -106,6 +106,7 @@ def test_another_base_is_refused(adapted, tmp_path):
         Run(run).model  # noqa: B018
 
 
+@pytest.mark.slow
 def test_zero_shot_is_the_base_itself(tiny_shards, base, tmp_path, encoded):
     run_dir = tmp_path / "run"
     options = {"backbone_weights": base, "zero_shot": True, "epochs": None}
@@ -145,6 +146,7 @@ def test_export_is_one_graph_without_xla_and_text_operations(
     np.testing.assert_array_equal(ours["prompt"], single)
 
 
+@pytest.mark.slow
 def test_weights_in_8_bits_stay_near(adapted, encoded, capsys):
     whole = Loader().load_run(Run(adapted), embeds=False)
     small = Loader().load_run(Run(adapted), embeds=False)
