@@ -1,4 +1,4 @@
-"""Exports a run as a SavedModel for TF Serving, or as a LiteRT file."""
+"""Exports a run as a SavedModel for TF Serving, a LiteRT file, or for transformers."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from tf_prompt.options import (
 from tf_prompt.serving import model_config_file
 from tf_prompt.serving.litert import PRECISIONS
 
-SAVED_MODEL, LITERT = "saved_model", "litert"
+SAVED_MODEL, LITERT, TRANSFORMERS = "saved_model", "litert", "transformers"
 EXAMPLES = (
     "python -m tf_prompt.export --run-dir runs/transformer_tiny",
     "python -m tf_prompt.export --run-dir RUN --to litert --precision int8",
@@ -45,8 +45,9 @@ class ExportConfig:
     to: str = option(
         SAVED_MODEL,
         "saved_model, which takes encoded images; litert, one file of a captioner that "
-        "is read without TensorFlow",
-        choices=[SAVED_MODEL, LITERT],
+        "is read without TensorFlow; transformers, a folder for that library, from "
+        "Gemma 3 alone",
+        choices=[SAVED_MODEL, LITERT, TRANSFORMERS],
         group="output",
     )
     precision: str = option(
@@ -82,6 +83,11 @@ class ExportConfig:
         "add the signature `embed`, which includes MiniLM, 90 MB",
         group="captioners",
     )
+    int8: bool = option(
+        False,
+        "write the weights as 8-bit integers, a quarter of the size",
+        group="language models",
+    )
     bank: str | None = option(
         None,
         "text file of prompts, one per line, from which the nearest is chosen "
@@ -94,14 +100,14 @@ class ExportConfig:
         require_positive(self, "keep", "num_beams")
         if self.name is not None:
             model_config_file.check_name(self.name)
-        if self.to == LITERT:
-            for name in ("label", "keep", "bank"):
-                if getattr(self, name) is not None:
+        if self.to != SAVED_MODEL:
+            for name in ("label", "keep", "bank", "int8"):
+                if getattr(self, name):
                     raise ValueError(
                         f"{name} needs --to {SAVED_MODEL}. "
                         f"Received: {getattr(self, name)}"
                     )
-        elif self.precision != "float32":
+        if self.to != LITERT and self.precision != "float32":
             raise ValueError(
                 f"precision needs --to {LITERT}. Received: {self.precision}"
             )
@@ -112,11 +118,22 @@ def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(ExportConfig, argv, "export", EXAMPLES)
     import_tensorflow()
-    if options.to == LITERT:
-        print(_export_litert(options))
-        return DONE
-    print(_export_saved_model(options))
+    exporters = {
+        SAVED_MODEL: _export_saved_model,
+        LITERT: _export_litert,
+        TRANSFORMERS: _export_transformers,
+    }
+    print(exporters[options.to](options))
     return DONE
+
+
+def _export_transformers(options: ExportConfig) -> pathlib.Path:
+    from tf_prompt.runs.run import Run
+    from tf_prompt.serving import transformers_folder
+
+    run = Run(options.run_dir)
+    name = options.name or run.path.resolve().name
+    return transformers_folder.write(run, pathlib.Path(options.output) / name)
 
 
 def _export_litert(options: ExportConfig) -> pathlib.Path:

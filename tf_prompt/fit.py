@@ -81,12 +81,13 @@ def announce(run: FitConfig) -> None:
             so that a mistake is the only line.
     """
     from tf_prompt.data import folder
-    from tf_prompt.training import recipes, strategy
+    from tf_prompt.training import recipes, strategy, tasks
 
     recipes.complete(run)
     if run.data != "toy":
         folder.find_data(run.data)
-    for line in strategy.describe_devices(run):
+    half = tasks.of(run.preset).half_precision.removeprefix("mixed_")
+    for line in strategy.describe_devices(run, half):
         print(f"fit: {line}", file=sys.stderr)
 
 

@@ -3,10 +3,10 @@
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
 import tensorflow as tf
 
-from tf_prompt.data import subwords, text
+from tf_prompt.data import pretrained_vocabulary, subwords, text
+from tf_prompt.data.encoding import encode_records
 from tf_prompt.data.text import SPECIAL_TOKENS
 
 # In the folder of a run.
@@ -125,25 +125,10 @@ class SubwordVocabulary:
     def reader(self) -> Callable:
         """See `WordVocabulary`."""
 
-        def encode(prompts):
-            tidy = [
-                text.tidy(prompt.decode(errors="replace"), self.fold_case)
-                for prompt in prompts
-            ]
-            rows = [found.ids for found in self._tokenizer.encode_batch(tidy)]
-            lengths = np.array([len(row) for row in rows], np.int64)
-            return np.array([i for row in rows for i in row], np.int32), lengths
+        def encode_all(prompts):
+            return [found.ids for found in self._tokenizer.encode_batch(list(prompts))]
 
-        def read(records):
-            feature = {"prompt": tf.io.FixedLenFeature((), tf.string)}
-            prompts = tf.io.parse_example(records, feature)["prompt"]
-            ids, lengths = tf.numpy_function(
-                encode, [prompts], [tf.int32, tf.int64], stateful=False
-            )
-            ids, lengths = (tf.ensure_shape(x, (None,)) for x in (ids, lengths))
-            return tf.RaggedTensor.from_row_lengths(ids, lengths, validate=False)
-
-        return read
+        return encode_records(encode_all, self.fold_case)
 
     def write(self, folder: pathlib.Path) -> None:
         """See `WordVocabulary`."""
@@ -151,7 +136,9 @@ class SubwordVocabulary:
         text.write_vocabulary(self.tokens, folder / TOKENS)
 
 
-Vocabulary = WordVocabulary | SubwordVocabulary
+Vocabulary = (
+    WordVocabulary | SubwordVocabulary | pretrained_vocabulary.PretrainedVocabulary
+)
 
 
 def build_subwords(
@@ -172,12 +159,14 @@ def build_subwords(
     return SubwordVocabulary([*SPECIAL_TOKENS, *tokens], merges, fold_case)
 
 
-def read(folder: str | pathlib.Path, kind: str, fold_case: bool = False) -> Vocabulary:
+def read(
+    folder: str | pathlib.Path, kind: str | None, fold_case: bool = False
+) -> Vocabulary:
     """Reads the vocabulary of a run.
 
     Args:
         folder: folder of the run.
-        kind: `words` or `subwords`.
+        kind: `words` or `subwords`; None, of old runs, is words.
         fold_case: for subwords, see `SubwordVocabulary`.
 
     Raises:
@@ -185,8 +174,10 @@ def read(folder: str | pathlib.Path, kind: str, fold_case: bool = False) -> Voca
         ValueError: if one is damaged.
     """
     folder = pathlib.Path(folder)
+    if kind == "subwords" and (found := pretrained_vocabulary.read(folder, fold_case)):
+        return found
     tokens = text.read_vocabulary(folder / TOKENS)
-    if kind == "words":
+    if kind != "subwords":
         return WordVocabulary(tokens)
     merges = subwords.read_merges(folder / MERGES)
     try:

@@ -102,11 +102,13 @@ class CaptionerModel(PromptModel):
         """See `PromptModel`.
 
         `beam` returns `prompt` and `score`, `(batch, num_beams)`, best first;
-        `attention` returns `words`, string `(batch, max_tokens)`, for subwords pieces
-        with the space before them, and `weights`, float32 `(batch, max_tokens,
-        regions)`.
+        `attention`, of models that have it, returns `words`, string `(batch,
+        max_tokens)`, for subwords pieces with the space before them, and `weights`,
+        float32 `(batch, max_tokens, regions)`.
         """
-        found = {"beam": self._write_beams, "attention": self._attend}
+        found = {"beam": self._write_beams}
+        if self.attends:
+            found["attention"] = self._attend
         if self._tokens.embeds_in_graph:
             found |= super().endpoints()
         return found

@@ -14,6 +14,7 @@ from tf_prompt.inference.embedding_models import (
     RegressorModel,
 )
 from tf_prompt.inference.interrogator import MODE, InterrogatorModel
+from tf_prompt.inference.language import LanguageModel, load_pretrained
 from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.neighbours import NEIGHBOURS, NeighbourModel, open_index
 from tf_prompt.inference.retrieval import RetrievalIndex, RetrievalModel
@@ -22,9 +23,11 @@ from tf_prompt.interrogation import presets, table_sources
 from tf_prompt.interrogation.config import InterrogationConfig
 from tf_prompt.interrogation.interrogator import Interrogator
 from tf_prompt.metrics import prompt_embedder
+from tf_prompt.models import language_presets
 from tf_prompt.models.captioner import Captioner
 from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
+from tf_prompt.models.language import LanguageCaptioner
 from tf_prompt.models.regressor import EmbeddingRegressor
 from tf_prompt.models.retriever import Retriever
 from tf_prompt.models.tagger import Tagger
@@ -99,9 +102,11 @@ class Loader:
         """
         decoding = decoding or DecodingConfig()
         network, name = run.model, run.preset
-        if isinstance(network, Captioner):
+        if isinstance(network, Captioner | LanguageCaptioner):
             embedder = self.embedder if embeds or decoding.rerank else None
-            return CaptionerModel(
+            writes = isinstance(network, LanguageCaptioner)
+            model_class = LanguageModel if writes else CaptionerModel
+            return model_class(
                 network, run.vocabulary, decoding, embedder, name, num_beams
             )
         if decoding != DecodingConfig():
@@ -232,7 +237,9 @@ def load_interrogation(options) -> tuple[Interrogator, Callable | None]:
     names = () if options.run_dir and options.tables is None else options.tables
     tables = pretrained.find_tables(names, options.phrases, how.mode)
     captioner = None
-    if options.captioner is not None:
+    if options.captioner in language_presets.SOURCES:
+        captioner = load_pretrained(options.captioner)
+    elif options.captioner is not None:
         captioner = loader.load_writer(options.captioner)
     wants_embedding = options.embedding and (options.json or options.jsonl)
     embedder = loader.embedder if wants_embedding else None

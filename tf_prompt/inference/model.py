@@ -118,6 +118,22 @@ class PromptModel:
             ValueError: if it cannot.
         """
 
+    def quantize(self) -> None:
+        """Turns weights into 8-bit integers, before anything is computed.
+
+        Raises:
+            ValueError: if the model has no such form.
+        """
+        raise ValueError(f"int8 needs a language model. Received: {self.name}")
+
+    def write_transformers(self, folder) -> None:
+        """Writes the model into a folder as transformers reads it.
+
+        Raises:
+            ValueError: if the model has no such form.
+        """
+        raise ValueError(f"to transformers needs a Gemma 3. Received: {self.name}")
+
     def steps(self) -> Steps:
         """Takes the model apart for loops outside of TensorFlow.
 

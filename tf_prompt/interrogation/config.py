@@ -92,8 +92,9 @@ class SourceConfig:
     )
     captioner: str | None = option(
         None,
-        "folder of a captioner's run; prompts then start with its captions",
-        metavar="DIR",
+        "folder of a captioner's run, or preset of a pretrained language model; "
+        "prompts then start with its captions",
+        metavar="RUN|PRESET",
         group="model",
     )
     cache_dir: str | None = option(

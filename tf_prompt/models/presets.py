@@ -10,9 +10,11 @@ encoder whose features are cached.
 import dataclasses
 import inspect
 
+from tf_prompt.models import language_presets
 from tf_prompt.models.captioner import Captioner
 from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
+from tf_prompt.models.language import LanguageCaptioner
 from tf_prompt.models.lstm import LSTMCaptioner
 from tf_prompt.models.reader import ReadingCaptioner
 from tf_prompt.models.regressor import EmbeddingRegressor
@@ -157,6 +159,7 @@ PRESETS = {
             "member_weights": (0.25, 0.75),
         },
     ),
+    **language_presets.PRESETS,
 }
 
 
@@ -179,6 +182,12 @@ _FACTS = {
     Captioner: Facts(
         "It takes an image and writes a prompt with its score: the mean "
         "log-probability of the words, at most 0.",
+        "image-to-text",
+        ("predict", "export"),
+    ),
+    LanguageCaptioner: Facts(
+        "It takes an image and writes a prompt with its score: the mean "
+        "log-probability of the tokens, at most 0.",
         "image-to-text",
         ("predict", "export"),
     ),

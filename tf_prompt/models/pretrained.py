@@ -31,6 +31,9 @@ _STATISTICS = {
     keras_hub.models.MetaCLIP2VisionEncoder: CLIP,
     keras_hub.models.SigLIPVisionEncoder: HALVES,
     keras_hub.models.ViTBackbone: HALVES,
+    keras_hub.models.PaliGemmaBackbone: HALVES,
+    keras_hub.models.Gemma3Backbone: HALVES,
+    keras_hub.models.BLIP2Backbone: CLIP,
 }
 # Of these the vision tower is taken.
 _WITH_TEXT = (

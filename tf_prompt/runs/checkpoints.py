@@ -168,7 +168,9 @@ def _read_back(model, path) -> None:
         raise ValueError(
             f"weights must stay finite. Received: a non-finite number in {strange[0]}"
         )
-    expected = sum(int(np.prod(weight.shape)) for weight in model.weights)
+    # A model over a pretrained base keeps only what it has learned.
+    kept = getattr(model, "kept_weights", model.weights)
+    expected = sum(int(np.prod(weight.shape)) for weight in kept)
     if found < expected:
         raise ValueError(
             f"{path.name} must hold {expected} numbers or more. Received: {found}"

@@ -86,10 +86,10 @@ class FitConfig:
         "maximum size of the vocabulary, special tokens included",
         group="captioners",
     )
-    tokens: str = option(
-        "words",
+    tokens: str | None = option(
+        None,
         "words: normalised, without commas or digits; subwords: byte pairs of the "
-        "original prompts",
+        "original prompts (default: words; language models: subwords)",
         choices=["words", "subwords"],
         group="captioners",
     )
@@ -144,6 +144,19 @@ class FitConfig:
         False,
         "captioners: train the pretrained backbone too, instead of freezing it",
         group="model",
+    )
+    lora_rank: int | None = option(
+        None,
+        "rank of LoRA matrices beside the frozen base; 0 trains the weights instead",
+        group="language models",
+    )
+    train_vision: bool | None = option(
+        None, "train the vision encoder too", group="language models"
+    )
+    zero_shot: bool = option(
+        False,
+        "make a run of the pretrained base without training",
+        group="language models",
     )
     loss: str | None = option(
         None,
@@ -232,7 +245,7 @@ class FitConfig:
     )
     mixed_precision: bool = option(
         False,
-        "compute in float16 with float32 weights",
+        "compute in float16 with float32 weights; language models in bfloat16",
         group="learning",
     )
     patience: int = option(
@@ -300,6 +313,7 @@ class FitConfig:
             "rotation_degrees",
             "head_epochs",
             "save_every",
+            "lora_rank",
         )
         require_rate(self, "erasing_rate", "ema", "dropout_rate", "label_smoothing")
         if self.layer_decay > 1:
@@ -317,6 +331,10 @@ class FitConfig:
                     f"{name} must be left out with tokens={self.tokens}. "
                     f"Received: {getattr(self, name)}"
                 )
+        if self.zero_shot and self.epochs:
+            raise ValueError(
+                f"epochs must be left out with zero_shot. Received: {self.epochs}"
+            )
         settings(self.set)
 
 

@@ -9,6 +9,7 @@ import keras
 import tf_prompt.models.presets  # noqa: F401  registers the classes that Keras loads
 from tf_prompt.data import vocabulary
 from tf_prompt.interrogation import clip_tokens, phrases
+from tf_prompt.models import language_bases
 from tf_prompt.runs import folder
 from tf_prompt.runs.model_file import load_model_file
 
@@ -58,7 +59,8 @@ class Run:
 
         Raises:
             FileNotFoundError: if no epoch has finished.
-            ValueError: if the file is damaged.
+            ValueError: if the file is damaged, or the pretrained base of a language
+                model is out of reach or another.
         """
         path = self.path / folder.BEST_MODEL
         if not path.is_file():
@@ -66,7 +68,11 @@ class Run:
                 f"run_dir must hold {folder.BEST_MODEL}, written after the first "
                 f"epoch. Received: {self.path}"
             )
-        return load_model_file(path)
+        model, given = load_model_file(path), self.config.backbone_weights
+        language_bases.attach_base(
+            model, language_bases.find_source(self.preset, given)
+        )
+        return model
 
     @property
     def model_stat(self) -> os.stat_result:

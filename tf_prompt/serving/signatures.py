@@ -88,6 +88,8 @@ def load_servable(run: Run, options) -> Servable:
     else:
         if options.embed and model.embeds and not model.embeds_in_graph:
             _tell_missing_embed("MiniLM's tokens of subwords are not known in a graph")
+    if options.int8:
+        model.quantize()
     if model.writes_prompts and options.bank is not None:
         raise ValueError(
             f"bank must be left out with preset {run.preset}. Received: {options.bank}"

@@ -8,6 +8,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -81,15 +82,19 @@ def rehearse(config: FitConfig, run_dir: pathlib.Path, strategy=None) -> str:
     folder = data_folder.find_data(config.data)
     with tempfile.TemporaryDirectory() as temporary:
         scratch = pathlib.Path(temporary)
-        with loop.built(config, scratch, folder, strategy) as built:
-            return format_needs(_measure(*built, scratch, run_dir), run_dir)
+        with loop.built(config, scratch, folder, strategy) as (task, model):
+            needs = _measure(task, model, scratch, run_dir)
+            return format_needs(needs, run_dir, task.describe_needs(model))
 
 
-def format_needs(needs: Needs, run_dir: pathlib.Path) -> str:
-    """Formats the needs of a run, one per line."""
+def format_needs(
+    needs: Needs, run_dir: pathlib.Path, further: Sequence[tuple[str, str]] = ()
+) -> str:
+    """Formats the needs of a run, one per line; `further` are names and values."""
     seconds = needs.epochs * needs.epoch_seconds
     rows = [
         ("weights", f"{needs.weights:,}"),
+        *further,
         ("model and optimizer", _megabytes(needs.model_bytes)),
         ("peak memory", _megabytes(needs.peak_bytes)),
         *(

@@ -105,7 +105,7 @@ def built(config: FitConfig, run_dir, folder, strategy=None):
     task = tasks.of(config.preset)(config, run_dir, folder)
     policy = keras.mixed_precision.dtype_policy()
     if config.mixed_precision:
-        keras.mixed_precision.set_dtype_policy("mixed_float16")
+        keras.mixed_precision.set_dtype_policy(task.half_precision)
     try:
         keras.utils.set_random_seed(config.seed)
         with (strategy or strategies.build_strategy(name="mirrored")).scope():

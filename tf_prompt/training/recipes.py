@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_prompt.models import presets
+from tf_prompt.models import language_presets, presets
 from tf_prompt.runs.config import FitConfig, settings
 from tf_prompt.training import tasks
 
@@ -14,6 +14,7 @@ _OWN: dict[str, dict] = {
     "resnet_regressor_tiny": {"epochs": 4},
     # OpenAI's weights are used as they are; --epochs 3 fine-tunes them.
     "clip_interrogator_base": {"epochs": 0, "learning_rate": 1e-5},
+    **{name: {"epochs": 1, "learning_rate": 2e-4} for name in language_presets.SOURCES},
 }
 
 
@@ -38,6 +39,8 @@ def complete(config: FitConfig) -> FitConfig:
             require_meaning(config.preset, field.name, value)
     task = tasks.of(config.preset)
     recipe = {**task.recipe, **_OWN.get(config.preset, {})}
+    if config.zero_shot:
+        recipe["epochs"] = 0
     absent = {k: v for k, v in recipe.items() if getattr(config, k) is None}
     config = dataclasses.replace(config, **absent)
     task.check(config)

@@ -67,13 +67,14 @@ def _build_mirrored(devices):
     return kind(devices)
 
 
-def describe_devices(config) -> list[str]:
+def describe_devices(config, half: str = "float16") -> list[str]:
     """Returns a line on the devices that will train, and the precision.
 
     It begins nothing: workers can still be joined.
 
     Args:
         config: the run's options.
+        half: what mixed precision computes in.
 
     Returns:
         One line, and another where TensorFlow does not see a GPU that is there.
@@ -91,7 +92,9 @@ def describe_devices(config) -> list[str]:
     where = listed or f"the CPU, {os.cpu_count()} cores"
     if found:
         where += f", as worker {found.index + 1} of {found.count}"
-    precision = "float16, with float32 weights" if config.mixed_precision else "float32"
+    precision = "float32"
+    if config.mixed_precision:
+        precision = f"{half}, with float32 weights"
     lines = [f"training on {where}, in {precision}"]
     if not gpus and (unseen := devices.list_nvidia_gpus()):
         lines.append(f"warning: {devices.explain_unseen(unseen)}")

@@ -11,7 +11,7 @@ from tf_prompt.data import text
 from tf_prompt.evaluation.report import document, runs, scores, sections
 from tf_prompt.evaluation.report.data_card import describe_data
 from tf_prompt.evaluation.report.document import ABSENT
-from tf_prompt.models import presets
+from tf_prompt.models import language_bases, presets
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import settings
 
@@ -138,7 +138,7 @@ def render_model_card(run: runs.Run) -> str:
 def _describe_metadata(run, task: str) -> str:
     """YAML whose values are written as JSON, a subset of YAML, so none can break it."""
     metadata = {
-        "license": "apache-2.0",
+        "license": "other" if _find_base(run) else "apache-2.0",
         "language": ["en"],
         "library_name": "keras",
         "pipeline_tag": task,
@@ -183,6 +183,10 @@ def _table(header, rows: Iterable, num_text_columns: int) -> str:
 
 def _describe_parts(run) -> str:
     arguments = dict(presets.PRESETS[run.config["preset"]][1])
+    if "base" in arguments:
+        arguments["base"] = _short(_find_base(run) or "trained from the start")
+        if _find_base(run):
+            del arguments["vocab_size"]
     arguments |= settings(run.config.get("set") or ())
     for name in ("encoder", "backbone", "clip"):
         if name in arguments and run.config.get("backbone"):
@@ -319,7 +323,18 @@ def _describe_licence(run, is_toy: bool) -> str:
             "The licence of the training data applies too: DiffusionDB is CC0-1.0. A "
             "pretrained backbone has its own licence."
         )
+    if base := _find_base(run):
+        return (
+            f"Code: Apache-2.0. The weights adapt {_short(base)}, whose licence holds "
+            f"for them. {data}"
+        )
     return f"Code and weights: Apache-2.0. {data}"
+
+
+def _find_base(run) -> str | None:
+    """The pretrained language model that a run adapts."""
+    given = run.config.get("backbone_weights")
+    return language_bases.find_source(run.config["preset"], given)
 
 
 def _cite(is_toy: bool) -> str:

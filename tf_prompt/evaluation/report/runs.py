@@ -230,5 +230,8 @@ def _count_parameters(folder: pathlib.Path) -> tuple[int, int] | None:
     if not path.is_file():
         return None
     model = load_model_file(path)
+    if hasattr(model, "count_parameters"):
+        # Its pretrained base is not read for that.
+        return model.count_parameters()
     trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
     return model.count_params(), trainable

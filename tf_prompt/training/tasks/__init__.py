@@ -4,6 +4,7 @@ from tf_prompt.models import presets
 from tf_prompt.models.captioner import Captioner
 from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
+from tf_prompt.models.language import LanguageCaptioner
 from tf_prompt.models.reader import ReadingCaptioner
 from tf_prompt.models.regressor import EmbeddingRegressor
 from tf_prompt.models.retriever import Retriever
@@ -11,6 +12,7 @@ from tf_prompt.models.tagger import Tagger
 from tf_prompt.training.tasks.captioning import CaptioningTask
 from tf_prompt.training.tasks.contrastive import InterrogationTask
 from tf_prompt.training.tasks.ensembling import EnsemblingTask
+from tf_prompt.training.tasks.language import LanguageTask
 from tf_prompt.training.tasks.reading import ReadingTask
 from tf_prompt.training.tasks.regression import RegressionTask
 from tf_prompt.training.tasks.retrieval import RetrievalTask
@@ -19,6 +21,7 @@ from tf_prompt.training.tasks.task import Task
 
 _TASKS: dict[type, type[Task]] = {
     Captioner: CaptioningTask,
+    LanguageCaptioner: LanguageTask,
     ReadingCaptioner: ReadingTask,
     EmbeddingRegressor: RegressionTask,
     Retriever: RetrievalTask,

@@ -44,7 +44,10 @@ class CaptioningTask(Task):
     )
     _names = {"backbone": "encoder"}
     derived = {"vocab_size": "vocab_size", "max_tokens": "max_words"}
-    recipe = {"epochs": 9, "batch_size": 64, "learning_rate": 2e-3, "flip": True}
+    recipe = {
+        **{"epochs": 9, "batch_size": 64, "learning_rate": 2e-3, "flip": True},
+        "tokens": "words",
+    }
     report_metrics = ("bleu", "meteor")
     # Whether the model is told the family of each training prompt.
     with_families = False

@@ -45,12 +45,14 @@ class Task:
         options: names of the options of `fit` that apply to the task.
         recipe: dict of default options that all presets of the task share.
         report_metrics: metrics that `fit` computes at the end; they take seconds.
+        half_precision: Keras policy for `mixed_precision`.
         num_examples: int, number of images per epoch.
     """
 
     options = LEARNING_OPTIONS
     recipe: dict = {}
     report_metrics: tuple[str, ...] = ("cosine", "bleu", "meteor")
+    half_precision = "mixed_float16"
     # Arguments of the model's constructor that follow from an option, and which.
     derived: dict[str, str] = {}
     # Options that are arguments of the model's constructor; None leaves the preset's.
@@ -179,6 +181,10 @@ class Task:
     def validation_batches(self, model: keras.Model, share=None):
         """Returns the batches of the validation split, once."""
         raise NotImplementedError
+
+    def describe_needs(self, model: keras.Model) -> list[tuple[str, str]]:
+        """What else a dry run says of a model: names and values."""
+        return []
 
     def read_training(
         self, model: keras.Model, epochs: range, skip: int, share

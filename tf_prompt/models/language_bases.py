@@ -1,0 +1,176 @@
+"""Pretrained language models that see images: KerasHub presets, folders, hubs."""
+
+import contextlib
+import pathlib
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import keras
+import keras_hub
+
+from tf_prompt.models import language_presets, presets
+from tf_prompt.models.fingerprints import fingerprint
+from tf_prompt.models.language import LanguageCaptioner
+from tf_prompt.models.pretrained import find_statistics
+
+# What hubs say of weights whose licence has not been accepted.
+_GATED = ("403", "401", "permission", "gated", "consent", "license", "licence")
+
+
+class OpenBase(NamedTuple):
+    """A pretrained base.
+
+    Args:
+        network: a task of KerasHub, weights included.
+        description: argument `base` of `LanguageCaptioner`.
+        image_size: side of its images, pixels.
+    """
+
+    network: keras.Model
+    description: dict
+    image_size: int
+
+
+def find_source(preset: str, given: str | None) -> str | None:
+    """Finds where the pretrained base of a run is.
+
+    Args:
+        preset: name of the run's preset.
+        given: value of `--backbone-weights`.
+
+    Returns:
+        A source for `open_base`; None of a base that is trained from the start, and of
+        a model that is no language model.
+    """
+    if preset not in language_presets.PRESETS or given == "random":
+        return None
+    return given or language_presets.SOURCES.get(preset)
+
+
+def save_tokenizer(
+    source: str, family: type[LanguageCaptioner], folder: pathlib.Path
+) -> None:
+    """Writes the files of a base's tokenizer into a folder, without its weights.
+
+    Args:
+        source: a KerasHub preset, from its cache or the network, a preset's folder,
+            `hf://USER/MODEL`, or a folder that transformers wrote.
+        family: the class of the captioner.
+        folder: made if needed.
+
+    Raises:
+        ValueError: if it is out of reach, damaged, or of another family.
+    """
+    with _explaining(source):
+        tokenizer = family.tokenizer_class().from_preset(str(source))
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer.save_assets(str(folder))
+
+
+def open_base(
+    source: str, family: type[LanguageCaptioner], dtype: str | None = None
+) -> OpenBase:
+    """Loads a pretrained base; says on stderr how large it is.
+
+    Args:
+        source, family: see `save_tokenizer`.
+        dtype: precision of its weights; None takes Keras' global policy.
+
+    Raises:
+        ValueError: as `save_tokenizer`.
+    """
+    facts = family.task_class().presets.get(str(source), {}).get("metadata", {})
+    if "params" in facts:
+        # Two bytes each: bfloat16.
+        size = f"{facts['params']:,} parameters, {2 * facts['params'] / 1e9:.1f} GB"
+        print(f"loading {source}: {size}, downloaded once", file=sys.stderr)
+    with _explaining(source):
+        network = family.task_class().from_preset(
+            str(source), dtype=dtype or keras.config.dtype_policy()
+        )
+        tokenizer, backbone = network.preprocessor.tokenizer, network.backbone
+        pixels = find_statistics(source, type(backbone))
+        description = {
+            "source": str(source),
+            "sha256": fingerprint(backbone),
+            "parameters": backbone.count_params(),
+            **family.find_special(tokenizer, backbone),
+            "mean": list(pixels.mean),
+            "std": list(pixels.std),
+        }
+    return OpenBase(network, description, family.image_side(backbone))
+
+
+def build(
+    preset: str, source: str, dtype: str | None = None, **overrides
+) -> LanguageCaptioner:
+    """Builds the model of a preset over a pretrained base.
+
+    Args:
+        preset: name of the preset.
+        source, dtype: see `open_base`.
+        **overrides: arguments of the model's constructor, `vocab_size` among them.
+
+    Raises:
+        ValueError: as `save_tokenizer`; for an unknown preset or argument.
+    """
+    opened = open_base(source, presets.PRESETS[preset][0], dtype)
+    base = {"base": opened.description, "image_size": opened.image_size}
+    model = presets.build(preset, **{**overrides, **base})
+    model.attach(opened.network)
+    return model
+
+
+def attach_base(model, source: str | None) -> None:
+    """Gives a model that was loaded from its file the base that it needs, if any.
+
+    Args:
+        model: any model.
+        source: see `open_base`.
+
+    Raises:
+        ValueError: if the base is out of reach, or is not that of the training.
+    """
+    if not getattr(model, "is_whole", True):
+        model.attach(open_base(source, type(model)).network)
+
+
+@contextlib.contextmanager
+def _explaining(source) -> Iterator[None]:
+    """Turns any error into one line that says what `source` must be."""
+    try:
+        with warnings.catch_warnings():
+            # KerasHub leaves the file of pieces to the garbage collector.
+            warnings.simplefilter("ignore", ResourceWarning)
+            yield
+    # Hubs raise errors of several libraries, from requests' to h5py's.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        hint = ""
+        if "vision_model." in str(error):
+            hint = (
+                ". transformers 5 saved it without `vision_model.` in the names of "
+                "weights, which KerasHub 0.32 looks for: save it with transformers 4"
+            )
+        elif any(word in str(error).lower() for word in _GATED):
+            hint = f". Its licence must be accepted first: {_licence_page(source)}"
+        raise ValueError(
+            "the base must be a preset of KerasHub within reach, a preset's folder or "
+            f"a transformers folder of the preset's family. Received: {source} "
+            f"({reason}){hint}"
+        ) from error
+
+
+def _licence_page(source) -> str:
+    """The page of a hub on which a model's licence is accepted."""
+    source = str(source)
+    if source.startswith("hf://"):
+        return f"https://huggingface.co/{source.removeprefix('hf://')}"
+    for family in keras_hub.models.CausalLM.__subclasses__():
+        handle = family.presets.get(source, {}).get("kaggle_handle", "")
+        if handle:
+            owner, model = handle.removeprefix("kaggle://").split("/")[:2]
+            return f"https://www.kaggle.com/models/{owner}/{model}"
+    return "the model's page on its hub"
