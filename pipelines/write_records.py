@@ -17,8 +17,6 @@ from tf_prompt.options import (
 EXAMPLES = (
     "python -m pipelines.write_records --source diffusiondb --output shards",
     "python -m pipelines.write_records --source pictures.csv --output shards --force",
-    "python -m pipelines.write_records --source /mnt/diffusiondb --output /mnt/shards "
-    "--scheduler tcp://host:8786",
 )
 
 
