@@ -28,7 +28,7 @@ def run(
     files, atomically, for it may run more than once.
 
     Args:
-        function: what to call; it is pickled.
+        function: what to call; it is sent whole, with what it holds.
         items: its arguments. Few are sent ahead, so they may be large.
         scheduler: address, such as `tcp://host:8786`.
         scatter: whether to send the function once, not with every item, as pays for

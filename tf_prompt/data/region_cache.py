@@ -99,7 +99,7 @@ def cached_features(
         shape: regions and depth of one image.
         num_views: number of files per shard, each with its own seeds.
         build: makes `extract` on a worker of the Dask scheduler that
-            `TF_PROMPT_SCHEDULER` names, if it names one; it is pickled.
+            `TF_PROMPT_SCHEDULER` names, if it names one; it is sent there whole.
 
     Raises:
         FileNotFoundError: if the split has no shards.
@@ -180,7 +180,7 @@ def _write_on_worker(write, build, place):
 
 @functools.lru_cache(maxsize=1)
 def _built(build):
-    # A worker unpickles `build` once, and compiles its graph once.
+    # A worker receives `build` once, and compiles its graph once.
     return build()
 
 

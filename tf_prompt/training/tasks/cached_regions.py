@@ -49,7 +49,7 @@ def cached_regions(
         signature["augmentation"] = list(drawn)
         signature["seed"] = config.seed
     size, seed = model.image_size, config.seed
-    # A function of what can be pickled, for workers of a cluster.
+    # A function of what can be sent to the workers of a cluster.
     build = functools.partial(_extractor, model.image_encoder, size, drawn, seed)
     return region_cache.cached_features(
         task.folder,
