@@ -251,7 +251,7 @@ def test_fit_prints_metrics_and_examples(tiny_run, capsys, monkeypatch):
 @pytest.mark.parametrize(
     "main, argv, message",
     [
-        (fit.main, ["--preset", "gpt"], "preset must be one of clip_interrogator_base"),
+        (fit.main, ["--preset", "gpt"], "preset must be one of blip2_opt_2_7b"),
         (fit.main, ["--batch-size", "-1"], "batch_size must be positive"),
         (fit.main, ["--data", "absent"], "data must be `toy` or a folder"),
         (evaluate.main, ["--run-dir", "absent"], "run_dir must hold a run"),

@@ -150,7 +150,6 @@ def _serve(options: ServeConfig, listening) -> None:
     from tf_prompt.serving.http import app, server
     from tf_prompt.serving.http.service import Service
 
-    print(f"loading {options.served_name}", file=sys.stderr)
     bound_gpu_memory(options.gpu_memory)
     writer = opening.open_writer(options, take_options(DecodingConfig, options))
     service = Service(writer, options.served_name, options)

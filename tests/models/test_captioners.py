@@ -159,7 +159,7 @@ def test_bad_arguments(overrides, message):
 
 def test_unknown_preset_lists_the_known():
     with pytest.raises(
-        ValueError, match="lstm_base, lstm_tiny, reader_small, resnet_regressor_base"
+        ValueError, match="lstm_base, lstm_tiny, paligemma2_3b, paligemma_tiny"
     ):
         presets.build("gpt")
 
