@@ -1,12 +1,10 @@
 """The cache of regions: whole files, kept where they can be, read at their place."""
 
-import pathlib
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_prompt.data import caption_batches, cluster, region_cache, targets
+from tf_prompt.data import caption_batches, region_cache, targets
 
 SHAPE = (2, 3)
 CACHE = {"signature": {"encoder": "a"}, "image_size": 32, "shape": SHAPE}
@@ -114,25 +112,3 @@ def test_a_damaged_index_is_named(tmp_path, content):
         (tmp_path / targets.INDEX).write_text(content)
         with pytest.raises(ValueError, match="an object shards. Received: .*json"):
             read(tmp_path)
-
-
-def build_extract():
-    """Makes on a worker what `Extract` is here."""
-    return Extract()
-
-
-def test_a_cluster_computes_the_same_files(shards, monkeypatch, cluster_address):
-    cache = region_cache.cached_features(
-        shards, "train", Extract(), num_views=2, build=build_extract, **CACHE
-    )
-    paths = [pathlib.Path(path) for row in cache.paths for path in row]
-    here = [path.read_bytes() for path in paths]
-    for path in paths:
-        path.unlink()
-    monkeypatch.setenv(cluster.VARIABLE, cluster_address)
-    nothing = Extract()
-    region_cache.cached_features(
-        shards, "train", nothing, num_views=2, build=build_extract, **CACHE
-    )
-    assert not nothing.num_images
-    assert [path.read_bytes() for path in paths] == here

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import tensorflow as tf
 
-# Where `fit` and others compute what is stored beside shards. No flag of theirs: a
-# run does not depend on it.
+# Where `fit` and others compute the embeddings that are stored beside shards. No flag
+# of theirs: a run does not depend on it.
 VARIABLE = "TF_PROMPT_SCHEDULER"
 _SECONDS_TO_ANSWER = 30
 
@@ -19,7 +19,7 @@ def address() -> str | None:
 
 
 def run(
-    function: Callable, items: Iterable, scheduler: str, scatter: bool = False
+    function: Callable, items: Iterable, scheduler: str
 ) -> Iterator[tuple[object, object]]:
     """Calls a function on each item, on the workers of a cluster.
 
@@ -31,8 +31,6 @@ def run(
         function: what to call; it is sent whole, with what it holds.
         items: its arguments. Few are sent ahead, so they may be large.
         scheduler: address, such as `tcp://host:8786`.
-        scatter: whether to send the function once, not with every item, as pays for
-            one that holds a model. It is lost if all workers die at once.
 
     Returns:
         An iterator of item and result, in the order in which they are done.
@@ -50,8 +48,6 @@ def run(
         ) from error
     items, item_of = iter(items), {}
     with _connect(scheduler) as client:
-        if scatter:
-            (function,) = client.scatter([function], broadcast=True, hash=False)
         while True:
             # Workers come and go.
             room = max(1, 2 * sum(client.nthreads().values())) - len(item_of)

@@ -1,9 +1,7 @@
 """Features of a frozen backbone, computed once and stored beside the shards."""
 
 import dataclasses
-import functools
 import hashlib
-import os
 import pathlib
 import sys
 import zlib
@@ -13,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tf_prompt.data import cluster, images, records
+from tf_prompt.data import images, records
 from tf_prompt.data.graphs import as_written
 from tf_prompt.data.reading import without_tuning
 from tf_prompt.files import read_entries, replacing, write_json
@@ -79,7 +77,6 @@ def cached_features(
     image_size: int,
     shape: tuple[int, int],
     num_views: int = 1,
-    build: Callable[[], Callable] | None = None,
 ) -> Features:
     """Returns the regions of a split's images, computing those that are missing.
 
@@ -98,14 +95,12 @@ def cached_features(
         image_size: side of the images, pixels.
         shape: regions and depth of one image.
         num_views: number of files per shard, each with its own seeds.
-        build: makes `extract` on a worker of the Dask scheduler that
-            `TF_PROMPT_SCHEDULER` names, if it names one; it is sent there whole.
 
     Raises:
         FileNotFoundError: if the split has no shards.
         ValueError: if a value does not fit float16.
     """
-    shards = [os.path.abspath(s) for s in records.list_shards(folder, split)]
+    shards = records.list_shards(folder, split)
     digest = hashlib.blake2b(repr(sorted(signature.items())).encode(), digest_size=6)
     output = pathlib.Path(folder) / "features" / digest.hexdigest()
     output.mkdir(parents=True, exist_ok=True)
@@ -116,11 +111,20 @@ def cached_features(
         for shard in shards
         if not _is_done(_path(output, shard, view), shard, index)
     ]
+    sizes = {shard: records.count_records(shard) for shard, _ in missing}
+    total = sum(sizes[shard] for shard, _ in missing)
     if missing:
-        write = functools.partial(
-            _write_file, output.resolve(), shape=shape, image_size=image_size
-        )
-        _fill(output, missing, signature, shape, write, extract, build, split)
+        _tell_size(output, total, shape)
+    with tqdm.tqdm(
+        total=total, desc=f"features of {split}", unit="image", disable=not missing
+    ) as bar:
+        for shard, view in missing:
+            path = _path(output, shard, view)
+            _write_file(path, extract, _decode(shard, image_size), shape, bar)
+            # Read it again, because another process may have written others.
+            index = _read_index(output)
+            index[path.name] = _size(shard)
+            write_json(output / INDEX, {"signature": signature, "shards": index})
     paths = [[str(_path(output, s, v)) for v in range(num_views)] for s in shards]
     return Features(paths, tuple(shape))
 
@@ -147,47 +151,7 @@ def _decode(shard, image_size):
     return without_tuning(decoded.batch(_BATCH).prefetch(1))
 
 
-def _fill(output, missing, signature, shape, write, extract, build, split):
-    sizes = {shard: records.count_records(shard) for shard, _ in missing}
-    total = sum(sizes[shard] for shard, _ in missing)
-    _tell_size(output, total, shape)
-    with tqdm.tqdm(total=total, desc=f"features of {split}", unit="image") as bar:
-        for shard, view in _write_files(write, missing, extract, build, sizes, bar):
-            path = _path(output, shard, view)
-            # Read it again, because another process may have written others.
-            index = _read_index(output)
-            index[path.name] = _size(shard)
-            write_json(output / INDEX, {"signature": signature, "shards": index})
-
-
-def _write_files(write, missing, extract, build, sizes, bar):
-    scheduler = cluster.address()
-    if not (scheduler and build):
-        for shard, view in missing:
-            write(shard, view, extract, advance=bar.update)
-            yield shard, view
-        return
-    on_worker = functools.partial(_write_on_worker, write, build)
-    for place, _ in cluster.run(on_worker, missing, scheduler, scatter=True):
-        bar.update(sizes[place[0]])
-        yield place
-
-
-def _write_on_worker(write, build, place):
-    shard, view = place
-    write(shard, view, _built(build))
-
-
-@functools.lru_cache(maxsize=1)
-def _built(build):
-    # A worker receives `build` once, and compiles its graph once.
-    return build()
-
-
-def _write_file(
-    output, shard, view, extract, shape, image_size, advance=lambda count: None
-):
-    path, batches = _path(output, shard, view), _decode(shard, image_size)
+def _write_file(path, extract, batches, shape, bar):
     # The name contains shard and view, so that each file has its own seed.
     seed = zlib.crc32(path.name.encode())
     with replacing(path) as temporary, open(temporary, "wb") as file:
@@ -200,7 +164,7 @@ def _write_file(
                     f"65504. Received: {path.name}"
                 )
             file.write(regions.reshape(-1, *shape).tobytes())
-            advance(len(regions))
+            bar.update(len(regions))
 
 
 def _path(output, shard, view) -> pathlib.Path:

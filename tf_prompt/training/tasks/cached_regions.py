@@ -1,6 +1,5 @@
 """Reads the regions of a frozen encoder that are stored beside the shards."""
 
-import functools
 import hashlib
 import json
 import zlib
@@ -43,23 +42,21 @@ def cached_regions(
     if isinstance(model.encoder, dict):
         # Equal weights do not make equal features where pixels are scaled apart.
         signature["description"] = json.dumps(model.encoder, sort_keys=True)
-    drawn = None
     if augments:
-        drawn = (model.rotation_degrees, model.flip, model.erasing_rate)
-        signature["augmentation"] = list(drawn)
+        signature["augmentation"] = [
+            model.rotation_degrees,
+            model.flip,
+            model.erasing_rate,
+        ]
         signature["seed"] = config.seed
-    size, seed = model.image_size, config.seed
-    # A function of what can be sent to the workers of a cluster.
-    build = functools.partial(_extractor, model.image_encoder, size, drawn, seed)
     return region_cache.cached_features(
         task.folder,
         split,
-        build(),
+        _extractor(model, augmentation if augments else None, config.seed),
         signature=signature,
-        image_size=size,
+        image_size=model.image_size,
         shape=model.image_encoder.output_shape[1:],
         num_views=(config.views or DEFAULT_VIEWS) if augments else 1,
-        build=build,
     )
 
 
@@ -70,9 +67,10 @@ def _fingerprint(encoder) -> str:
     return digest.hexdigest()
 
 
-def _extractor(encoder, size, augmentation, seed):
+def _extractor(model, augmentation, seed):
     """Returns the function that `cached_features` needs; None does not augment."""
-    augmentation = Augmentation(*augmentation) if augmentation else None
+    size = model.image_size
+    encoder = model.image_encoder
     # Half precision is for training: the cache serves other runs too.
     spec = tf.TensorSpec((None, size, size, 3), tf.uint8)
 
