@@ -2,6 +2,8 @@
 
 import contextlib
 import importlib
+import io
+import itertools
 import pathlib
 import re
 import shlex
@@ -31,16 +33,16 @@ PLACES = ("left", "top", "middle")
 PATIENCE = 120
 
 
-def write_image(path: pathlib.Path, colour="red", place="left") -> str:
+def write_image(path: pathlib.Path, colour="red", place="left", prompt=None) -> str:
     """Draws a patch, with its prompt inside as A1111 puts it; returns the prompt."""
     record = draw_record(colour, place, 0)
+    prompt = prompt or record.prompt
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(record.image)
     notes = PngImagePlugin.PngInfo()
-    notes.add_text("parameters", f"{record.prompt}\nSteps: 20, Seed: 1")
-    with Image.open(path) as image:
+    notes.add_text("parameters", f"{prompt}\nSteps: 20, Seed: 1")
+    with Image.open(io.BytesIO(record.image)) as image:
         image.save(path, format="PNG", pnginfo=notes)
-    return record.prompt
+    return prompt
 
 
 @pytest.fixture
@@ -48,11 +50,14 @@ def fill(tiny_run, tiny_shards, tmp_path):
     """A function that puts what a page needs into the folder, by name."""
 
     def my_pictures():
-        for number, colour in enumerate(COLOURS * 2):
+        # So many, and so different, that no split stays empty.
+        for number, (first, second) in enumerate(
+            itertools.product("bdfghklm", "aeiou")
+        ):
             for place in PLACES:
-                write_image(
-                    tmp_path / f"my_pictures/{number}-{place}.png", colour, place
-                )
+                words = [f"{first}{second}{place}{letter}" for letter in "nrst"]
+                path = tmp_path / "my_pictures" / f"{number}-{place}.png"
+                write_image(path, COLOURS[number % 4], place, " ".join(words))
 
     def kaggle():
         rows = ["imgId,prompt"]
