@@ -1,7 +1,8 @@
-"""What a Dask cluster on this machine costs over `write_records` in as many processes.
+"""A Dask cluster of one to three workers here, beside `write_records` in one process.
 
-Schedulers and workers are processes that talk over TCP and are already started, while
-`write_records` starts its own: the ratio is the time of whole commands.
+The target is 0.9 of the rate that as many cores would give. The scheduler and the
+workers are processes that talk over TCP and are already started; the ratio is that of
+whole commands.
 """
 
 import contextlib
