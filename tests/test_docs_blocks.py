@@ -23,6 +23,8 @@ from tests.conftest import draw_record
 from tests.workplace import write_interrogator
 from tf_prompt.data.toy import diffusiondb
 
+# Pages that train models of their own.
+LONG = ("competition", "diffusiondb", "your_folder")
 PAGES = [
     path
     for path in documentation.pages()
@@ -151,7 +153,15 @@ def wait_for(address: str, process: subprocess.Popen) -> None:
 # Programs in one process leave open what a process of their own would close.
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(
-    "path", PAGES, ids=lambda path: str(path.relative_to(documentation.DOCS))
+    "path",
+    [
+        pytest.param(
+            path,
+            id=str(path.relative_to(documentation.DOCS)),
+            marks=[pytest.mark.long] if path.stem in LONG else [],
+        )
+        for path in PAGES
+    ],
 )
 def test_blocks_of_a_page_run(path, fill, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

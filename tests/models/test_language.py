@@ -63,7 +63,12 @@ def write(model, images):
     return run(images).numpy()
 
 
-ALL = [pytest.param(name, marks=pytest.mark.slow) for name in families.NAMES]
+# Qwen's recurrence takes a minute to trace.
+LONG = {"qwen3_5_tiny": [pytest.mark.slow, pytest.mark.long]}
+ALL = [
+    pytest.param(name, marks=LONG.get(name, pytest.mark.slow))
+    for name in families.NAMES
+]
 
 
 @pytest.fixture(scope="module", params=ALL)
