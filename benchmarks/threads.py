@@ -13,14 +13,14 @@ import_tensorflow()
 import tensorflow as tf  # noqa: E402
 import torch  # noqa: E402
 
-from tf_prompt.data import reading  # noqa: E402
+from tf_prompt.data.graphs import without_tuning  # noqa: E402
 
 THREADS = 2
 
 
 def repeat_batch(batch) -> tf.data.Dataset:
     """One batch for ever, read as `fit` reads its batches."""
-    return reading.without_tuning(tf.data.Dataset.from_tensors(batch).repeat())
+    return without_tuning(tf.data.Dataset.from_tensors(batch).repeat())
 
 
 def pin() -> None:

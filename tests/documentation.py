@@ -82,7 +82,7 @@ def commands_of(block: Block) -> Iterator[tuple[str, list[str]]]:
     for line in block.lines:
         if not _SHELL.search(line):
             module, *argv = shlex.split(line, comments=True)[2:]
-            yield module, argv
+            yield module.replace(".demo", ".demo.__main__"), argv
 
 
 def environment() -> dict[str, str]:

@@ -6,15 +6,20 @@ import keras
 import keras_hub
 import sentencepiece
 
+from tf_prompt.models.language_presets import BLIP2_VISION
+
 SIZE = 16
+GEMMA = {
+    "num_layers": 1,
+    "num_query_heads": 2,
+    "num_key_value_heads": 1,
+    "hidden_dim": 32,
+    "intermediate_dim": 64,
+    "head_dim": 16,
+}
 ARGUMENTS = {
     "paligemma_tiny": {
-        "num_layers": 1,
-        "num_query_heads": 2,
-        "num_key_value_heads": 1,
-        "hidden_dim": 32,
-        "intermediate_dim": 64,
-        "head_dim": 16,
+        **GEMMA,
         "vit_patch_size": 8,
         "vit_num_heads": 2,
         "vit_hidden_dim": 32,
@@ -22,12 +27,7 @@ ARGUMENTS = {
         "vit_intermediate_dim": 64,
     },
     "gemma3_tiny": {
-        "num_layers": 1,
-        "num_query_heads": 2,
-        "num_key_value_heads": 1,
-        "hidden_dim": 32,
-        "intermediate_dim": 64,
-        "head_dim": 16,
+        **GEMMA,
         "use_post_ffw_norm": True,
         "use_post_attention_norm": True,
         "vision": {
@@ -46,13 +46,7 @@ ARGUMENTS = {
             "num_heads": 2,
             "hidden_dim": 32,
             "intermediate_dim": 64,
-            "use_patch_bias": True,
-            "use_class_token": True,
-            "use_mha_bias": True,
-            "use_mlp_bias": True,
-            "dropout_rate": 0.0,
-            "layer_norm_epsilon": 1e-6,
-            "initializer_range": 0.02,
+            **BLIP2_VISION,
         },
         "queries": {
             "num_query_tokens": 4,

@@ -95,7 +95,7 @@ def test_commands_understand_their_flags(path, monkeypatch, tmp_path):
             for module, argv in documentation.commands_of(block):
                 # Its worker options are Beam's.
                 if module not in ("pipelines.beam", "tf_prompt"):
-                    parse(module.replace(".demo", ".demo.__main__"), argv, monkeypatch)
+                    parse(module, argv, monkeypatch)
 
 
 def test_an_unmarked_or_wrong_block_is_found(tmp_path, monkeypatch, capsys):

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from tests import documentation
-from tests.conftest import draw_record
+from tests.conftest import COLOURS, PLACES, draw_record
 from tests.workplace import write_interrogator
 from tf_prompt.data.toy import diffusiondb
 
@@ -30,8 +30,6 @@ PAGES = [
     for path in documentation.pages()
     if any(block.is_run for block in documentation.blocks_of(path))
 ]
-COLOURS = ("red", "green", "blue", "bright white")
-PLACES = ("left", "top", "middle")
 PATIENCE = 120
 
 
@@ -52,6 +50,7 @@ def fill(tiny_run, tiny_shards, tmp_path):
     """A function that puts what a page needs into the folder, by name."""
 
     def my_pictures():
+        colours = list(COLOURS)
         # So many, and so different, that no split stays empty.
         for number, (first, second) in enumerate(
             itertools.product("bdfghklm", "aeiou")
@@ -59,11 +58,11 @@ def fill(tiny_run, tiny_shards, tmp_path):
             for place in PLACES:
                 words = [f"{first}{second}{place}{letter}" for letter in "nrst"]
                 path = tmp_path / "my_pictures" / f"{number}-{place}.png"
-                write_image(path, COLOURS[number % 4], place, " ".join(words))
+                write_image(path, colours[number % 4], place, " ".join(words))
 
     def kaggle():
         rows = ["imgId,prompt"]
-        for name in COLOURS[:2]:
+        for name in list(COLOURS)[:2]:
             path = tmp_path / "kaggle" / "images" / f"{name}.png"
             rows.append(f'{name},"{write_image(path, name)}"')
         (tmp_path / "kaggle" / "prompts.csv").write_text("\n".join(rows) + "\n")
@@ -107,7 +106,7 @@ def run_block(block: documentation.Block, ports: dict[str, str]) -> None:
     plain = list(documentation.commands_of(block))
     if len(plain) == len(block.lines):
         for name, argv in plain:
-            module = importlib.import_module(name.replace(".demo", ".demo.__main__"))
+            module = importlib.import_module(name)
             assert module.main([*argv, *flags]) == 0, (name, argv)
     else:
         assert not flags

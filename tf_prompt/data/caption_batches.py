@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from tf_prompt.data import records, transforms
 from tf_prompt.data.folder import count_examples
-from tf_prompt.data.graphs import as_written
-from tf_prompt.data.reading import Reading, read_places, without_tuning
+from tf_prompt.data.graphs import as_written, without_tuning
+from tf_prompt.data.reading import Reading, read_places
 from tf_prompt.data.region_cache import Features
 from tf_prompt.data.text import END_ID, PAD_ID
 from tf_prompt.data.vocabulary import Vocabulary

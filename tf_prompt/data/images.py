@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tf_prompt.data import exif, image_headers
-from tf_prompt.data.graphs import as_written
+from tf_prompt.data.graphs import as_written, without_tuning
 
 IMAGE_SIZE = 224
 # Of a check whether a file is an image at all.
@@ -106,8 +106,7 @@ def decode_batch(image_bytes, sizes: Sequence[int]):
     dataset = dataset.ignore_errors()
     dataset = dataset.concatenate(tf.data.Dataset.from_tensors((batch, *blank)))
     dataset = dataset.batch(tf.cast(batch + 1, tf.int64))
-    dataset = dataset.with_options(_plain_options())
-    rows, *found = dataset.get_single_element()
+    rows, *found = without_tuning(dataset).get_single_element()
     # The index of each row of the batch among the decoded ones; the last is blank.
     place = tf.fill([batch + 1], tf.shape(rows)[0] - 1)
     order = tf.range(tf.shape(rows)[0])
@@ -143,14 +142,6 @@ def blank(sound, *values):
         nothing = "" if value.dtype == tf.string else float("nan")
         blanked.append(tf.where(mask, value, tf.constant(nothing, value.dtype)))
     return blanked
-
-
-def _plain_options():
-    """Turns off optimisations of tf.data, which cost more than so short a dataset."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.experimental_optimization.apply_default_optimizations = False
-    return options
 
 
 def _decode(data):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tf_prompt.data import images
+from tf_prompt.data.graphs import without_tuning
 from tf_prompt.data.sharding import Share
 
 # Shards read in turn; more only helps disks with high latency.
@@ -213,21 +214,6 @@ def _read_batches(examples, to_batches, reader, cut):
     if cut is None:
         return to_batches(examples.map(reader.read_one, tf.data.AUTOTUNE))
     return cut(to_batches(examples)).map(reader.read_rows, tf.data.AUTOTUNE)
-
-
-def without_tuning(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Turns off what tf.data does to a pipeline as it starts and runs.
-
-    Each pipeline of this project ends with it.
-    Its tuning thread sleeps twice as long each time, up to a minute, and the end of a
-    pass over the data sometimes waits for it: 3.7 s of training then take 5.1 s. The
-    rewriting of the graph takes longer (0.2 s a pass) than it saves here: these
-    pipelines say themselves what runs in parallel.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.experimental_optimization.apply_default_optimizations = False
-    return batches.with_options(options)
 
 
 def read_places(shard_index, shard):

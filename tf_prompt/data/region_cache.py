@@ -12,8 +12,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import images, records
-from tf_prompt.data.graphs import as_written
-from tf_prompt.data.reading import without_tuning
+from tf_prompt.data.graphs import as_written, without_tuning
 from tf_prompt.files import read_entries, replacing, write_json
 
 INDEX = "features.json"

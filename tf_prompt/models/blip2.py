@@ -4,12 +4,12 @@ import keras
 import keras_hub
 from keras import ops
 
-from tf_prompt.models.language import LanguageCaptioner
+from tf_prompt.models.one_cache import OneCacheCaptioner
 from tf_prompt.models.portable_caches import portable_updates
 
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
-class BLIP2Captioner(LanguageCaptioner):
+class BLIP2Captioner(OneCacheCaptioner):
     """Writes a prompt with BLIP-2 over OPT, which ends a text by a new line.
 
     Args:
@@ -50,6 +50,9 @@ class BLIP2Captioner(LanguageCaptioner):
         side = backbone.vision_encoder.image_size
         return int(side if isinstance(side, int) else side[0])
 
+    def num_seen(self, backbone):
+        return backbone.num_query_tokens
+
     def see(self, pixels):
         backbone = self.task().backbone
         seen = backbone.qformer(backbone.vision_encoder(pixels))
@@ -82,13 +85,3 @@ class BLIP2Captioner(LanguageCaptioner):
                 padding_mask=mask,
             )
         return (cache,), ()
-
-    def step(self, token_ids, position, state, memory):
-        before = self.task().backbone.num_query_tokens
-        before += len(self.base["prefix_ids"]) - 1
-        with portable_updates():
-            logits, _, cache = self.task().call_with_cache(
-                self.to_base(token_ids)[:, None], state[0], before + position
-            )
-        cache = ops.reshape(cache, (-1, *state[0].shape[1:]))
-        return self.to_own_logits(logits[:, 0]), (cache,)

@@ -18,6 +18,16 @@ _SIGLIP = {
     "num_layers": 27,
     "intermediate_dim": 4304,
 }
+# What the vision encoder has in all sizes of BLIP-2.
+BLIP2_VISION = {
+    "use_patch_bias": True,
+    "use_class_token": True,
+    "use_mha_bias": True,
+    "use_mlp_bias": True,
+    "dropout_rate": 0.0,
+    "layer_norm_epsilon": 1e-6,
+    "initializer_range": 0.02,
+}
 _TINY_GEMMA = {
     "num_layers": 2,
     "num_query_heads": 4,
@@ -129,13 +139,7 @@ PRESETS = {
                         "num_heads": 16,
                         "hidden_dim": 1408,
                         "intermediate_dim": 6144,
-                        "use_patch_bias": True,
-                        "use_class_token": True,
-                        "use_mha_bias": True,
-                        "use_mlp_bias": True,
-                        "dropout_rate": 0.0,
-                        "layer_norm_epsilon": 1e-6,
-                        "initializer_range": 0.02,
+                        **BLIP2_VISION,
                     },
                     "queries": {
                         "num_query_tokens": 32,
@@ -171,13 +175,7 @@ PRESETS = {
                         "num_heads": 4,
                         "hidden_dim": 128,
                         "intermediate_dim": 256,
-                        "use_patch_bias": True,
-                        "use_class_token": True,
-                        "use_mha_bias": True,
-                        "use_mlp_bias": True,
-                        "dropout_rate": 0.0,
-                        "layer_norm_epsilon": 1e-6,
-                        "initializer_range": 0.02,
+                        **BLIP2_VISION,
                     },
                     "queries": {
                         "num_query_tokens": 16,

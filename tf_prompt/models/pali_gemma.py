@@ -4,12 +4,12 @@ import keras
 import keras_hub
 from keras import ops
 
-from tf_prompt.models.language import LanguageCaptioner
+from tf_prompt.models.one_cache import OneCacheCaptioner
 from tf_prompt.models.portable_caches import portable_updates
 
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
-class PaliGemmaCaptioner(LanguageCaptioner):
+class PaliGemmaCaptioner(OneCacheCaptioner):
     """Writes a prompt with PaliGemma, which reads image and prefix in both directions.
 
     Args:
@@ -36,6 +36,9 @@ class PaliGemmaCaptioner(LanguageCaptioner):
 
     def vision(self, backbone):
         return [backbone.vit_encoder]
+
+    def num_seen(self, backbone):
+        return backbone.image_sequence_length
 
     def see(self, pixels):
         return self.task().backbone.vit_encoder(pixels)
@@ -71,13 +74,3 @@ class PaliGemmaCaptioner(LanguageCaptioner):
                 padding_mask=ops.tile(is_prefix[None], (batch, 1)),
             )
         return (cache,), ()
-
-    def step(self, token_ids, position, state, memory):
-        before = self.task().backbone.image_sequence_length
-        before += len(self.base["prefix_ids"]) - 1
-        with portable_updates():
-            logits, _, cache = self.task().call_with_cache(
-                self.to_base(token_ids)[:, None], state[0], before + position
-            )
-        cache = ops.reshape(cache, (-1, *state[0].shape[1:]))
-        return self.to_own_logits(logits[:, 0]), (cache,)

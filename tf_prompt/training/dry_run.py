@@ -18,6 +18,7 @@ from tf_prompt.runs import checkpoints
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import callbacks, loop, recipes
+from tf_prompt.training.tasks.task import format_megabytes
 
 # Steps that are timed, after the first ones, during which functions are traced and
 # the pipeline fills its buffers.
@@ -95,18 +96,18 @@ def format_needs(
     rows = [
         ("weights", f"{needs.weights:,}"),
         *further,
-        ("model and optimizer", _megabytes(needs.model_bytes)),
-        ("peak memory", _megabytes(needs.peak_bytes)),
+        ("model and optimizer", format_megabytes(needs.model_bytes)),
+        ("peak memory", format_megabytes(needs.peak_bytes)),
         *(
-            [("GPU peak memory", _megabytes(needs.gpu_bytes))]
+            [("GPU peak memory", format_megabytes(needs.gpu_bytes))]
             if needs.gpu_bytes
             else []
         ),
         ("step", f"{1000 * needs.step_seconds:.0f} ms"),
         ("epoch", f"{needs.epoch_seconds:.0f} s, {needs.steps_per_epoch} steps"),
         ("run", f"{seconds / 60:.0f} min, {needs.epochs} epochs"),
-        ("disk", f"{_megabytes(needs.disk_bytes)} in {run_dir}"),
-        ("disk, free", _megabytes(needs.free_bytes)),
+        ("disk", f"{format_megabytes(needs.disk_bytes)} in {run_dir}"),
+        ("disk, free", format_megabytes(needs.free_bytes)),
     ]
     lines = [f"{name:<22}{value}" for name, value in rows]
     if needs.disk_bytes > needs.free_bytes:
@@ -202,7 +203,3 @@ def _folder_size(folder) -> int:
 def _existing(path: pathlib.Path) -> pathlib.Path:
     path = path.absolute()
     return path if path.exists() else _existing(path.parent)
-
-
-def _megabytes(number: int) -> str:
-    return f"{number / 2**20:,.0f} MB"

@@ -13,7 +13,7 @@ from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import out_of_memory
 from tf_prompt.training.losses import TokenAccuracy, WordLoss
 from tf_prompt.training.optimizers import OnePassAdamW, accumulation
-from tf_prompt.training.tasks.task import Task
+from tf_prompt.training.tasks.task import Task, format_megabytes
 
 # A base's own ids take all of it; byte pairs of a tiny base are learned.
 _VOCAB_SIZE = 2048
@@ -141,12 +141,12 @@ class LanguageTask(Task):
         needs = [
             ("parameters", f"{total:,}"),
             ("weights, trained", f"{trained:,}"),
-            ("weights, to serve", _megabytes(4 * total)),
-            (f"to serve {batch} at once", _megabytes(4 * total + batch * caches)),
+            ("weights, to serve", format_megabytes(4 * total)),
+            (f"to serve {batch} at once", format_megabytes(4 * total + batch * caches)),
         ]
         if self._source is not None:
             # Of two bytes, as hubs keep them.
-            needs.append(("base, to download", _megabytes(2 * (total - trained))))
+            needs.append(("base, to download", format_megabytes(2 * (total - trained))))
         return needs
 
     def fit(
@@ -178,7 +178,3 @@ class LanguageTask(Task):
         reading = self.read_validation(model, share)
         max_tokens = self.config.max_subwords
         return caption_batches.validation_batches(reading, self.vocabulary, max_tokens)
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 2**20:,.0f} MB"

@@ -5,8 +5,8 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import folder as data_folder
-from tf_prompt.data import images, reading, records
-from tf_prompt.data.graphs import compile_function
+from tf_prompt.data import images, records
+from tf_prompt.data.graphs import compile_function, without_tuning
 from tf_prompt.data.vectors import unit_rows
 from tf_prompt.training.tasks.cached_regions import cached_regions
 
@@ -60,6 +60,6 @@ def _computed(task, model, split):
         unit="image",
     ) as bar:
         batches = pictures.batch(task.config.batch_size).prefetch(1)
-        for batch in reading.without_tuning(batches):
+        for batch in without_tuning(batches):
             yield extract(batch).numpy()
             bar.update(len(batch))
