@@ -3,7 +3,9 @@
 import argparse
 import dataclasses
 import importlib
+import sys
 import types
+from pathlib import Path
 
 from mkdocs.structure.files import File
 
@@ -13,6 +15,12 @@ from tf_prompt.options import build_parser
 PIPELINES = ("download", "inspect", "write_records", "beam")
 LIST = "<!-- commands -->"
 _MODULES = {"demo": "tf_prompt.demo.__main__"}
+
+
+def on_config(config):
+    """Lets the checkout's `pipelines`, which are not installed, be imported."""
+    sys.path.insert(0, str(Path(config.config_file_path).parent))
+    return config
 
 
 def on_files(files, config):
