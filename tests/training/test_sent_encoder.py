@@ -1,11 +1,15 @@
 """Encoders that workers of a cluster rebuild, against those of one process."""
 
 import pathlib
+import signal
+import threading
+import time
 import types
 
 import numpy as np
 import pytest
 
+from tests.pipelines.test_cluster import start
 from tf_prompt.data import cluster
 from tf_prompt.models import encoders
 from tf_prompt.models.backbones import describe_backbone
@@ -100,3 +104,52 @@ def test_other_weights_are_refused(tmp_path):
     sent(model_with("conv"), tmp_path)
     with pytest.raises(ValueError, match="workers must have the encoder"):
         found.build(cached_regions._extractor)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_changes_no_feature(shards, tmp_path, monkeypatch):
+    """Workers are processes over TCP; one is killed with a shard in hand."""
+    distributed = pytest.importorskip("distributed")
+    task, model = task_of(shards), model_with(small_efficientnet())
+    features = cached_regions.cached_regions(task, model, "train")
+    paths = [pathlib.Path(path) for row in features.paths for path in row]
+    here = [np.fromfile(path, np.float16) for path in paths]
+    for path in paths:
+        path.unlink()
+    killed, flags = [], ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    flags += ["--local-directory", str(tmp_path)]
+
+    def kill_one(client):
+        end = time.monotonic() + 60
+        while not killed and time.monotonic() < end:
+            places = client.scheduler_info()["workers"]
+            busy = [place for place, tasks in client.processing().items() if tasks]
+            if "w1" in [places[place]["id"] for place in busy]:
+                workers[0].send_signal(signal.SIGKILL)
+                killed.append("w1")
+
+    with (
+        distributed.LocalCluster(
+            n_workers=0, processes=False, protocol="tcp", dashboard_address=None
+        ) as scheduler,
+        distributed.Client(scheduler, set_as_default=False) as client,
+    ):
+        address = scheduler.scheduler_address
+        words = ["distributed.cli.dask_worker", address, *flags]
+        workers = [start(*words, "--name", name) for name in ("w1", "w2")]
+        killer = threading.Thread(target=kill_one, args=[client])
+        try:
+            client.wait_for_workers(2, timeout=60)
+            killer.start()
+            monkeypatch.setenv(cluster.VARIABLE, address)
+            assert cached_regions.cached_regions(task, model, "train") == features
+            killer.join()
+        finally:
+            for process in workers:
+                process.kill()
+                process.communicate()
+    assert killed
+    # A worker has one thread: the last bits may differ.
+    for path, expected in zip(paths, here, strict=True):
+        found = np.fromfile(path, np.float16)
+        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-3)
