@@ -130,7 +130,7 @@ def test_a_killed_worker_changes_no_feature(shards, tmp_path, monkeypatch):
 
     with (
         distributed.LocalCluster(
-            n_workers=0, processes=False, protocol="tcp", dashboard_address=None
+            n_workers=0, processes=False, protocol="tcp", dashboard_address=":0"
         ) as scheduler,
         distributed.Client(scheduler, set_as_default=False) as client,
     ):
