@@ -39,9 +39,7 @@ _LATER = ("validation", "test", "aspect", "clean_prompts", "scripts", "min_words
 class Filters:
     """Which images are kept, and what of their prompts."""
 
-    square: bool = option(
-        True, "filters: keep only the square images of DiffusionDB"
-    )
+    square: bool = option(True, "filters: keep only the square images of DiffusionDB")
     aspect: str | None = option(
         None,
         "filters: what to do with images that are not square: crop to the largest "
@@ -49,10 +47,10 @@ class Filters:
         "DiffusionDB; other images are cropped)",
         choices=ASPECTS,
     )
-    drop_blurred: bool = option(True, "filters: drop images that DiffusionDB blurred (image_nsfw = 2)")
-    min_cfg: float = option(
-        0.0, "filters: minimum guidance scale, where it is known"
+    drop_blurred: bool = option(
+        True, "filters: drop images that DiffusionDB blurred (image_nsfw = 2)"
     )
+    min_cfg: float = option(0.0, "filters: minimum guidance scale, where it is known")
     min_step: int = option(
         10, "filters: minimum number of denoising steps, where it is known"
     )
@@ -167,7 +165,8 @@ class PlanOptions:
         False, "split: keep images that look the same in one split"
     )
     near_duplicate_bits: int = option(
-        4, "split: maximum number of bits, of 64, in which their perceptual hashes differ"
+        4,
+        "split: maximum number of bits, of 64, in which their perceptual hashes differ",
     )
     group_families: float | None = option(
         None,
@@ -175,8 +174,12 @@ class PlanOptions:
         "directly or through others; 0.4 suits long prompts. A family stays in one "
         "split, and records carry its name",
     )
-    max_per_prompt: int | None = option(None, "split: maximum number of images per prompt")
-    max_per_family: int | None = option(None, "split: maximum number of images per family")
+    max_per_prompt: int | None = option(
+        None, "split: maximum number of images per prompt"
+    )
+    max_per_family: int | None = option(
+        None, "split: maximum number of images per family"
+    )
 
     def __post_init__(self):
         require_positive(
