@@ -1,4 +1,4 @@
-"""Serves a model over HTTP, by the interfaces that other tools speak."""
+"""Serves a model over HTTP, with the interfaces of other tools."""
 
 import dataclasses
 import importlib.util
