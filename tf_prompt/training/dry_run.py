@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from tf_prompt.data import folder as data_folder
+from tf_prompt.models.sizes import format_megabytes, format_rows
 from tf_prompt.runs import checkpoints
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import callbacks, loop, recipes
-from tf_prompt.training.tasks.task import format_megabytes
 
 # Steps that are timed, after the first ones, during which functions are traced and
 # the pipeline fills its buffers.
@@ -109,10 +109,10 @@ def format_needs(
         ("disk", f"{format_megabytes(needs.disk_bytes)} in {run_dir}"),
         ("disk, free", format_megabytes(needs.free_bytes)),
     ]
-    lines = [f"{name:<22}{value}" for name, value in rows]
+    table = format_rows(rows)
     if needs.disk_bytes > needs.free_bytes:
-        lines.append("the disk is too small for this run")
-    return "\n".join(lines)
+        table += "\nthe disk is too small for this run"
+    return table
 
 
 class _StepTimes(callbacks.OnEachStep):

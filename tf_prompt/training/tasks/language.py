@@ -9,11 +9,12 @@ import tensorflow as tf
 from tf_prompt.data import caption_batches, pretrained_vocabulary, targets, vocabulary
 from tf_prompt.data import folder as data_folder
 from tf_prompt.models import language_bases, presets
+from tf_prompt.models.sizes import format_megabytes
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import out_of_memory
 from tf_prompt.training.losses import TokenAccuracy, WordLoss
 from tf_prompt.training.optimizers import OnePassAdamW, accumulation
-from tf_prompt.training.tasks.task import Task, format_megabytes
+from tf_prompt.training.tasks.task import Task
 
 # A base's own ids take all of it; byte pairs of a tiny base are learned.
 _VOCAB_SIZE = 2048
