@@ -1,5 +1,6 @@
 """Dry run of `predict`: what serving a model takes, without loading its weights."""
 
+import collections
 import math
 import pathlib
 from collections.abc import Sequence
@@ -11,11 +12,14 @@ import tensorflow as tf
 from tf_prompt.data.text import START_ID
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.inference.neighbours import NEIGHBOURS
-from tf_prompt.models import language_bases
+from tf_prompt.models import language_bases, language_presets
 from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.sizes import Sizes, format_megabytes, format_rows
 from tf_prompt.runs.model_file import read_network
 from tf_prompt.runs.run import Run
+
+# Operations whose output is their input, in another shape or under another name.
+_VIEWS = ("Reshape", "Identity", "ExpandDims", "Squeeze", "StopGradient")
 
 
 def describe_run(run_dir: str, batch_size: int, decoding: DecodingConfig) -> str:
@@ -45,13 +49,12 @@ def describe_run(run_dir: str, batch_size: int, decoding: DecodingConfig) -> str
             here = f"{format_megabytes(download)} to download" if download else "here"
             rows.append(("base", f"{source}, {here}"))
     weights = sum(size.weights for size in sizes)
-    state, largest = (max(getattr(s, n) for s in sizes) for n in ("state", "largest"))
+    state, batch = (max(getattr(s, n) for s in sizes) for n in ("state", "batch"))
     rows.append(("weights", format_megabytes(weights)))
+    rows.append((f"batch of {batch_size}", format_megabytes(batch)))
     if state:
-        rows.append((f"state of {copies} prompts", format_megabytes(state)))
-    rows.append((f"largest operation, {batch_size} images", format_megabytes(largest)))
-    # A step of the loop holds the state that it reads and the one that it writes.
-    rows.append(("GPU memory", format_megabytes(weights + 2 * state + largest)))
+        rows.append((f"  state of {copies} prompts", format_megabytes(state)))
+    rows.append(("GPU memory", format_megabytes(weights + batch)))
     return format_rows(rows)
 
 
@@ -104,70 +107,102 @@ def _members(run_dir: str) -> Sequence[Run]:
 
 
 def _measure_run(run: Run, batch_size: int, decoding: DecodingConfig) -> Sizes:
-    source = language_bases.find_source(run.preset, run.config.backbone_weights)
-    # Variables of a graph take no memory before a session runs it.
-    with tf.Graph().as_default() as graph:
-        network = read_network(run.best_model())
-        language_bases.attach_shape(network, source, run.preset)
-        return measure(network, graph, batch_size, decoding)
+    if run.preset in language_presets.PRESETS:
+        source = language_bases.find_source(run.preset, run.config.backbone_weights)
+        # Variables of a graph take no memory before a session runs it.
+        with tf.Graph().as_default():
+            network = read_network(run.best_model())
+            language_bases.attach_shape(network, source, run.preset)
+            return measure(network, batch_size, decoding)
+    # Others compute tables of positions as they are built, which a graph cannot.
+    network, found = read_network(run.best_model()), []
+
+    def trace():
+        found.append(measure(network, batch_size, decoding))
+
+    tf.function(trace, autograph=False).get_concrete_function()
+    return found[0]
 
 
-def measure(network, graph, batch_size: int, decoding: DecodingConfig) -> Sizes:
+def measure(network, batch_size: int, decoding: DecodingConfig) -> Sizes:
     """Counts what a model takes, from the shapes of its graph alone.
 
-    The rule: weights, in their precision; the state of decoding, which is keys and
-    values for all tokens of every prompt that is written at once, `batch_size` times
-    the beams or candidates, twice, as a step reads one and writes another; and the
-    inputs and outputs of the largest single operation, of encoding a batch of images
-    or of one step. What a framework reserves for itself is not counted.
+    To be called where a graph is made; nothing is computed.
+
+    The rule: weights, in their precision, and the peak of the tensors alive while a
+    batch is encoded and one step of decoding is taken, each alive from the operation
+    that makes it to the last that reads it. The state of decoding is among them: keys
+    and values for all tokens of every prompt that is written at once, `batch_size`
+    times the beams or candidates, and a second time while a step makes the next.
+    What a framework keeps for itself is not counted, nor its copies of weights.
 
     Args:
-        network: a model, built within `graph`.
-        graph: `tf.Graph` without values.
+        network: a model.
         batch_size, decoding: see `describe_run`.
     """
-    weights = sum(
-        math.prod(w.shape) * tf.as_dtype(w.dtype).size for w in network.weights
-    )
-    parameters = sum(math.prod(w.shape) for w in network.weights)
+    shapes = [(math.prod(w.shape), tf.as_dtype(w.dtype).size) for w in network.weights]
+    parameters = sum(count for count, _ in shapes)
+    weights = sum(count * size for count, size in shapes)
     if isinstance(network, Ensemble):
         return Sizes(parameters, weights, 0, 0)
-    before, state = len(graph.get_operations()), ()
+    graph = tf.compat.v1.get_default_graph()
+    before, kept, found = len(graph.get_operations()), (), ()
     side = network.image_size
     images = tf.zeros((batch_size, side, side, 3), tf.uint8)
     if hasattr(network, "step"):
-        state = _write(network, images, max(decoding.num_beams, decoding.rerank))
+        copies = max(decoding.num_beams, decoding.rerank)
+        kept, found = _write(network, images, copies)
     elif hasattr(network, "encode_images"):
-        network.encode_images(images)
+        found = network.encode_images(images)
     else:
-        network.extract_features(images)
-    operations = graph.get_operations()[before:]
+        found = network.extract_features(images)
     return Sizes(
         parameters,
         weights,
-        sum(_bytes_of(tensor) for tensor in keras.tree.flatten(state)),
-        max(_bytes_around(operation) for operation in operations),
+        sum(_bytes_of(tensor) for tensor in keras.tree.flatten(kept)),
+        peak_of(graph.get_operations()[before:], keras.tree.flatten(found)),
     )
 
 
 def _write(network, images, copies: int):
-    """Encodes images and takes one step for each copy; returns what a loop keeps."""
+    """Encodes images, takes a step for each copy: what a loop keeps and gets."""
     state, memory = network.encode(images)
     kept = keras.tree.map_structure(lambda x: tf.repeat(x, copies, 0), (state, memory))
     token_ids = tf.fill((images.shape[0] * copies,), np.int32(START_ID))
-    network.step(token_ids, tf.constant(0), *kept)
-    return kept
+    return kept, network.step(token_ids, tf.constant(0), *kept)
+
+
+def peak_of(operations, results) -> int:
+    """Computes the largest sum of bytes of tensors that are alive at once.
+
+    Args:
+        operations: of a `tf.Graph`, in the order in which they run.
+        results: tensors that stay alive to the end.
+    """
+    # A view lives in the memory of what it is a view of; weights are counted already.
+    memory, last_use = {}, {}
+    for index, operation in enumerate(operations):
+        if operation.type in _VIEWS:
+            first = operation.inputs[0]
+            memory[operation.outputs[0].ref()] = memory.get(first.ref(), first)
+        for tensor in operation.inputs:
+            last_use[memory.get(tensor.ref(), tensor).ref()] = index
+    for tensor in results:
+        last_use[memory.get(tensor.ref(), tensor).ref()] = len(operations)
+    ends = collections.defaultdict(int)
+    alive = peak = 0
+    for index, operation in enumerate(operations):
+        if operation.type not in (*_VIEWS, "ReadVariableOp", "Const"):
+            for tensor in operation.outputs:
+                size = _bytes_of(tensor)
+                alive += size
+                ends[last_use.get(tensor.ref(), index)] += size
+        peak = max(peak, alive)
+        alive -= ends.pop(index, 0)
+    return peak
 
 
 def _bytes_of(tensor) -> int:
     if tensor.dtype == tf.resource or not tensor.shape.is_fully_defined():
         return 0
     return tensor.shape.num_elements() * tensor.dtype.size
-
-
-def _bytes_around(operation) -> int:
-    """The bytes that an operation reads and writes, but weights and views."""
-    if operation.type in ("ReadVariableOp", "Reshape", "Identity", "Const"):
-        return 0
-    inputs = [x for x in operation.inputs if x.op.type != "ReadVariableOp"]
-    return sum(map(_bytes_of, (*inputs, *operation.outputs)))

@@ -12,13 +12,13 @@ class Sizes:
         parameters: numbers in its weights.
         weights: their bytes.
         state: bytes that decoding keeps from step to step.
-        largest: bytes of the largest operation's inputs and outputs.
+        batch: peak bytes of a batch's tensors, the state among them.
     """
 
     parameters: int
     weights: int
     state: int
-    largest: int
+    batch: int
 
 
 def format_megabytes(count: int) -> str:

@@ -1,0 +1,108 @@
+"""What serving a run needs, counted without its weights."""
+
+import dataclasses
+import json
+import math
+import re
+
+import pytest
+import tensorflow as tf
+
+from tests import language_families as families
+from tests.checks import exit_code
+from tf_prompt import predict
+from tf_prompt.decoding.config import DecodingConfig
+from tf_prompt.inference import needs
+from tf_prompt.models import language_bases, presets
+from tf_prompt.runs.config import FitConfig
+
+
+def sizes_of(name, batch_size, copies=1, **options):
+    decoding = DecodingConfig(num_beams=copies)
+    with tf.Graph().as_default():
+        network = presets.build(name, max_tokens=5, vocab_size=100, **options)
+        return needs.measure(network, batch_size, decoding)
+
+
+@pytest.mark.parametrize("batch_size, copies", [(1, 1), (3, 2)])
+def test_cache_by_hand(batch_size, copies):
+    options = families.overrides("paligemma_tiny")
+    sizes = sizes_of("paligemma_tiny", batch_size, copies, **options)
+    # 16 pixels are 2 x 2 patches of 8; one token of prefix, five of a prompt; keys and
+    # values of 16 numbers of 4 bytes, one head, one layer.
+    assert sizes.state == batch_size * copies * (4 + 1 + 5) * 2 * 16 * 4
+    assert sizes.weights == 4 * sizes.parameters
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_counts_what_is_built(name):
+    model = presets.build(
+        name, max_tokens=5, vocab_size=100, **families.overrides(name)
+    )
+    sizes = sizes_of(name, 2, **families.overrides(name))
+    assert sizes.parameters == sum(math.prod(w.shape) for w in model.weights)
+    state, _ = model.encode(tf.zeros((2, families.SIZE, families.SIZE, 3), tf.uint8))
+    flat = tf.nest.flatten(state)
+    assert sizes.state == sum(tf.size(x).numpy() * x.dtype.size for x in flat)
+    assert sizes.batch > sizes.state
+
+
+def test_peak_by_hand():
+    with tf.Graph().as_default() as graph:
+        a = tf.fill((100,), 1.0)
+        b = tf.concat([a, a], 0)
+        c = tf.reshape(b, (2, 100))
+        d = tf.reduce_sum(c, axis=1)
+        # `a` and `b`: 400 and 800 bytes; then `b` and little else.
+        assert needs.peak_of(graph.get_operations(), [d]) == 1200
+        assert needs.peak_of(graph.get_operations(), [a, d]) == 1208
+
+
+@pytest.mark.slow
+def test_a_base_of_billions_takes_no_memory():
+    with tf.Graph().as_default():
+        model = presets.build("blip2_opt_2_7b", max_tokens=5)
+        sizes = needs.measure(model, 1, DecodingConfig())
+    # KerasHub's number; matrices of low rank come on top.
+    assert 1 < sizes.parameters / 3_744_761_856 < 1.02
+
+
+def test_a_download_is_counted_once(tmp_path):
+    assert language_bases.count_download(str(tmp_path), "paligemma2_3b") == 0
+    size = language_bases.count_download("hf://nobody/nothing", "paligemma2_3b")
+    assert size == 2 * 3_032_094_960
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["--dry-run", "--server", "localhost:1"], "dry_run needs --run-dir"),
+        (["--run-dir", "nowhere"], "PATH must be given"),
+        (["--dry-run", "--run-dir", "nowhere"], "nowhere"),
+        (["--dry-run", "--saved-model", "nowhere"], "nowhere"),
+    ],
+)
+def test_wrong_use_is_one_line(argv, message, capsys):
+    assert exit_code(predict.main, argv) == 2
+    (line,) = capsys.readouterr().err.strip().split("\n")
+    assert message in line
+
+
+@pytest.mark.parametrize("name", ["transformer_tiny", "vit_regressor_tiny"])
+def test_every_kind_of_run(name, tmp_path, capsys):
+    options = {"vocab_size": 50} if name == "transformer_tiny" else {}
+    model = presets.build(name, **options)
+    config = FitConfig(preset=name)
+    (tmp_path / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
+    model.save(tmp_path / "best.keras")
+    argv = ["--dry-run", "--run-dir", str(tmp_path), "--batch-size"]
+    assert predict.main([*argv, "1"]) == 0
+    one = capsys.readouterr().out
+    assert predict.main([*argv, "64"]) == 0
+    many = capsys.readouterr().out
+    assert f"{model.count_params():,}" in one and f"{model.count_params():,}" in many
+    assert memory_in(many) > memory_in(one) + 10
+
+
+def memory_in(table):
+    return int(re.search(r"GPU memory +([\d,]+) MB", table)[1].replace(",", ""))
