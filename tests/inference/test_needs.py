@@ -73,6 +73,18 @@ def test_a_download_is_counted_once(tmp_path):
     assert size == 2 * 3_032_094_960
 
 
+def test_no_network_is_said_shortly(monkeypatch, tmp_path):
+    family = presets.PRESETS["paligemma2_3b"][0]
+
+    def fail(name):
+        raise OSError("HTTPSConnectionPool(host='api.kaggle.com', port=443): Max " * 9)
+
+    monkeypatch.setattr(family.tokenizer_class(), "from_preset", fail)
+    with pytest.raises(ValueError) as raised:
+        language_bases.save_tokenizer("pali_gemma2_mix_3b_224", family, tmp_path)
+    assert str(raised.value).endswith("(no connection to api.kaggle.com)")
+
+
 @pytest.mark.parametrize(
     "argv, message",
     [

@@ -13,7 +13,6 @@ from tf_prompt.data.text import START_ID
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.inference.neighbours import NEIGHBOURS
 from tf_prompt.models import language_bases, language_presets
-from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.sizes import Sizes, format_megabytes, format_rows
 from tf_prompt.runs.model_file import read_network
 from tf_prompt.runs.run import Run
@@ -143,11 +142,12 @@ def measure(network, batch_size: int, decoding: DecodingConfig) -> Sizes:
     shapes = [(math.prod(w.shape), tf.as_dtype(w.dtype).size) for w in network.weights]
     parameters = sum(count for count, _ in shapes)
     weights = sum(count * size for count, size in shapes)
-    if isinstance(network, Ensemble):
+    side = getattr(network, "image_size", None)
+    if side is None:
+        # An ensemble mixes what its members have made of images.
         return Sizes(parameters, weights, 0, 0)
     graph = tf.compat.v1.get_default_graph()
     before, kept, found = len(graph.get_operations()), (), ()
-    side = network.image_size
     images = tf.zeros((batch_size, side, side, 3), tf.uint8)
     if hasattr(network, "step"):
         copies = max(decoding.num_beams, decoding.rerank)

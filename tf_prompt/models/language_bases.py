@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from tf_prompt.models.pretrained import find_statistics
 
 # What hubs say of weights whose licence has not been accepted.
 _GATED = ("403", "401", "permission", "gated", "consent", "license", "licence")
+
+# How requests and urllib3 say that there is no network.
+_UNREACHABLE = re.compile(r"HTTPS?ConnectionPool\(host='([^']+)'")
 
 
 class OpenBase(NamedTuple):
@@ -205,6 +209,8 @@ def _explaining(source) -> Iterator[None]:
     # Hubs raise errors of several libraries, from requests' to h5py's.
     except Exception as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
+        if host := _UNREACHABLE.search(reason):
+            reason = f"no connection to {host[1]}"
         hint = ""
         if "vision_model." in str(error):
             hint = (
