@@ -5,6 +5,7 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -83,6 +84,28 @@ def test_no_network_is_said_shortly(monkeypatch, tmp_path):
     with pytest.raises(ValueError) as raised:
         language_bases.save_tokenizer("pali_gemma2_mix_3b_224", family, tmp_path)
     assert str(raised.value).endswith("(no connection to api.kaggle.com)")
+
+
+def test_a_folder_that_moved_is_said_shortly(tmp_path):
+    family = presets.PRESETS["paligemma2_3b"][0]
+    with pytest.raises(ValueError, match=r"gone \(no such folder, nor a preset"):
+        language_bases.save_tokenizer(str(tmp_path / "gone"), family, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_base_not_yet_downloaded(tmp_path, capsys):
+    known = {"sha256": "0" * 64, "parameters": 3_032_094_960}
+    base = {**known, "prefix_ids": [2, 7], "end_id": 1}
+    model = presets.build("paligemma2_3b", vocab_size=257156, base=base)
+    model.set_weights([np.zeros(1)])
+    model.save(tmp_path / "best.keras")
+    config = dataclasses.asdict(FitConfig(preset="paligemma2_3b"))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert predict.main(["--dry-run", "--run-dir", str(tmp_path)]) == 0
+    table = capsys.readouterr().out
+    assert "pali_gemma2_mix_3b_224, 5,783 MB to download" in table
+    # Float32: twice as much.
+    assert memory_in(table) > 11_566
 
 
 @pytest.mark.parametrize(

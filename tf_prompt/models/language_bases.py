@@ -211,6 +211,8 @@ def _explaining(source) -> Iterator[None]:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         if host := _UNREACHABLE.search(reason):
             reason = f"no connection to {host[1]}"
+        elif reason.startswith("Unknown preset identifier"):
+            reason = "no such folder, nor a preset of that name"
         hint = ""
         if "vision_model." in str(error):
             hint = (
