@@ -133,7 +133,8 @@ def measure(network, batch_size: int, decoding: DecodingConfig) -> Sizes:
     that makes it to the last that reads it. The state of decoding is among them: keys
     and values for all tokens of every prompt that is written at once, `batch_size`
     times the beams or candidates, and a second time while a step makes the next.
-    What a framework keeps for itself is not counted, nor its copies of weights.
+    What a framework keeps for itself is not counted, nor its copies of weights:
+    docs/language_models.md compares with memory that was measured.
 
     Args:
         network: a model.
