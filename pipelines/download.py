@@ -1,4 +1,4 @@
-"""Fetches parts of DiffusionDB, resumes what was cut off, and verifies every file."""
+"""Downloads parts of DiffusionDB, resumes, and verifies every file."""
 
 import dataclasses
 import itertools
@@ -26,16 +26,16 @@ NUM_SHOWN = 5
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DownloadConfig(Selection):
-    """Fetches DiffusionDB; the same command goes on after any interruption."""
+    """Downloads DiffusionDB; the same command resumes an interrupted download."""
 
     output: str = option(dataclasses.MISSING, "output: folder for the files")
-    base_url: str = option(BASE_URL, "server: where the files are published")
-    workers: int = option(4, "server: files to fetch at once")
+    base_url: str = option(BASE_URL, "server: URL of the files")
+    workers: int = option(4, "server: number of files to download at once")
     retries: int = option(
         5, "server: retries per file; the count starts again when new bytes arrive"
     )
     force: bool = option(False, FORCE_HELP, group="output")
-    timeout: float = option(60.0, "server: longest time without data, seconds")
+    timeout: float = option(60.0, "server: seconds without data before a retry")
 
     def __post_init__(self):
         super().__post_init__()

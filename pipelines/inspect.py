@@ -30,7 +30,7 @@ class InspectConfig(Filters, SourceOptions):
         dataclasses.MISSING, "output: folder for index.html, summary.json and plots/"
     )
     images: bool = option(False, "input: also read the header of every image")
-    processes: int = option(os.cpu_count() or 1, "speed: processes to run at once")
+    processes: int = option(os.cpu_count() or 1, "speed: number of processes")
     force: bool = option(False, FORCE_HELP, group="output")
 
     def __post_init__(self):

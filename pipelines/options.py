@@ -39,33 +39,31 @@ _LATER = ("validation", "test", "aspect", "clean_prompts", "scripts", "min_words
 class Filters:
     """Which images are kept, and what of their prompts."""
 
-    square: bool = option(
-        True, "filters: keep only images of DiffusionDB whose width is their height"
-    )
+    square: bool = option(True, "filters: keep only the square images of DiffusionDB")
     aspect: str | None = option(
         None,
-        "filters: what becomes of images that are not square: crop to the largest "
-        "centred square, pad with black, or skip; without it --square decides for "
-        "DiffusionDB, and other images are cropped",
+        "filters: what to do with images that are not square: crop to the largest "
+        "centred square, pad with black, or skip (default: --square decides for "
+        "DiffusionDB; other images are cropped)",
         choices=ASPECTS,
     )
-    drop_blurred: bool = option(True, "filters: drop images blurred for image_nsfw = 2")
-    min_cfg: float = option(
-        0.0, "filters: least guidance scale kept, where it is known"
+    drop_blurred: bool = option(
+        True, "filters: drop images that DiffusionDB blurred (image_nsfw = 2)"
     )
+    min_cfg: float = option(0.0, "filters: minimum guidance scale, where it is known")
     min_step: int = option(
-        10, "filters: fewest denoising steps kept, where they are known"
+        10, "filters: minimum number of denoising steps, where it is known"
     )
     clean_prompts: bool | None = option(
         None,
-        "filters: drop weights, networks and options such as (word:1.2) or --ar 16:9 "
-        "from prompts, and keep their words; without it all sources but DiffusionDB, "
-        "Kaggle's and CSV are cleaned",
+        "filters: remove weights, networks and options such as (word:1.2) or --ar 16:9 "
+        "from prompts, and keep the words (default: on, except for DiffusionDB, "
+        "Kaggle and CSV)",
     )
-    min_words: int = option(1, "filters: fewest words of a prompt kept")
+    min_words: int = option(1, "filters: minimum number of words per prompt")
     scripts: str | None = option(
         None,
-        "filters: writing systems of prompts kept, such as latin or latin,cyrillic",
+        "filters: keep only prompts in these scripts, such as latin or latin,cyrillic",
     )
 
     def __post_init__(self):
@@ -94,14 +92,14 @@ class Filters:
 class Conversion(Filters):
     """All that a record depends on besides the source."""
 
-    image_size: int = option(224, "records: side of the stored image, pixels")
+    image_size: int = option(224, "records: side of the stored images in pixels")
     max_pixels: int = option(
-        2**26, "records: refuse larger images without decoding them, pixels"
+        2**26, "records: reject images with more pixels, without decoding them"
     )
     validation: float = option(
-        VALIDATION_RATE, "split: share of prompts for validation, 0-1"
+        VALIDATION_RATE, "split: fraction of prompts for validation"
     )
-    test: float = option(TEST_RATE, "split: share of prompts for testing, 0-1")
+    test: float = option(TEST_RATE, "split: fraction of prompts for testing")
 
     def __post_init__(self):
         super().__post_init__()
@@ -128,26 +126,26 @@ class SourceOptions:
 
     source: str = option(
         dataclasses.MISSING,
-        "input: folder or file with images and prompts; what it is, is recognised",
+        "input: folder or file with images and prompts; its layout is recognised",
     )
     layout: str | None = option(
-        None, "input: what it is, where that is not recognised", choices=LAYOUTS
+        None, "input: layout of the source (default: recognised)", choices=LAYOUTS
     )
     image_column: str | None = option(
-        None, "input: column of images or their files, if it has another name"
+        None, "input: name of the column of images or image files (default: recognised)"
     )
     prompt_column: str | None = option(
-        None, "input: column of prompts, if it has another name"
+        None, "input: name of the column of prompts (default: recognised)"
     )
     split_column: str | None = option(
         None,
-        "input: column of its own splits, to be kept; split also takes what names of "
-        "files and folders say, as train/",
+        "input: column with splits to keep; split also reads them from names of files "
+        "and folders, such as train/",
     )
     source_column: str | None = option(
         None,
-        "input: column whose value goes into each record, and by which evaluate tells "
-        "scores apart, such as the model or the site that an image is from",
+        "input: column to store in each record, such as the model or site of origin; "
+        "evaluate then also scores each of its values",
     )
 
 
@@ -160,23 +158,28 @@ class PlanOptions:
     )
     near_duplicate_jaccard: float = option(
         0.7,
-        "split: words in both prompts over words in either, from which they are "
-        "grouped",
+        "split: group prompts at this similarity or above: words in both prompts, "
+        "divided by words in either",
     )
     group_near_duplicate_images: bool = option(
         False, "split: keep images that look the same in one split"
     )
     near_duplicate_bits: int = option(
-        4, "split: bits of 64 in which perceptual hashes of such images may differ"
+        4,
+        "split: maximum number of bits, of 64, in which their perceptual hashes differ",
     )
     group_families: float | None = option(
         None,
-        "split: overlap of words, 0-1, from which prompts are one family, over any "
-        "number of steps; 0.4 suits long prompts. A family lies in one split, and "
-        "records carry its name",
+        "split: keep prompts with at least this overlap of words, 0-1, in one family, "
+        "directly or through others; 0.4 suits long prompts. A family stays in one "
+        "split, and records carry its name",
     )
-    max_per_prompt: int | None = option(None, "split: most images of one prompt")
-    max_per_family: int | None = option(None, "split: most images of one family")
+    max_per_prompt: int | None = option(
+        None, "split: maximum number of images per prompt"
+    )
+    max_per_family: int | None = option(
+        None, "split: maximum number of images per family"
+    )
 
     def __post_init__(self):
         require_positive(
@@ -216,7 +219,7 @@ class WriteOptions(PlanOptions, Conversion, SourceOptions):
 
     output: str = option(dataclasses.MISSING, "output: folder for the shards")
     max_reject_rate: float = option(
-        0.05, "records: share of bad rows above which the exit code is 1"
+        0.05, "records: maximum share of rejected rows; above it the exit code is 1"
     )
     force: bool = option(False, FORCE_HELP, group="output")
 

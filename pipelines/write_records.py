@@ -22,13 +22,13 @@ EXAMPLES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WriteConfig(WriteOptions):
-    """Turns images and their prompts, however laid out, into TFRecord shards.
+    """Converts images and their prompts, in any known layout, to TFRecord shards.
 
     A filter looks at what a source knows of its images; what it does not know drops
     nothing.
     """
 
-    processes: int = option(os.cpu_count() or 1, "speed: processes to run at once")
+    processes: int = option(os.cpu_count() or 1, "speed: number of processes")
     scheduler: str | None = option(
         None,
         "speed: address of a Dask scheduler, such as tcp://host:8786, whose workers "

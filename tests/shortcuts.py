@@ -1,19 +1,23 @@
-"""Shortcuts past what Keras and TensorFlow do for people only, and at length.
+"""Shortcuts past what Keras and TensorFlow do at length, and tests do not need.
 
 The suite builds thousands of small models and graphs. None of these shortcuts changes
-a result; together they save a tenth of the suite's time.
+a result.
 """
 
 import functools
 import gc
 
+import tensorflow as tf
 from keras.src.saving import saving_lib
 from tensorflow.python.ops import gen_resource_variable_ops
+
+from tf_prompt.training import strategy
 
 
 def take() -> None:
     """Takes all of them, for the rest of the process."""
     _leave_variables_unnamed()
+    _train_on_one_cpu()
     # Keras 3.15 means to keep these sets, but looks for them under another name.
     saving_lib.get_attr_skipset = functools.cache(saving_lib.get_attr_skipset)
     # Hundreds of thousands of objects of the libraries never become garbage.
@@ -34,3 +38,19 @@ def _leave_variables_unnamed():
         return make(*arguments, **(options | {"debug_name": ""}))
 
     gen_resource_variable_ops.var_handle_op = var_handle_op
+
+
+def _train_on_one_cpu():
+    """Gives a training that names no devices one CPU, as on most machines.
+
+    The process has two for the tests of several devices, and a step is traced for
+    each.
+    """
+    build = strategy._build_mirrored
+
+    def build_mirrored(devices):
+        if devices is None and not tf.config.list_physical_devices("GPU"):
+            devices = ["CPU:0"]
+        return build(devices)
+
+    strategy._build_mirrored = build_mirrored

@@ -9,7 +9,9 @@ import sys
 import pytest
 import tqdm
 
-from tf_prompt import files, fit
+from pipelines import beam, download, inspect, write_records
+from tf_prompt import evaluate, export, files, fit, interrogate, predict, report, submit
+from tf_prompt.data.toy import diffusiondb as toy_files
 from tf_prompt.options import (
     WRONG_USE,
     command,
@@ -75,6 +77,37 @@ def test_home_is_written_out_where_a_config_is_named(tmp_path, monkeypatch):
     files.write_json(tmp_path / "c.json", {"preset": "lstm_tiny", "data": "~/shards"})
     options, _ = fit.parse(["--config=~/c.json"])
     assert options.preset == "lstm_tiny" and options.data == str(tmp_path / "shards")
+
+
+@pytest.mark.parametrize(
+    "verb, argv",
+    [
+        (fit.main, ["--data", "s3://bucket/shards"]),
+        (fit.main, ["--run-dir=gs://bucket/run"]),
+        (fit.main, ["--members", "knn:s3://bucket/run"]),
+        (evaluate.main, ["--run-dir", "s3://bucket/run"]),
+        (predict.main, ["--run-dir", "runs/x", "s3a://bucket/a.png"]),
+        (predict.main, ["--run-dir", "runs/x", "a.png", "--csv", "gs://bucket/p.csv"]),
+        (export.main, ["--run-dir", "runs/x", "--output", "gcs://bucket/models"]),
+        (submit.main, ["--run-dir=x", "--images=x", "--output=s3://bucket/s.csv"]),
+        (report.main, ["--run-dir", "runs/x", "--output", "hdfs://host/report"]),
+        (interrogate.main, ["abfs://container/a.png"]),
+        (write_records.main, ["--source", "toy", "--output", "s3://bucket/shards"]),
+        (write_records.main, ["--source", "s3://bucket/2m", "--output", "shards"]),
+        (inspect.main, ["--source", "toy", "--output", "s3://bucket/plots"]),
+        (download.main, ["--parts", "1", "--output", "s3://bucket/2m"]),
+        (beam.main, ["--source", "toy", "--output", "gs://bucket/shards"]),
+        (toy_files.main, ["--output", "s3://bucket/toy"]),
+    ],
+)
+def test_a_bucket_is_one_line_and_no_folder(verb, argv, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_info:
+        verb(argv)
+    assert exit_info.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "must be on a disk or a mount" in line and "aws s3 sync" in line
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

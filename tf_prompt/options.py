@@ -18,6 +18,8 @@ DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
 PIPE_CLOSED = 141
 # A prefix of a path within one argument, such as `knn:` or `name=`.
 _BEFORE_PATH = re.compile(r"(?:[\w.-]+[=:](?=~))?")
+# Addresses that no command opens: pathlib would make a folder called `s3:`.
+_BUCKET = re.compile(r"([\w.-]+[=:])?(s3[an]?|gc?s|az|abfss?|wasbs?|hdfs)://")
 
 
 def option(default, help_text: str, **argument):
@@ -196,7 +198,16 @@ def expand_home(text: str) -> str:
 
 
 def _reader_of(hint):
-    return expand_home if hint is str else hint
+    return _read_text if hint is str else hint
+
+
+def _read_text(text):
+    if _BUCKET.match(text):
+        raise argparse.ArgumentTypeError(
+            "must be on a disk or a mount: mount the bucket, or copy it before and "
+            f"after (aws s3 sync, gsutil rsync). Received: {text}"
+        )
+    return expand_home(text)
 
 
 def _without_none(hint):
@@ -365,29 +376,17 @@ def _is_closed(stream) -> bool:
 
 
 def require_positive(config, *names: str) -> None:
-    """Checks that the named fields are above zero or None.
-
-    Raises:
-        ValueError: naming the first that is not.
-    """
+    """Raises a `ValueError` unless the named fields are above zero or None."""
     _require(config, names, lambda v: v is None or v > 0, "must be positive")
 
 
 def require_not_negative(config, *names: str) -> None:
-    """Checks that the named fields are at least zero or None.
-
-    Raises:
-        ValueError: naming the first that is not.
-    """
+    """Raises a `ValueError` unless the named fields are at least zero or None."""
     _require(config, names, lambda v: v is None or v >= 0, "must not be negative")
 
 
 def require_rate(config, *names: str) -> None:
-    """Checks that the named fields lie in [0, 1), or are None.
-
-    Raises:
-        ValueError: naming the first that does not.
-    """
+    """Raises a `ValueError` unless the named fields lie in [0, 1), or are None."""
     rule = "must be at least 0, below 1"
     _require(config, names, lambda value: value is None or 0 <= value < 1, rule)
 

@@ -1,4 +1,4 @@
-"""Serves a model over HTTP, by the interfaces that other tools speak."""
+"""Serves a model over HTTP, with the interfaces of other tools."""
 
 import dataclasses
 import importlib.util
@@ -49,49 +49,49 @@ class ServeConfig(DecodingConfig, ServerConfig):
     bank: str | None = option(
         None,
         "embedding models: text file of prompts, one per line, from which the nearest "
-        "is chosen; the training prompts if not given",
+        "is chosen (default: the training prompts)",
         group="model",
     )
     name: str | None = option(
         None,
-        "name of the model for callers; that of its folder, or on the server, if not "
-        "given",
+        "name under which callers see the model (default: the name of its folder, or "
+        "that on the server)",
         group="model",
     )
     host: str = option(
         "127.0.0.1",
-        "address to listen on; 0.0.0.0 listens on all, and takes a token",
+        "address to listen on; 0.0.0.0 listens on all addresses and needs a token",
         group="listening",
     )
     port: int = option(
         8000,
-        "port to listen on; 0 takes a free one",
+        "port to listen on; 0 chooses a free one",
         group="listening",
     )
     token: str | None = option(
         None,
-        f"what callers must send as Authorization: Bearer TOKEN; ${TOKEN} if not "
-        "given, which other users of the machine do not see",
+        f"token that callers must send, as Authorization: Bearer TOKEN (default: "
+        f"${TOKEN}, which other users of this machine cannot see)",
         group="listening",
     )
     batch_size: int = option(
         16,
-        "images that are written about at once, at most",
+        "maximum number of images per batch",
         group="limits",
     )
     queue: int = option(
         64,
-        "requests in hand, at most; more are told to come again",
+        "maximum number of requests at a time; further ones are refused with 503",
         group="limits",
     )
     max_upload_mb: int = option(
         10,
-        "largest image accepted, megabytes",
+        "maximum size of an uploaded image in megabytes",
         group="limits",
     )
     max_megapixels: int = option(
         25,
-        "largest image accepted, millions of pixels",
+        "maximum size of an image in millions of pixels",
         group="limits",
     )
     gpu_memory: int | None = gpu_memory_option()

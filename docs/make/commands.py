@@ -14,6 +14,7 @@ from tf_prompt.options import build_parser
 
 PIPELINES = ("download", "inspect", "write_records", "beam")
 LIST = "<!-- commands -->"
+_COLUMNS = "../../how_to/batch_folders.md"
 _MODULES = {"demo": "tf_prompt.demo.__main__"}
 
 
@@ -91,4 +92,5 @@ def _render_flag(parser: argparse.ArgumentParser, action: argparse.Action) -> st
 def _escape(text: str) -> str:
     for mark in "|<{*_":
         text = text.replace(mark, f"&#{ord(mark)};")
-    return text
+    # A terminal shows the name of the page, the site links it.
+    return text.replace("page Batch folders", f"page [Batch folders]({_COLUMNS})")

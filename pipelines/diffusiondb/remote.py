@@ -49,8 +49,8 @@ class Selection:
     parts: str | None = option(
         None, "input: numbers and inclusive ranges of parts, such as 1-3,17"
     )
-    all: bool = option(False, "input: fetch every part")
-    metadata_only: bool = option(False, "input: fetch only the metadata parquet")
+    all: bool = option(False, "input: download every part")
+    metadata_only: bool = option(False, "input: download only the metadata parquet")
     large: bool = option(
         False, "input: DiffusionDB Large, 14000 parts, instead of 2M, 2000 parts"
     )

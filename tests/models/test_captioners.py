@@ -107,12 +107,13 @@ def test_greedy_takes_the_likeliest_token_each_time(name, in_graph):
 
     written, scores, ended = (tf.function(write) if in_graph else write)(images)
     # The slow way: the whole model again for each token.
+    call = tf.function(model)
     for row in range(3):
         token_ids, total, end = [START_ID], 0.0, False
         while not end and len(token_ids) <= 9:
             padded = token_ids + [PAD_ID] * (9 - len(token_ids))
             one = {"images": images[row : row + 1], "token_ids": tf.constant([padded])}
-            log_probs = np.array(model(one)[0, len(token_ids) - 1], np.float64)
+            log_probs = np.array(call(one)[0, len(token_ids) - 1], np.float64)
             log_probs[list(BANNED)] = -np.inf
             log_probs -= np.log(np.exp(log_probs).sum())
             token_ids.append(int(log_probs.argmax()))

@@ -50,6 +50,14 @@ def test_regions_are_those_of_the_family(family, name):
     assert not encoder.trainable_weights
 
 
+@pytest.mark.parametrize("options", [{}, {"trainable": True}])
+def test_empty_batch_is_empty_features(options):
+    """A replica's part of the last batch may be empty."""
+    build = backbones.build_regions if options else backbones.build_backbone
+    model = build(backbones.describe_backbone("vit_tiny", 24), 24, **options)
+    assert model(np.zeros((0, 24, 24, 3), "f4")).shape == (0, *model.output_shape[1:])
+
+
 @pytest.mark.parametrize("name", ["vit", "dinov2", "siglip", "deit"])
 def test_other_sizes_take_the_weights(family, name):
     made, size = family(name), 2 * family(name).size

@@ -156,6 +156,20 @@ def test_two_devices_train_like_one(tiny_shards, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_device_may_get_nothing_of_the_last_batch(tiny_shards, tmp_path):
+    """Of 24 images to validate on, in batches of 64."""
+    config = FitConfig(
+        preset="vit_regressor_tiny",
+        data=str(tiny_shards),
+        epochs=1,
+        batch_size=64,
+        set=("image_size=24",),
+    )
+    history = train(config, tmp_path / "run", ["CPU:0", "CPU:1"])
+    assert np.isfinite(history[0]["val_loss"])
+
+
+@pytest.mark.slow
 def test_mixed_precision_trains(tiny_shards, tmp_path):
     config = config_for(tiny_shards, mixed_precision=True, epochs=1)
     history = train(config, tmp_path / "run")

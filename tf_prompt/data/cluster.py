@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import tensorflow as tf
 
-# Where `fit` and others compute the embeddings that are stored beside shards. No flag
-# of theirs: a run does not depend on it.
+# Where `fit` and others compute what is stored beside shards. No flag of theirs: a
+# run does not depend on it.
 VARIABLE = "TF_PROMPT_SCHEDULER"
 _SECONDS_TO_ANSWER = 30
 

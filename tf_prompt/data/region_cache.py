@@ -1,7 +1,9 @@
 """Features of a frozen backbone, computed once and stored beside the shards."""
 
 import dataclasses
+import functools
 import hashlib
+import os
 import pathlib
 import sys
 import zlib
@@ -11,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tf_prompt.data import images, records
+from tf_prompt.data import cluster, images, records
 from tf_prompt.data.graphs import as_written, without_tuning
 from tf_prompt.files import read_entries, replacing, write_json
 
@@ -76,13 +78,15 @@ def cached_features(
     image_size: int,
     shape: tuple[int, int],
     num_views: int = 1,
+    send: Callable[[pathlib.Path], Callable[[], Callable]] | None = None,
 ) -> Features:
     """Returns the regions of a split's images, computing those that are missing.
 
     They are in `FOLDER/features/KEY`, one file per shard and view; KEY depends on
     `signature`, not on the number of views, so that existing views are kept. Files are
     written atomically, and computed again if their shard has changed. The size to be
-    written is reported on stderr first.
+    written is reported on stderr first. Where `TF_PROMPT_SCHEDULER` names a Dask
+    scheduler and `send` is given, its workers compute them, a file at a time.
 
     Args:
         folder: folder of shards.
@@ -94,9 +98,12 @@ def cached_features(
         image_size: side of the images, pixels.
         shape: regions and depth of one image.
         num_views: number of files per shard, each with its own seeds.
+        send: is called with the folder of the files; returns a function that is sent
+            to workers, and makes `extract` there.
 
     Raises:
         FileNotFoundError: if the split has no shards.
+        OSError: see `cluster.run`.
         ValueError: if a value does not fit float16.
     """
     shards = records.list_shards(folder, split)
@@ -110,20 +117,15 @@ def cached_features(
         for shard in shards
         if not _is_done(_path(output, shard, view), shard, index)
     ]
-    sizes = {shard: records.count_records(shard) for shard, _ in missing}
-    total = sum(sizes[shard] for shard, _ in missing)
     if missing:
+        total = sum(records.count_records(shard) for shard, _ in missing)
         _tell_size(output, total, shape)
-    with tqdm.tqdm(
-        total=total, desc=f"features of {split}", unit="image", disable=not missing
-    ) as bar:
-        for shard, view in missing:
-            path = _path(output, shard, view)
-            _write_file(path, extract, _decode(shard, image_size), shape, bar)
-            # Read it again, because another process may have written others.
-            index = _read_index(output)
-            index[path.name] = _size(shard)
-            write_json(output / INDEX, {"signature": signature, "shards": index})
+        write = functools.partial(
+            _write_file, output=output.resolve(), shape=shape, image_size=image_size
+        )
+        with tqdm.tqdm(total=total, desc=f"features of {split}", unit="image") as bar:
+            done = _write_files(write, missing, extract, send, output, bar)
+            _list_files(done, output, signature)
     paths = [[str(_path(output, s, v)) for v in range(num_views)] for s in shards]
     return Features(paths, tuple(shape))
 
@@ -150,11 +152,40 @@ def _decode(shard, image_size):
     return without_tuning(decoded.batch(_BATCH).prefetch(1))
 
 
-def _write_file(path, extract, batches, shape, bar):
+def _list_files(done, output, signature):
+    for shard, view in done:
+        # Read it again, because another process may have written others.
+        index = _read_index(output)
+        index[_path(output, shard, view).name] = _size(shard)
+        write_json(output / INDEX, {"signature": signature, "shards": index})
+
+
+def _write_files(write, missing, extract, send, output, bar):
+    scheduler = cluster.address()
+    if not (scheduler and send):
+        for place in missing:
+            write(place, extract, advance=bar.update)
+            yield place
+        return
+    on_worker = functools.partial(_write_on_worker, write=write, build=send(output))
+    places = [(os.path.abspath(shard), view) for shard, view in missing]
+    for place, num_images in cluster.run(on_worker, places, scheduler):
+        bar.update(num_images)
+        yield place
+
+
+def _write_on_worker(place, write, build) -> int:
+    return write(place, build())
+
+
+def _write_file(
+    place, extract, output, shape, image_size, advance=lambda num_images: None
+) -> int:
+    path, num_images = _path(output, *place), 0
     # The name contains shard and view, so that each file has its own seed.
     seed = zlib.crc32(path.name.encode())
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(_decode(place[0], image_size)):
             with np.errstate(over="ignore"):
                 regions = np.float16(extract(batch, (seed, number)))
             if not np.isfinite(regions).all():
@@ -163,7 +194,9 @@ def _write_file(path, extract, batches, shape, bar):
                     f"65504. Received: {path.name}"
                 )
             file.write(regions.reshape(-1, *shape).tobytes())
-            bar.update(len(regions))
+            num_images += len(regions)
+            advance(len(regions))
+    return num_images
 
 
 def _path(output, shard, view) -> pathlib.Path:

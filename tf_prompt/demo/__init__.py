@@ -1,1 +1,1 @@
-"""The web page: prompts of images, and what they rest on."""
+"""The web page: prompts of images, and how the models found them."""

@@ -1,4 +1,4 @@
-"""Images of the toy set for visitors who have none at hand."""
+"""Images of the toy set for visitors without images of their own."""
 
 import pathlib
 from collections.abc import Sequence

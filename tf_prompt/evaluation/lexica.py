@@ -22,7 +22,7 @@ _MODEL = "model"
 def measure(rows: Sequence[dict], folder, split: str) -> dict:
     """Compares the modifiers of true and written prompts.
 
-    Prompts without a modifier are left out: any writer of none would be right. In a
+    Prompts without modifiers are left out: predicting none would always be right. In a
     prompt that is written without commas modifiers of training prompts are sought;
     the row `true_words` does so with the true prompts, and shows what is lost.
 
@@ -81,7 +81,7 @@ def _score(true, found, families) -> dict[str, dict]:
 
 
 def format_table(found: dict) -> str:
-    """Lays out what `measure` gave, for people, beside what is published.
+    """Formats the results of `measure` as a table beside the published numbers.
 
     The published numbers are of LexicaDataset's own test split, which `write_records`
     never makes: splits here go by prompt, there by image.

@@ -81,7 +81,7 @@ def _nearest(model: PromptModel, index, images) -> np.ndarray:
 
 
 def format_table(found: dict) -> str:
-    """Lays out what `measure` gave, for people, beside chance."""
+    """Formats the results of `measure` as a table beside chance."""
     if not found["examples"]:
         return "recognition: no true prompt has a label of the training prompts"
     labels = found["labels"]

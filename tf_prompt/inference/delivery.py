@@ -57,7 +57,7 @@ class DeliveryConfig(WordingConfig):
     )
     csv: str | None = option(
         None,
-        "also write a CSV file, or resume one; docs/how_to/batch_folders.md lists its "
+        "also write a CSV file, or resume one; the page Batch folders lists its "
         "columns",
         metavar="FILE",
         group="output",

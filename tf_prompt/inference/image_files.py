@@ -85,7 +85,7 @@ def write_prompts(
     image_bytes: Mapping[pathlib.PurePath, bytes],
     errors: dict[pathlib.PurePath, str],
 ) -> dict[pathlib.PurePath, dict]:
-    """Writes the prompts of images at once; what is no image costs nobody else.
+    """Writes the prompts of a batch; files that are no images do not affect the others.
 
     Args:
         writer: as in `predict`.

@@ -9,9 +9,9 @@ from tf_prompt.models.tagger import Tagger
 
 
 class TaggerModel(PromptModel):
-    """Writes the modifiers above a threshold, the surest first, without a subject.
+    """Writes the modifiers above a threshold, most probable first, without a subject.
 
-    Where none is above it, the surest alone is written.
+    If none is above it, only the most probable is written.
 
     Args:
         network: a `Tagger`.

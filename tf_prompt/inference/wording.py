@@ -23,7 +23,7 @@ class WordingConfig:
 
     template: str = option(
         _TEMPLATE,
-        "text with fields in braces, listed in docs/how_to/batch_folders.md: "
+        "text with fields in braces, listed on the page Batch folders: "
         "{artists:3} is replaced by the three best phrases of that table, {artists} by "
         "the best",
         metavar="TEXT",

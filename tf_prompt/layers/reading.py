@@ -13,8 +13,9 @@ _NEVER = -1e4
 class PromptReader(keras.layers.Layer):
     """Attends to the words of other prompts, and says when to copy one.
 
-    A word is sought by itself and the word before it, so that what follows the last
-    written words can be found; prompts of more similar images count more.
+    Each place is represented by its word and the word before it, so the decoder can
+    find what follows the words it wrote last; prompts of more similar images weigh
+    more.
 
     Args:
         width: int > 0, width of hidden states and of embedded words.

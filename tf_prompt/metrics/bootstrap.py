@@ -1,7 +1,7 @@
 """How far a score could move by chance: bootstrap intervals over examples.
 
-Examples of one family, near-duplicates that stand and fall together, are drawn
-together: as many families as there are, with replacement (cluster bootstrap).
+Examples of one family, which are near-duplicates, are drawn together: as many families
+as there are, with replacement (cluster bootstrap).
 """
 
 from collections.abc import Callable, Iterator, Sequence

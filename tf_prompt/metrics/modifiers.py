@@ -1,4 +1,4 @@
-"""Modifiers of prompts, the parts behind the first comma: which were found.
+"""Metrics of modifiers, the parts of a prompt after its first comma.
 
 A prompt is a subject and modifiers. Published work compares the sets of modifiers of
 the true and the written prompt.
@@ -32,8 +32,8 @@ def split_modifiers(prompt: str, normalise: Callable[[str], str]) -> list[str]:
 class ModifierFinder:
     """Finds modifiers in a prompt of words, whose commas are lost.
 
-    From left to right the longest known modifier is taken; words that begin none
-    are passed over.
+    From left to right the longest known modifier is taken; other words are
+    skipped.
 
     Args:
         known: modifiers, words joined by spaces.
@@ -65,7 +65,7 @@ class ModifierFinder:
 def count_matches(
     true: Sequence[Iterable[str]], found: Sequence[Iterable[str]]
 ) -> np.ndarray:
-    """Counts, for each prompt, all that the metrics need to know.
+    """Counts, for each prompt, what the metrics need.
 
     Args:
         true: modifiers of each true prompt, at least one each.

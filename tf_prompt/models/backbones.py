@@ -10,6 +10,7 @@ from keras import ops
 
 from tf_prompt.layers.arguments import check_positive
 from tf_prompt.models import efficientnet_lite
+from tf_prompt.models.image_network import ImageNetwork
 from tf_prompt.models.pretrained import (
     PixelStatistics,
     find_statistics,
@@ -211,7 +212,7 @@ def build_backbone(description: dict, image_size: int) -> keras.Model:
         features = features[:, 0]
     elif len(features.shape) == 3:
         features = keras.layers.GlobalAveragePooling1D(name="pool")(features)
-    return keras.Model(images, features, name="image_backbone")
+    return ImageNetwork(images, features, name="image_backbone")
 
 
 def build_regions(description: dict, image_size: int, trainable: bool) -> keras.Model:
@@ -247,7 +248,7 @@ def build_regions(description: dict, image_size: int, trainable: bool) -> keras.
         # none: the number of patches is a square.
         count = math.isqrt(features.shape[1] - prefix) ** 2
         regions = features[:, prefix : prefix + count]
-    return keras.Model(images, regions, name="encoder")
+    return ImageNetwork(images, regions, name="encoder")
 
 
 def without_head(network: keras.Model) -> keras.Model:

@@ -6,6 +6,7 @@ import keras
 
 from tf_prompt.layers.arguments import check_positive
 from tf_prompt.models.backbones import ARCHITECTURES, build_regions, describe_backbone
+from tf_prompt.models.image_network import ImageNetwork
 from tf_prompt.models.pretrained import IMAGENET
 
 # It has no name in KerasHub, and no pretrained weights.
@@ -65,7 +66,7 @@ def build_encoder(encoder, image_size: int, conv_filters=(), trainable=False):
     height, width, depth = features.shape[1:]
     # A residual stage ends in a sum whose shape Keras may leave open.
     regions = keras.layers.Reshape((math.prod((height, width)), depth))(features)
-    return keras.Model(images, regions, name="encoder")
+    return ImageNetwork(images, regions, name="encoder")
 
 
 def _resnet50(images, trainable):

@@ -1,4 +1,4 @@
-"""Shares runs by the model hub of Hugging Face."""
+"""Shares runs on Hugging Face's model hub."""
 
 import os
 import pathlib
@@ -56,7 +56,7 @@ def fetch(place: str) -> pathlib.Path:
 def push(run_dir: str | os.PathLike, place: str, private: bool = True) -> str:
     """Shares a run on a hub, with its model card.
 
-    `hf auth login` or the environment variable `HF_TOKEN` says who you are. Paths of
+    `hf auth login` or the environment variable `HF_TOKEN` identifies you. Paths of
     this machine are left out.
 
     Args:

@@ -66,6 +66,9 @@ class BatchAdamW(keras.optimizers.AdamW):
             embedding are summed before they are squared, which Keras does not do.
     """
 
+    # Of the update that is traced, what is the same for all variables.
+    _shared = None
+
     def build(self, variables):
         super().build(variables)
         private_names.require("keras", keras.optimizers.AdamW, *_OVERRIDDEN)
@@ -78,6 +81,8 @@ class BatchAdamW(keras.optimizers.AdamW):
             self._word_squares = self.add_variable((), name="word_squares")
 
     def _get_current_learning_rate(self):
+        if self._shared:
+            return self._shared["rate"]
         schedule = keras.optimizers.schedules.LearningRateSchedule
         if isinstance(self._learning_rate, schedule):
             return self._learning_rate(self.iterations)
@@ -88,13 +93,24 @@ class BatchAdamW(keras.optimizers.AdamW):
             context = tf.distribute.get_replica_context()
             grads = context.all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
         if not self.gradient_accumulation_steps:
-            super()._backend_apply_gradients(grads, trainable_variables)
+            # Keras traces the schedule anew for each variable.
+            self._shared = self._share()
+            try:
+                super()._backend_apply_gradients(grads, trainable_variables)
+            finally:
+                self._shared = None
             return
         variables = [getattr(v, "value", v) for v in trainable_variables]
         # A condition inside a replica could not wait for the other replicas.
         tf.__internal__.distribute.interim.maybe_merge_call(
             self._accumulate, self._distribution_strategy, list(grads), variables
         )
+
+    def _share(self):
+        if self._has_replicas():
+            # Each device reads its own copy of the number of updates.
+            return None
+        return {"rate": ops.convert_to_tensor(self.learning_rate)}
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         if self._has_replicas():
@@ -236,19 +252,31 @@ class OnePassAdamW(BatchAdamW):
             return
         dtype = variable.dtype
         index = self._get_variable_index(variable)
-        step = ops.cast(self.iterations + 1, dtype)
+        rate, *powers = self._scalars(learning_rate, dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
-            beta1_power=ops.power(ops.cast(self.beta_1, dtype), step),
-            beta2_power=ops.power(ops.cast(self.beta_2, dtype), step),
-            lr=ops.cast(learning_rate, dtype),
+            beta1_power=powers[0],
+            beta2_power=powers[1],
+            lr=rate,
             beta1=self.beta_1,
             beta2=self.beta_2,
             epsilon=self.epsilon,
             grad=ops.cast(gradient, dtype),
         )
+
+    def _scalars(self, learning_rate, dtype):
+        """Returns the learning rate and the powers of both betas."""
+        shared = {} if self._shared is None else self._shared
+        if dtype not in shared:
+            step = ops.cast(self.iterations + 1, dtype)
+            shared[dtype] = (
+                ops.cast(learning_rate, dtype),
+                ops.power(ops.cast(self.beta_1, dtype), step),
+                ops.power(ops.cast(self.beta_2, dtype), step),
+            )
+        return shared[dtype]
 
 
 def rate_by_layer(backbone, config, schedule, steps_per_epoch, **kwargs):

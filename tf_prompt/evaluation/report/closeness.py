@@ -1,4 +1,4 @@
-"""Tables of scores by group: by how near the closest training prompt is, by source."""
+"""Tables of scores by source, and by overlap with the closest training prompt."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _NOTE = (
 
 
 def closeness_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Writes scores of each run and its nearest neighbour, a row an overlap."""
+    """Writes scores of each run and its nearest neighbour, one row per overlap."""
     groups = [
         {name.replace("_", " "): found for name, found in run.overlaps.items()}
         for run in runs
@@ -25,7 +25,7 @@ def closeness_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
 
 
 def source_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Writes scores of each run and its nearest neighbour, a row a source."""
+    """Writes scores of each run and its nearest neighbour, one row per source."""
     return _group_blocks(runs, [run.sources for run in runs], "source")
 
 

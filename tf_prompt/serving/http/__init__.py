@@ -1,3 +1,3 @@
-"""The HTTP service: one model behind the interfaces that other tools speak."""
+"""The HTTP service: one model behind the interfaces of other tools."""
 
 MISSING = 'serve needs an extra: pip install "tf_prompt[serve]"'

@@ -1,4 +1,4 @@
-"""The application: which path does what, and what stands in front."""
+"""The web application: its paths and middleware."""
 
 import http
 import sys
@@ -32,7 +32,7 @@ _A1111_MODELS = ("clip", "deepdanbooru", "deepbooru")
 
 
 class Interrogation(pydantic.BaseModel):
-    """The request of A1111's interrogation."""
+    """A request to A1111's interrogate endpoint."""
 
     image: str = ""
     model: str = "clip"

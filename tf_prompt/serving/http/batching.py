@@ -1,4 +1,4 @@
-"""Makes batches of requests that arrive while the model is busy."""
+"""Batches requests that arrive while the model is busy."""
 
 import asyncio
 import collections
@@ -11,7 +11,7 @@ from tf_prompt.serving.http.measures import Measures
 
 
 class Batcher:
-    """Calls a function for many at once.
+    """Calls a function for several requests at once.
 
     The first request is passed on at once; those that come while all threads are busy
     wait together and make the next batch. No time is spent waiting for company.

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions: the forms of requests and answers."""
+"""OpenAI's chat completions: formats of requests and responses."""
 
 import json
 import time
@@ -15,7 +15,7 @@ except ImportError as error:
 
 
 class ImageURL(pydantic.BaseModel):
-    """Where an image of a message is."""
+    """The URL of an image in a message."""
 
     url: str
 
@@ -35,13 +35,13 @@ class Message(pydantic.BaseModel):
 
 
 class StreamOptions(pydantic.BaseModel):
-    """What a stream has besides the answer."""
+    """Options of a streamed response."""
 
     include_usage: bool = False
 
 
 class ChatRequest(pydantic.BaseModel):
-    """The fields of a request that count; others, such as `temperature`, do not."""
+    """The fields of a request that are used; others, such as `temperature`, are not."""
 
     model: str
     messages: list[Message]
@@ -51,7 +51,7 @@ class ChatRequest(pydantic.BaseModel):
 
 
 def find_image(request: ChatRequest) -> str:
-    """Finds the image that is asked about: that of the last message with one.
+    """Finds the image of a request: that of the last message with one.
 
     Returns:
         Its data URL, unchecked.
@@ -80,7 +80,7 @@ def find_image(request: ChatRequest) -> str:
 
 
 def require_model(asked: str, name: str) -> None:
-    """Checks that the model asked for is the one that is served.
+    """Checks that a request names the served model.
 
     Raises:
         Refused: if it is another.
@@ -95,7 +95,7 @@ def require_model(asked: str, name: str) -> None:
 
 
 def describe_model(name: str, created: int) -> dict:
-    """Gives the entry of a model in the list of models.
+    """Returns the entry of a model in the list of models.
 
     Args:
         name: of the model.
@@ -106,7 +106,7 @@ def describe_model(name: str, created: int) -> dict:
 
 
 def complete(name: str, prompt: str) -> dict:
-    """Gives an answer in one piece."""
+    """Returns a response in one piece."""
     message = {"role": "assistant", "content": prompt, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None}
     return {
@@ -117,7 +117,7 @@ def complete(name: str, prompt: str) -> dict:
 
 
 def stream(name: str, prompt: str, includes_usage: bool) -> Iterator[str]:
-    """Gives an answer as server-sent events; the prompt is one of them.
+    """Yields a response as server-sent events; the prompt is one of them.
 
     Args:
         name: of the model.

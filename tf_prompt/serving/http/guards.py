@@ -1,4 +1,4 @@
-"""Who may ask, how many at once, and how long a body may take to arrive."""
+"""Limits who may call, how many at once, and how long a body may take to arrive."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ BODY_SECONDS = 30
 
 
 class Callers:
-    """ASGI middleware: lets in who has the token, or who is on this machine.
+    """ASGI middleware: admits callers with the token, or on this machine.
 
     With a token it must come with each request but those for `/health`, as
     `Authorization: Bearer TOKEN` or as the password of HTTP's basic scheme. Without
@@ -68,7 +68,7 @@ class Callers:
 
 
 class Places:
-    """ASGI middleware: 503 where too many requests are in hand, 408 for a slow one.
+    """ASGI middleware: 503 if too many requests are in progress, 408 for a slow one.
 
     Bodies are read whole before a request is passed on.
 
@@ -157,7 +157,7 @@ async def read_body(receive, keep: bool = False) -> bytes | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address can be reached from this machine alone."""
+    """Whether a host name or address is reachable from this machine only."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Refuses requests whose bodies are too large, before any of it is read."""
+"""Refuses requests with too large a body, before reading any of it."""
 
 from collections.abc import Callable
 

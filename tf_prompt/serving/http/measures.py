@@ -1,4 +1,4 @@
-"""Counts and times of the service, in the text format of Prometheus."""
+"""Counters and timings of the service, in the text format of Prometheus."""
 
 import time
 
@@ -14,7 +14,7 @@ _IMAGES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Measures:
-    """All that `/metrics` shows.
+    """Everything that `/metrics` shows.
 
     Attributes:
         content_type: of the text.

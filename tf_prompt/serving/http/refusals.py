@@ -1,4 +1,4 @@
-"""What the service answers where it gives no prompt, in each interface's own form."""
+"""Error responses of the service, in the format of each interface."""
 
 import json
 
@@ -7,7 +7,7 @@ _SHOWN = 60
 
 
 class Refused(Exception):
-    """A request that is answered with an error.
+    """A request that gets an error as its response.
 
     Args:
         status: of HTTP.
@@ -31,7 +31,7 @@ class Refused(Exception):
 
 
 def content_of(refused: Refused, path: str) -> dict:
-    """Gives the JSON content of an answer.
+    """Returns the JSON content of an error response.
 
     Args:
         refused: what is wrong.
@@ -60,6 +60,6 @@ async def answer(refused: Refused, scope, send) -> None:
 
 
 def show(value) -> str:
-    """Shortens a received value for a message."""
+    """Shortens a received value for an error message."""
     text = " ".join(str(value).split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

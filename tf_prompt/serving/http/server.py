@@ -1,4 +1,4 @@
-"""Runs the application until a signal says to stop."""
+"""Runs the application until a signal stops it."""
 
 import contextlib
 import signal

@@ -19,7 +19,7 @@ _DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,")
 
 
 class Service:
-    """One model, asked by many.
+    """One model, shared by many requests.
 
     Args:
         writer: function from encoded images to a dict of `prompt` and `score`, such as

@@ -22,7 +22,7 @@ _NUM_TRIALS = 4
 
 
 def export(steps: Steps, name: str, precision: str, path: pathlib.Path) -> None:
-    """Writes a captioner as one LiteRT file, under its name only when it was checked.
+    """Writes a captioner as one LiteRT file, which gets its name once it is checked.
 
     The file is a model with the signatures `encode`, from pixels to the decoder's
     state and memory, and `step`, from a token to the scores of the next. Behind the

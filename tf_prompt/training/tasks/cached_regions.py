@@ -1,6 +1,6 @@
 """Reads the regions of a frozen encoder that are stored beside the shards."""
 
-import hashlib
+import functools
 import json
 import zlib
 
@@ -9,6 +9,7 @@ import tensorflow as tf
 from tf_prompt.data import region_cache
 from tf_prompt.data.graphs import compile_function
 from tf_prompt.layers.augmentation import Augmentation
+from tf_prompt.training.tasks.sent_encoder import SentEncoder, fingerprint, send
 
 # A view is a draw of all augmentation, the flip that is on by default among it.
 DEFAULT_VIEWS = 4
@@ -26,51 +27,46 @@ def cached_regions(
         split: one of `split.SPLITS`.
         augments: whether the training split is augmented as the model says.
     """
-    config = task.config
+    config, drawn = task.config, None
     if not config.cache_features:
         return None
-    augmentation = None
     if augments and split == "train":
-        augmentation = Augmentation(
-            model.rotation_degrees, model.flip, model.erasing_rate
-        )
-    augments = augmentation is not None and bool(augmentation.steps)
+        drawn = (model.rotation_degrees, model.flip, model.erasing_rate)
+        drawn = drawn if any(drawn) else None
     signature = {
-        "encoder": _fingerprint(model.image_encoder),
+        "encoder": fingerprint(model.image_encoder),
         "image_size": model.image_size,
     }
     if isinstance(model.encoder, dict):
         # Equal weights do not make equal features where pixels are scaled apart.
         signature["description"] = json.dumps(model.encoder, sort_keys=True)
-    if augments:
-        signature["augmentation"] = [
-            model.rotation_degrees,
-            model.flip,
-            model.erasing_rate,
-        ]
+    if drawn:
+        signature["augmentation"] = list(drawn)
         signature["seed"] = config.seed
+    extract = _extractor(model.image_encoder, model.image_size, drawn, config.seed)
     return region_cache.cached_features(
         task.folder,
         split,
-        _extractor(model, augmentation if augments else None, config.seed),
+        extract,
         signature=signature,
         image_size=model.image_size,
         shape=model.image_encoder.output_shape[1:],
-        num_views=(config.views or DEFAULT_VIEWS) if augments else 1,
+        num_views=(config.views or DEFAULT_VIEWS) if drawn else 1,
+        send=lambda output: functools.partial(
+            _extractor_of, send(output, model, drawn, config.seed, extract)
+        ),
     )
 
 
-def _fingerprint(encoder) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for weight in encoder.get_weights():
-        digest.update(weight.tobytes())
-    return digest.hexdigest()
+# A worker rebuilds the encoder once, not once a shard; one at a time, for its memory.
+@functools.lru_cache(maxsize=1)
+def _extractor_of(sent: SentEncoder):
+    return sent.build(_extractor)
 
 
-def _extractor(model, augmentation, seed):
+def _extractor(encoder, size, drawn, seed):
     """Returns the function that `cached_features` needs; None does not augment."""
-    size = model.image_size
-    encoder = model.image_encoder
+    augmentation = Augmentation(*drawn) if drawn else None
     # Half precision is for training: the cache serves other runs too.
     spec = tf.TensorSpec((None, size, size, 3), tf.uint8)
 
