@@ -13,16 +13,15 @@ from tests import language_families as families
 from tests.checks import exit_code
 from tf_prompt import predict
 from tf_prompt.decoding.config import DecodingConfig
-from tf_prompt.inference import needs
+from tf_prompt.inference import memory
 from tf_prompt.models import language_bases, presets
 from tf_prompt.runs.config import FitConfig
 
 
 def sizes_of(name, batch_size, copies=1, **options):
-    decoding = DecodingConfig(num_beams=copies)
     with tf.Graph().as_default():
         network = presets.build(name, max_tokens=5, vocab_size=100, **options)
-        return needs.measure(network, batch_size, decoding)
+        return memory.measure(network, batch_size, DecodingConfig(num_beams=copies))
 
 
 @pytest.mark.parametrize("batch_size, copies", [(1, 1), (3, 2)])
@@ -41,6 +40,8 @@ def test_counts_what_is_built(name):
         name, max_tokens=5, vocab_size=100, **families.overrides(name)
     )
     sizes = sizes_of(name, 2, **families.overrides(name))
+    # As `fit --dry-run` asks, of a model whose weights are there.
+    assert memory.measure(model, 2, DecodingConfig()) == sizes
     assert sizes.parameters == sum(math.prod(w.shape) for w in model.weights)
     state, _ = model.encode(tf.zeros((2, families.SIZE, families.SIZE, 3), tf.uint8))
     flat = tf.nest.flatten(state)
@@ -55,15 +56,15 @@ def test_peak_by_hand():
         c = tf.reshape(b, (2, 100))
         d = tf.reduce_sum(c, axis=1)
         # `a` and `b`: 400 and 800 bytes; then `b` and little else.
-        assert needs.peak_of(graph.get_operations(), [d]) == 1200
-        assert needs.peak_of(graph.get_operations(), [a, d]) == 1208
+        assert memory.peak_of(graph.get_operations(), [d]) == 1200
+        assert memory.peak_of(graph.get_operations(), [a, d]) == 1208
 
 
 @pytest.mark.slow
 def test_a_base_of_billions_takes_no_memory():
     with tf.Graph().as_default():
         model = presets.build("blip2_opt_2_7b", max_tokens=5)
-        sizes = needs.measure(model, 1, DecodingConfig())
+        sizes = memory.measure(model, 1, DecodingConfig())
     # KerasHub's number; matrices of low rank come on top.
     assert 1 < sizes.parameters / 3_744_761_856 < 1.02
 

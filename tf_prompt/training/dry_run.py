@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_prompt.data import folder as data_folder
-from tf_prompt.models.sizes import format_megabytes, format_rows
+from tf_prompt.inference.needs import format_megabytes, format_rows
 from tf_prompt.runs import checkpoints
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
