@@ -72,7 +72,7 @@ def describe_saved_model(path: str) -> str:
         [
             ("parameters", f"{parameters:,}"),
             ("weights", format_megabytes(weights)),
-            ("GPU memory", "weights, and the batch: see --run-dir"),
+            ("GPU memory", "weights and a batch; --run-dir counts both"),
         ]
     )
 

@@ -136,11 +136,10 @@ class LanguageTask(Task):
 
     def describe_needs(self, model) -> list[tuple[str, str]]:
         """See `Task`."""
-        total, trained = model.count_parameters()
+        _, trained = model.count_parameters()
         batch = self.config.batch_size
         sizes = memory.measure(model, batch, DecodingConfig())
         rows = [
-            ("parameters", f"{total:,}"),
             ("weights, trained", f"{trained:,}"),
             (f"to serve {batch} at once", format_megabytes(sizes.served)),
         ]
