@@ -38,6 +38,9 @@ _IDENTITY += ("server", "model", "model_version", "model_label")
 def main(argv=None) -> int:
     """Runs the command; see `--help`."""
     options = parse_args(PredictConfig, argv, "predict", EXAMPLES)
+    if options.dry_run:
+        print(_rehearse(options))
+        return DONE
     delivery = _open_delivery(options)
     if delivery.is_done:
         return DONE
@@ -70,6 +73,20 @@ def main(argv=None) -> int:
     )
 
 
+def _rehearse(options: "PredictConfig") -> str:
+    """The table of --dry-run."""
+    import_tensorflow()
+    from tf_prompt.inference import needs
+
+    decoding = take_options(decoding_config.DecodingConfig, options)
+    if options.saved_model is not None:
+        opening.require_greedy(
+            decoding, "a SavedModel", f"saved_model={options.saved_model}"
+        )
+        return needs.describe_saved_model(options.saved_model)
+    return needs.describe_run(options.run_dir, options.images_at_once, decoding)
+
+
 def _open_delivery(options: "PredictConfig") -> Delivery:
     delivery = Delivery(options, "predict")
     share = workers.parse_share(options.share)
@@ -85,6 +102,14 @@ class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
 
     first_groups: typing.ClassVar = ("input", "model", "output", "server")
 
+    paths: tuple[str, ...] = option(
+        (),
+        "image files and folders; - reads paths from standard input, one per line",
+        positional=True,
+        nargs="*",
+        metavar="PATH",
+        group="input",
+    )
     run_dir: str | None = option(
         None,
         "folder of a run of tf_prompt.fit",
@@ -107,6 +132,12 @@ class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
         f"images per batch (default: {BATCH_SIZE}, or {SERVER_BATCH_SIZE} with "
         "--server)",
         group="speed",
+    )
+    dry_run: bool = option(
+        False,
+        "print the parameters, the download and the GPU memory that writing prompts "
+        "takes, and write none; needs no PATH",
+        group="instead of prompts",
     )
     gpu_memory: int | None = gpu_memory_option()
     share: str | None = option(
@@ -143,6 +174,12 @@ class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
         require_positive(self, "batch_size", "gpu_memory")
         workers.parse_share(self.share)
         opening.require_one_place(self, may_lack=self.embedded == ONLY)
+        if not self.paths and not self.dry_run:
+            raise ValueError("PATH must be given. Received: none")
+        if self.dry_run and not (self.run_dir or self.saved_model):
+            raise ValueError(
+                "dry_run needs --run-dir or --saved-model. Received: neither"
+            )
 
 
 def _load(options: PredictConfig, decoding: DecodingConfig):

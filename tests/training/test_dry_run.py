@@ -9,7 +9,7 @@ from tf_prompt.training.strategy import build_strategy
 
 def test_table_by_hand(tmp_path):
     needs = dry_run.Needs(
-        weights=1_234_567,
+        parameters=1_234_567,
         model_bytes=3 * 2**20,
         peak_bytes=900 * 2**20,
         gpu_bytes=None,
@@ -21,7 +21,7 @@ def test_table_by_hand(tmp_path):
         free_bytes=10 * 2**20,
     )
     lines = dry_run.format_needs(needs, tmp_path).split("\n")
-    assert lines[0].split() == ["weights", "1,234,567"]
+    assert lines[0].split() == ["parameters", "1,234,567"]
     assert "run                   6 min, 3 epochs" in lines
     assert "epoch                 120 s, 400 steps" in lines
     assert lines[-1] == "the disk is too small for this run"

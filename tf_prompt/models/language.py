@@ -100,7 +100,7 @@ class LanguageCaptioner(keras.Model):
         self.built = True
         self._held, self._waiting = _Held(), None
         if self.is_whole:
-            self._adopt(self.build_network())
+            self.adopt(self.build_network())
 
     def _complete(self, base) -> dict:
         pieces = self.vocab_size - NUM_SPECIAL
@@ -162,9 +162,10 @@ class LanguageCaptioner(keras.Model):
                 f"the base must have the SHA-256 {self.base['sha256'][:12]}…, on which "
                 f"the run was trained. Received: {found[:12]}…"
             )
-        self._adopt(network)
+        self.adopt(network)
 
-    def _adopt(self, network) -> None:
+    def adopt(self, network: keras.Model) -> None:
+        """Takes a base as it is; `attach` also checks its weights."""
         self._held.network = network
         # As setting an attribute does, without one that saving would follow.
         self._layers.append(network)

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from tf_prompt.models.pretrained import find_statistics
 
 # What hubs say of weights whose licence has not been accepted.
 _GATED = ("403", "401", "permission", "gated", "consent", "license", "licence")
+
+# How requests and urllib3 say that there is no network.
+_UNREACHABLE = re.compile(r"HTTPS?ConnectionPool\(host='([^']+)'")
 
 
 class OpenBase(NamedTuple):
@@ -137,6 +141,63 @@ def attach_base(model, source: str | None) -> None:
         model.attach(open_base(source, type(model)).network)
 
 
+def attach_shape(model, source: str | None, preset: str) -> None:
+    """Gives a model of a file a base of the right shape, its weights not loaded.
+
+    To be called within a `tf.Graph`, whose variables have no values. The published
+    shape of a preset's own base is known; another is read from where it is.
+
+    Args:
+        model: any model; what it lacks is added.
+        source: see `open_base`.
+        preset: name of the run's preset.
+
+    Raises:
+        ValueError: if the base is out of reach.
+    """
+    if getattr(model, "is_whole", True):
+        return
+    if source == language_presets.SOURCES.get(preset):
+        known = presets.PRESETS[preset][1]["base"]["arguments"]
+        model.base = {**model.base, "arguments": known}
+        network = model.build_network()
+    else:
+        with _explaining(source):
+            network = model.task_class().from_preset(str(source), load_weights=False)
+    model.adopt(network)
+
+
+def count_download(source: str, preset: str) -> int:
+    """Counts the bytes that a base will take from the network; 0 if it is here.
+
+    Of a base that is no preset of KerasHub's the preset's own size is taken.
+    """
+    if pathlib.Path(source).exists() or _is_cached(source):
+        return 0
+    known = presets.PRESETS[preset][0].task_class().presets
+    names = [name for name in (source, language_presets.SOURCES.get(preset)) if name]
+    found = [known[name]["metadata"]["params"] for name in names if name in known]
+    # Two bytes each: bfloat16, as hubs keep them.
+    return 2 * found[0] if found else 0
+
+
+def _is_cached(source: str) -> bool:
+    """Whether a hub's weights have been downloaded."""
+    if source.startswith("hf://"):
+        from huggingface_hub import constants
+
+        name = source.removeprefix("hf://").replace("/", "--")
+        folder = pathlib.Path(constants.HF_HUB_CACHE, f"models--{name}", "snapshots")
+    else:
+        from kagglehub.config import get_cache_folder
+
+        handle = _kaggle_handle(source).removeprefix("kaggle://")
+        if not handle:
+            return False
+        folder = pathlib.Path(get_cache_folder(), "models", handle)
+    return any(folder.rglob("*.h5")) or any(folder.rglob("*.safetensors"))
+
+
 @contextlib.contextmanager
 def _explaining(source) -> Iterator[None]:
     """Turns any error into one line that says what `source` must be."""
@@ -148,6 +209,10 @@ def _explaining(source) -> Iterator[None]:
     # Hubs raise errors of several libraries, from requests' to h5py's.
     except Exception as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
+        if host := _UNREACHABLE.search(reason):
+            reason = f"no connection to {host[1]}"
+        elif reason.startswith("Unknown preset identifier"):
+            reason = "no such folder, nor a preset of that name"
         hint = ""
         if "vision_model." in str(error):
             hint = (
@@ -168,9 +233,15 @@ def _licence_page(source) -> str:
     source = str(source)
     if source.startswith("hf://"):
         return f"https://huggingface.co/{source.removeprefix('hf://')}"
-    for family in keras_hub.models.CausalLM.__subclasses__():
-        handle = family.presets.get(source, {}).get("kaggle_handle", "")
-        if handle:
-            owner, model = handle.removeprefix("kaggle://").split("/")[:2]
-            return f"https://www.kaggle.com/models/{owner}/{model}"
-    return "the model's page on its hub"
+    handle = _kaggle_handle(source)
+    if not handle:
+        return "the model's page on its hub"
+    owner, model = handle.removeprefix("kaggle://").split("/")[:2]
+    return f"https://www.kaggle.com/models/{owner}/{model}"
+
+
+def _kaggle_handle(source: str) -> str:
+    """The handle on Kaggle of a KerasHub preset; empty of anything else."""
+    families = keras_hub.models.CausalLM.__subclasses__()
+    handles = [f.presets.get(source, {}).get("kaggle_handle", "") for f in families]
+    return next(filter(None, handles), "")

@@ -1,9 +1,11 @@
 """Loads model files without running any code from them."""
 
+import contextlib
 import io
 import json
 import pathlib
 import zipfile
+from collections.abc import Iterator
 
 import h5py
 import keras
@@ -38,9 +40,31 @@ def load_model_file(path: str | pathlib.Path) -> keras.Model:
             it.
     """
     path = pathlib.Path(path)
-    try:
+    with _explaining(path):
         _check_archive(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def read_network(path: str | pathlib.Path) -> keras.Model:
+    """Builds the model of a file as its config says, without reading its weights.
+
+    Args:
+        path: see `load_model_file`.
+
+    Raises:
+        ValueError: as `load_model_file`.
+    """
+    path = pathlib.Path(path)
+    with _explaining(path), zipfile.ZipFile(path) as archive:
+        content = _read_config(archive)
+        content.pop("compile_config", None)
+        return keras.saving.deserialize_keras_object(content, safe_mode=True)
+
+
+@contextlib.contextmanager
+def _explaining(path) -> Iterator[None]:
+    try:
+        yield
     # A bad file fails in zipfile, json, HDF5, our constructors, Keras or TensorFlow.
     except Exception as error:
         lines = str(error).strip().split("\n")
@@ -61,14 +85,20 @@ def _check_archive(path) -> None:
             # Keras stores members uncompressed: unpacking never takes more space.
             if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
                 raise ValueError(f"{member.filename} is compressed or encrypted")
-        if archive.getinfo(_CONFIG).file_size > _MAX_CONFIG:
-            raise ValueError(f"{_CONFIG} is too large")
-        _check_config(json.loads(archive.read(_CONFIG)))
+        _read_config(archive)
         # In memory, as Keras reads it too: in the archive each seek backwards would
         # read from the start again. This also verifies the checksum.
         content = io.BytesIO(archive.read(_WEIGHTS))
         with h5py.File(content, "r") as weights:
             _check_weights(weights)
+
+
+def _read_config(archive) -> dict:
+    if archive.getinfo(_CONFIG).file_size > _MAX_CONFIG:
+        raise ValueError(f"{_CONFIG} is too large")
+    content = json.loads(archive.read(_CONFIG))
+    _check_config(content)
+    return content
 
 
 def _check_config(content) -> None:

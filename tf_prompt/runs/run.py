@@ -62,17 +62,25 @@ class Run:
             ValueError: if the file is damaged, or the pretrained base of a language
                 model is out of reach or another.
         """
+        model, given = load_model_file(self.best_model()), self.config.backbone_weights
+        language_bases.attach_base(
+            model, language_bases.find_source(self.preset, given)
+        )
+        return model
+
+    def best_model(self) -> pathlib.Path:
+        """Returns the file of the best epoch's model.
+
+        Raises:
+            FileNotFoundError: if no epoch has finished.
+        """
         path = self.path / folder.BEST_MODEL
         if not path.is_file():
             raise FileNotFoundError(
                 f"run_dir must hold {folder.BEST_MODEL}, written after the first "
                 f"epoch. Received: {self.path}"
             )
-        model, given = load_model_file(path), self.config.backbone_weights
-        language_bases.attach_base(
-            model, language_bases.find_source(self.preset, given)
-        )
-        return model
+        return path
 
     @property
     def model_stat(self) -> os.stat_result:

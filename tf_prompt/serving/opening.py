@@ -39,7 +39,7 @@ def load_saved_model(path: str, decoding: DecodingConfig):
     """
     from tf_prompt.serving import saved_model
 
-    _require_greedy(decoding, "a SavedModel", f"saved_model={path}")
+    require_greedy(decoding, "a SavedModel", f"saved_model={path}")
     return saved_model.SavedPromptWriter(path)
 
 
@@ -60,11 +60,16 @@ def load_litert(path: str, decoding: DecodingConfig):
     """
     from tf_prompt.serving.litert.writer import LiteRTWriter
 
-    _require_greedy(decoding, "a LiteRT file", f"litert={path}")
+    require_greedy(decoding, "a LiteRT file", f"litert={path}")
     return LiteRTWriter(path)
 
 
-def _require_greedy(decoding: DecodingConfig, what: str, received: str) -> None:
+def require_greedy(decoding: DecodingConfig, what: str, received: str) -> None:
+    """Checks that options leave decoding as it is.
+
+    Raises:
+        ValueError: if they do not.
+    """
     if decoding != DecodingConfig():
         raise ValueError(
             f"{what} decodes greedily; other ways of decoding need --run-dir. "

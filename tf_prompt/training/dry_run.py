@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from tf_prompt.data import folder as data_folder
+from tf_prompt.inference.needs import format_megabytes, format_rows
 from tf_prompt.runs import checkpoints
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import callbacks, loop, recipes
-from tf_prompt.training.tasks.task import format_megabytes
 
 # Steps that are timed, after the first ones, during which functions are traced and
 # the pipeline fills its buffers.
@@ -33,7 +33,7 @@ class Needs:
     """Resources that a run needs.
 
     Args:
-        weights: number of parameters.
+        parameters: numbers in its weights.
         model_bytes: size of weights, optimizer and other state.
         peak_bytes: peak memory of the whole process.
         gpu_bytes: peak memory of a GPU; None without one.
@@ -45,7 +45,7 @@ class Needs:
         free_bytes: free space on that disk.
     """
 
-    weights: int
+    parameters: int
     model_bytes: int
     peak_bytes: int
     gpu_bytes: int | None
@@ -94,7 +94,7 @@ def format_needs(
     """Formats the needs of a run, one per line; `further` are names and values."""
     seconds = needs.epochs * needs.epoch_seconds
     rows = [
-        ("weights", f"{needs.weights:,}"),
+        ("parameters", f"{needs.parameters:,}"),
         *further,
         ("model and optimizer", format_megabytes(needs.model_bytes)),
         ("peak memory", format_megabytes(needs.peak_bytes)),
@@ -109,10 +109,10 @@ def format_needs(
         ("disk", f"{format_megabytes(needs.disk_bytes)} in {run_dir}"),
         ("disk, free", format_megabytes(needs.free_bytes)),
     ]
-    lines = [f"{name:<22}{value}" for name, value in rows]
+    table = format_rows(rows)
     if needs.disk_bytes > needs.free_bytes:
-        lines.append("the disk is too small for this run")
-    return "\n".join(lines)
+        table += "\nthe disk is too small for this run"
+    return table
 
 
 class _StepTimes(callbacks.OnEachStep):
@@ -158,7 +158,7 @@ def _measure(task, model, scratch, run_dir) -> Needs:
     checkpoint = _folder_size(scratch / checkpoints.CHECKPOINTS)
     variables = [*model.variables, *model.optimizer.variables]
     return Needs(
-        weights=model.count_params(),
+        parameters=model.count_params(),
         model_bytes=sum(_bytes_of(variable) for variable in variables),
         # In kilobytes on Linux. Includes a checkpoint in memory, written just now.
         peak_bytes=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,

@@ -8,12 +8,15 @@ import tensorflow as tf
 
 from tf_prompt.data import caption_batches, pretrained_vocabulary, targets, vocabulary
 from tf_prompt.data import folder as data_folder
+from tf_prompt.decoding.config import DecodingConfig
+from tf_prompt.inference import memory
+from tf_prompt.inference.needs import format_megabytes
 from tf_prompt.models import language_bases, presets
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import out_of_memory
 from tf_prompt.training.losses import TokenAccuracy, WordLoss
 from tf_prompt.training.optimizers import OnePassAdamW, accumulation
-from tf_prompt.training.tasks.task import Task, format_megabytes
+from tf_prompt.training.tasks.task import Task
 
 # A base's own ids take all of it; byte pairs of a tiny base are learned.
 _VOCAB_SIZE = 2048
@@ -133,21 +136,17 @@ class LanguageTask(Task):
 
     def describe_needs(self, model) -> list[tuple[str, str]]:
         """See `Task`."""
-        total, trained = model.count_parameters()
-        images = tf.zeros((1, model.image_size, model.image_size, 3), tf.uint8)
-        states = keras.tree.flatten(model.encode(images))
-        caches = sum(int(tf.size(state)) * state.dtype.size for state in states)
+        _, trained = model.count_parameters()
         batch = self.config.batch_size
-        needs = [
-            ("parameters", f"{total:,}"),
+        sizes = memory.measure(model, batch, DecodingConfig())
+        rows = [
             ("weights, trained", f"{trained:,}"),
-            ("weights, to serve", format_megabytes(4 * total)),
-            (f"to serve {batch} at once", format_megabytes(4 * total + batch * caches)),
+            (f"to serve {batch} at once", format_megabytes(sizes.served)),
         ]
         if self._source is not None:
-            # Of two bytes, as hubs keep them.
-            needs.append(("base, to download", format_megabytes(2 * (total - trained))))
-        return needs
+            download = language_bases.count_download(self._source, self.config.preset)
+            rows.append(("base, to download", format_megabytes(download)))
+        return rows
 
     def fit(
         self,

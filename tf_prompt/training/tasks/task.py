@@ -244,8 +244,3 @@ class Task:
             list of one dict per epoch; empty for tasks without epochs.
         """
         return fitting.fit_epochs(self, model, state, deadline, callbacks)
-
-
-def format_megabytes(count: int) -> str:
-    """Formats a number of bytes for `describe_needs` and the rest of a dry run."""
-    return f"{count / 2**20:,.0f} MB"
