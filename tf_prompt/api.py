@@ -206,8 +206,9 @@ def load(
             - a TF Serving server, `http://HOST:PORT`, `https://HOST:PORT` or
               `grpc://HOST:PORT`, followed by `/MODEL` unless the model's name is
               `transformer_tiny`;
-            - a run that `tf_prompt.push` shared on a hub, `hf://OWNER/NAME`, with
-              `@REVISION` for another than the newest.
+            - a run that `tf_prompt.push` shared on a hub, `hf://OWNER/NAME` or
+              `kaggle://OWNER/MODEL/keras/VARIATION`, with `@REVISION` or `/VERSION`
+              for another than the newest.
         bank: text file of prompts, one per line, from which models that predict
             embeddings choose the nearest; None takes the training prompts.
         **decoding: fields of `DecodingConfig` for the run of a captioner, such as

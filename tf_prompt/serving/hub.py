@@ -1,4 +1,4 @@
-"""Shares runs on Hugging Face's model hub."""
+"""Shares runs on the model hubs of Hugging Face and Kaggle."""
 
 import os
 import pathlib
@@ -8,8 +8,10 @@ import tempfile
 from tf_prompt.data import vocabulary
 from tf_prompt.files import read_json, write_json
 from tf_prompt.runs import folder as run_folder
+from tf_prompt.serving import hugging_face, kaggle
 
-SCHEME = "hf://"
+# What follows each scheme is told by its module, which downloads and uploads.
+HUBS = {hugging_face.SCHEME: hugging_face, kaggle.SCHEME: kaggle}
 # What of a run's folder others need; neither checkpoints, nor logs, nor caches.
 FILES = (
     run_folder.CONFIG,
@@ -27,14 +29,15 @@ CARD = "README.md"
 
 def is_on_hub(place: str) -> bool:
     """Whether a place is a run on a hub."""
-    return place.startswith(SCHEME)
+    return place.startswith(tuple(HUBS))
 
 
 def fetch(place: str) -> pathlib.Path:
     """Downloads a run that `push` shared, or finds it in the hub's cache.
 
     Args:
-        place: `hf://OWNER/NAME`, with `@REVISION` for another than the newest.
+        place: `hf://OWNER/NAME` or `kaggle://OWNER/MODEL/keras/VARIATION`, with
+            `@REVISION` or `/VERSION` for another than the newest.
 
     Returns:
         The run's folder; nothing of it is code.
@@ -44,7 +47,8 @@ def fetch(place: str) -> pathlib.Path:
         FileNotFoundError: if the hub has no run there.
         ConnectionError: if the hub does not answer.
     """
-    found = pathlib.Path(_download(place, _name_of(place)))
+    hub, name, revision = _read_place(place)
+    found = pathlib.Path(hub.download(place, name, revision, FILES))
     if not (found / run_folder.CONFIG).is_file():
         raise FileNotFoundError(
             f"a run of tf_prompt.fit must be there, with {run_folder.CONFIG}. "
@@ -56,29 +60,37 @@ def fetch(place: str) -> pathlib.Path:
 def push(run_dir: str | os.PathLike, place: str, private: bool = True) -> str:
     """Shares a run on a hub, with its model card.
 
-    `hf auth login` or the environment variable `HF_TOKEN` identifies you. Paths of
-    this machine are left out.
+    You are identified on Hugging Face by `hf auth login` or the environment variable
+    `HF_TOKEN`, on Kaggle by `kagglehub.login()`, `KAGGLE_API_TOKEN`, or
+    `KAGGLE_USERNAME` and `KAGGLE_KEY`. Paths of this machine are left out.
 
     Args:
         run_dir: folder of a run of `tf_prompt.fit`, preferably evaluated.
         place: as in `fetch`, without a revision; made if it is not there.
-        private: whether a model that is made is for its owner alone.
+        private: whether a model that is made is for its owner alone. Kaggle's always
+            are, until they are published on its website.
 
     Returns:
         What `tf_prompt.load` takes.
 
     Raises:
         FileNotFoundError: if there is no run, or it has no model yet.
-        ValueError: if the place has another form, or the run consists of others.
+        ValueError: if the place has another form, the run consists of others, or a
+            model on Kaggle must not be private.
         ConnectionError: if the hub does not take it.
     """
-    name = _name_of(place)
-    if "@" in name:
+    hub, name, revision = _read_place(place)
+    if revision:
         raise ValueError(f"place must have no revision. Received: {place}")
+    if not private and not hub.HAS_PUBLIC:
+        raise ValueError(
+            "private must be True for this hub; publish the model on its website. "
+            f"Received: {private} with {place}"
+        )
     with tempfile.TemporaryDirectory(prefix="tf_prompt-push-") as scratch:
         folder = pathlib.Path(scratch)
         collect(pathlib.Path(run_dir), folder)
-        _upload(folder, place, name, private)
+        hub.upload(folder, place, name, private)
     return place
 
 
@@ -115,57 +127,12 @@ def collect(run_dir: pathlib.Path, folder: pathlib.Path) -> None:
     model_card.write_model_card(run_dir, folder / CARD)
 
 
-def _name_of(place: str) -> str:
-    name = place.removeprefix(SCHEME)
-    parts = name.split("/")
-    if not is_on_hub(place) or len(parts) != 2 or not all(parts):
-        raise ValueError(f"place must be hf://OWNER/NAME. Received: {place}")
-    return name
-
-
-def _download(place, name) -> str:
-    import huggingface_hub
-    from huggingface_hub import errors
-
-    repository, _, revision = name.partition("@")
-    try:
-        return huggingface_hub.snapshot_download(
-            repository, revision=revision or None, allow_patterns=list(FILES)
-        )
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
-        raise FileNotFoundError(
-            f"the hub must have the model, and you may see it. Received: {place}"
-        ) from error
-    except errors.HFValidationError as error:
-        raise ValueError(f"place must be hf://OWNER/NAME. Received: {place}") from error
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError) as error:
-        raise _away(place, error) from error
-
-
-def _upload(folder, place, name, private) -> None:
-    import huggingface_hub
-    from huggingface_hub import errors
-
-    api = huggingface_hub.HfApi()
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    try:
-        api.create_repo(name, private=private, exist_ok=True)
-        api.create_commit(
-            name,
-            [
-                huggingface_hub.CommitOperationAdd(
-                    path.relative_to(folder).as_posix(), path
-                )
-                for path in files
-            ],
-            commit_message="Share a run of tf_prompt",
-        )
-    except errors.HFValidationError as error:
-        raise ValueError(f"place must be hf://OWNER/NAME. Received: {place}") from error
-    except errors.HfHubHTTPError as error:
-        raise _away(place, error) from error
-
-
-def _away(place, error) -> ConnectionError:
-    reason = " ".join(str(error).split())[:200]
-    return ConnectionError(f"the hub must answer. Received: {place}: {reason}")
+def _read_place(place: str):
+    """Module of the hub, the model's name there, and the revision or None."""
+    for scheme, hub in HUBS.items():
+        if place.startswith(scheme):
+            found = hub.NAME.fullmatch(place.removeprefix(scheme))
+            if found:
+                return hub, found["name"], found["revision"]
+    forms = " or ".join(hub.FORM for hub in HUBS.values())
+    raise ValueError(f"place must be {forms}. Received: {place}")
