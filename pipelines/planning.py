@@ -78,9 +78,9 @@ class PlannedSource:
 
     It adds those of these columns that are asked for: `group`, the normalised prompt
     that represents the row's group, empty for a prompt without a group; `family`, the
-    name of that group, which a record carries; `over`, the cap that drops a row. They are
-    in the row, so that a part depends on nothing else and a restart sees whether they
-    have changed.
+    name of that group, which a record carries; `over`, the cap that drops a row. They
+    are in the row, so that a part depends on nothing else and a restart sees whether
+    they have changed.
 
     Args:
         source: what to read.
