@@ -1,4 +1,4 @@
-"""Takes out of prompts what their writers say to a program, and keeps the words."""
+"""Removes instructions to programs from prompts, and keeps the words."""
 
 import re
 import unicodedata
@@ -39,9 +39,9 @@ _COMMAS = re.compile(r"(?: ?,)+")
 def clean_prompt(prompt: str) -> str:
     """Drops the syntax of A1111, ComfyUI and Midjourney from a prompt.
 
-    Weights, brackets, networks, links, options and a negative prompt go; all other
-    words stay, in their order, also those between which a program would choose or
-    blend. An escaped bracket becomes a bracket. Letters are composed (NFC).
+    Weights, brackets, networks, links, options and a negative prompt are removed. All
+    other words keep their order, even alternatives among which a program would choose
+    or blend. An escaped bracket becomes a bracket. Letters are composed (NFC).
 
     Args:
         prompt: text as the user wrote it.

@@ -70,10 +70,10 @@ FOUND = ColumnNames()
 def find_column(
     names: Sequence[str], given: str | None, known: Iterable[str]
 ) -> str | None:
-    """Finds a column by the name that a user gave, else by those that are known.
+    """Finds a column by the name that a user gave, else by the known names.
 
     Returns:
-        Its name, as the source spells it; None if there is none.
+        Its name as the source spells it; None if there is no such column.
     """
     if given is not None:
         return given if given in names else None
@@ -82,7 +82,7 @@ def find_column(
 
 
 def wanted_columns(names: Sequence[str], columns: ColumnNames) -> list[str]:
-    """Lists the columns of a source that `pick_fields` reads, where they are there."""
+    """Lists those columns that `pick_fields` reads and a source has."""
     kinds = [*NUMBERS.values(), *TEXTS.values()]
     found = [find_column(names, None, known) for known in kinds]
     found += [columns.split, columns.source]
@@ -171,10 +171,10 @@ def read_splits(table: pd.DataFrame, columns: ColumnNames) -> np.ndarray:
 
 
 def split_of_path(parts: Iterable[str]) -> str:
-    """Tells the split by a folder or a file's name, as `train` or `test-00000`.
+    """Reads the split from the name of a folder or file: `train`, `test-00000`.
 
     Returns:
-        One of `SPLITS`; empty where no name says one.
+        One of `SPLITS`; empty if the name has none.
     """
     for part in reversed(list(parts)):
         stem = part.lower().split("-")[0].split(".")[0].split("_")[0]

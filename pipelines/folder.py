@@ -47,10 +47,10 @@ _CACHES = {"embeddings", "features"}
 def prepare_folder(source, config: WriteOptions, prog: str) -> None:
     """Makes the output folder, without what a run must not find there.
 
-    Parts of the same source that may be done are kept. Half files of a killed run,
-    parts that the source no longer has, and the description of the whole folder are
-    removed, of what the folder's manifest lists. Other files are removed with
-    `force` alone: shards of another source, and what has a name that is needed.
+    Parts of the same source that may be done are kept. Of the files in the folder's
+    manifest, these are removed: half-written files of a killed run, parts that the
+    source no longer has, and the description of the folder. Other files are removed
+    only with `force`: shards of another source, and files whose names are needed.
 
     Args:
         source: where the parts will come from.

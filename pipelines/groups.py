@@ -7,7 +7,7 @@ import numpy as np
 
 
 def join_pairs(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Joins what is linked, over any number of links.
+    """Groups linked texts, over any number of links.
 
     Returns:
         For each text that is linked with another, the first text of its group in

@@ -1,8 +1,8 @@
 """Finds images that look the same, by perceptual hashes that differ in few bits.
 
 The hash is ImageHash's `phash`: signs of the low frequencies of a 32 pixel picture. It
-survives another format, size or quality. PDQ (pdqhash), four times as long, comes as
-source that a compiler must build; imagededup brings PyTorch; dhash and blockhash have
+survives another format, size or quality. PDQ (pdqhash) is four times as long, but
+must be compiled from source; imagededup brings PyTorch; dhash and blockhash have
 had no release for years.
 """
 
@@ -105,8 +105,8 @@ def hash_image(data: bytes, max_pixels: int = 2**26) -> int:
 def group_hashes(hashes: np.ndarray, most_bits: int) -> np.ndarray:
     """Joins hashes that differ in few bits, over any number of steps.
 
-    Of `most_bits + 1` bands of bits, two such hashes have at least one in common: only
-    those with a common band are compared.
+    The bits are divided into `most_bits + 1` bands. Two such hashes agree in at least
+    one band, so only hashes with a common band are compared.
 
     Args:
         hashes: uint64 `(images,)`.

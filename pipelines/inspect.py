@@ -20,8 +20,8 @@ EXAMPLES = (
 class InspectConfig(Filters, SourceOptions):
     """Counts and plots what a source holds, before and after the filters.
 
-    A filter looks at what a source knows of its images. Of DiffusionDB its metadata
-    alone will do.
+    A filter uses what a source knows about its images. For DiffusionDB the metadata
+    alone is enough.
     """
 
     first_groups: typing.ClassVar = ("input", "output")

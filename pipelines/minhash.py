@@ -1,9 +1,9 @@
 """Groups prompts that share many of their words, without comparing all pairs.
 
-MinHash: the smallest hash of a set's words is that of another set with a probability
-that is their similarity. Prompts that agree in a whole band of such numbers are
-measured exactly, and those that are similar enough are in one group, as is what these
-are similar to.
+MinHash: the probability that two sets have the same smallest hash equals their
+similarity. If prompts agree in a whole band of such numbers, their similarity is
+computed exactly. Those that are similar enough are put in one group, and so are all
+prompts that are similar to one of the group.
 """
 
 import concurrent.futures

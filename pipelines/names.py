@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 
 
 def match_names(names: Sequence[str], present: Collection[str]) -> list[str]:
-    """Writes names as those that are there, where only their Unicode form differs.
+    """Replaces names by existing ones that differ only in their Unicode form.
 
-    A Mac takes `é` apart into a letter and an accent; other systems do not.
+    A Mac splits `é` into a letter and an accent; other systems do not.
 
     Args:
         names: as a table has them.

@@ -98,8 +98,8 @@ class Source(typing.Protocol):
     Attributes:
         name: kind of source; letters, digits and underscores.
         notes: what a user should know before the work begins.
-        is_curated: whether prompts are taken as they are and images by the rules
-            of DiffusionDB or Kaggle; else prompts are cleaned of syntax.
+        is_curated: whether prompts are kept unchanged and images follow the rules
+            of DiffusionDB or Kaggle; else syntax is removed from prompts.
     """
 
     name: str

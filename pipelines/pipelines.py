@@ -1,4 +1,4 @@
-"""Says how a verb is run, to who runs it as a file.
+"""Explains how to run a verb to users who run it as a file.
 
 Then Python looks for the package `pipelines` in the package's own folder, and finds
 this module; run with `-m` from the checkout, nothing imports it.

@@ -1,4 +1,4 @@
-"""What is settled over all rows before the first is converted: groups and caps."""
+"""Groups and caps, decided over all rows before the first is converted."""
 
 import collections
 import dataclasses
@@ -74,13 +74,13 @@ class _Rows:
 
 
 class PlannedSource:
-    """A source whose rows carry what was settled over all of them.
+    """A source whose rows carry decisions that were made over all rows.
 
-    Of these columns the ones that are asked for: `group`, the normalised prompt that
-    speaks for the group of a row, empty for a prompt that is alone; `family`, the name
-    of that group, which a record carries; `over`, the cap that drops a row. They stand
-    in the row, so that a part depends on nothing else and a restart sees whether they
-    have changed.
+    It adds those of these columns that are asked for: `group`, the normalised prompt
+    that represents the row's group, empty for a prompt without a group; `family`, the
+    name of that group, which a record carries; `over`, the cap that drops a row. They
+    are in the row, so that a part depends on nothing else and a restart sees whether
+    they have changed.
 
     Args:
         source: what to read.
@@ -188,7 +188,7 @@ def _make_columns(
 
 
 def name_family(prompt: str) -> str:
-    """Names the family that a normalised prompt speaks for: 16 hexadecimal digits."""
+    """Names the family that a normalised prompt represents: 16 hexadecimal digits."""
     return hashlib.blake2b(prompt.encode(), digest_size=8).hexdigest()
 
 

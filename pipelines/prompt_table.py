@@ -1,4 +1,4 @@
-"""Reads the CSV file, or that of JSON lines, that gives loose images their prompts."""
+"""Reads the CSV or JSON lines file that has the prompts of loose images."""
 
 import csv
 import json
@@ -112,9 +112,9 @@ def read_json_lines(
 def join_rows(
     table: pd.DataFrame, rows: pd.DataFrame, columns: ColumnNames
 ) -> pd.DataFrame:
-    """Adds the known fields of a table to its rows, without those of a failure.
+    """Adds the known fields of a table to its rows, without rows of failures.
 
-    A row with an `error` and no prompt is what `predict` writes of a broken image.
+    A row with an `error` and no prompt is what `predict` writes for a broken image.
     """
     rows = rows.join(pick_fields(table, columns))
     if set(_OF_FAILURE) <= set(table):

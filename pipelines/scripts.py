@@ -15,7 +15,7 @@ def is_unspaced(prompt: str) -> bool:
 def find_script(prompt: str) -> str:
     """Names the Unicode script of most letters, such as `latin` or `cyrillic`.
 
-    A script is no language: English and Polish are both `latin`.
+    A script is not a language: English and Polish are both `latin`.
     """
     counts: dict[str, int] = {}
     letters = filter(str.isalpha, prompt)

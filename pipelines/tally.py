@@ -147,7 +147,7 @@ class Tally:
 
 
 def describe_families(tally: Tally) -> dict:
-    """What `stats.json` tells of families; nothing where none were sought.
+    """What `stats.json` says about families; empty if none were looked for.
 
     Returns:
         `families`: their number, `of_one` record, and the sizes of the `largest`.
@@ -161,7 +161,7 @@ def describe_families(tally: Tally) -> dict:
 
 
 def describe_leaks(tally: Tally) -> dict:
-    """What `stats.json` tells of splits that a source brought along.
+    """What `stats.json` says about splits that the source defines.
 
     Returns:
         `leaks`: `prompts` that lie in several splits, and for validation and test the

@@ -33,10 +33,10 @@ _BLOCK = 512
 
 
 class TarImages:
-    """The images of one tar, behind the face of `parts.Images`.
+    """The images of one tar, with the interface of `parts.Images`.
 
-    Texts are read at once, images when they are asked for: nothing is extracted. Of a
-    compressed tar they can be read in its order only, or it is unpacked again.
+    Texts are read at once, images when they are asked for: nothing is extracted. A
+    compressed tar is decompressed again if images are asked for out of order.
 
     Args:
         file: a tar, compressed with gzip or not.

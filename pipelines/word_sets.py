@@ -50,10 +50,10 @@ class WordSets:
         return len(self.sizes)
 
     def make_keys(self, factors: np.ndarray) -> np.ndarray:
-        """Gives a number for each set; of similar sets it is likely the same.
+        """Computes a number per set; similar sets probably have the same one.
 
-        The smallest number of each set is taken, once each word's hash is mixed anew;
-        this as often as there are factors.
+        For each factor, the words' hashes are mixed anew, and the smallest of each set
+        is taken; these minima are combined.
 
         Args:
             factors: uint64 `(times, 2)`, random; the first of each pair is odd.
@@ -134,9 +134,9 @@ class Bitmaps:
         self._lanes, self._sizes = lanes, sizes
 
     def may_share(self, first: np.ndarray, second: np.ndarray, jaccard: float):
-        """Tells pairs that can be as similar as that, and hardly any others.
+        """Selects pairs that may be that similar, and hardly any others.
 
-        A bit of only one set is a word of only one.
+        A bit that only one set has stands for a word that only this set has.
 
         Args:
             first, second: int `(pairs,)`, places among the sets.

@@ -24,8 +24,7 @@ EXAMPLES = (
 class WriteConfig(WriteOptions):
     """Converts images and their prompts, in any known layout, to TFRecord shards.
 
-    A filter looks at what a source knows of its images; what it does not know drops
-    nothing.
+    A filter uses what a source knows about its images; unknown values drop nothing.
     """
 
     processes: int = option(os.cpu_count() or 1, "speed: number of processes")

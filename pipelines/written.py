@@ -95,7 +95,7 @@ def find_written(folder: pathlib.Path, num_parts: int) -> Written | None:
 def holds_only(
     folder: pathlib.Path, written: Written, source, conversion: Conversion
 ) -> bool:
-    """Whether each part that a folder holds is one of a source, wherever that is now.
+    """Whether all parts in a folder belong to a source, even if it has moved.
 
     Args:
         folder: the shards.

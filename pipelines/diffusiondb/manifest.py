@@ -28,8 +28,8 @@ class Manifest:
 
     Without the journal, a run that was killed would leave files whose digests are
     unknown, and the next one would read them all again: DiffusionDB Large is 6.5 TB.
-    The journal is also the lock of the folder; the system opens it when the process
-    ends, however it ends. Used as a context manager.
+    The journal is also the lock of the folder; the system releases it when the
+    process ends, however it ends. Used as a context manager.
 
     Args:
         folder: where the downloads go; it is made.

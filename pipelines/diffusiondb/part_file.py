@@ -5,9 +5,9 @@ import pathlib
 
 
 class PartFile:
-    """A file on its way, under a temporary name that a later process finds again.
+    """A partly downloaded file, under a temporary name that a later process finds.
 
-    Beside it lies the server's validator of that version, because bytes of two
+    Beside it is the server's validator of that version, because bytes of two
     versions must not be joined. It is written after the old bytes are gone and
     before new ones come, so that a process may be killed between any two steps.
 

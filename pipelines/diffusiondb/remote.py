@@ -116,7 +116,7 @@ def parse_parts(text: str, num_parts: int) -> list[int]:
 
 
 def require_one_layout(folder: pathlib.Path, layout: Layout) -> None:
-    """Checks that parts of both data sets will not meet; `open_source` refuses that.
+    """Checks that parts of both data sets do not mix, which `open_source` refuses.
 
     Raises:
         ValueError: if the folder holds parts of the other.

@@ -1,4 +1,4 @@
-"""Brings one file from a server, whole or not at all, over connections that drop."""
+"""Downloads one file, whole or not at all, over connections that drop."""
 
 import dataclasses
 import os

@@ -38,7 +38,7 @@ _LONGEST_BAR = 100
 
 
 def draw_plots(summary: dict, folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Draws what the summary has, and removes plots of an earlier run it has not.
+    """Draws a summary; removes plots of an earlier run that have no data now.
 
     Returns:
         Path of each plot by name, in the order of `NAMES`.
@@ -78,7 +78,7 @@ def content_words(entries: Sequence[dict]) -> list[dict]:
 
 
 def draw_bars(title: str, entries: Sequence[dict]) -> matplotlib.figure.Figure | None:
-    """Draws one bar a value, the kept images inside all; None if there is no value.
+    """Draws a bar per value, kept images within all; None if there is no value.
 
     Args:
         title: what the values are.

@@ -91,8 +91,8 @@ def open_table(
 def read_table(source: Source, cleans: bool = False) -> Table:
     """Reads the rows of a source without looking at its images.
 
-    Of metadata that covers more parts than are there, only the rows of these
-    parts are read, which are those that become records.
+    If the metadata covers more parts than exist, only the rows of existing parts are
+    read, since only these become records.
 
     Args:
         source: what `open_table` gave.

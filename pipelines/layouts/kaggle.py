@@ -18,7 +18,7 @@ def recognise(path: pathlib.Path) -> bool:
 
 
 def open_source(path: pathlib.Path, columns: ColumnNames) -> LooseSource:
-    """Opens such a folder; an `imgId` is a file's name with its ending or without.
+    """Opens such a folder; an `imgId` is a file's name with or without its extension.
 
     Raises:
         ValueError: if the table cannot be read.

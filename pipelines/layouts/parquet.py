@@ -140,10 +140,10 @@ def _list_parts(root, planned) -> Iterator[Part]:
 
 
 class ParquetImages:
-    """The images of some row groups, behind the face of `parts.Images`.
+    """The images of some row groups, with the interface of `parts.Images`.
 
-    Read in order they are read once. An image is called as the file calls it, if it
-    does so and no two are called the same; else by its number in the file.
+    If they are asked for in order, each is read once. Images keep the names that the
+    file gives them, if these are unique; else they are numbered.
 
     Args:
         file: the parquet file.

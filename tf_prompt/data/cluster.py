@@ -23,9 +23,9 @@ def run(
 ) -> Iterator[tuple[object, object]]:
     """Calls a function on each item, on the workers of a cluster.
 
-    A worker that dies loses its items to the others; an item that was in hand when
-    four workers died is given up. Nothing is written here: a function writes its own
-    files, atomically, for it may run more than once.
+    The items of a worker that dies go to the others. An item is given up after four
+    workers died while working on it. Nothing is written here: the function writes its
+    own files, atomically, since it may run more than once per item.
 
     Args:
         function: what to call; it is sent whole, with what it holds.

@@ -1,7 +1,7 @@
 """Reads the prompt that a program wrote into an image file.
 
 Supported are A1111 and compatible programs, ComfyUI, Fooocus, InvokeAI, NovelAI,
-SwarmUI, and our own `--write-metadata`. No model sees any of it.
+SwarmUI, and our own `--write-metadata`. None of it is given to a model.
 
 Other readers: sd-parsers 0.6 needs a file opened by Pillow and both graphs of ComfyUI,
 reads EXIF in big-endian UTF-16 only, has global caches, and follows graphs by

@@ -16,7 +16,7 @@ def compile_function(function: Callable, signature: Sequence[tf.TensorSpec]):
 
 
 def without_tuning(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Turns off what tf.data does to a pipeline as it starts and runs.
+    """Turns off tf.data's rewriting and tuning of a pipeline.
 
     Each pipeline of this project ends with it. The tuning thread sleeps twice as long
     each time, up to a minute, and the end of a pass over the data sometimes waits for

@@ -22,7 +22,7 @@ def decode_image(data, size: int, resizing: str = BILINEAR):
 
     It is turned upright, as its EXIF says; then the largest centred square is kept
     and resized with an antialiasing filter. An image that already has the size is
-    left as it is. Of 16 bits a channel the higher 8 count.
+    left as it is. If a channel has 16 bits, the upper 8 are used.
 
     Args:
         data: scalar string tensor or bytes, an encoded PNG, JPEG, WebP, BMP, or

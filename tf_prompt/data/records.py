@@ -94,9 +94,9 @@ def parse_labels(serialised) -> dict:
 
 @as_written
 def number_family(serialised):
-    """Numbers the family of one record, scalar int32; without one, equal words are one.
+    """Numbers a record's family, scalar int32; by default equal words are a family.
 
-    Two families share a number once in two milliards.
+    The chance that two families get the same number is one in two billion.
     """
     words = tf.strings.reduce_join(parse(serialised)["words"], separator=" ")
     family = parse_labels(serialised)["family"]

@@ -85,7 +85,7 @@ def cached_features(
     They are in `FOLDER/features/KEY`, one file per shard and view; KEY depends on
     `signature`, not on the number of views, so that existing views are kept. Files are
     written atomically, and computed again if their shard has changed. The size to be
-    written is reported on stderr first. Where `TF_PROMPT_SCHEDULER` names a Dask
+    written is reported on stderr first. If `TF_PROMPT_SCHEDULER` names a Dask
     scheduler and `send` is given, its workers compute them, a file at a time.
 
     Args:

@@ -32,7 +32,7 @@ def target_shards(
     They are in `FOLDER/embeddings/KEY`, one file per shard with one record of 384
     float32 numbers per image, in the shard's order. KEY depends on the embedding
     model and the text rule. Files are written atomically, and computed again if their
-    shard has changed. Where `TF_PROMPT_SCHEDULER` names a Dask scheduler, its workers
+    shard has changed. If `TF_PROMPT_SCHEDULER` names a Dask scheduler, its workers
     compute them.
 
     Args:

@@ -11,11 +11,11 @@ _NEVER = -1e4
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class PromptReader(keras.layers.Layer):
-    """Attends to the words of other prompts, and says when to copy one.
+    """Attention over the words of retrieved prompts, with a gate for copying them.
 
-    Each place is represented by its word and the word before it, so the decoder can
-    find what follows the words it wrote last; prompts of more similar images weigh
-    more.
+    The key of each word also encodes the word before it, so the decoder can find
+    the words that follow the ones it has just written. Prompts of more similar images
+    get larger weights.
 
     Args:
         width: int > 0, width of hidden states and of embedded words.
@@ -26,9 +26,10 @@ class PromptReader(keras.layers.Layer):
         memory: result of `read`.
 
     Returns:
-        hidden: float `(batch, tokens, width)`, with what was read added.
-        weights: float32 `(batch, tokens, places)`, attention; rows sum to 1.
-        gate: float32 `(batch, tokens)`, logit of copying a word.
+        hidden: float `(batch, tokens, width)`, the input plus the output of attention.
+        weights: float32 `(batch, tokens, places)`, attention weights; `places` is the
+            number of words of all prompts, padding included. Rows sum to 1.
+        gate: float32 `(batch, tokens)`, logit of the probability of copying a word.
 
     Reference: See et al., 2017, https://arxiv.org/abs/1704.04368, equations 8 and 9.
     """
@@ -60,16 +61,16 @@ class PromptReader(keras.layers.Layer):
         self.built = True
 
     def read(self, words, mask, similarity):
-        """Prepares prompts, once an image.
+        """Computes the keys and values of retrieved prompts, once per image.
 
         Args:
             words: float `(batch, prompts, length, width)`, embedded.
             mask: bool `(batch, prompts, length)`, True for words.
-            similarity: float `(batch, prompts)`, of the image to that of the prompt.
+            similarity: float `(batch, prompts)`, of the image to each prompt's image.
 
         Returns:
             keys and values, float `(batch, places, width)`, and float32 `(batch,
-            places)`, addends of the scores; `places` is `prompts * length`.
+            places)`, added to the attention logits; `places` is `prompts * length`.
         """
         before = ops.pad(words, [[0, 0], [0, 0], [1, 0], [0, 0]])[:, :, :-1]
         places = (ops.shape(words)[0], -1, self.width)

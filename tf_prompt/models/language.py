@@ -30,8 +30,8 @@ class LanguageCaptioner(keras.Model):
     Token ids are those of our vocabularies: four special tokens, then the base's own
     ids, each four higher. The prefix, which asks for a prompt, is part of the model.
 
-    A pretrained base is not part of the model's files: `attach` gives it. They hold
-    what is trained, a base without pretrained weights entirely.
+    The model's files do not contain a pretrained base, only the weights that are
+    trained; `attach` adds the base. A base without pretrained weights is saved whole.
 
     A subclass is a family of bases: it defines `build_network`, `vision`,
     `see`, `read`, `encode` and `step`.

@@ -1,8 +1,8 @@
 """The presets of captioners over language models, and where pretrained bases are.
 
-The large ones are what their makers published: the numbers of parameters are those that
-KerasHub states, 3,032,094,960, 4,299,915,632, 3,744,761,856 and 852,985,920. The `tiny`
-ones have the same parts, and are trained from the start.
+The large ones are as published. KerasHub states their numbers of parameters:
+3,032,094,960, 4,299,915,632, 3,744,761,856 and 852,985,920. The `tiny` ones have the
+same parts, and are trained from scratch.
 """
 
 from tf_prompt.models.blip2 import BLIP2Captioner

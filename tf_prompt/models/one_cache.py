@@ -9,7 +9,8 @@ from tf_prompt.models.portable_caches import portable_updates
 class OneCacheCaptioner(LanguageCaptioner):
     """Decodes with a cache of all layers; the image stands before the prefix.
 
-    A subclass defines `num_seen` and what `LanguageCaptioner` lacks, but `step`.
+    A subclass defines `num_seen`, and all that `LanguageCaptioner` leaves to its
+    subclasses except `step`.
 
     Args:
         **kwargs: arguments of `LanguageCaptioner`, which also tells inputs and outputs.

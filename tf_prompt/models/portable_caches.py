@@ -8,7 +8,7 @@ from keras import ops
 
 @contextlib.contextmanager
 def portable_updates() -> Iterator[None]:
-    """Lets KerasHub write its caches by operations that TF Serving has.
+    """Makes KerasHub write its caches with operations that TF Serving has.
 
     `keras.ops.slice_update` is an operation of XLA. Here it writes along the second
     axis: one row anywhere, or several from the first.

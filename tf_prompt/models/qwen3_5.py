@@ -13,10 +13,10 @@ from tf_prompt.models.portable_caches import portable_updates
 class Qwen35Captioner(LanguageCaptioner):
     """Writes a prompt with Qwen 3.5.
 
-    KerasHub 0.32's own `generate` is not followed: it sees images outside of graphs
-    only, cuts patches in another order than that of their positions, numbers what it
-    writes without regard to the image, and reads the prefix's last token twice, and
-    padding, into the recurrent state.
+    This does not follow KerasHub 0.32's `generate`, which has several faults: it sees
+    images outside graphs only; the order of its patches is not that of their positions;
+    the positions of new tokens ignore the image; and the recurrent state reads padding,
+    and the prefix's last token twice.
 
     Args:
         **kwargs: arguments of `LanguageCaptioner`, which also tells inputs and outputs.
@@ -105,7 +105,7 @@ class Qwen35Captioner(LanguageCaptioner):
         return ops.reshape(merged, (-1, num_tokens, encoder.out_hidden_size))
 
     def cut(self, pixels):
-        """Cuts scaled images into patches, those that are merged side by side.
+        """Cuts scaled images into patches; patches to be merged are consecutive.
 
         Returns:
             `(batch, patches, frames, patch_size, patch_size, 3)`; the frames are equal.

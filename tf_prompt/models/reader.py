@@ -14,11 +14,11 @@ _PAD = 0
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class ReadingCaptioner(TransformerCaptioner):
-    """Writes a prompt with the prompts of the nearest training images before it.
+    """Writes a prompt while reading the prompts of the nearest training images.
 
     The decoder attends to their words after its last block, and mixes its own
     distribution of the next word with that of copying one. The index of training
-    images is part of the weights, and of an export: 2 bytes a number of a feature.
+    images is part of the weights and of an export, as float16 features.
 
     Args:
         index_size: int > 0, number of training images.

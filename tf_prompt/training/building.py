@@ -11,8 +11,8 @@ def build_once(model: keras.Model, batches: tf.data.Dataset) -> None:
     """Builds a compiled model, its optimiser and its metrics, under its strategy.
 
     Keras would learn the shapes from a batch, and read one again before each
-    validation: a shuffle buffer filled for nothing, and images decoded twice. A Keras
-    without these names goes on doing so.
+    validation: a shuffle buffer filled for nothing, and images decoded twice. A
+    version of Keras without these names still does so.
 
     Args:
         model: compiled.

@@ -29,9 +29,9 @@ def choose_settings(
     families: Sequence,
     choices: Mapping[str, Sequence] = CHOICES,
 ) -> dict[str, float]:
-    """Chooses the numbers with the highest mean sentence BLEU, of means by family.
+    """Chooses the numbers with the highest sentence BLEU, averaged over families.
 
-    A family counts as one: on real prompts a single one can be most of a split.
+    Each family has the same weight: with real prompts one can be most of a split.
 
     Args:
         rows: float `(images, depth + text_dim)`, features and vectors of words, each

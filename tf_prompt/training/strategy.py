@@ -70,7 +70,7 @@ def _build_mirrored(devices):
 def describe_devices(config, half: str = "float16") -> list[str]:
     """Returns a line on the devices that will train, and the precision.
 
-    It begins nothing: workers can still be joined.
+    It does not initialise the devices, so workers can still be joined afterwards.
 
     Args:
         config: the run's options.

@@ -1,4 +1,4 @@
-"""The toy set's backgrounds: eight places, and five weathers over five of them."""
+"""The toy set's backgrounds: eight places, five of them in five kinds of weather."""
 
 import dataclasses
 import functools

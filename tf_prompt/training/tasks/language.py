@@ -26,7 +26,7 @@ class LanguageTask(Task):
     """Data, model and loss of a run over a language model of KerasHub.
 
     The vocabulary is the pretrained base's, copied into the run's folder. A base that
-    is trained from the start learns byte pairs of the training split.
+    is trained from scratch learns byte pairs of the training split.
 
     Args:
         config, run_dir, folder: see `Task`.

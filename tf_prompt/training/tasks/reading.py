@@ -12,8 +12,8 @@ from tf_prompt.training.tasks.mean_regions import mean_regions
 class ReadingTask(CaptioningTask):
     """Fills the model's index with the training split, then trains it as a captioner.
 
-    In training the images of the same family are hidden, as they will be for images
-    that are new.
+    In training an image does not see the prompts of its own family, just as a new
+    image will not.
 
     Args:
         config, run_dir, folder: see `Task`.

@@ -26,9 +26,9 @@ _SEEDS = (0, 0)
 
 @dataclasses.dataclass(frozen=True)
 class SentEncoder:
-    """All that it takes to compute an encoder's regions in another process.
+    """All that another process needs to compute an encoder's regions.
 
-    Hashable and small: a worker builds equal ones once.
+    It is small and hashable, so that a worker builds each distinct encoder once.
 
     Args:
         description: JSON of `build_encoder`'s first argument.
