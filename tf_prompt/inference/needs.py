@@ -98,11 +98,11 @@ def _members(run_dir: str) -> Sequence[Run]:
 def _measure_run(run: Run, batch_size: int, decoding: DecodingConfig) -> memory.Sizes:
     if run.preset not in language_presets.PRESETS:
         # Others compute tables of positions as they are built, which a graph cannot.
-        return memory.measure(read_network(run.best_model()), batch_size, decoding)
+        return memory.measure(read_network(run.best_model), batch_size, decoding)
     source = language_bases.find_source(run.preset, run.config.backbone_weights)
     # Variables of a graph take no memory before a session runs it.
     with tf.Graph().as_default():
-        network = read_network(run.best_model())
+        network = read_network(run.best_model)
         language_bases.attach_shape(network, source, run.preset)
         return memory.measure(network, batch_size, decoding)
 

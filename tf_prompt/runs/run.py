@@ -62,14 +62,15 @@ class Run:
             ValueError: if the file is damaged, or the pretrained base of a language
                 model is out of reach or another.
         """
-        model, given = load_model_file(self.best_model()), self.config.backbone_weights
+        model, given = load_model_file(self.best_model), self.config.backbone_weights
         language_bases.attach_base(
             model, language_bases.find_source(self.preset, given)
         )
         return model
 
+    @property
     def best_model(self) -> pathlib.Path:
-        """Returns the file of the best epoch's model.
+        """The file of the best epoch's model.
 
         Raises:
             FileNotFoundError: if no epoch has finished.

@@ -68,5 +68,5 @@ def test_every_extra_is_of_use():
     of_commands = {need.extra for need in needs.NEEDS}
     of_weights = {w.extra for need in needs.NEEDS for w in need.downloads}
     known = {extra.name for extra in packages.list_extras()}
-    # `gpu` is not of a command.
-    assert known - of_commands - of_weights == {"gpu"}
+    # No command needs these.
+    assert known - of_commands - of_weights == {"gpu", "docs"}
