@@ -33,8 +33,8 @@ class Run:
     >>> run = tf_prompt.Run("runs/transformer_tiny")
     >>> run.preset, run.config.batch_size
     ('transformer_tiny', 8)
-    >>> run.model.count_params() > 10_000
-    True
+    >>> run.best_model.name, run.model.count_params() > 10_000
+    ('best.keras', True)
     >>> run.vocabulary.tokens[:4]
     ['[PAD]', '[UNK]', '[START]', '[END]']
     >>> run.find_data("shards"), run.evaluation_folder("test")
