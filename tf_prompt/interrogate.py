@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 
-from tf_prompt.inference.delivery import ONLY, Delivery, DeliveryConfig
+from tf_prompt.inference.delivery import ONLY, Delivery, DeliveryConfig, paths_option
 from tf_prompt.inference.wording import Wording, load_counter
 from tf_prompt.interrogation import presets
 from tf_prompt.interrogation.config import (
@@ -35,14 +35,7 @@ _IDENTITY += ["embedding", "embedded"]
 class InterrogateConfig(InterrogationConfig, SourceConfig, TableConfig, DeliveryConfig):
     """Ranks phrases by CLIP similarity with images, and builds prompts from them."""
 
-    paths: tuple[str, ...] = option(
-        (),
-        "image files and folders; - reads paths from standard input, one per line",
-        positional=True,
-        metavar="IMAGE",
-        nargs="*",
-        group="input",
-    )
+    paths: tuple[str, ...] = paths_option("IMAGE")
     batch_size: int = option(
         16,
         "images per batch",

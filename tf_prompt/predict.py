@@ -102,14 +102,6 @@ class PredictConfig(DecodingConfig, ServerConfig, DeliveryConfig):
 
     first_groups: typing.ClassVar = ("input", "model", "output", "server")
 
-    paths: tuple[str, ...] = option(
-        (),
-        "image files and folders; - reads paths from standard input, one per line",
-        positional=True,
-        nargs="*",
-        metavar="PATH",
-        group="input",
-    )
     run_dir: str | None = option(
         None,
         "folder of a run of tf_prompt.fit",

@@ -19,19 +19,25 @@ SHOW, ONLY, OFF = EMBEDDED = ("show", "only", "off")
 PHRASES = "phrases_"
 
 
+def paths_option(metavar: str = "PATH"):
+    """The images of a command, which may do without."""
+    return option(
+        (),
+        "image files and folders; - reads paths from standard input, one per line",
+        positional=True,
+        nargs="*",
+        metavar=metavar,
+        group="input",
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeliveryConfig(WordingConfig):
     """Which images to process, and where to write the results."""
 
     first_groups: typing.ClassVar = ("input", "model", "output", "wording")
 
-    paths: tuple[str, ...] = option(
-        dataclasses.MISSING,
-        "image files and folders; - reads paths from standard input, one per line",
-        positional=True,
-        metavar="PATH",
-        group="input",
-    )
+    paths: tuple[str, ...] = paths_option()
     recursive: bool = option(
         False,
         "search subfolders too",

@@ -29,24 +29,27 @@ def describe_run(run_dir: str, batch_size: int, decoding: DecodingConfig) -> str
         FileNotFoundError: if there is no run, or no model in it.
         ValueError: if a file is damaged, or a base is out of reach.
     """
-    members = _members(run_dir)
-    sizes = [_measure_run(run, batch_size, decoding) for run in members]
-    rows, copies = [], batch_size * max(decoding.num_beams, decoding.rerank)
-    parameters = sum(size.parameters for size in sizes)
-    rows.append(("parameters", f"{parameters:,}"))
-    for run in members:
-        source = language_bases.find_source(run.preset, run.config.backbone_weights)
+    members = [(run, _source_of(run)) for run in _members(run_dir)]
+    each = [_measure_run(*member, batch_size, decoding) for member in members]
+    # Members answer one after the other.
+    sizes = memory.Sizes(
+        parameters=sum(size.parameters for size in each),
+        weights=sum(size.weights for size in each),
+        state=max(size.state for size in each),
+        batch=max(size.batch for size in each),
+    )
+    rows = [("parameters", f"{sizes.parameters:,}")]
+    for run, source in members:
         if source is not None:
             download = language_bases.count_download(source, run.preset)
             here = f"{format_megabytes(download)} to download" if download else "here"
             rows.append(("base", f"{source}, {here}"))
-    weights = sum(size.weights for size in sizes)
-    state, batch = (max(getattr(s, n) for s in sizes) for n in ("state", "batch"))
-    rows.append(("weights", format_megabytes(weights)))
-    rows.append((f"batch of {batch_size}", format_megabytes(batch)))
-    if state:
-        rows.append((f"  state of {copies} prompts", format_megabytes(state)))
-    rows.append(("GPU memory", format_megabytes(weights + batch)))
+    rows.append(("weights", format_megabytes(sizes.weights)))
+    rows.append((f"batch of {batch_size}", format_megabytes(sizes.batch)))
+    if sizes.state:
+        copies = batch_size * max(decoding.num_beams, decoding.rerank)
+        rows.append((f"  state of {copies} prompts", format_megabytes(sizes.state)))
+    rows.append(("GPU memory", format_megabytes(sizes.served)))
     return format_rows(rows)
 
 
@@ -95,11 +98,16 @@ def _members(run_dir: str) -> Sequence[Run]:
     return found
 
 
-def _measure_run(run: Run, batch_size: int, decoding: DecodingConfig) -> memory.Sizes:
+def _source_of(run: Run) -> str | None:
+    return language_bases.find_source(run.preset, run.config.backbone_weights)
+
+
+def _measure_run(
+    run: Run, source: str | None, batch_size: int, decoding: DecodingConfig
+) -> memory.Sizes:
     if run.preset not in language_presets.PRESETS:
         # Others compute tables of positions as they are built, which a graph cannot.
         return memory.measure(read_network(run.best_model), batch_size, decoding)
-    source = language_bases.find_source(run.preset, run.config.backbone_weights)
     # Variables of a graph take no memory before a session runs it.
     with tf.Graph().as_default():
         network = read_network(run.best_model)
