@@ -90,6 +90,16 @@ def tiny_shards(tmp_path_factory) -> pathlib.Path:
     return folder
 
 
+def copy_shards(
+    source: pathlib.Path, folder: pathlib.Path, names: str = "*.tfrecord"
+) -> pathlib.Path:
+    """Copies shards to a folder of their own, for what is kept beside them."""
+    folder.mkdir()
+    for path in source.glob(names):
+        shutil.copy(path, folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory, request):
     """A function that gives a copy of a folder, which one of all workers makes.

@@ -164,9 +164,8 @@ def wait_for(address: str, process: subprocess.Popen) -> None:
 )
 def test_blocks_of_a_page_run(path, fill, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("no_proxy", "*")
-    # Other processes must find `pipelines`, as they do in a checkout.
-    monkeypatch.setenv("PYTHONPATH", str(documentation.ROOT))
+    for name, value in documentation.environment().items():
+        monkeypatch.setenv(name, value)
     fill(documentation.needs_of(path))
     ports: dict[str, str] = {}
     with contextlib.ExitStack() as servers:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import copy_shards
 from tf_prompt.data import caption_batches, region_cache, targets
 
 SHAPE = (2, 3)
@@ -27,11 +28,7 @@ class Extract:
 
 @pytest.fixture
 def shards(tiny_shards, tmp_path):
-    folder = tmp_path / "shards"
-    folder.mkdir()
-    for path in tiny_shards.glob("train-0000[01].tfrecord"):
-        (folder / path.name).write_bytes(path.read_bytes())
-    return folder
+    return copy_shards(tiny_shards, tmp_path / "shards", "train-0000[01].tfrecord")
 
 
 def test_regions_are_those_of_the_image(shards, capsys):

@@ -4,39 +4,22 @@ import base64
 import hashlib
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.serving.hub_server import HubHandler, HubServer
 
 TOKEN = "hf_secret"
 
 
-class Hub:
+class Hub(HubServer):
     """Repositories in memory.
 
     Attributes:
-        address: of the hub.
         commits: by repository, its commits: a dict of files each.
-        private: by repository, whether it was made private.
-        downloads: paths that were read.
     """
 
     def __init__(self):
+        super().__init__(_Handler)
         self.commits: dict[str, list[dict[str, bytes]]] = {}
-        self.private: dict[str, bool] = {}
-        self.downloads: list[str] = []
-        handler = type("BoundHandler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self):
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def find(self, name: str, revision: str):
         """Sha and files of a revision; None if there is none."""
@@ -59,13 +42,7 @@ def blob_of(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    hub: Hub
-
-    def log_message(self, *_):
-        pass
-
+class _Handler(HubHandler):
     def do_HEAD(self):
         self.do_GET()
 
@@ -78,25 +55,25 @@ class _Handler(BaseHTTPRequestHandler):
         elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self._file(*found.groups())
         else:
-            self._say(404, {"error": path})
+            self.say(404, {"error": path})
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.read_body()
         path = self.path.partition("?")[0]
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            self._say(401, {"error": "who are you?"})
+        if not self.is_from(TOKEN):
+            self.say(401, {"error": "who are you?"})
         elif path == "/api/repos/create":
             self._create(json.loads(body))
         elif path == "/api/validate-yaml":
-            self._say(200, {"errors": [], "warnings": []})
+            self.say(200, {"errors": [], "warnings": []})
         elif path.endswith("/preupload/main"):
             files = [file["path"] for file in json.loads(body)["files"]]
             mode = {"uploadMode": "regular", "shouldIgnore": False}
-            self._say(200, {"files": [{"path": name, **mode} for name in files]})
+            self.say(200, {"files": [{"path": name, **mode} for name in files]})
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
             self._commit(found[1], body)
         else:
-            self._say(404, {"error": path})
+            self.say(404, {"error": path})
 
     def _create(self, content):
         name = f"{content.get('organization') or 'me'}/{content['name']}"
@@ -104,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.commits.setdefault(name, [])
         private = content.get("visibility") == "private" or content.get("private")
         self.hub.private.setdefault(name, private)
-        self._say(status, {"url": f"{self.hub.address}/{name}", "id": name})
+        self.say(status, {"url": f"{self.hub.address}/{name}", "id": name})
 
     def _commit(self, name, body):
         lines = [json.loads(line) for line in body.splitlines() if line.strip()]
@@ -116,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.commits[name].append(files)
         sha = sha_of(name, len(self.hub.commits[name]) - 1)
         url = f"{self.hub.address}/{name}/commit/{sha}"
-        self._say(200, {"success": True, "commitOid": sha, "commitUrl": url})
+        self.say(200, {"success": True, "commitOid": sha, "commitUrl": url})
 
     def _info(self, name, revision):
         found = self.hub.find(name, revision)
@@ -124,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say_absent(name)
             return
         files = [{"rfilename": path} for path in found[1]]
-        self._say(200, {"id": name, "sha": found[0], "siblings": files})
+        self.say(200, {"id": name, "sha": found[0], "siblings": files})
 
     def _tree(self, name, revision):
         _, files = self.hub.find(name, revision)
@@ -132,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
             {"type": "file", "path": path, "size": len(data), "oid": blob_of(data)}
             for path, data in files.items()
         ]
-        self._say(200, rows)
+        self.say(200, rows)
 
     def _file(self, name, revision, path):
         sha, files = self.hub.find(name, revision) or ("", {})
@@ -141,20 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.hub.downloads.append(path)
         headers = {"X-Repo-Commit": sha, "ETag": f'"{blob_of(files[path])}"'}
-        self._send(200, files[path], headers)
+        self.send(200, files[path], headers)
 
     def _say_absent(self, name, code="RevisionNotFound"):
         code = code if self.hub.commits.get(name) else "RepoNotFound"
         headers = {"X-Error-Code": code}
-        self._send(404, b'{"error": "absent"}', headers)
-
-    def _say(self, status, content):
-        self._send(status, json.dumps(content).encode(), {})
-
-    def _send(self, status, body, headers):
-        self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.send(404, b'{"error": "absent"}', headers)

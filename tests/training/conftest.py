@@ -2,12 +2,10 @@
 
 import pytest
 
+from tests.conftest import copy_shards
+
 
 @pytest.fixture
 def shards(tiny_shards, tmp_path):
     """A folder of its own with `tiny_shards`, for what is kept beside shards."""
-    folder = tmp_path / "shards"
-    folder.mkdir()
-    for path in tiny_shards.glob("*.tfrecord"):
-        (folder / path.name).symlink_to(path)
-    return folder
+    return copy_shards(tiny_shards, tmp_path / "shards")

@@ -9,6 +9,7 @@ import types
 import numpy as np
 import pytest
 
+from tests.conftest import copy_shards
 from tests.pipelines.test_cluster import start
 from tf_prompt.data import cluster
 from tf_prompt.models import encoders
@@ -47,11 +48,7 @@ def task_of(folder):
 
 @pytest.fixture
 def shards(tiny_shards, tmp_path):
-    folder = tmp_path / "shards"
-    folder.mkdir()
-    for path in tiny_shards.glob("*-0000[01].tfrecord"):
-        (folder / path.name).write_bytes(path.read_bytes())
-    return folder
+    return copy_shards(tiny_shards, tmp_path / "shards", "*-0000[01].tfrecord")
 
 
 @pytest.mark.parametrize("make", [small_efficientnet, lambda: "conv"])
