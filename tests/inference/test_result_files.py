@@ -186,7 +186,7 @@ def test_copies_are_not_taken_for_images_later(twins, capsys):
     draw(twins / "out" / "a" / "1.png")
     places = place([twins], write_metadata=str(twins / "out"), attention=None)
     assert len(places.paths) == 2
-    assert f"1 images in {twins}/out are passed over" in capsys.readouterr().err
+    assert f"1 images in {twins}/out are skipped" in capsys.readouterr().err
     with pytest.raises(ValueError, match="another folder than the images'"):
         place([twins / "out"], write_metadata=str(twins / "out"))
 
