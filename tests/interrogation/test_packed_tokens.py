@@ -143,5 +143,5 @@ def test_towers_of_different_width_are_refused(siglip):
 def test_a_folder_without_a_tokenizer_is_refused(siglip, tmp_path):
     model = CLIPInterrogator(str(siglip))
     model.backbone.save_to_preset(tmp_path)
-    with pytest.raises(ValueError, match="a tokenizer must lie beside the weights"):
+    with pytest.raises(ValueError, match="a tokenizer must be beside the weights"):
         packed_tokens.load_packed_tokens(str(tmp_path), model)

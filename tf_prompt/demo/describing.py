@@ -97,7 +97,7 @@ class Describer:
         Raises:
             ValueError: if it is not an image; the message is for the visitor.
         """
-        uploads.check_picture(data, name)
+        uploads.check_image(data, name)
         said, ranked = image_bytes.embedded_field(data), None
         with self._lock:
             written = [model.describe(data) for model in self.models]
@@ -130,7 +130,7 @@ class Describer:
         for index, (name, read) in enumerate(files):
             try:
                 data = read()
-                uploads.check_picture(data, name)
+                uploads.check_image(data, name)
                 sound[index] = data
             except OSError as error:
                 errors[index] = f"{name}: {error.strerror or error}"

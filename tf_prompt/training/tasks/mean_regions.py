@@ -43,7 +43,7 @@ def _cached(task, model, split):
 
 def _computed(task, model, split):
     size = model.image_size
-    pictures = tf.data.TFRecordDataset(records.list_shards(task.folder, split)).map(
+    encoded = tf.data.TFRecordDataset(records.list_shards(task.folder, split)).map(
         lambda record: images.decode_stored(records.parse(record)["image"], size),
         tf.data.AUTOTUNE,
     )
@@ -59,7 +59,7 @@ def _computed(task, model, split):
         desc=f"features of {split}",
         unit="image",
     ) as bar:
-        batches = pictures.batch(task.config.batch_size).prefetch(1)
+        batches = encoded.batch(task.config.batch_size).prefetch(1)
         for batch in without_tuning(batches):
             yield extract(batch).numpy()
             bar.update(len(batch))
