@@ -64,13 +64,13 @@ class _Rows:
         prompts: distinct prompts, cleaned if that is asked for.
         numbers: for each part int32 `(rows,)`, numbers of prompts.
         kept: for each part bool `(rows,)`, False where a filter drops the row.
-        pictures: numbers of the prompts of each image that several rows name.
+        images: numbers of the prompts of each image that several rows name.
     """
 
     prompts: Sequence[str]
     numbers: Sequence[np.ndarray]
     kept: Sequence[np.ndarray]
-    pictures: Sequence[set[int]]
+    images: Sequence[set[int]]
 
 
 class PlannedSource:
@@ -93,7 +93,7 @@ class PlannedSource:
         self.is_curated = source.is_curated
         rows = _read_rows(source, options)
         words = list(join_words(rows.prompts, processes, MAX_WORDS))
-        pairs = [pair for found in rows.pictures for pair in _pair(found, words)]
+        pairs = [pair for found in rows.images for pair in _pair(found, words)]
         near: Mapping[str, str] = {}
         limits = [j for j in (options.jaccard, options.group_families) if j]
         if limits:
@@ -132,8 +132,8 @@ def _read_rows(source: Source, options: WriteOptions) -> _Rows:
         of_part = [ids.setdefault(prompt, len(ids)) for prompt in prompts]
         numbers.append(np.array(of_part, np.int32))
         kept.append(dropped_by(rows, options) == "")
-        for picture, number in zip(rows.get("picture", ()), of_part, strict=False):
-            prompts_of[picture].add(number)
+        for image, number in zip(rows.get("image_number", ()), of_part, strict=False):
+            prompts_of[image].add(number)
     return _Rows(list(ids), numbers, kept, list(prompts_of.values()))
 
 

@@ -19,7 +19,7 @@ class LooseSource:
     Args:
         name: kind of source.
         table: file name of the table.
-        rows: `image_name` and `prompt`, fields, and `picture`, the number of the
+        rows: `image_name` and `prompt`, fields, and `image_number`, the number of the
             image, where any has several prompts.
         files: the images that exist, by name.
         notes, is_curated: as in `parts.Source`.
@@ -35,7 +35,7 @@ class LooseSource:
     @property
     def shares_images(self) -> bool:
         """Whether any image has several prompts: one split must take all of them."""
-        return "picture" in self.rows
+        return "image_number" in self.rows
 
     def __len__(self) -> int:
         return -(-len(self.rows) // PART_SIZE)
@@ -75,11 +75,11 @@ def make_source(
         # Not filters by size: these are cropped, whatever their tables say.
         rows = rows.drop(columns=["width", "height"], errors="ignore")
     paths = {name: os.path.realpath(file) for name, file in files.items()}
-    pictures, _ = pd.factorize(rows["image_name"].map(lambda n: paths.get(n, n)))
-    prompts_of = rows["prompt"].groupby(pictures).nunique()
+    numbers, _ = pd.factorize(rows["image_name"].map(lambda n: paths.get(n, n)))
+    prompts_of = rows["prompt"].groupby(numbers).nunique()
     num_shared = int((prompts_of > 1).sum())
     if not num_shared:
         return LooseSource(name, table, rows, files, (), is_curated)
     note = f"images with several prompts, each kept in one split: {num_shared:,}"
-    rows = rows.assign(picture=pictures)
+    rows = rows.assign(image_number=numbers)
     return LooseSource(name, table, rows, files, (note,), is_curated)
