@@ -1,4 +1,4 @@
-"""The interface of sources: parts with rows and images, each of which becomes a shard."""
+"""The interface of sources: parts of rows and images, each of which makes a shard."""
 
 import dataclasses
 import typing

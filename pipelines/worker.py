@@ -1,4 +1,4 @@
-"""One process of `workers.convert_parts`; imports little, to prepare TensorFlow first."""
+"""One process of `workers.convert_parts`; prepares TensorFlow before importing it."""
 
 import multiprocessing
 import multiprocessing.connection
