@@ -177,7 +177,7 @@ def test_only_copies_of_the_same_image_are_replaced(twins, tmp_path):
         lambda: place([twins], write_metadata=str(out)),
         lambda: result_files.write_copy(image, out, "drei", "a/1.png"),
     ):
-        with pytest.raises(ValueError, match="no copies of these images. Received: "):
+        with pytest.raises(ValueError, match="not copies of these images. Received: "):
             act()
     assert copy.read_bytes() == before
 
