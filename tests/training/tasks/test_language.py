@@ -245,7 +245,7 @@ def test_gemma3_is_written_for_transformers(tiny_shards, tmp_path, encoded, caps
 def test_other_families_are_not_written_for_transformers(adapted, tmp_path, capsys):
     argv = ["--run-dir", str(adapted), "--output", str(tmp_path)]
     assert exit_code(export.main, [*argv, "--to", "transformers"]) == 2
-    assert "Gemma 3 alone" in capsys.readouterr().err
+    assert "Gemma 3 only" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
