@@ -136,7 +136,7 @@ def test_half_precision_reaches_both_towers(siglip):
 def test_towers_of_different_width_are_refused(siglip):
     described = clip.describe(CLIPInterrogator(str(siglip)).backbone)
     described["config"]["text_encoder"]["config"]["projection_dim"] = 20
-    with pytest.raises(ValueError, match="one width.* 16 of images and 20 of texts"):
+    with pytest.raises(ValueError, match="equal width.* 16 of images and 20 of texts"):
         CLIPInterrogator(described)
 
 
