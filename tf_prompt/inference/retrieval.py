@@ -13,7 +13,7 @@ from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.table import Table
 from tf_prompt.models.retriever import Retriever
 
-# In a run's folder: a vector and a prompt of each training image.
+# In a run's folder: a vector and a prompt for each training image.
 FOLDER, _ROWS, _PROMPTS = "retrieval", "rows.npy", "prompts.txt"
 
 
@@ -60,7 +60,7 @@ class RetrievalIndex:
             ) from error
         if rows.ndim != 2 or len(rows) != len(prompts):
             raise ValueError(
-                f"{FOLDER} must hold a prompt a row. Received: {rows.shape} and "
+                f"{FOLDER} must hold a prompt per row. Received: {rows.shape} and "
                 f"{len(prompts)} in {folder}"
             )
         return cls(rows, prompts)
@@ -125,7 +125,7 @@ class RetrievalModel(PromptModel):
 
     def _describe(self, images):
         prompts, scores = self._weigh(images[self.image_size])
-        # Of equals the first, which is the nearest.
+        # The first of ties, which is the nearest.
         best = tf.argmax(scores, axis=1)
         return {
             "prompt": tf.gather(prompts, best, batch_dims=1),

@@ -33,7 +33,7 @@ class Needs:
     """Resources that a run needs.
 
     Args:
-        parameters: numbers in its weights.
+        parameters: number of the model's parameters.
         model_bytes: size of weights, optimizer and other state.
         peak_bytes: peak memory of the whole process.
         gpu_bytes: peak memory of a GPU; None without one.
@@ -91,7 +91,13 @@ def rehearse(config: FitConfig, run_dir: pathlib.Path, strategy=None) -> str:
 def format_needs(
     needs: Needs, run_dir: pathlib.Path, further: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """Formats the needs of a run, one per line; `further` are names and values."""
+    """Formats the needs of a run, one per line.
+
+    Args:
+        needs: the needs.
+        run_dir: folder of the future run.
+        further: more lines, pairs of name and value.
+    """
     seconds = needs.epochs * needs.epoch_seconds
     rows = [
         ("parameters", f"{needs.parameters:,}"),
@@ -130,7 +136,7 @@ class _StepTimes(callbacks.OnEachStep):
         super().on_train_batch_end(batch, logs)
 
     def on_step(self, step, logs):
-        # From the end of one step to the next: with waiting for data and callbacks.
+        # From the end of one step to the next, including data and callbacks.
         self.seconds.append(self._passed)
 
 

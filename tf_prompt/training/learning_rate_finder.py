@@ -1,4 +1,4 @@
-"""Finds a learning rate by a sweep from far too low to far too high."""
+"""Finds a learning rate with a sweep from far too low to far too high."""
 
 import math
 import pathlib
@@ -16,7 +16,7 @@ from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import callbacks, loop, recipes
 
 LOWEST, HIGHEST, NUM_STEPS = 1e-6, 10.0, 300
-# Of the running mean of losses: single batches are noisy.
+# Momentum of the running mean of losses, because single batches are noisy.
 _MOMENTUM = 0.95
 # The sweep ends when the loss exceeds its minimum by this factor.
 _BLOWN_UP = 4.0

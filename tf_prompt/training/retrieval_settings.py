@@ -1,4 +1,4 @@
-"""The few numbers of a retriever, chosen on the validation split."""
+"""Chooses the settings of a retriever on the validation split."""
 
 import collections
 import itertools
@@ -17,7 +17,7 @@ CHOICES: dict[str, tuple] = {
     "num_neighbours": (24, 6, 12, 48),
     "sharpness": (40.0, 10.0, 20.0, 80.0),
 }
-# Comparing 49 texts takes some milliseconds.
+# Limits the time: comparing the 49 texts of an example takes some milliseconds.
 MAX_EXAMPLES = 1000
 
 
@@ -29,23 +29,24 @@ def choose_settings(
     families: Sequence,
     choices: Mapping[str, Sequence] = CHOICES,
 ) -> dict[str, float]:
-    """Chooses the numbers with the highest sentence BLEU, averaged over families.
+    """Chooses the settings with the highest sentence BLEU, averaged over families.
 
-    Each family has the same weight: with real prompts one can be most of a split.
+    Each family has the same weight, because one can make up most of a split of real
+    prompts.
 
     Args:
-        rows: float `(images, depth + text_dim)`, features and vectors of words, each
-            of unit length, of the training images.
-        prompts: of these, words joined by spaces.
-        queries: float `(others, depth)` and `(others, text_dim)`, the same of
-            validation images, the words being those that their features predict;
+        rows: float `(images, depth + text_dim)`, features and word vectors of the
+            training images, each of unit length.
+        prompts: prompts of the training images, words joined by spaces.
+        queries: float `(others, depth)` and `(others, text_dim)`, features of the
+            validation images, and the word vectors predicted from them; at most
             `MAX_EXAMPLES` are used, evenly spread.
-        true_prompts: of the validation images.
-        families: of the validation images, a name or number each.
-        choices: values to try of each argument of `Retriever`.
+        true_prompts: prompts of the validation images.
+        families: the family of each validation image, a name or number.
+        choices: values to try for each argument of `Retriever`.
 
     Returns:
-        The best values by name; of equals those that come first.
+        dict from argument to its best value; among ties, the values tried first.
     """
     count = min(len(true_prompts), MAX_EXAMPLES)
     chosen = np.linspace(0, len(true_prompts) - 1, count).astype(int)
@@ -72,7 +73,7 @@ def choose_settings(
 
 
 def _agreed(bleu, similarity, sharpness) -> int:
-    """The candidate of the highest expected BLEU; `similarity` falls."""
+    """Index of the candidate with the highest expected BLEU; the nearest is first."""
     count = len(similarity)
     weights = np.exp(sharpness * (similarity - similarity[0]))
     return int((bleu[:count, :count] @ weights).argmax())
