@@ -11,8 +11,10 @@ def build_once(model: keras.Model, batches: tf.data.Dataset) -> None:
     """Builds a compiled model, its optimiser and its metrics, under its strategy.
 
     Keras would learn the shapes from a batch, and read another before each validation,
-    which fills a shuffle buffer for nothing and decodes images twice. With a version of
-    Keras that lacks these names, this does nothing.
+    which fills a shuffle buffer for nothing and decodes images twice. It would then
+    delete an iterator that still reads, and with a strategy TensorFlow 2.21 may crash
+    there: it frees the functions of a dataset before it waits for the thread that calls
+    them. With a version of Keras that lacks these names, this does nothing.
 
     Args:
         model: compiled model; changed.

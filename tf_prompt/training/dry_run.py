@@ -18,7 +18,7 @@ from tf_prompt.inference.needs import format_megabytes, format_rows
 from tf_prompt.runs import checkpoints
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
-from tf_prompt.training import callbacks, loop, recipes
+from tf_prompt.training import building, callbacks, loop, recipes
 
 # Steps that are timed, after the first ones, during which functions are traced and
 # the pipeline fills its buffers.
@@ -148,8 +148,10 @@ def _measure(task, model, scratch, run_dir) -> Needs:
             f"batch_size must give more than {_WARM_UP} steps per epoch in a dry run. "
             f"Received: {task.config.batch_size}, which gives {steps_per_epoch}"
         )
+    batches = task.training_batches(model, range(1)).take(num_steps)
+    building.build_once(model, batches)
     model.fit(
-        task.training_batches(model, range(1)),
+        batches,
         epochs=1,
         steps_per_epoch=num_steps,
         shuffle=False,
@@ -183,10 +185,11 @@ def _measure(task, model, scratch, run_dir) -> Needs:
 def _time_validation(model, batches) -> float:
     """Estimates the seconds for all batches from a few."""
     total = int(batches.cardinality())
-    model.evaluate(batches, steps=1, verbose=0)
     few = min(_NUM_VALIDATED, total)
+    # Whole datasets, as in `_measure`: not `steps` of a longer one.
+    model.evaluate(batches.take(1), verbose=0)
     began = time.monotonic()
-    model.evaluate(batches, steps=few, verbose=0)
+    model.evaluate(batches.take(few), verbose=0)
     return (time.monotonic() - began) / few * total
 
 
