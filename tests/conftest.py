@@ -178,9 +178,12 @@ def learn_by_heart(shards: pathlib.Path, run_dir: pathlib.Path) -> None:
     loop.train(config, run_dir, strategy.build_strategy(["CPU:0"]))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster_address():
-    """The address of a Dask scheduler with one worker, threads of this process."""
+    """The address of a Dask scheduler with one worker, threads of this process.
+
+    They end with the module, so that none of them runs beside other tests.
+    """
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=1,

@@ -27,7 +27,12 @@ SIZES = {
 
 def build_model(name):
     captioner = presets.build(name, **SMALL, **SIZES[name])
-    # Wide weights, so that prompts of random weights differ.
+    # Weights that do not depend on what ran before: prompts must differ.
+    for number, weight in enumerate(captioner.trainable_variables):
+        if len(weight.shape) > 1:
+            drawn = tf.random.stateless_normal(weight.shape, [number, 1])
+            weight.assign(drawn / weight.shape[-2] ** 0.5)
+    # Wide, so that the likeliest word is far from the next.
     kernel = captioner.output_proj.kernel
     kernel.assign(tf.random.stateless_normal(kernel.shape, [1, 2]))
     vocabulary = [*SPECIAL_TOKENS, *map(str, range(40 - len(SPECIAL_TOKENS)))]

@@ -133,7 +133,7 @@ def row_lengths(rows):
 
 
 def map_array(path: str | pathlib.Path) -> np.ndarray:
-    """Memory-maps an `.npy` file of numbers; pickled objects are rejected.
+    """Memory-maps an `.npy` file of numbers; arrays of objects are refused.
 
     Raises:
         OSError: if the file cannot be read.
