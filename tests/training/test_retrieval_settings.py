@@ -1,6 +1,10 @@
-import numpy as np
+import types
 
-from tf_prompt.training.retrieval_settings import choose_settings
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_prompt.training.retrieval_settings import choose_settings, score_families
 
 CHOICES = {
     "text_weight": (0.0, 1.0),
@@ -46,3 +50,19 @@ def test_a_large_family_counts_as_one():
             rows, prompts, (features, words), true, families, CHOICES
         )
         assert found["text_weight"] == weight
+
+
+def test_each_family_has_the_same_weight_in_the_scores():
+    # It writes what features say: right, right and wrong.
+    def weigh(features):
+        texts = tf.gather(["a cat sits here", "an owl"], tf.cast(features, tf.int32))
+        return texts, tf.ones_like(features)
+
+    model = types.SimpleNamespace(weigh=weigh)
+    features, true = np.array([[0], [0], [1]], np.float32), ["a cat sits here"] * 3
+    right = 100 * (1 - 0.5 / 4**3)
+    for families, wanted in (([1, 1, 2], right / 2), ([1, 2, 3], 2 * right / 3)):
+        bleu, meteor = score_families(model, features, true, families)
+        assert meteor == pytest.approx(wanted)
+        assert 0 < bleu < 100
+    assert score_families(model, features[:2], true, [1, 1])[0] == pytest.approx(100)
