@@ -1,8 +1,9 @@
 """The few numbers of a retriever, chosen on the validation split."""
 
 import collections
+import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -33,9 +34,10 @@ def choose_settings(
     families: Sequence,
     choices: Mapping[str, Sequence] = CHOICES,
 ) -> dict[str, float]:
-    """Chooses the numbers with the highest sentence BLEU, averaged over families.
+    """Chooses the numbers with the highest sum of BLEU and METEOR.
 
-    Each family has the same weight: with real prompts one can be most of a split.
+    Each family has the same weight: with real prompts one can be most of a split. BLEU
+    is that of a corpus; a sentence's, smoothed, favours short prompts that are wrong.
 
     Args:
         rows: float `(images, depth + text_dim)`, features and vectors of words, each
@@ -54,22 +56,24 @@ def choose_settings(
     chosen, shares = _draw(families)
     most = min(max(choices["num_neighbours"]), len(prompts))
     compare = compile_function(sentence_bleu, [tf.TensorSpec((None,), tf.string)])
-    totals = dict.fromkeys(itertools.product(*choices.values()), 0.0)
+    written = {values: [] for values in itertools.product(*choices.values())}
     for weight in tqdm.tqdm(choices["text_weight"], "choosing settings", delay=2):
         features, words = (part[chosen] for part in queries)
         sought = np.concatenate([features, weight * words], axis=1)
         found, _ = nearest_rows(sought, rows, most)
-        for query, near, index, share in zip(
-            sought, found, chosen, shares, strict=True
-        ):
+        for query, near in zip(sought, found, strict=True):
             similarity = rows[near].astype(np.float32) @ query
-            texts = [*(prompts[i] for i in near), true_prompts[index]]
-            agreement = compare(tf.constant(texts)).numpy()
+            agreement = compare(tf.constant([prompts[i] for i in near])).numpy()
             for number, sharpness in itertools.product(
                 choices["num_neighbours"], choices["sharpness"]
             ):
-                best = _agreed(agreement, similarity[:number], sharpness)
-                totals[weight, number, sharpness] += share * agreement[best, -1]
+                best = near[_agreed(agreement, similarity[:number], sharpness)]
+                written[weight, number, sharpness].append(prompts[best])
+    truth, score_pair = [true_prompts[i] for i in chosen], _build_scorer()
+    totals = {
+        values: sum(_score(score_pair, truth, texts, shares))
+        for values, texts in written.items()
+    }
     return dict(zip(choices, max(totals, key=totals.__getitem__), strict=True))
 
 
@@ -85,8 +89,7 @@ def score_families(
         true_prompts, families: see `choose_settings`.
 
     Returns:
-        two floats in 0-100. The BLEU is that of a corpus, without smoothing: an added
-        one favours short endings, even if they are wrong.
+        two floats in 0-100.
     """
     chosen, shares = _draw(families)
     spec = tf.TensorSpec((None, features.shape[1]), tf.float32)
@@ -96,10 +99,28 @@ def score_families(
         prompts, scores = weigh(tf.constant(block))
         best = tf.gather(prompts, tf.argmax(scores, axis=1), batch_dims=1)
         written += [text.decode() for text in best.numpy()]
-    pairs = [true_prompts[i] for i in chosen], written
-    counts = np.asarray(shares) @ bleu.count_matches(*pairs)
-    scores = meteor.score_pairs(*pairs, meteor.load_synonyms())
-    return float(bleu.score_sums(counts)), float(np.average(scores, weights=shares))
+    truth = [true_prompts[i] for i in chosen]
+    return _score(_build_scorer(), truth, written, shares)
+
+
+def _build_scorer() -> Callable:
+    """Returns a function from a pair to its counts for BLEU and its METEOR."""
+    synonyms = meteor.load_synonyms()
+
+    # Most settings write the same prompts.
+    @functools.cache
+    def score_pair(true, written):
+        pair = [true], [written]
+        return bleu.count_matches(*pair)[0], meteor.score_pairs(*pair, synonyms)[0]
+
+    return score_pair
+
+
+def _score(score_pair, truth, written, shares) -> tuple[float, float]:
+    """Returns BLEU and METEOR of weighted pairs."""
+    counts, scores = zip(*map(score_pair, truth, written), strict=True)
+    total = np.asarray(shares) @ np.array(counts)
+    return float(bleu.score_sums(total)), float(np.average(scores, weights=shares))
 
 
 def _draw(families) -> tuple[np.ndarray, list[float]]:
