@@ -31,6 +31,15 @@ def test_words_count_where_features_do_not_tell():
     assert found["text_weight"] == 1
 
 
+def test_a_short_wrong_prompt_is_not_better_than_one_with_more_right_words():
+    # A sentence's BLEU with an added one is 0.49 of the short, 0.40 of the other.
+    rows = np.array([[1, 0, 1, 0], [0.9, 0.4, 0, 1]], np.float16)
+    queries = np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32)
+    prompts = ["dog by x", "dog by ann x y z"]
+    found = choose_settings(rows, prompts, queries, ["dog by ann lee"], [1], CHOICES)
+    assert found["text_weight"] == 1
+
+
 def test_of_equals_the_first_is_taken():
     rows = np.array([[1, 0]], np.float16)
     queries = np.array([[1]], np.float32), np.array([[1]], np.float32)
