@@ -1,1 +1,1 @@
-"""From DiffusionDB and its like to TFRecord shards; run from a checkout."""
+"""From DiffusionDB and similar sources to TFRecord shards; run from a checkout."""

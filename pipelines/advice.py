@@ -1,4 +1,4 @@
-"""What a user should know of a finished conversion, though it is no error."""
+"""What a user should know about a finished conversion, although it is no error."""
 
 import os
 from collections.abc import Collection
@@ -10,12 +10,12 @@ from pipelines.tally import ANY_SYNTAX, UNSPACED, Tally, describe_leaks
 from tf_prompt.data.records import list_shards
 from tf_prompt.data.split import SPLITS, split_of
 
-# So many records are read again to find shares that help; with more, a split is
-# empty only where nearly all prompts are equal.
+# At most this many records are read again to find shares that help; with more, a split
+# is empty only if nearly all prompts are equal.
 _MOST_READ = 20_000
-# Shares that are tried go in steps of 0.05.
+# Shares are tried in steps of 1 / 20.
 _STEPS = 20
-# A model learns what one prompt of a hundred has.
+# A model learns what one prompt in a hundred contains.
 _MUCH_SYNTAX = 0.01
 
 
@@ -25,9 +25,9 @@ def advise_empty(
     """Says which splits came out empty, why, and which flags would fill them.
 
     Args:
-        folder: the shards.
+        folder: folder of the shards.
         tally: counts of all of them.
-        conversion: how they were made; a split of no share is empty on purpose.
+        conversion: how they were made; a split with share 0 is empty on purpose.
 
     Returns:
         One line; None if no split is empty by chance.
@@ -71,7 +71,7 @@ def _count(prompts: Collection) -> str:
 
 
 def advise_syntax(tally: Tally) -> str | None:
-    """Says that prompts hold what is no description; None where hardly any do."""
+    """Says that prompts contain syntax for programs; None if hardly any do."""
     found, num_records = tally.syntax[ANY_SYNTAX], tally.examples.total()
     if found <= _MUCH_SYNTAX * num_records:
         return None
@@ -83,7 +83,7 @@ def advise_syntax(tally: Tally) -> str | None:
     )
 
 
-# What sets free again what a filter drops.
+# How to keep what a filter drops.
 _REMEDIES = {
     "not_square": "--aspect crop or --aspect pad keeps them",
     "blurred": "--no-drop-blurred keeps them",
@@ -97,7 +97,7 @@ _REMEDIES = {
 
 
 def advise_dropped(tally: Tally) -> str | None:
-    """Says what took away over half of the rows; None where nothing did."""
+    """Says what dropped more than half of the rows; None if nothing did."""
     dropped = tally.dropped.total()
     if 2 * dropped <= tally.rows:
         return None
@@ -109,7 +109,7 @@ def advise_dropped(tally: Tally) -> str | None:
 
 
 def advise_leaks(tally: Tally) -> str | None:
-    """Says how many prompts lie in several of a source's own splits."""
+    """Says how many prompts are in several of a source's own splits; None if none."""
     leaks = describe_leaks(tally).get("leaks")
     if not leaks or not leaks["prompts"]:
         return None
@@ -126,7 +126,7 @@ def advise_leaks(tally: Tally) -> str | None:
 
 
 def advise_scripts(tally: Tally) -> str | None:
-    """Says that prompts stand without spaces; None where hardly any do."""
+    """Says that prompts are written without spaces; None if hardly any are."""
     found, num_records = tally.prompts[UNSPACED], tally.examples.total()
     if found <= _MUCH_SYNTAX * num_records:
         return None
@@ -138,7 +138,7 @@ def advise_scripts(tally: Tally) -> str | None:
 
 
 def _read_prompts(folder, tally: Tally) -> dict[tuple[str, ...], str]:
-    """Gives the split of each distinct prompt, its words as a tuple."""
+    """Returns the split of each distinct prompt, whose words are a tuple."""
     feature, found = {"words": tf.io.RaggedFeature(tf.string)}, {}
     for split in SPLITS:
         shards = list_shards(folder, split) if tally.examples[split] else []
@@ -151,10 +151,10 @@ def _read_prompts(folder, tally: Tally) -> dict[tuple[str, ...], str]:
 def _find_shares(
     prompts: dict[tuple[str, ...], str], conversion: Conversion, wanted: Collection
 ) -> dict[str, float] | None:
-    """Finds the smallest shares that leave no split empty; those to be changed."""
+    """Finds the smallest shares that leave no split empty; returns the changed ones."""
     given = {"validation": conversion.validation, "test": conversion.test}
     if not prompts or any(split_of(w, **given) != s for w, s in prompts.items()):
-        # Groups of prompts go by a hash that the records do not tell.
+        # Groups are assigned by a hash that cannot be computed from the records.
         return None
     steps = [step / _STEPS for step in range(1, _STEPS)]
     tried = [

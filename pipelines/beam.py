@@ -23,7 +23,7 @@ EXAMPLES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BeamConfig(WriteOptions):
-    """Turns a source into TFRecord shards on Apache Beam; other flags are Beam's."""
+    """Converts a source to TFRecord shards on Apache Beam; other flags are Beam's."""
 
 
 @command
@@ -38,7 +38,7 @@ def main(argv=None) -> int:
     from pipelines.options import complete
     from pipelines.sources import open_options
 
-    # What is settled over all rows is settled where the parts are listed.
+    # Decisions over all rows are made where the parts are listed.
     source = open_options(config)
     config = complete(config, source.is_curated)
     prepare_folder(source, config, prog="beam")
@@ -57,7 +57,7 @@ def separate_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         argv: arguments, ours and Beam's in any order.
 
     Returns:
-        Ours with their values, `--help` among them, and all that is left.
+        Our flags with their values, including `--help`, and all others.
     """
     hints = typing.get_type_hints(BeamConfig)
     takes_value = {"--help": False, "-h": False}
@@ -76,7 +76,7 @@ def separate_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def parse_beam_flags(flags: Sequence[str]):
-    """Turns flags into Beam's `PipelineOptions`, where Beam itself would be lenient.
+    """Converts flags to Beam's `PipelineOptions`, but more strictly than Beam does.
 
     Raises:
         ValueError: if a flag is unknown or its value is wrong, or if apache-beam is
@@ -97,8 +97,8 @@ def parse_beam_flags(flags: Sequence[str]):
             "a flag must be one of --help or of Apache Beam. "
             f"Received: {' '.join(unknown)}"
         )
-    # Else DirectRunner would first download Prism, another program, to run the job
-    # with. The job has no triggers.
+    # Otherwise DirectRunner would first download another program, Prism, to run the
+    # job. The job has no triggers.
     options.view_as(from_beam.TypeOptions).allow_unsafe_triggers = True
     return options
 
@@ -109,21 +109,21 @@ def run_job(config: BeamConfig, beam_options) -> None:
     Args:
         config: source, output and filters. Both paths must mean the same files on
             every machine.
-        beam_options: of `parse_beam_flags`.
+        beam_options: from `parse_beam_flags`.
 
     Raises:
         OSError: if the job fails.
     """
     beam = _import_beam()
     output = os.path.abspath(config.output)
-    # Not of `BeamConfig`: run with -m this module is `__main__`, unknown to workers.
+    # Not a `BeamConfig`: run with -m, this module is `__main__`, unknown to workers.
     options = dataclasses.replace(
         take_options(WriteOptions, config), source=os.path.abspath(config.source)
     )
     conversion = take_options(Conversion, config)
     pipeline = beam.Pipeline(options=beam_options)
-    # A part is cut out where it is needed: all rows of the metadata are more than
-    # the description of a job may hold.
+    # Parts are listed on the workers, because all rows of the metadata are too large
+    # for the description of a job.
     (
         pipeline
         | "source" >> beam.Create([options])
@@ -141,10 +141,13 @@ def run_job(config: BeamConfig, beam_options) -> None:
 
 
 def list_parts(options: WriteOptions) -> Iterator:
-    """Gives the parts of a source, on a worker.
+    """Lists the parts of a source, on a worker.
 
     Args:
-        options: of the command.
+        options: options of the command.
+
+    Yields:
+        `Part`s.
     """
     from pipelines.planning import open_planned
 
@@ -153,7 +156,14 @@ def list_parts(options: WriteOptions) -> Iterator:
 
 
 def convert_once(part, folder: str, conversion: Conversion) -> int:
-    """Converts a part on a worker, unless that was done; gives its number."""
+    """Converts a part on a worker, unless it is done already.
+
+    Args:
+        part, folder, conversion: as in `convert.convert_part`.
+
+    Returns:
+        The number of the part.
+    """
     from pipelines.convert import convert_part, read_done
 
     if read_done(part, folder, conversion) is None:
@@ -163,7 +173,7 @@ def convert_once(part, folder: str, conversion: Conversion) -> int:
 
 def _import_beam():
     try:
-        # Beam tells of every optional package that it does not find.
+        # Beam warns about every optional package that it does not find.
         with _no_warnings():
             import apache_beam
             import apache_beam.options.pipeline_options

@@ -1,34 +1,34 @@
-"""Removes instructions to programs from prompts, and keeps the words."""
+"""Removes the syntax of programs from prompts, and keeps the words."""
 
 import re
 import unicodedata
 
-# Each of these takes time in proportion to the text, once runs of spaces are one.
-# What follows is no part of the prompt: A1111's tail.
+# Each of these takes linear time, once runs of spaces are collapsed to one.
+# A1111's settings after the prompt, with all that follows.
 _TAIL = re.compile(r"\b(negative prompt ?:|steps: \d+, sampler:).*", re.I | re.S)
 _NETWORK = re.compile(r"<(lora|lyco|locon|hypernet)\b[^<>]*>", re.IGNORECASE)
 _LINK = re.compile(r"<?\bhttps?://[^\s<>]+>?")
-# Midjourney's: an option, its value, and all words of one that takes them away. A
-# phone makes one long dash of two.
+# Midjourney's options and their values, and `--no` with all words that it excludes. A
+# phone turns two dashes into one long dash.
 _NO = re.compile(r"(?<!\S)(?:--|—)no\b((?! (?:--|—)[a-z]).)*", re.IGNORECASE | re.S)
 _OPTION = re.compile(
     r"(?<!\S)(?:--[a-z]+\b|—[a-z]+(?= [\d.:]))"
     r"(?: (?:[\d.:]+|raw|expressive|cute|scenic|original)(?![\w-]))*",
     re.IGNORECASE,
 )
-# Weights: `::2` of Midjourney, `:1.2` before `AND`, and that before a bracket ends.
+# Weights: Midjourney's `::2`, and `:1.2` before `AND` or a closing bracket.
 _PARTS = re.compile(r":: ?-?[\d.]*")
 _BEFORE_AND = re.compile(r" :-?[\d.]+(?= ?(?:\bAND\b|$))")
 _WEIGHT = re.compile(r" ?: ?[-+]?(?:\d+\.?\d*|\.\d+) ?$")
 _LONGEST_WEIGHT = 16
-# Of a bracket that was never opened.
+# The weight of a bracket that was never opened.
 _LOST_WEIGHT = re.compile(r"(?<=[^\s\d(]): ?[-+]?(?:\d?\.\d+|\d\.?) ?\)")
 _KEYWORD = re.compile(r"\b(?:BREAK|AND)\b")
 _BRACKET = re.compile(r"[()\[\]{}]")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 _ESCAPED = {r"\(": "\ue000", r"\)": "\ue001", r"\[": "\ue002", r"\]": "\ue003"}
 _ESCAPED |= {r"\{": "\ue004", r"\}": "\ue005"}
-# What a prompt must hold to hold any of these.
+# A prompt without any of these contains no syntax.
 _MARKS = re.compile(
     r"[(\[{<\\]|--|—|:[:\s\d.+-]|AND|BREAK|https?:|negative prompt|steps:", re.I
 )
@@ -44,10 +44,10 @@ def clean_prompt(prompt: str) -> str:
     or blend. An escaped bracket becomes a bracket. Letters are composed (NFC).
 
     Args:
-        prompt: text as the user wrote it.
+        prompt: the original text.
 
     Returns:
-        The prompt; one without such syntax is the same but for NFC.
+        The cleaned prompt; without such syntax, only NFC may change it.
     """
     prompt = unicodedata.normalize("NFC", prompt)
     if not _MARKS.search(prompt):
@@ -59,7 +59,7 @@ def clean_prompt(prompt: str) -> str:
     text = _OPTION.sub(" ", _NO.sub(" ", text))
     text = _open_brackets(_PARTS.sub(", ", _BEFORE_AND.sub("", text)))
     text = _LOST_WEIGHT.sub("", text)
-    # Where all is in capitals, these are words like the others.
+    # In a prompt all in capitals, these are ordinary words.
     if not prompt.isupper():
         text = _KEYWORD.sub(", ", text)
     for written, kept in _ESCAPED.items():
@@ -70,7 +70,7 @@ def clean_prompt(prompt: str) -> str:
 
 
 def _open_brackets(text: str) -> str:
-    """Takes brackets and their weights off; one without its other half stays."""
+    """Removes brackets and their weights; an unpaired bracket stays."""
     pairs = _find_pairs(text)
     if not pairs:
         return text
@@ -82,11 +82,11 @@ def _open_brackets(text: str) -> str:
             continue
         inside = text[done:place]
         if depth:
-            # `[cat:dog:0.5]` and `{cat|dog}`: both words are the writer's.
+            # `[cat:dog:0.5]` and `{cat|dog}`: both words are part of the prompt.
             inside = _without_weight(inside, place in closed)
             inside = inside.replace("|", " ").replace(":", " ")
         pieces.append(_without_weight(inside, place in closed))
-        # So that no two words become one.
+        # A space, so that two words do not become one.
         pieces.append(" " if _between_words(text, place) else "")
         if match[0] not in "()":
             depth += 1 if place in pairs else -1
@@ -95,7 +95,7 @@ def _open_brackets(text: str) -> str:
 
 
 def _find_pairs(text: str) -> dict[int, int]:
-    """Places of brackets that open, and of those that close them, kind by kind."""
+    """Maps places of opening brackets to those of the brackets that close them."""
     pairs, opened = {}, {"(": [], "[": [], "{": []}
     for match in _BRACKET.finditer(text):
         if match[0] in opened:

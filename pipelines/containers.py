@@ -12,13 +12,13 @@ import pandas as pd
 
 from tf_prompt.data import listing
 
-# A 1024 pixel PNG has 2 MB. `zipfile` never reads past the size that it is told.
+# A PNG of 1024 pixels has 2 MB. `zipfile` never reads past the size in the directory.
 MAX_MEMBER_SIZE = 64 * 2**20
-# The JSON of a part has half a megabyte; read, it takes twenty times its size.
+# The JSON of a part has half a megabyte; in memory it takes twenty times as much.
 MAX_JSON_SIZE = 16 * 2**20
-# Deflate makes at most 1032 bytes of one; images hardly shrink. A small file may.
+# Deflate compresses at most 1032 to 1, and images hardly at all; small files may.
 MAX_RATIO, HARMLESS_SIZE = 100, 2**20
-# The others may ask for gigabytes of memory before they give a byte.
+# Other methods may allocate gigabytes before they return a byte.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -38,7 +38,7 @@ class ZipImages:
         self._json_member = None
         for member in self._archive.infolist():
             path = _path_of(member)
-            # An empty name, of which zipfile cannot tell whether it is a folder's.
+            # An empty name, for which zipfile cannot tell files from folders.
             if not path.name or member.is_dir() or _is_hidden(path):
                 continue
             if path.name.endswith(".json"):
@@ -58,11 +58,11 @@ class ZipImages:
         return self._members.keys()
 
     def is_safe(self, name: str) -> bool:
-        """Whether an image may be read: a plain file inside, of a sane size."""
+        """Whether an image may be read: a plain file inside, of a reasonable size."""
         return _is_safe(self._members[name])
 
     def open(self, name: str) -> IO[bytes]:
-        """Opens one encoded image, to read no more of it than is needed."""
+        """Opens one encoded image, so that no more of it is read than needed."""
         return self._archive.open(self._members[name])
 
     def read(self, name: str) -> bytes:
@@ -70,7 +70,14 @@ class ZipImages:
         return self._archive.read(self._members[name])
 
     def read_rows(self) -> pd.DataFrame:
-        """Reads the archive's own JSON: `image_name`, `prompt`, `cfg`, `step`."""
+        """Reads the archive's own JSON.
+
+        Returns:
+            As `parse_part_json`; no rows if there is no JSON.
+
+        Raises:
+            ValueError: if the JSON is too large, or does not map names to settings.
+        """
         if self._json_member is None:
             return parse_part_json(b"{}")
         size = self._json_member.file_size
@@ -82,8 +89,11 @@ class ZipImages:
 def parse_part_json(content: bytes) -> pd.DataFrame:
     """Reads the JSON of a part of DiffusionDB.
 
+    Args:
+        content: content of the file.
+
     Returns:
-        `image_name`, `prompt`, `cfg`, `step`.
+        Table with the columns `image_name`, `prompt`, `cfg` and `step`.
 
     Raises:
         ValueError: if it does not map names to settings.
@@ -106,12 +116,12 @@ def parse_part_json(content: bytes) -> pd.DataFrame:
 
 
 def _to_text(value) -> str:
-    # JSON can hold half of a surrogate pair, which UTF-8 cannot.
+    # JSON can contain half of a surrogate pair, which UTF-8 cannot encode.
     return str(value or "").encode(errors="replace").decode()
 
 
 def _to_number(value) -> float:
-    """A setting as a number; NaN, which no filter drops, where it is none."""
+    """Converts a setting to a number; others become NaN, which no filter drops."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -123,13 +133,13 @@ def _path_of(member: zipfile.ZipInfo) -> pathlib.PurePosixPath:
 
 
 def _is_hidden(path: pathlib.PurePosixPath) -> bool:
-    # A Mac keeps a `__MACOSX/._NAME` beside each NAME, with a JSON's ending too.
+    # A Mac stores a `__MACOSX/._NAME` for each NAME, also with the ending .json.
     return any(part == "__MACOSX" or listing.is_hidden(part) for part in path.parts)
 
 
 def _is_safe(member: zipfile.ZipInfo) -> bool:
     path = _path_of(member)
-    # Archives made on Unix keep the kind of file in the upper half.
+    # Archives made on Unix store the kind of file in the upper half.
     linked = stat.S_ISLNK(member.external_attr >> 16)
     ratio = member.file_size / max(1, member.compress_size)
     small = member.file_size <= MAX_MEMBER_SIZE and (
@@ -141,11 +151,12 @@ def _is_safe(member: zipfile.ZipInfo) -> bool:
 
 
 class FileImages:
-    """Images that are loose files, behind the face of `parts.Images`.
+    """Images in loose files, with the interface of `parts.Images`.
 
     Args:
-        files: image name to file.
-        read_rows: gives the rows of these images, if they have no table.
+        files: dict from image name to file.
+        read_rows: function from `files` to the rows of these images; None if the rows
+            come from a table.
     """
 
     def __init__(
@@ -167,7 +178,7 @@ class FileImages:
         return self._files.keys()
 
     def is_safe(self, name: str) -> bool:
-        """Whether an image may be read: always, the user listed it."""
+        """Whether an image may be read: always, because the user listed it."""
         return True
 
     def open(self, name: str) -> IO[bytes]:
@@ -179,5 +190,5 @@ class FileImages:
         return self._files[name].read_bytes()
 
     def read_rows(self) -> pd.DataFrame:
-        """Reads the rows that lie with the images."""
+        """Reads the rows that are stored with the images."""
         return self._read_rows(self._files)

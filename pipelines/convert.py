@@ -1,4 +1,4 @@
-"""Turns one part of a source into one shard a split, and its stats."""
+"""Converts one part of a source to one shard per split, and its stats."""
 
 import contextlib
 import functools
@@ -30,16 +30,29 @@ from tf_prompt.files import write_json
 
 
 class LostRow(Exception):
-    """A row that becomes no record; its text is the cause, as `Tally` counts it."""
+    """A row that becomes no record; the message is the cause, as in `Tally`."""
 
 
 def stats_path(folder: str | pathlib.Path, index: int) -> pathlib.Path:
-    """Names the stats of part `index`, which say that its shards are whole."""
+    """Returns the path of a part's stats, which mark its shards as complete.
+
+    Args:
+        folder: folder of the shards.
+        index: number of the part.
+    """
     return pathlib.Path(folder) / f"part-{index:05d}.json"
 
 
 def fingerprint(part: Part, conversion: Conversion) -> str:
-    """Digests all that a part's shards depend on, so that a restart can tell."""
+    """Hashes all that a part's shards depend on, so that a restart sees changes.
+
+    Args:
+        part: the part.
+        conversion: filters, image size and shares of the splits.
+
+    Returns:
+        Hexadecimal digits.
+    """
     settings = {
         **conversion.as_json(),
         "jpeg_quality": images.JPEG_QUALITY,
@@ -47,7 +60,7 @@ def fingerprint(part: Part, conversion: Conversion) -> str:
         "part": [part.name, part.size],
     }
     digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16)
-    # Rows that lie with the images cost reading these; their size stands for them.
+    # Reading rows that are stored with the images is slow; the part's size must do.
     known = part.columns if part.rows is None else part.read_rows()
     if known is not None:
         digest.update(pd.util.hash_pandas_object(known, index=False).values)
@@ -57,11 +70,14 @@ def fingerprint(part: Part, conversion: Conversion) -> str:
 def read_done(
     part: Part, folder: str | pathlib.Path, conversion: Conversion
 ) -> dict | None:
-    """Reads the stats of a part that needs no work.
+    """Reads the stats of a part that is done.
+
+    Args:
+        part, folder, conversion: as in `convert_part`.
 
     Returns:
-        What `convert_part` returned; None if the part is new, has changed, was
-        unreadable, or misses a shard.
+        The earlier result of `convert_part`; None if the part is new, has changed, was
+        unreadable, or lacks a shard.
     """
     try:
         stats = json.loads(stats_path(folder, part.index).read_text(encoding="utf-8"))
@@ -76,7 +92,12 @@ def read_done(
 
 
 def remove_part(folder: str | pathlib.Path, index: int) -> None:
-    """Removes what an earlier run wrote for a part, the stats first."""
+    """Removes what an earlier run wrote for a part, the stats first.
+
+    Args:
+        folder: folder of the shards.
+        index: number of the part.
+    """
     stats_path(folder, index).unlink(missing_ok=True)
     for split in SPLITS:
         shard_path(folder, split, index).unlink(missing_ok=True)
@@ -91,8 +112,8 @@ def convert_part(
     """Writes the shards of a part, then its stats.
 
     Args:
-        part: what to convert.
-        folder: where the shards go.
+        part: the part to convert.
+        folder: folder for the shards.
         conversion: filters, image size and shares of the splits.
         advance: called with the share of the part that was done since the last
             call, 0-1.
@@ -124,12 +145,12 @@ def read_records(
     tally: Tally,
     advance: Callable[[float], object] = lambda share: None,
 ) -> Iterator[tuple[str, Record]]:
-    """Gives the records of a part, in the order of its rows.
+    """Reads the records of a part, in the order of its rows.
 
     Args:
-        part: what to convert.
+        part: the part to convert.
         conversion: filters, image size and shares of the splits.
-        tally: counts every row, here.
+        tally: changed, so that it counts every row.
         advance: as in `convert_part`.
 
     Returns:
@@ -182,7 +203,7 @@ def _convert_row(row, drop, images_in, conversion, measures) -> tuple[Record, bo
 
 
 def _find_split(row, record: Record, conversion: Conversion) -> str:
-    # Near-duplicates share a group, and so a split.
+    # Near-duplicates share a group, and therefore a split.
     key = getattr(row, "group", "").split() or record.words
     return split_of(key, conversion.validation, conversion.test)
 
@@ -213,9 +234,9 @@ def _read_image(images_in: Images, name: str, drop: str) -> bytes:
 
 
 def _check_header(data: bytes, conversion: Conversion, measures: bool) -> None:
-    # Before decoding: a file of some kilobytes can claim gigabytes of pixels.
+    # Before decoding, because a file of a few kilobytes can claim gigabytes of pixels.
     try:
-        # Of Pillow's own limit, ours is a flag; and of damaged EXIF.
+        # Pillow warns of its own limit, for which we have a flag, and of damaged EXIF.
         with warnings.catch_warnings(action="ignore"):
             with PIL.Image.open(io.BytesIO(data)) as image:
                 width, height = image.size
@@ -244,14 +265,14 @@ def _reencode(data: bytes, conversion: Conversion) -> bytes:
 def _reencoder(image_size: int, pads: bool):
     def reencode(data):
         decode = images.decode_whole if pads else images.decode_image
-        picture = decode(data, image_size)
-        constant = tf.reduce_all(picture == picture[:1, :1])
+        decoded = decode(data, image_size)
+        constant = tf.reduce_all(decoded == decoded[:1, :1])
         if pads:
-            top, left = tf.unstack((image_size - tf.shape(picture)[:2]) // 2)
-            picture = tf.image.pad_to_bounding_box(
-                picture, top, left, image_size, image_size
+            top, left = tf.unstack((image_size - tf.shape(decoded)[:2]) // 2)
+            decoded = tf.image.pad_to_bounding_box(
+                decoded, top, left, image_size, image_size
             )
-        return tf.io.encode_jpeg(picture, quality=images.JPEG_QUALITY), constant
+        return tf.io.encode_jpeg(decoded, quality=images.JPEG_QUALITY), constant
 
     # Traced once: 1.6 times as fast as the same operations one by one.
     return compile_function(reencode, [tf.TensorSpec((), tf.string)])

@@ -1,4 +1,4 @@
-"""How a damaged archive, or a member of one, shows."""
+"""The exceptions by which a damaged archive, or a member of one, is recognised."""
 
 import lzma
 import tarfile
@@ -10,8 +10,8 @@ try:
 except ImportError:
     ArrowException = ValueError
 
-# RuntimeError is how zipfile speaks of a password or an unknown compression,
-# ValueError of a name that is not UTF-8.
+# zipfile raises RuntimeError for a password or an unknown compression, and ValueError
+# for a name that is not UTF-8.
 DAMAGE_ERRORS = (
     EOFError,
     RuntimeError,

@@ -40,7 +40,7 @@ class DownloadConfig(Selection):
     def __post_init__(self):
         super().__post_init__()
         require_positive(self, "workers", "timeout")
-        # A socket's limit overflows far above it.
+        # A far larger value would overflow a socket's timeout.
         if self.timeout > 86400:
             raise ValueError(f"timeout must be at most 86400. Received: {self.timeout}")
         if self.retries < 0:

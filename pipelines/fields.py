@@ -1,4 +1,4 @@
-"""The columns of rows: what sources call them, and which a filter may look at."""
+"""The columns of rows: their names in sources, and those that filters use."""
 
 import codecs
 import dataclasses
@@ -10,7 +10,7 @@ import pandas as pd
 
 from tf_prompt.data.split import SPLITS
 
-# Our name of a column, and what sources call it, the first found.
+# Our name of a column, and its names in sources, of which the first found is used.
 NUMBERS = {
     "seed": ("seed",),
     "step": ("step", "steps", "num_inference_steps", "inference_steps"),
@@ -41,15 +41,15 @@ _SPLIT_NAMES = {
 
 @dataclasses.dataclass(frozen=True)
 class ColumnNames:
-    """Names of columns that a user gave; None leaves them to be found.
+    """Names of columns that a user gave; None means that they are recognised.
 
     Args:
-        image: of images, or of their files.
-        prompt: of prompts.
-        split: of the splits that a source brings along; None takes none.
-        source: of what scores are told apart by; None takes none.
-        place: the split that the name of a file or folder says, where the column is
-            to be `split` and there is none.
+        image: column of images, or of their files.
+        prompt: column of prompts.
+        split: column of the source's own splits; None uses none.
+        source: column by which scores are grouped; None uses none.
+        place: the split in the name of a file or folder, used if the column is to be
+            `split` and there is no such column.
     """
 
     image: str | None = None
@@ -59,11 +59,11 @@ class ColumnNames:
     place: str = ""
 
     def at(self, path: pathlib.PurePath) -> "ColumnNames":
-        """The same for one file, whose place may say the split."""
+        """Returns the same names for one file, whose path may contain the split."""
         return dataclasses.replace(self, place=split_of_path(path.parts))
 
 
-# A user who gave none.
+# All columns are recognised.
 FOUND = ColumnNames()
 
 
@@ -72,8 +72,13 @@ def find_column(
 ) -> str | None:
     """Finds a column by the name that a user gave, else by the known names.
 
+    Args:
+        names: names of the source's columns.
+        given: the user's name; None looks for the known ones.
+        known: known names, in order of preference; case does not matter.
+
     Returns:
-        Its name as the source spells it; None if there is no such column.
+        The name as the source spells it; None if there is no such column.
     """
     if given is not None:
         return given if given in names else None
@@ -82,7 +87,12 @@ def find_column(
 
 
 def wanted_columns(names: Sequence[str], columns: ColumnNames) -> list[str]:
-    """Lists those columns that `pick_fields` reads and a source has."""
+    """Lists the columns of a source that `pick_fields` reads.
+
+    Args:
+        names: names of the source's columns.
+        columns: names that the user gave.
+    """
     kinds = [*NUMBERS.values(), *TEXTS.values()]
     found = [find_column(names, None, known) for known in kinds]
     found += [columns.split, columns.source]
@@ -92,12 +102,12 @@ def wanted_columns(names: Sequence[str], columns: ColumnNames) -> list[str]:
 def make_table(
     entries: Sequence[dict], columns: ColumnNames, more: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Makes a table of JSON objects, of the columns that `pick_fields` reads.
+    """Converts JSON objects to a table of the columns that `pick_fields` reads.
 
     Args:
-        entries: one a row; what they lack is None.
+        entries: one object per row; missing values become None.
         columns: names that the user gave.
-        more: names of other columns to take.
+        more: names of further columns to take.
     """
     titles = list(dict.fromkeys(title for entry in entries for title in entry))
     wanted = dict.fromkeys([*wanted_columns(titles, columns), *more])
@@ -112,17 +122,17 @@ def _to_scalar(value):
 
 
 def pick_fields(table: pd.DataFrame, columns: ColumnNames) -> pd.DataFrame:
-    """Takes the known fields out of a table, under our names.
+    """Extracts the known fields from a table, under our names.
 
     Args:
-        table: columns as the source names them.
-        columns: what the user said of them.
+        table: table with the source's own column names.
+        columns: names that the user gave.
 
     Returns:
-        Some of `FIELDS`: numbers, NaN where there is none; texts; `split`, `source`.
+        Table of some of `FIELDS`: numbers, NaN if missing; texts; `split`, `source`.
 
     Raises:
-        ValueError: if a column that was named is missing, or holds no splits.
+        ValueError: if a given column is missing, or a split column holds no splits.
     """
     found = {}
     for ours, known in NUMBERS.items():
@@ -147,10 +157,17 @@ def pick_fields(table: pd.DataFrame, columns: ColumnNames) -> pd.DataFrame:
 
 
 def read_splits(table: pd.DataFrame, columns: ColumnNames) -> np.ndarray:
-    """Reads the splits that a source brings along.
+    """Reads the source's own splits.
+
+    Args:
+        table: table with the source's own column names.
+        columns: names that the user gave, including that of the split column.
+
+    Returns:
+        Strings `(rows,)`, each one of `SPLITS`.
 
     Raises:
-        ValueError: if there is no such column, or it names no split.
+        ValueError: if there is no such column, or a value is not a split.
     """
     column = columns.split
     if column not in table and column == "split" and columns.place:
@@ -174,7 +191,7 @@ def split_of_path(parts: Iterable[str]) -> str:
     """Reads the split from the name of a folder or file: `train`, `test-00000`.
 
     Returns:
-        One of `SPLITS`; empty if the name has none.
+        One of `SPLITS`; empty if no name contains one.
     """
     for part in reversed(list(parts)):
         stem = part.lower().split("-")[0].split(".")[0].split("_")[0]
@@ -184,19 +201,19 @@ def split_of_path(parts: Iterable[str]) -> str:
 
 
 def to_text(value) -> str:
-    """A prompt as text: the first of several, nothing where there is none."""
+    """Converts a prompt to text: the first of several; empty if there is none."""
     if isinstance(value, list | tuple | np.ndarray):
         value = value[0] if len(value) else ""
     if value is None or value != value:
         return ""
     if isinstance(value, bytes):
         value = decode_text(value)
-    # JSON can hold half of a surrogate pair, which UTF-8 cannot.
+    # JSON can contain half of a surrogate pair, which UTF-8 cannot encode.
     return str(value).encode(errors="replace").decode()
 
 
 def decode_text(data: bytes) -> str:
-    """Reads UTF-8, UTF-16 with its mark, else what Windows wrote before these."""
+    """Decodes UTF-8, UTF-16 with a byte order mark, or else Windows-1252."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", errors="replace")
     try:

@@ -1,4 +1,4 @@
-"""The folder of shards: what a run must not find in it, and what describes it."""
+"""The folder of shards: prepared before a run, and described after it."""
 
 import os
 import pathlib
@@ -40,25 +40,25 @@ from tf_prompt.files import (
 )
 from tf_prompt.options import DONE, SOME_FAILED, take_options
 
-# What `fit` keeps beside shards, by their names and sizes.
+# Folders that `fit` writes beside shards; they depend on the shards' names and sizes.
 _CACHES = {"embeddings", "features"}
 
 
 def prepare_folder(source, config: WriteOptions, prog: str) -> None:
-    """Makes the output folder, without what a run must not find there.
+    """Creates the output folder, or removes what a run must not find in it.
 
-    Parts of the same source that may be done are kept. Of the files in the folder's
-    manifest, these are removed: half-written files of a killed run, parts that the
-    source no longer has, and the description of the folder. Other files are removed
-    only with `force`: shards of another source, and files whose names are needed.
+    Finished parts of the same source are kept. Of the files in the folder's manifest,
+    these are removed: partial files of a killed run, parts that the source no longer
+    has, and the description of the folder. Other files are removed only with `force`:
+    shards of another source, and files whose names are needed.
 
     Args:
-        source: where the parts will come from.
+        source: source of the parts.
         config: options of the run.
-        prog: the command's name, for what it says.
+        prog: the command's name, for messages.
 
     Raises:
-        OSError: if the folder cannot be made or written.
+        OSError: if the folder cannot be created or written.
         ValueError: if it holds something else, which then stays as it is.
     """
     folder = pathlib.Path(config.output)
@@ -73,7 +73,7 @@ def prepare_folder(source, config: WriteOptions, prog: str) -> None:
     before = find_written(folder, len(source))
     listed = set(before.files) if before else set()
     own = {*listed, MANIFEST}
-    # Where nothing is left of the other source, nothing is lost.
+    # If nothing is left of the other source, nothing is lost.
     if before and not before.is_of(written) and present & listed:
         if not holds_only(folder, before, source, conversion):
             _require_force(config, before, written)
@@ -117,19 +117,19 @@ def _refuse(folder, strangers: set[str], taken: set[str]) -> None:
 
 
 def finish(source, config: WriteOptions, stats: list[dict], prog: str) -> int:
-    """Describes the folder once its shards are there, and judges what was lost.
+    """Describes the folder once its shards are complete, and judges what was lost.
 
     Args:
-        source: where the parts came from.
+        source: source of the parts.
         config: options of the run.
-        stats: what `convert_part` returned for each part, in order.
-        prog: the command's name, for its errors.
+        stats: result of `convert_part` for each part, in order.
+        prog: the command's name, for errors.
 
     Returns:
         The command's exit code.
 
     Raises:
-        ValueError: if there is no record at all.
+        ValueError: if there are no records.
     """
     tally, conversion = sum_stats(stats), take_options(Conversion, config)
     write_rejects(stats, os.path.join(config.output, "rejects.csv"))
@@ -156,7 +156,7 @@ def finish(source, config: WriteOptions, stats: list[dict], prog: str) -> int:
     write_json(os.path.join(config.output, "stats.json"), total)
     print(summarise(tally))
     exit_code = _judge(tally, config.max_reject_rate, prog)
-    # What was rejected comes first: it may be what a split lacks.
+    # Rejections are reported first: they may be the reason for an empty split.
     if exit_code == DONE:
         lines = (
             advise_empty(config.output, tally, conversion),
@@ -171,7 +171,7 @@ def finish(source, config: WriteOptions, stats: list[dict], prog: str) -> int:
 
 
 def _describe_plan(config: WriteOptions) -> dict:
-    """The flags of planning that are given, by their names."""
+    """Returns the given flags of planning, by their names."""
     plan = {
         "near_duplicate_image_bits": config.near_duplicate_bits
         if config.group_near_duplicate_images

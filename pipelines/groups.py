@@ -1,4 +1,4 @@
-"""Groups of prompts that one split must take all of."""
+"""Groups of prompts that must stay in one split."""
 
 import collections
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ def join_pairs(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Groups linked texts, over any number of links.
 
     Returns:
-        For each text that is linked with another, the first text of its group in
-        alphabetical order. Others are absent.
+        dict from each text that is linked with another to the first text of its group
+        in alphabetical order.
     """
     pairs = list(pairs)
     parent = {text: text for pair in pairs for text in pair}
@@ -24,11 +24,12 @@ def join_pairs(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def find_root(parent: dict | list | np.ndarray, node):
-    """Follows links to the one that stands for a group, and shortens them.
+    """Follows links to the root of a group, and shortens them.
 
     Args:
-        parent: from each node to another of its group; from one of them to itself.
-        node: where to begin.
+        parent: maps each node to another of its group, and the root to itself;
+            changed.
+        node: the node to start from.
     """
     while parent[node] != node:
         parent[node] = parent[parent[node]]
@@ -37,10 +38,10 @@ def find_root(parent: dict | list | np.ndarray, node):
 
 
 def find_roots(parent: np.ndarray, nodes: np.ndarray) -> np.ndarray:
-    """`find_root` of many numbers at once.
+    """Does the same as `find_root` for many numbers at once.
 
     Args:
-        parent: int `(all,)`.
+        parent: int `(all,)`; changed.
         nodes: int `(some,)`.
 
     Returns:
@@ -50,7 +51,7 @@ def find_roots(parent: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     while True:
         further = parent[found]
         if np.array_equal(further, found):
-            # The next search is shorter.
+            # Makes the next search shorter.
             parent[nodes] = found
             return found
         found = further

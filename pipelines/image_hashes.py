@@ -1,9 +1,9 @@
 """Finds images that look the same, by perceptual hashes that differ in few bits.
 
-The hash is ImageHash's `phash`: signs of the low frequencies of a 32 pixel picture. It
-survives another format, size or quality. PDQ (pdqhash) is four times as long, but
-must be compiled from source; imagededup brings PyTorch; dhash and blockhash have
-had no release for years.
+The hash is ImageHash's `phash`: signs of the low frequencies of an image of 32 pixels.
+It does not depend on format, size or quality. PDQ (pdqhash) is four times as long, but
+must be compiled from source; imagededup needs PyTorch; dhash and blockhash have had no
+release for years.
 """
 
 import concurrent.futures
@@ -28,8 +28,8 @@ except ImportError:
     imagehash = None
 
 BITS = 64
-# Images of one band that each is compared with; there are so many only where an
-# attacker, or a very dull collection, has made them.
+# Each image is compared with at most so many of its band; only an attack, or a very
+# uniform collection, has more.
 _NEIGHBOURS = 10_000
 _BLOCK = 1_000_000
 
@@ -38,13 +38,13 @@ def hash_images(source: Source, max_pixels: int, processes: int) -> list[np.ndar
     """Hashes every image of a source.
 
     Args:
-        source: its images are decoded.
-        max_pixels: of an image; a larger one is not read.
-        processes: how many work at once; one works here, without a child.
+        source: the source, whose images are decoded.
+        max_pixels: maximum number of pixels of an image; larger ones are not read.
+        processes: number of processes; 1 starts no child process.
 
     Returns:
-        For each part uint64 `(rows,)`, in the order of its rows; 0 where
-        there is no image.
+        list of one uint64 array `(rows,)` per part, in the order of its rows; 0 for a
+        row without an image.
 
     Raises:
         ValueError: if ImageHash is not installed.
@@ -74,7 +74,7 @@ def _hash_part(part: Part, max_pixels: int) -> np.ndarray:
                 [_hash_member(images, name, max_pixels) for name in names], np.uint64
             )
     except READ_ERRORS:
-        # Which is counted where the part is converted.
+        # The error is counted when the part is converted.
         return np.zeros(0, np.uint64)
 
 
@@ -88,7 +88,15 @@ def _hash_member(images, name: str, max_pixels: int) -> int:
 
 
 def hash_image(data: bytes, max_pixels: int = 2**26) -> int:
-    """Gives the perceptual hash of an encoded image; 0 if it cannot be decoded."""
+    """Computes the perceptual hash of an encoded image.
+
+    Args:
+        data: content of the file.
+        max_pixels: maximum number of pixels; larger images are not decoded.
+
+    Returns:
+        int of 64 bits; 0 if the image cannot be decoded.
+    """
     try:
         with warnings.catch_warnings(action="ignore"):
             with PIL.Image.open(io.BytesIO(data)) as image:
@@ -103,17 +111,17 @@ def hash_image(data: bytes, max_pixels: int = 2**26) -> int:
 
 
 def group_hashes(hashes: np.ndarray, most_bits: int) -> np.ndarray:
-    """Joins hashes that differ in few bits, over any number of steps.
+    """Groups hashes that differ in few bits, directly or through others.
 
     The bits are divided into `most_bits + 1` bands. Two such hashes agree in at least
     one band, so only hashes with a common band are compared.
 
     Args:
         hashes: uint64 `(images,)`.
-        most_bits: int >= 0, bits in which two neighbours may differ.
+        most_bits: int >= 0, maximum number of bits in which two neighbours differ.
 
     Returns:
-        int `(images,)`, equal for images of one group.
+        int `(images,)`, equal for images of the same group.
     """
     unique, place = np.unique(hashes, return_inverse=True)
     roots = np.arange(len(unique))

@@ -53,7 +53,7 @@ def main(argv=None) -> int:
     output = pathlib.Path(config.output)
     prepare_folder(output, config.force)
     summary = explore(source, config)
-    # First: by it the next run knows that the other files are ours.
+    # Written first: it tells the next run that the other files are ours.
     write_json(output / "summary.json", summary)
     plots = draw_plots(summary, output / "plots")
     write_page(summary, plots, output / "index.html")
@@ -63,17 +63,17 @@ def main(argv=None) -> int:
 
 
 def explore(source, config: InspectConfig) -> dict:
-    """Reads a source and counts.
+    """Reads a source and summarises it.
 
     Args:
-        source: what `open_table` gave.
+        source: from `open_table`.
         config: options of the run.
 
     Returns:
-        What `summary.json` holds; `pipelines.exploration.summary` lists its keys.
+        Content of `summary.json`; `pipelines.exploration.summary` lists its keys.
 
     Raises:
-        ValueError: if there are no rows, or no images whose headers are asked for.
+        ValueError: if there are no rows, or `--images` is given but there are none.
     """
     from pipelines.exploration.headers import read_headers
     from pipelines.exploration.summary import summarise

@@ -10,8 +10,9 @@ def judge_prompt(prompt: str, words: Sequence[str], filters: Filters) -> list[st
     """Names the filters that drop a prompt.
 
     Args:
-        prompt: text, cleaned if that is asked for.
-        words: those of the text rule. A prompt without any is bad, and not dropped.
+        prompt: the text, cleaned if wanted.
+        words: its words by the text rule. Without any, no filter drops the prompt,
+            because it is rejected later.
         filters: the limits.
 
     Returns:

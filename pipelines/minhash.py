@@ -21,11 +21,11 @@ from pipelines.word_sets import WordSets
 # band with probability 1 - (1 - 0.7**4)**32 = 0.99985, one at 0.4 with
 # 1 - (1 - 0.4**3)**100 = 0.9987.
 _BANDS = ((0.6, 4, 32), (0.35, 3, 100), (0.0, 2, 100))
-# A row is measured against so many of its band's bucket. Prompts come in alphabetical
-# order, and so the nearest first; without a limit the work would be quadratic.
+# A row is compared with at most so many of its bucket, in alphabetical order and so the
+# most similar first; without a limit the work would be quadratic.
 _NEIGHBOURS = 1000
 _STEPS = [range(2**n, min(2 ** (n + 1), _NEIGHBOURS + 1)) for n in range(10)]
-# Pairs that are measured at once: their numbers stay in the processor's cache.
+# Number of pairs that are compared at once, so that they stay in the processor's cache.
 _BLOCK = 2**15
 
 
@@ -36,13 +36,13 @@ def group_near_duplicates(
 
     Args:
         prompts: distinct normalised prompts, words separated by spaces.
-        jaccard: float in (0, 1]. Least similarity of two neighbours in a group:
+        jaccard: float in (0, 1]. Minimum similarity of two neighbours in a group:
             words in both over words in either.
-        processes: threads that work at once.
+        processes: maximum number of threads.
 
     Returns:
-        For each prompt that has a near-duplicate, the first prompt of its group
-        in alphabetical order. Others are absent.
+        dict from each prompt that has a near-duplicate to the first prompt of its group
+        in alphabetical order.
 
     Reference: Broder, 1997, "On the resemblance and containment of documents";
     Leskovec et al., "Mining of Massive Datasets", section 3.4.
@@ -52,7 +52,7 @@ def group_near_duplicates(
         return {}
     links = _Links(WordSets(prompts), jaccard)
     bands = _draw_bands(jaccard)
-    # NumPy lets other threads work meanwhile.
+    # Threads, because NumPy releases the interpreter's lock.
     threads = max(1, min(processes, os.cpu_count() or 1))
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         done = pool.map(links.add_band, bands)
@@ -66,7 +66,7 @@ def group_near_duplicates(
 
 
 def _draw_bands(jaccard: float) -> np.ndarray:
-    """Draws the numbers by which hashes are mixed, uint64 `(bands, rows, 2)`."""
+    """Draws the numbers with which hashes are mixed, uint64 `(bands, rows, 2)`."""
     rows, bands = next((r, b) for least, r, b in _BANDS if jaccard >= least)
     draw = np.random.default_rng(1)
     factors = draw.integers(0, 2**63, (bands, rows, 2), np.uint64) * np.uint64(2)
@@ -74,10 +74,10 @@ def _draw_bands(jaccard: float) -> np.ndarray:
 
 
 class _Links:
-    """What is linked with what; several threads add to it.
+    """Links between prompts, added by several threads.
 
-    A group is all that is linked over any number of steps, in whatever order the
-    links came: threads do not change the outcome.
+    A group is all that is linked directly or through others, in any order, so threads
+    do not change the result.
 
     Args:
         sets: the prompts.
@@ -90,7 +90,7 @@ class _Links:
         self._lock = threading.Lock()
 
     def find_roots(self, nodes: np.ndarray) -> np.ndarray:
-        """Gives the first prompt of the group of each of some."""
+        """Returns the first prompt of the group of each node."""
         with self._lock:
             return find_roots(self._roots, nodes)
 
@@ -98,12 +98,12 @@ class _Links:
         """Links prompts that agree in a band and are similar enough.
 
         Args:
-            factors: of `_draw_bands`, of this band.
+            factors: row of `_draw_bands` for this band.
         """
         keys = self._sets.make_keys(factors)
         order = _sort_stably(keys)
         for steps in _STEPS:
-            # Now and then: most of the work is in buckets that are one group soon.
+            # Now and then, because most of the work is in buckets that soon are one.
             order = self._leave_out(order, keys, steps[0])
             if not len(order):
                 return
@@ -138,11 +138,11 @@ class _Links:
 def _iterate_pairs(
     ranked: np.ndarray, steps: Sequence[int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Gives the places of equal keys that are so many steps apart, in blocks.
+    """Yields the places of equal keys that are so many steps apart, in blocks.
 
     Args:
-        ranked: keys in order.
-        steps: ascending.
+        ranked: sorted keys.
+        steps: distances in the sorted keys, ascending.
     """
     here, found, count = np.arange(len(ranked)), [], 0
     for step in steps:
@@ -159,9 +159,9 @@ def _iterate_pairs(
 
 
 def _sort_stably(keys: np.ndarray) -> np.ndarray:
-    """Gives the order of keys, equal ones in theirs.
+    """Returns the order of keys; equal keys keep their order.
 
-    Keys that differ in their last bits only may lie in any order. Sorting numbers is
+    Keys that differ only in their last bits may come in any order. Sorting numbers is
     ten times as fast as NumPy's `argsort`.
     """
     mask = np.uint64((1 << len(keys).bit_length()) - 1)

@@ -1,4 +1,4 @@
-"""Names of files that another system wrote in another form."""
+"""Names of files that another system writes in another form."""
 
 import os
 import pathlib
@@ -12,11 +12,11 @@ def match_names(names: Sequence[str], present: Collection[str]) -> list[str]:
     A Mac splits `é` into a letter and an accent; other systems do not.
 
     Args:
-        names: as a table has them.
-        present: as files have them.
+        names: the names in a table.
+        present: the names of existing files.
 
     Returns:
-        The names in their order; one that is there, or is there in no form, as it is.
+        The names in order; those that exist, or exist in no form, are unchanged.
     """
     present = set(present)
     if present.issuperset(names):
@@ -29,7 +29,7 @@ class FileFinder:
     """Finds files by names that may come from Windows or from a Mac.
 
     Args:
-        root: folder that relative names start from.
+        root: folder to which relative names refer.
     """
 
     def __init__(self, root: str | pathlib.Path):
@@ -37,19 +37,19 @@ class FileFinder:
         self._known: dict[str, dict[str, str]] = {}
 
     def find(self, name: str) -> str | None:
-        """Gives a file's name as it is on the disk; None if there is no such file.
+        """Returns a file's name as on disk; None if there is no such file.
 
         Args:
-            name: a path; `\\` counts as `/`, and one Unicode form as another, where
-                there is no file of exactly this name.
+            name: a path; if there is no file of exactly this name, `\\` counts as `/`,
+                and all Unicode forms are equal.
         """
-        # Not pathlib's: it raises where a name is too long.
+        # Not pathlib, which raises if a name is too long.
         if os.path.isfile(os.path.join(self._root, name)):
             return name
         found = ""
         for part in name.replace("\\", "/").split("/"):
             folder = os.path.join(self._root, found or ".")
-            # An empty part: of a name that starts from the root of the disk.
+            # The first part is empty if the name is absolute.
             found += f"{self._list(folder).get(_compose(part), part)}/"
         found = found[:-1]
         return found if os.path.isfile(os.path.join(self._root, found)) else None

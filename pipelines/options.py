@@ -12,9 +12,9 @@ from tf_prompt.options import (
     require_rate,
 )
 
-# What `Filters` may drop an image for by its metadata, in the order they are asked.
+# The filters of `Filters` that use metadata, in the order in which they are applied.
 FILTERS = ("not_square", "blurred", "low_cfg", "few_steps")
-# What else drops a row; stats name these only where they did.
+# Other filters; stats list these only if they dropped something.
 PROMPT_FILTERS = ("few_words", "other_script")
 CAPS = ("over_prompt", "over_family")
 LAYOUTS = (
@@ -30,14 +30,14 @@ LAYOUTS = (
     "embedded",
 )
 ASPECTS = ("crop", "pad", "skip")
-# Flags that earlier versions had not: where they change nothing, nothing tells of
-# them, and what those versions wrote stays known.
+# Flags that earlier versions did not have. They are recorded only if they change
+# something, so that the output of those versions is still recognised.
 _LATER = ("validation", "test", "aspect", "clean_prompts", "scripts", "min_words")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Which images are kept, and what of their prompts."""
+    """Which images to keep, and how to clean their prompts."""
 
     square: bool = option(True, "filters: keep only the square images of DiffusionDB")
     aspect: str | None = option(
@@ -76,7 +76,7 @@ class Filters:
 
     @property
     def kept_scripts(self) -> frozenset[str]:
-        """The names in `scripts`; empty where all are kept."""
+        """The names in `scripts`; empty if all scripts are kept."""
         names = (self.scripts or "").lower().split(",")
         return frozenset(name.strip() for name in names) - {""}
 
@@ -90,7 +90,7 @@ class Filters:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Conversion(Filters):
-    """All that a record depends on besides the source."""
+    """All options on which a record depends, besides the source."""
 
     image_size: int = option(224, "records: side of the stored images in pixels")
     max_pixels: int = option(
@@ -112,7 +112,7 @@ class Conversion(Filters):
             )
 
     def as_json(self) -> dict:
-        """The fields; those that came later only where they change something."""
+        """The fields as a dict; later additions only if they change something."""
         fields = dataclasses.asdict(self)
         for name in _LATER:
             if fields[name] is False or fields[name] == getattr(Conversion, name):
@@ -151,7 +151,7 @@ class SourceOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What is settled over all rows before the first is converted."""
+    """Options that need all rows before the first one is converted."""
 
     group_near_duplicates: bool = option(
         False, "split: keep prompts that share most of their words in one split"
@@ -207,13 +207,13 @@ class PlanOptions:
 
     @property
     def jaccard(self) -> float | None:
-        """Similarity from which prompts are grouped; None groups nothing."""
+        """Minimum similarity of grouped prompts; None does not group them."""
         return self.near_duplicate_jaccard if self.group_near_duplicates else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WriteOptions(PlanOptions, Conversion, SourceOptions):
-    """What every way of writing shards asks for."""
+    """The options of all commands that write shards."""
 
     first_groups: typing.ClassVar = ("input", "output", "filters", "records", "split")
 
@@ -230,11 +230,11 @@ class WriteOptions(PlanOptions, Conversion, SourceOptions):
 
 
 def complete(options: Filters, is_curated: bool):
-    """Settles what a user left to the source.
+    """Fills in the options whose default depends on the source.
 
     Args:
-        options: `Filters`, or more.
-        is_curated: of the source, see `parts.Source`.
+        options: `Filters`, or a subclass.
+        is_curated: attribute of the source, see `parts.Source`.
     """
     clean, aspect = options.clean_prompts, options.aspect
     if clean is None:

@@ -1,4 +1,4 @@
-"""What every source is: parts of rows and images, each of which becomes a shard."""
+"""The interface of sources: parts of rows and images, each of which makes a shard."""
 
 import dataclasses
 import typing
@@ -7,33 +7,33 @@ from typing import IO
 
 import pandas as pd
 
-# Images of a part, where the source itself has none.
+# Number of images per part, if the source itself has no parts.
 PART_SIZE = 1000
 
 
 class Images(typing.Protocol):
     """The encoded images of a part; a context manager.
 
-    They are read one at a time, best in the order of the part's rows: a parquet file
-    or a compressed archive can only be read forwards.
+    They are read one at a time, preferably in the order of the part's rows, because a
+    parquet file or a compressed archive can only be read forwards.
 
     Attributes:
-        names: of the images, as the rows have them.
+        names: names of the images, as in the rows.
     """
 
     names: Collection[str]
 
     def is_safe(self, name: str) -> bool:
-        """Whether an image may be read: no link, a place inside, a sane size."""
+        """Whether an image may be read: no link, inside, of a reasonable size."""
 
     def open(self, name: str) -> IO[bytes]:
-        """Opens one encoded image, to read no more of it than is needed."""
+        """Opens one encoded image, so that no more of it is read than needed."""
 
     def read(self, name: str) -> bytes:
         """Reads one encoded image."""
 
     def read_rows(self) -> pd.DataFrame:
-        """Reads the rows of a part that brings them along with its images."""
+        """Reads the rows, if they are stored with the images."""
 
     def __enter__(self) -> "Images": ...
 
@@ -42,18 +42,18 @@ class Images(typing.Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What becomes one shard of each split.
+    """A part of a source, which becomes one shard per split.
 
     Args:
         index: number of its shards, from 0.
-        name: what it is called in messages and in its stats.
-        size: bytes.
-        rows: `image_name`, `prompt`, and those of `fields.FIELDS` that the source
-            has; None if they lie with the images.
-        opener: opens the images; it is sent to other processes.
-        columns: what planning adds to the rows, one value a row; see `plan`.
-        measures: whether `--square` looks at the images, for want of metadata.
-        unlisted: what an image that no row names is rejected for, see `tally`.
+        name: its name in messages and stats.
+        size: size in bytes.
+        rows: table of `image_name`, `prompt`, and those of `fields.FIELDS` that the
+            source has; None if the rows are stored with the images.
+        opener: function that opens the images; it is sent to other processes.
+        columns: columns that planning adds, one value per row; see `PlannedSource`.
+        measures: whether `--square` reads the sizes of images, without metadata.
+        unlisted: cause for rejecting an image without a row, see `tally`.
     """
 
     index: int
@@ -66,14 +66,17 @@ class Part:
     unlisted: str = "no_metadata_row"
 
     def open_images(self) -> Images:
-        """Opens the images; used as a context manager."""
+        """Opens the images, a context manager."""
         return self.opener()
 
     def read_rows(self, images: Images | None = None) -> pd.DataFrame:
-        """Gives the rows, with what planning has added.
+        """Returns the rows, with the columns that planning added.
 
         Args:
-            images: of this part, if they are open.
+            images: the images of this part, if they are open.
+
+        Raises:
+            ValueError: if the part has changed since planning.
         """
         rows = self.rows
         if rows is None and images is not None:
@@ -88,7 +91,7 @@ class Part:
         return rows.assign(**{n: v.to_numpy() for n, v in self.columns.items()})
 
     def with_columns(self, columns: pd.DataFrame) -> "Part":
-        """Adds columns, one value a row."""
+        """Returns the part with columns added, one value per row."""
         return dataclasses.replace(self, columns=columns)
 
 
@@ -97,9 +100,9 @@ class Source(typing.Protocol):
 
     Attributes:
         name: kind of source; letters, digits and underscores.
-        notes: what a user should know before the work begins.
+        notes: notes for the user before the work begins.
         is_curated: whether prompts are kept unchanged and images follow the rules
-            of DiffusionDB or Kaggle; else syntax is removed from prompts.
+            of DiffusionDB or Kaggle; otherwise syntax is removed from prompts.
     """
 
     name: str
@@ -110,17 +113,17 @@ class Source(typing.Protocol):
         """Number of parts."""
 
     def parts(self) -> Iterator[Part]:
-        """Gives the parts in order."""
+        """Yields the parts in order."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PartList:
-    """A source whose parts cost little to list.
+    """A source whose parts are cheap to list.
 
     Args:
         name, notes, is_curated: as in `Source`.
-        list_parts: gives all parts.
-        num_parts: how many they are.
+        list_parts: function that returns all parts.
+        num_parts: number of parts.
     """
 
     name: str
@@ -133,5 +136,5 @@ class PartList:
         return self.num_parts
 
     def parts(self) -> Iterator[Part]:
-        """Gives the parts in order."""
+        """Yields the parts in order."""
         return self.list_parts()

@@ -1,4 +1,4 @@
-"""Groups and caps, decided over all rows before the first is converted."""
+"""Groups and caps, determined from all rows before the first is converted."""
 
 import collections
 import dataclasses
@@ -26,14 +26,14 @@ from tf_prompt.data.text import MAX_WORDS
 def open_planned(
     options: WriteOptions, processes: int = 1
 ) -> tuple[Source, WriteOptions]:
-    """Opens a source and settles all that options ask for.
+    """Opens a source, and plans it if the options require it.
 
     Args:
-        options: of a command.
-        processes: how many work at once.
+        options: options of a command.
+        processes: number of processes.
 
     Returns:
-        The source, and the options with what was left to the source.
+        The source, and the options with all defaults filled in.
 
     Raises:
         FileNotFoundError: if there is no source.
@@ -47,7 +47,12 @@ def open_planned(
 
 
 def needs_planning(source: Source, options: WriteOptions) -> bool:
-    """Whether rows of all parts must be known before one is converted."""
+    """Whether the rows of all parts must be read before one is converted.
+
+    Args:
+        source: the source.
+        options: options of a command.
+    """
     flags = (options.jaccard, options.group_families, options.max_per_prompt)
     return (
         any(flags)
@@ -58,34 +63,34 @@ def needs_planning(source: Source, options: WriteOptions) -> bool:
 
 @dataclasses.dataclass
 class _Rows:
-    """Rows of all parts: one number each.
+    """Rows of all parts, as numbers.
 
     Args:
-        prompts: distinct prompts, cleaned if that is asked for.
+        prompts: distinct prompts, cleaned if wanted.
         numbers: for each part int32 `(rows,)`, numbers of prompts.
-        kept: for each part bool `(rows,)`, False where a filter drops the row.
-        pictures: numbers of the prompts of each image that several rows name.
+        kept: for each part bool `(rows,)`, False if a filter drops the row.
+        images: for each image that several rows name, the numbers of its prompts.
     """
 
     prompts: Sequence[str]
     numbers: Sequence[np.ndarray]
     kept: Sequence[np.ndarray]
-    pictures: Sequence[set[int]]
+    images: Sequence[set[int]]
 
 
 class PlannedSource:
-    """A source whose rows carry decisions that were made over all rows.
+    """A source whose rows contain decisions that depend on all rows.
 
-    It adds those of these columns that are asked for: `group`, the normalised prompt
+    It adds those of these columns that are needed: `group`, the normalised prompt
     that represents the row's group, empty for a prompt without a group; `family`, the
-    name of that group, which a record carries; `over`, the cap that drops a row. They
-    are in the row, so that a part depends on nothing else and a restart sees whether
-    they have changed.
+    name of that group, which goes into the record; `over`, the cap that drops a row.
+    They are part of the row, so that a part depends on nothing else and a restart sees
+    whether they have changed.
 
     Args:
-        source: what to read.
-        options: complete ones, see `options.complete`.
-        processes: how many work at once.
+        source: the source to read.
+        options: complete options, see `options.complete`.
+        processes: number of processes.
     """
 
     def __init__(self, source: Source, options: WriteOptions, processes: int):
@@ -93,7 +98,7 @@ class PlannedSource:
         self.is_curated = source.is_curated
         rows = _read_rows(source, options)
         words = list(join_words(rows.prompts, processes, MAX_WORDS))
-        pairs = [pair for found in rows.pictures for pair in _pair(found, words)]
+        pairs = [pair for found in rows.images for pair in _pair(found, words)]
         near: Mapping[str, str] = {}
         limits = [j for j in (options.jaccard, options.group_families) if j]
         if limits:
@@ -112,7 +117,7 @@ class PlannedSource:
         return len(self._source)
 
     def parts(self) -> Iterator[Part]:
-        """Gives the source's parts, each row with what was settled."""
+        """Yields the source's parts, with the added columns."""
         for part, columns in zip(self._source.parts(), self._columns, strict=True):
             yield part if columns.empty else part.with_columns(columns)
 
@@ -124,7 +129,7 @@ def _read_rows(source: Source, options: WriteOptions) -> _Rows:
         try:
             rows = part.read_rows()
         except READ_ERRORS:
-            # Which is counted where the part is converted.
+            # The error is counted when the part is converted.
             rows = pd.DataFrame({"prompt": pd.Series(dtype=str)})
         prompts = rows["prompt"]
         if options.clean_prompts:
@@ -132,8 +137,8 @@ def _read_rows(source: Source, options: WriteOptions) -> _Rows:
         of_part = [ids.setdefault(prompt, len(ids)) for prompt in prompts]
         numbers.append(np.array(of_part, np.int32))
         kept.append(dropped_by(rows, options) == "")
-        for picture, number in zip(rows.get("picture", ()), of_part, strict=False):
-            prompts_of[picture].add(number)
+        for image, number in zip(rows.get("image_number", ()), of_part, strict=False):
+            prompts_of[image].add(number)
     return _Rows(list(ids), numbers, kept, list(prompts_of.values()))
 
 
@@ -146,9 +151,9 @@ def _pair(numbers: Iterable[int], words: Sequence[str]) -> Iterator[tuple[str, s
 def _pair_images(
     hashes: Sequence[np.ndarray], rows: _Rows, words: Sequence[str], most_bits: int
 ) -> Iterator[tuple[str, str]]:
-    """Gives pairs of prompts whose images look the same."""
+    """Returns pairs of prompts whose images look the same."""
     pairs = zip(hashes, rows.numbers, strict=True)
-    # Of a part that cannot be read there are none.
+    # A part that cannot be read has none.
     found = [(h, n) for h, n in pairs if len(h) == len(n)]
     if not found:
         return
@@ -168,7 +173,7 @@ def _make_columns(
     groups: Mapping[str, str],
     options: WriteOptions,
 ) -> list[pd.DataFrame]:
-    """For each part what is settled of its rows."""
+    """Returns the columns to add to each part."""
     group_of = np.array([groups.get(found, "") for found in words], object)
     own = group_of.copy()
     own[group_of == ""] = np.array(words, object)[group_of == ""]
@@ -193,7 +198,7 @@ def name_family(prompt: str) -> str:
 
 
 def _find_over(rows: _Rows, words, families, options) -> Iterator[list[str]]:
-    """For each part the cap that drops each row: the first rows of a prompt stay."""
+    """Yields, for each part, the cap that drops each row; the first rows are kept."""
     most_p, most_f = options.max_per_prompt, options.max_per_family
     wanted = [
         _is_wanted(*pair, options) for pair in zip(rows.prompts, words, strict=True)

@@ -1,4 +1,4 @@
-"""Reads the CSV or JSON lines file that has the prompts of loose images."""
+"""Reads the prompts of loose images from a CSV or a file of JSON lines."""
 
 import csv
 import json
@@ -20,9 +20,9 @@ from tf_prompt.data import listing
 from tf_prompt.files import open_csv
 
 DELIMITERS = ",;\t"
-# Characters of a header that an error shows; that of a file of no text has no end.
+# Characters of a header to show in an error; a binary file has an endless header.
 _MAX_SHOWN = 80
-# Columns of a row of `predict` about an image that could not be read.
+# Columns of a row that `predict` writes for an image that could not be read.
 _OF_FAILURE = ("path", "error")
 
 
@@ -38,18 +38,18 @@ def read_prompt_table(
 
     Args:
         path: the file.
-        known: titles of the column of names and of that of prompts, each the first
-            found; the first of each is what an error asks for.
-        is_image: tells whether a name is that of an image that is there.
+        known: known titles of the columns of names and of prompts, in order of
+            preference; errors mention the first of each.
+        is_image: function from a name to whether that image exists.
         columns: titles that the user gave.
 
     Returns:
-        `image_name` and `prompt`, all text, and those of `fields.FIELDS` that the
-        table has.
+        Table of `image_name` and `prompt`, both text, and those of `fields.FIELDS`
+        that the file has.
 
     Raises:
-        ValueError: if it is no such table, or a row cannot be told from the next;
-            names the line.
+        ValueError: if it is not such a table, or a row cannot be separated from the
+            next; the message names the line.
     """
     with open_csv(path) as file:
         reader, header, found = _read_header(file, path, known, columns)
@@ -68,7 +68,7 @@ def read_prompt_table(
         raise ValueError(f"a CSV must have rows. Received: {path}")
     pairs = [[row[header.index(name)] for name in found] for row in rows]
     _refuse_merged(path, lines, pairs, reader.dialect.delimiter, is_image)
-    # Of two columns of one title the first.
+    # The first of two columns with the same title.
     places = {title: place for place, title in reversed(list(enumerate(header)))}
     table = {title: [row[place] for row in rows] for title, place in places.items()}
     rows = pd.DataFrame(pairs, columns=["image_name", "prompt"], dtype=str)
@@ -80,7 +80,7 @@ def read_json_lines(
     known: tuple[Sequence[str], Sequence[str]],
     columns: ColumnNames = FOUND,
 ) -> pd.DataFrame:
-    """Reads names of images and their prompts from objects, one a line.
+    """Reads names of images and their prompts from objects, one per line.
 
     Args:
         path, known, columns: as in `read_prompt_table`.
@@ -89,10 +89,11 @@ def read_json_lines(
         As `read_prompt_table`.
 
     Raises:
-        ValueError: if a line is no object, or none has the names; names the line.
+        ValueError: if a line is not an object, or none has the columns; the message
+            names the line.
     """
     objects = []
-    # Not by `splitlines`: U+2028 and its like may stand inside a prompt.
+    # Not `splitlines`: U+2028 and the like may occur inside a prompt.
     for number, line in enumerate(_read_text(path).split("\n"), 1):
         if line.strip():
             objects.append(_parse_line(line, path, number))
@@ -114,7 +115,12 @@ def join_rows(
 ) -> pd.DataFrame:
     """Adds the known fields of a table to its rows, without rows of failures.
 
-    A row with an `error` and no prompt is what `predict` writes for a broken image.
+    `predict` writes a row with an `error` and no prompt for a broken image.
+
+    Args:
+        table: the file's own columns.
+        rows: `image_name` and `prompt`, in the same order.
+        columns: titles that the user gave.
     """
     rows = rows.join(pick_fields(table, columns))
     if set(_OF_FAILURE) <= set(table):
@@ -139,7 +145,7 @@ def _parse_line(line, path, number) -> dict:
         entry = None
     if not isinstance(entry, dict):
         raise ValueError(
-            f"JSON lines must be objects, one a line. Received: {path}, line {number}"
+            f"JSON lines must be objects, one per line. Received: {path}, line {number}"
         )
     return entry
 
@@ -179,7 +185,7 @@ def _read_header(file: TextIO, path, known, columns: ColumnNames):
 
 
 def _read_rows(reader, path) -> Iterator[tuple[int, list[str]]]:
-    """Gives rows with the lines in which they begin; blank lines are no rows."""
+    """Yields rows with the lines in which they begin, without blank lines."""
     line = reader.line_num + 1
     try:
         for row in reader:
@@ -204,7 +210,7 @@ def _refuse_merged(
     delimiter: str,
     is_image: Callable[[str], bool],
 ) -> None:
-    """Refuses rows that a quotation mark, open by mistake, has made one of several."""
+    """Rejects a row that an open quotation mark has joined from several."""
     listed = {name.strip() for name, _ in rows}
 
     def names_row(cell: str) -> bool:
@@ -216,7 +222,7 @@ def _refuse_merged(
     for line, row in zip(lines, rows, strict=True):
         for field in row:
             cells = [text.split(delimiter) for text in field.splitlines()]
-            # An image's name within a line of words is no row; nor is a lone word.
+            # Neither an image's name in a line of words nor a single word is a row.
             if len(cells) > 1 and any(
                 len(found) > 1 and any(map(names_row, found)) for found in cells
             ):

@@ -3,17 +3,17 @@
 import functools
 import unicodedata
 
-# Between their words stand no spaces, so that the text rule finds none.
+# Scripts without spaces between words, in which the text rule finds no words.
 UNSPACED = {"cjk", "hiragana", "katakana", "thai", "lao", "khmer", "myanmar", "tibetan"}
 
 
 def is_unspaced(prompt: str) -> bool:
-    """Whether a prompt is in a script whose words stand without spaces."""
+    """Whether a prompt is in a script without spaces between words."""
     return not prompt.isascii() and find_script(prompt) in UNSPACED
 
 
 def find_script(prompt: str) -> str:
-    """Names the Unicode script of most letters, such as `latin` or `cyrillic`.
+    """Returns the Unicode script of most letters, such as `latin` or `cyrillic`.
 
     A script is not a language: English and Polish are both `latin`.
     """

@@ -1,4 +1,4 @@
-"""Which layout a source has: told by what it holds, or named by the user."""
+"""Opens a source, in the layout that is recognised or named by the user."""
 
 import dataclasses
 import pathlib
@@ -20,12 +20,12 @@ from pipelines.parts import Source
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """One way of keeping images and prompts.
+    """One layout of images and prompts.
 
     Args:
-        holds: what a source of it holds, in words.
-        recognise: whether a path, which exists, is one.
-        open: opens it.
+        holds: description of a source with this layout.
+        recognise: function from an existing path to whether it has this layout.
+        open: function that opens such a source.
     """
 
     holds: str
@@ -33,8 +33,8 @@ class Layout:
     open: Callable[[pathlib.Path, ColumnNames], Source]
 
 
-# In the order in which they are asked: what img2dataset wrote holds tars too, and of
-# images with texts beside them some may hold prompts as well.
+# In the order in which they are tried: img2dataset also writes tars, and images with
+# texts beside them may also contain prompts.
 LAYOUT_OF = {
     "diffusiondb": Layout(
         diffusiondb.HOLDS, diffusiondb.recognise, diffusiondb.open_source
@@ -68,16 +68,16 @@ def open_source(
     layout: str | None = None,
     columns: ColumnNames = FOUND,
 ) -> Source:
-    """Opens a source in the layout that is named, else in the first that it fits.
+    """Opens a source in the given layout, or else in the first that is recognised.
 
     Args:
         path: a folder or a file.
-        layout: one of `options.LAYOUTS`; None tells it by what is there.
+        layout: one of `options.LAYOUTS`; None recognises it.
         columns: names that the user gave.
 
     Raises:
         FileNotFoundError: if there is nothing at `path`.
-        ValueError: if it fits no layout, or not the one that is named.
+        ValueError: if no layout is recognised, or the given one does not fit.
     """
     path = pathlib.Path(path)
     if not path.exists():
@@ -95,12 +95,12 @@ def open_source(
 
 
 def open_options(options: SourceOptions) -> Source:
-    """Opens the source that a command is given; see `open_source`."""
+    """Opens the source of a command's options; see `open_source`."""
     return open_source(options.source, options.layout, name_columns(options))
 
 
 def name_columns(options: SourceOptions) -> ColumnNames:
-    """Gives the names of columns that a user gave to a command."""
+    """Returns the names of columns in a command's options."""
     return ColumnNames(
         options.image_column,
         options.prompt_column,

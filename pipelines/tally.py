@@ -1,4 +1,4 @@
-"""Counts of what became of every row: of one part, of all, and as text."""
+"""Counts what became of every row, in one part and in all, and formats the counts."""
 
 import collections
 import csv
@@ -26,11 +26,11 @@ REJECTIONS = (
 )
 MAX_EXAMPLES = 5
 ANY_SYNTAX = "any"
-# Families whose sizes are told.
+# Number of largest families whose sizes are reported.
 _LARGEST = 10
-# In `Tally.prompts`.
+# Keys of `Tally.prompts`.
 CLEANED, UNSPACED = "cleaned", "without_spaces"
-# Counts that stats of earlier versions have not.
+# Counts that are missing in the stats of earlier versions.
 _LATER = ("syntax", "prompts", "families", "own_splits")
 _DROPS = {*FILTERS, *PROMPT_FILTERS, *CAPS}
 
@@ -40,17 +40,17 @@ class Tally:
     """Counts each row once: dropped, rejected or kept.
 
     Args:
-        dropped: rows by the first filter that dropped them.
-        rejected: rows by what was wrong with them.
-        rejected_examples: first names of each cause.
-        examples: records by split.
-        syntax: records by the kind of prompt syntax in them, see `syntax`; those
-            with any are counted as `ANY_SYNTAX` too.
-        prompts: records whose prompt was cleaned of syntax, and those in a script
-            without spaces, whose words nobody tells apart.
-        families: records by the name of their family.
-        own_splits: where a source brings its splits, for each split records by
-            `digest_words`: of all parts together, these tell prompts of two splits.
+        dropped: number of rows by the first filter that dropped them.
+        rejected: number of rows by cause.
+        rejected_examples: dict from cause to the first names.
+        examples: number of records by split.
+        syntax: number of records by the kind of prompt syntax in them, see `syntax`;
+            those with any are also counted as `ANY_SYNTAX`.
+        prompts: number of records whose prompt was cleaned of syntax, and of those in a
+            script without spaces.
+        families: number of records by the name of their family.
+        own_splits: if the source has its own splits, for each split the number of
+            records by `digest_words`; over all parts, these show prompts in two splits.
     """
 
     dropped: collections.Counter = dataclasses.field(
@@ -74,7 +74,7 @@ class Tally:
 
     @property
     def rows(self) -> int:
-        """All rows seen."""
+        """Number of all rows."""
         return self.dropped.total() + self.rejected.total() + self.examples.total()
 
     @property
@@ -83,14 +83,20 @@ class Tally:
         return self.rejected.total() / max(1, self.rows)
 
     def lose(self, cause: str, name: str, num_rows: int = 1) -> None:
-        """Counts rows that become no record, by what dropped or rejected them."""
+        """Counts rows that become no record.
+
+        Args:
+            cause: the filter that dropped them, or the cause of the rejection.
+            name: name of the image or part, kept as an example.
+            num_rows: number of rows.
+        """
         if cause in _DROPS:
             self.dropped[cause] += num_rows
             return
         self.rejected[cause] += num_rows
         names = self.rejected_examples.setdefault(cause, [])
         if len(names) < MAX_EXAMPLES:
-            # Names of files can hold bytes that are no UTF-8.
+            # Names of files can contain bytes that are not UTF-8.
             names.append(name.encode(errors="backslashreplace").decode())
 
     def keep(
@@ -99,10 +105,10 @@ class Tally:
         """Counts a row that becomes a record.
 
         Args:
-            split: where it goes.
-            record: what it becomes.
+            split: the record's split.
+            record: the record.
             cleaned: whether its prompt was changed.
-            is_own: whether the source said the split.
+            is_own: whether the split comes from the source.
         """
         self.examples[split] += 1
         if found := find_syntax(record.prompt):
@@ -118,7 +124,7 @@ class Tally:
             known[digest_words(record.words)] += 1
 
     def as_json(self) -> dict:
-        """The counts as plain dictionaries, those that came later if there are any."""
+        """The counts as plain dicts; later additions only if they are not empty."""
         counts = {
             "rows": self.rows,
             "dropped": dict(self.dropped),
@@ -133,7 +139,7 @@ class Tally:
 
     @property
     def causes(self) -> str:
-        """The causes that took rows away, with their counts, in one line."""
+        """The causes for which rows were lost, with their counts, in one line."""
         losses = [*self.dropped.items(), *self.rejected.items()]
         return ", ".join(f"{name} {count}" for name, count in losses if count)
 
@@ -147,10 +153,11 @@ class Tally:
 
 
 def describe_families(tally: Tally) -> dict:
-    """What `stats.json` says about families; empty if none were looked for.
+    """Returns the content of `stats.json` about families; empty without families.
 
     Returns:
-        `families`: their number, `of_one` record, and the sizes of the `largest`.
+        dict of `families`, a dict of their number, the number `of_one` record, and the
+        sizes of the `largest`.
     """
     if not tally.families:
         return {}
@@ -161,11 +168,12 @@ def describe_families(tally: Tally) -> dict:
 
 
 def describe_leaks(tally: Tally) -> dict:
-    """What `stats.json` says about splits that the source defines.
+    """Returns the content of `stats.json` about the source's own splits.
 
     Returns:
-        `leaks`: `prompts` that lie in several splits, and for validation and test the
-        `records` whose prompt another split has that is trained or chosen on.
+        dict of `leaks`, a dict of the number of `prompts` in several splits, and of
+        `records`: for validation and test, the number of records whose prompt is also
+        in a split that is used for training or for choosing a model.
     """
     splits = tally.own_splits
     if not splits:
@@ -185,7 +193,7 @@ def describe_leaks(tally: Tally) -> dict:
 
 
 def digest_words(words: Sequence[str]) -> str:
-    """Names a normalised prompt by 12 hexadecimal digits."""
+    """Hashes a normalised prompt to 12 hexadecimal digits."""
     return hashlib.blake2b(" ".join(words).encode(), digest_size=6).hexdigest()
 
 
@@ -223,11 +231,11 @@ def sum_stats(stats: Iterable[dict]) -> Tally:
 
 
 def write_rejects(stats: Iterable[dict], path: str | os.PathLike) -> None:
-    """Writes `cause,count,part,image_name`: the first names of each cause and part.
+    """Writes a CSV of `cause,count,part,image_name`, the first names of each cause.
 
     Args:
-        stats: what `convert_part` returned for each part.
-        path: the CSV; whole or as it was.
+        stats: result of `convert_part` for each part.
+        path: the CSV; written atomically.
     """
     with (
         replacing(path) as temporary,
@@ -242,7 +250,7 @@ def write_rejects(stats: Iterable[dict], path: str | os.PathLike) -> None:
 
 
 def summarise(tally: Tally) -> str:
-    """Writes the counts as lines for a reader."""
+    """Formats the counts as lines of text."""
     groups = {
         "dropped": tally.dropped,
         "rejected": tally.rejected,

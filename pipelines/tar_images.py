@@ -1,4 +1,4 @@
-"""The images and texts of one tar, found by one pass over its headers."""
+"""The images and texts of one tar, found in one pass over its headers."""
 
 import gzip
 import io
@@ -25,9 +25,9 @@ from tf_prompt.data import listing
 
 _TEXTS = ("txt", "caption", "text", "prompt")
 _IMAGES = listing.SUFFIXES + listing.FOREIGN_SUFFIXES
-# Folders and name up to the first dot; what is behind tells the members of a sample.
+# Folders and name up to the first dot; the rest distinguishes members of a sample.
 _KEY = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
-# Of a text; a longer one is no prompt.
+# Bytes of a text; a longer one is not a prompt.
 _LONGEST = 2**20
 _BLOCK = 512
 
@@ -35,15 +35,15 @@ _BLOCK = 512
 class TarImages:
     """The images of one tar, with the interface of `parts.Images`.
 
-    Texts are read at once, images when they are asked for: nothing is extracted. A
-    compressed tar is decompressed again if images are asked for out of order.
+    Texts are read at once, images on request; nothing is extracted. A compressed tar
+    is decompressed again if images are requested out of order.
 
     Args:
         file: a tar, compressed with gzip or not.
-        columns: names that the user gave: of fields of the JSON, or endings.
+        columns: names that the user gave, of fields of the JSON or file extensions.
 
     Raises:
-        tarfile.ReadError: if the file is no tar, or not whole.
+        tarfile.ReadError: if the file is not a tar, or truncated.
     """
 
     def __init__(self, file: pathlib.Path, columns: ColumnNames):
@@ -68,11 +68,11 @@ class TarImages:
 
     @property
     def names(self) -> Collection[str]:
-        """Names of the images: as members are called."""
+        """Names of the images, which are those of the members."""
         return self._members.keys()
 
     def is_safe(self, name: str) -> bool:
-        """Whether an image may be read: a plain file inside, of a sane size."""
+        """Whether an image may be read: a plain file inside, of a reasonable size."""
         return self._members[name][2]
 
     def open(self, name: str) -> IO[bytes]:
@@ -83,7 +83,7 @@ class TarImages:
         """Reads one encoded image.
 
         Raises:
-            EOFError: if the tar ends before it does.
+            EOFError: if the tar ends within the image.
         """
         offset, size, _ = self._members[name]
         self._stream.seek(offset)
@@ -93,7 +93,7 @@ class TarImages:
         return data
 
     def read_rows(self) -> pd.DataFrame:
-        """Gives the samples that have a prompt, in the order of the tar."""
+        """Reads the samples that have a prompt, in the order of the tar."""
         names, prompts, found = [], [], []
         for key, texts in self._texts.items():
             prompt = self._find_prompt(texts)
@@ -111,7 +111,7 @@ class TarImages:
         key, ending = match[1], match[2].lower()
         if self._is_image(ending):
             self._texts.setdefault(key, {})
-            # Of several images of a sample the first.
+            # Only the first of several images of a sample.
             if self._image_of.setdefault(key, member.name) == member.name:
                 place = (member.offset_data, member.size, _is_safe(member))
                 self._members[member.name] = place
@@ -134,14 +134,14 @@ class TarImages:
 
 
 def _iterate(stream: IO[bytes]) -> Iterator[tarfile.TarInfo]:
-    """Gives the members; of each the stream stands at the beginning of its data."""
+    """Yields the members, with the stream at the beginning of each member's data."""
     with tarfile.open(fileobj=stream, mode="r:") as tar:
         for member in tar:
             stream.seek(member.offset_data)
             yield member
-            # It would keep all of them.
+            # tarfile would keep all of them.
             tar.members = []
-        # Where a header is damaged or cut, tarfile ends without a word.
+        # tarfile stops silently at a damaged or truncated header.
         stream.seek(tar.offset)
         if any(stream.read(_BLOCK) or b"cut"):
             raise tarfile.ReadError("a tar must be whole")
@@ -160,6 +160,6 @@ def _read_text(content: bytes, ending: str):
 def _is_safe(member: tarfile.TarInfo) -> bool:
     path = pathlib.PurePosixPath(member.name.replace("\\", "/"))
     inside = not path.is_absolute() and ".." not in path.parts
-    # A sparse file is made of pieces, which its place does not tell.
+    # A sparse file consists of pieces, which one offset cannot describe.
     plain = member.isreg() and not member.issparse()
     return plain and inside and member.size <= MAX_MEMBER_SIZE

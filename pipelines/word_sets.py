@@ -1,4 +1,4 @@
-"""Prompts as sets of words: their MinHash, and how many words two have in common."""
+"""Prompts as sets of words: their MinHash, and their similarity."""
 
 import array
 import collections
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Of 64 bits each, in which the words of a prompt are marked.
+# Number of integers of 64 bits in which the words of a prompt are marked.
 _LANES = 4
-# Sets of one size whose words are looked up at once: these fit a processor's cache.
+# Number of sets whose words are looked up at once; these fit a processor's cache.
 _SETS = 2**12
-# Sets that were just measured; 2 kB each.
+# Number of recently compared sets to keep; 2 kB each.
 _SETS_KEPT = 2**15
 
 
@@ -21,11 +21,11 @@ class WordSets:
     """Sets of words as numbers.
 
     Args:
-        prompts: words separated by spaces, at least one each.
+        prompts: words separated by spaces; each prompt has at least one.
 
     Attributes:
         hashes: uint64 `(words,)`, a random number for each word.
-        sizes: int64 `(prompts,)`, words of each set.
+        sizes: int64 `(prompts,)`, number of words of each set.
     """
 
     def __init__(self, prompts: Sequence[str]):
@@ -38,9 +38,9 @@ class WordSets:
             sizes.append(len(numbers))
         self._words, self.sizes = np.array(words), np.array(sizes, np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self.sizes)])
-        # Of a large group each set is measured again and again.
+        # In a large group each set is compared again and again.
         self._set_of = functools.lru_cache(_SETS_KEPT)(self._make_set)
-        # Not Python's own, which differs from run to run.
+        # Not Python's own hash, which differs from run to run.
         digests = [hashlib.blake2b(w.encode(), digest_size=8) for w in number_of]
         self.hashes = np.frombuffer(
             b"".join(digest.digest() for digest in digests), np.uint64
@@ -52,7 +52,7 @@ class WordSets:
     def make_keys(self, factors: np.ndarray) -> np.ndarray:
         """Computes a number per set; similar sets probably have the same one.
 
-        For each factor, the words' hashes are mixed anew, and the smallest of each set
+        For each factor, the words' hashes are mixed again, and the minimum of each set
         is taken; these minima are combined.
 
         Args:
@@ -73,11 +73,19 @@ class WordSets:
         return keys
 
     def take_bitmaps(self, order: np.ndarray) -> "Bitmaps":
-        """Gives bitmaps of some sets, one after the other in memory."""
+        """Returns the bitmaps of some sets, contiguous in memory.
+
+        Args:
+            order: int `(sets,)`, numbers of the sets.
+        """
         return Bitmaps(self._lanes[:, order], self.sizes[order])
 
     def similarity(self, first: int, second: int) -> float:
-        """Measures two sets: words in both over words in either."""
+        """Computes the Jaccard index of two sets: words in both over words in either.
+
+        Args:
+            first, second: numbers of the sets.
+        """
         one, other = self._set_of(first), self._set_of(second)
         common = len(one & other)
         return common / (len(one) + len(other) - common)
@@ -106,7 +114,7 @@ class WordSets:
                 rows = of_size[start : start + _SETS]
                 within = np.arange(self.sizes[rows[0]])[:, None]
                 words = self._words[self._starts[rows] + within]
-                # Of the type that NumPy looks up without converting it each time.
+                # The type with which NumPy indexes without a conversion.
                 blocks.append((rows, words.astype(np.intp)))
         return blocks
 
@@ -123,32 +131,32 @@ class WordSets:
 
 
 class Bitmaps:
-    """Bits in which the words of some sets are marked.
+    """Bitmaps in which the words of some sets are marked.
 
     Args:
         lanes: uint64 `(lanes, sets)`.
-        sizes: int `(sets,)`, words of each.
+        sizes: int `(sets,)`, number of words of each set.
     """
 
     def __init__(self, lanes: np.ndarray, sizes: np.ndarray):
         self._lanes, self._sizes = lanes, sizes
 
     def may_share(self, first: np.ndarray, second: np.ndarray, jaccard: float):
-        """Selects pairs that may be that similar, and hardly any others.
+        """Selects pairs that may be similar enough, and few others.
 
         A bit that only one set has stands for a word that only this set has.
 
         Args:
             first, second: int `(pairs,)`, places among the sets.
-            jaccard: least similarity, 0-1.
+            jaccard: minimum similarity, 0-1.
 
         Returns:
-            bool `(pairs,)`; no pair that is so similar is False.
+            bool `(pairs,)`; True for every pair that is similar enough.
         """
         sizes = self._sizes[first] + self._sizes[second]
         differing = sum(
             np.bitwise_count(lane[first] ^ lane[second]) for lane in self._lanes
         )
-        # By the words of both; looked up, it costs no floats for each pair.
+        # By the number of words of both; a table avoids floats for each pair.
         most = (np.arange(sizes.max() + 1) * (1 - jaccard) + 1e-9) / (1 + jaccard)
         return differing <= most.astype(np.int32)[sizes]

@@ -9,22 +9,22 @@ from collections.abc import Iterator, Sequence
 
 from tf_prompt.data.text import normalise
 
-# Prompts that a process takes at a time, a second's work.
+# Number of prompts per task of a process, a second's work.
 _CHUNK = 10_000
 
 
 def join_words(
     prompts: Sequence[str], processes: int, max_words: int | None = None
 ) -> Iterator[str]:
-    """Gives the words of each prompt, joined by spaces.
+    """Normalises prompts: words joined by spaces.
 
     Args:
-        prompts: text as the user wrote it.
-        processes: how many work at once; one works here, without a child.
-        max_words: words kept of each; None keeps all.
+        prompts: the original prompts.
+        processes: number of processes; 1 starts no child process.
+        max_words: maximum number of words of each; None keeps all.
 
-    Returns:
-        An iterator in the order of the prompts.
+    Yields:
+        The words of each prompt, in order.
     """
     join_chunk = functools.partial(_join_chunk, max_words=max_words)
     starts = range(0, len(prompts), _CHUNK)
@@ -38,7 +38,7 @@ def join_words(
         waiting: collections.deque = collections.deque()
         for chunk in chunks:
             waiting.append(pool.submit(join_chunk, chunk))
-            # Not all at once: what waits is held in memory twice.
+            # Not all at once, because waiting tasks are in memory twice.
             if len(waiting) > 4 * processes:
                 yield from waiting.popleft().result()
         for future in waiting:

@@ -1,4 +1,4 @@
-"""One process of `workers.convert_parts`; light, so that it decides how TF starts."""
+"""One process of `workers.convert_parts`; prepares TensorFlow before importing it."""
 
 import multiprocessing
 import multiprocessing.connection
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tf_prompt.options import import_tensorflow
 
-# Parts done by this worker and its siblings, a float in shared memory.
+# Number of parts done by this worker and its siblings, a float in shared memory.
 _progress = None
 
 
@@ -17,11 +17,11 @@ def start(progress) -> None:
     """Prepares the process.
 
     Args:
-        progress: shared float that counts parts done.
+        progress: shared float that counts finished parts.
     """
     global _progress
     _progress = progress
-    # The parent hears Ctrl-C too, and ends its workers.
+    # The parent gets Ctrl-C too, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import_tensorflow()
@@ -32,7 +32,15 @@ def start(progress) -> None:
 
 
 def convert(convert_part: Callable[..., dict], part) -> dict:
-    """Runs `convert_part` on a part, and counts its progress for all to see."""
+    """Runs `convert_part` on a part, and adds its progress to the shared counter.
+
+    Args:
+        convert_part: function of a part and `advance`.
+        part: the part.
+
+    Returns:
+        The result of `convert_part`.
+    """
     return convert_part(part, advance=_advance)
 
 

@@ -29,10 +29,10 @@ def convert_parts(
     """Converts the parts of a source that are not done yet.
 
     Args:
-        source: where the parts come from.
-        folder: where the shards go.
-        conversion: filters and image size.
-        processes: how many work at once; one works here, without a child.
+        source: source of the parts.
+        folder: folder for the shards.
+        conversion: filters, image size and shares of the splits.
+        processes: number of processes; 1 starts no child process.
         scheduler: address of a Dask scheduler, whose workers then do the work.
 
     Returns:
@@ -60,7 +60,7 @@ def convert_parts(
             for part, done in cluster.run(convert, list_todo(), scheduler):
                 stats[part.index] = done
                 _move(bar, 1.0)
-            # Of workers that were killed.
+            # Partial files of killed workers.
             remove_half_files(folder, {*list_files(len(source)), MANIFEST})
         elif processes == 1:
             advance = functools.partial(_move, bar)
@@ -79,13 +79,13 @@ def _progress_bar(num_parts: int) -> tqdm.tqdm:
     return tqdm.tqdm(
         total=num_parts,
         bar_format="{l_bar}{bar}| {n:.1f}/{total} parts [{elapsed}<{remaining}]",
-        # A log file gets a line from time to time, a terminal a moving bar.
+        # Rarely in a log file, where each update is a line.
         mininterval=0.2 if sys.stderr.isatty() else 30,
     )
 
 
 def _move(bar, num_parts: float) -> None:
-    # The shares of a part add up to a hair more than 1, and tqdm warns past 100 %.
+    # Rounded shares may add up to more than 1, and tqdm warns past 100 %.
     bar.update(min(num_parts, bar.total - bar.n))
 
 
@@ -102,7 +102,7 @@ def _convert_in_pool(
     index_of: dict[concurrent.futures.Future, int] = {}
     try:
         while True:
-            # A few parts ahead only: each carries its rows of the metadata.
+            # Only a few parts ahead, because each contains its rows of the metadata.
             for part in itertools.islice(parts, 2 * processes - len(index_of)):
                 future = executor.submit(worker.convert, convert, part)
                 index_of[future] = part.index

@@ -1,4 +1,4 @@
-"""Turns images and prompts into TFRecord shards, on one machine."""
+"""Converts images and prompts to TFRecord shards, on one machine."""
 
 import dataclasses
 import os

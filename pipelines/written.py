@@ -15,7 +15,7 @@ from tf_prompt.files import note_files, read_manifest
 
 COMMAND = "write_records"
 FOLDER_FILES = ("stats.json", "rejects.csv", "dataset_info.json", "features.json")
-# By any of these is known what a version wrote that kept no manifest.
+# Content by which files are recognised from a version without a manifest.
 _MARKS = {
     "rejects.csv": (b"cause,count,part,image_name",),
     "dataset_info.json": (
@@ -35,7 +35,7 @@ class Written:
         kind: name of the source's layout; None if it is unknown.
         path: the source; None if it is unknown.
         flags: fields of `Conversion`; None if they are unknown.
-        files: names of all that it wrote or was about to write.
+        files: names of all files that it wrote or was about to write.
     """
 
     kind: str | None
@@ -47,23 +47,28 @@ class Written:
         return f"{self.kind or 'a source'} {self.path or 'of an earlier version'}"
 
     def is_of(self, other: "Written") -> bool:
-        """Whether both are of one source, in one place."""
+        """Whether both are of the same source at the same path."""
         return (self.kind, self.path) == (other.kind, other.path)
 
     def note(self, folder: str | pathlib.Path, files: Iterable[str]) -> None:
-        """Writes the manifest, with other files."""
+        """Writes the manifest with other files.
+
+        Args:
+            folder: folder of the shards.
+            files: names of the files.
+        """
         facts = {"kind": self.kind, "path": self.path, "flags": self.flags}
         note_files(folder, COMMAND, files, **facts)
 
 
 def part_files(index: int) -> list[str]:
-    """Names the files of a part."""
+    """Lists the names of a part's files."""
     shards = [shard_path("", split, index) for split in SPLITS]
     return [path.name for path in (stats_path("", index), *shards)]
 
 
 def list_files(num_parts: int) -> set[str]:
-    """Names all that a conversion of so many parts writes, but for the manifest."""
+    """Lists all files that a conversion of so many parts writes, but the manifest."""
     return {*FOLDER_FILES, *(n for i in range(num_parts) for n in part_files(i))}
 
 
@@ -71,12 +76,12 @@ def find_written(folder: pathlib.Path, num_parts: int) -> Written | None:
     """Finds the conversion that a folder holds, finished or not.
 
     Args:
-        folder: it must be there.
-        num_parts: of the source that is to be converted.
+        folder: an existing folder.
+        num_parts: number of parts of the source that is to be converted.
 
     Returns:
-        What the manifest says; if there is none, what the files of an earlier version
-        say; None if these are no conversion either.
+        The conversion in the manifest, or without a manifest, one that is recognised
+        from the files of an earlier version; None if there is neither.
 
     Raises:
         ValueError: if the manifest is not one of ours.
@@ -98,10 +103,10 @@ def holds_only(
     """Whether all parts in a folder belong to a source, even if it has moved.
 
     Args:
-        folder: the shards.
+        folder: folder of the shards.
         written: their conversion.
-        source: what has parts.
-        conversion: the flags to suppose where those of the shards are unknown.
+        source: the source.
+        conversion: the flags to assume if those of the shards are unknown.
     """
     if written.kind not in (None, source.name):
         return False
@@ -129,13 +134,13 @@ def _recognise(folder, num_parts) -> Written | None:
     if total is not None:
         files.add("stats.json")
         return Written(total["source"], None, total["flags"], files)
-    # Killed, it may have left shards whose stats were still to come.
+    # A killed run may have left shards without stats.
     shards = (part_files(index)[1:] for index in range(num_parts))
     return Written(None, None, None, files.union(*shards))
 
 
 def _read_parts(folder) -> dict[int, dict]:
-    """The stats of each part; DiffusionDB's own `part-000001.json` has none."""
+    """Reads the stats of each part; DiffusionDB's `part-000001.json` has none."""
     found = {}
     for path in folder.glob("part-*.json"):
         match = re.fullmatch(r"part-(\d{5,9})\.json", path.name)

@@ -135,7 +135,7 @@ class LoadedModel:
         """
         encoded = _encode(image)
         if len(encoded) != 1:
-            raise ValueError(f"image must be one. Received: {len(encoded)}")
+            raise ValueError(f"image must be one image. Received: {len(encoded)}")
         return self._attend(encoded)
 
     def _call(self, signature: str, output: str, encoded) -> np.ndarray:

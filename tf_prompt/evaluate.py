@@ -169,7 +169,15 @@ def main(argv=None) -> int:
 def measure(
     options: EvaluateConfig, java_meteor=None
 ) -> tuple[dict | None, list[dict]]:
-    """Measures a run of any kind of model; see `evaluator.evaluate_run`."""
+    """Measures a run of any kind of model.
+
+    Args:
+        options: the options of the command.
+        java_meteor: computes METEOR and is closed afterwards; None takes NLTK's.
+
+    Returns:
+        As `evaluator.evaluate_run`.
+    """
     from tf_prompt.evaluation import evaluator
     from tf_prompt.metrics.score import ALL_METRICS
 

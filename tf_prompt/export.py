@@ -1,4 +1,4 @@
-"""Exports a run as a SavedModel for TF Serving, a LiteRT file, or for transformers."""
+"""Exports a run as a SavedModel, a LiteRT file, or a folder for transformers."""
 
 import dataclasses
 import functools
@@ -52,7 +52,7 @@ class ExportConfig:
     )
     precision: str = option(
         "float32",
-        "of a LiteRT file's weights; int8 also multiplies in integers",
+        "precision of a LiteRT file's weights; int8 also multiplies in integers",
         choices=PRECISIONS,
         group="captioners",
     )

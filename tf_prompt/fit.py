@@ -25,7 +25,7 @@ EXAMPLES = (
     "python -m tf_prompt.fit --preset lstm_base --data SHARDS --run-dir runs/lstm",
 )
 NUM_SHOWN = 10
-# What a command needs besides the run.
+# Arguments that a command needs besides the run.
 _ARGUMENTS = {
     "interrogate": "IMAGE...",
     "predict": "IMAGE...",
@@ -77,8 +77,8 @@ def announce(run: FitConfig) -> None:
     """Reports on stderr which devices will train, before anything that takes time.
 
     Raises:
-        FileNotFoundError, ValueError: for what is wrong with the options or the data,
-            so that a mistake is the only line.
+        FileNotFoundError, ValueError: if the options or the data are wrong. Nothing
+            else is printed then.
     """
     from tf_prompt.data import folder
     from tf_prompt.training import recipes, strategy, tasks
@@ -180,7 +180,7 @@ def parse(argv: Sequence[str]) -> tuple[FitOptions, dict]:
             raise ValueError(
                 f"config must be the config.json of a run. Received: {path}"
             )
-        # Without its folder, or the command would resume the run that it repeats.
+        # Without the run's folder, or the command would resume that run.
         flags = flags_of(FitConfig, {**saved, "run_dir": None})
     return parse_args(FitOptions, [*flags, *argv], "fit", EXAMPLES), saved
 

@@ -145,7 +145,7 @@ def _split_help(field) -> tuple[str, str]:
 class _HelpFormatter(
     argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
 ):
-    """Shows defaults that say something, and keeps the line breaks of examples."""
+    """Shows informative defaults, and keeps the line breaks of examples."""
 
     def _get_help_string(self, action):
         if action.default is True:

@@ -29,7 +29,7 @@ EXAMPLES = (
 BATCH_SIZE = 32
 # The largest batch that saved_models/batching.config allows.
 SERVER_BATCH_SIZE = 16
-# What prompts depend on besides the ways of writing.
+# What prompts depend on, besides decoding and wording.
 _IDENTITY = ("run_dir", "saved_model", "litert", "bank")
 _IDENTITY += ("server", "model", "model_version", "model_label")
 
@@ -91,7 +91,7 @@ def _open_delivery(options: "PredictConfig") -> Delivery:
     delivery = Delivery(options, "predict")
     share = workers.parse_share(options.share)
     if share:
-        # Of all images, also those of other shares, nothing may collide.
+        # Checked for all images: those of other shares must not collide either.
         delivery.paths = delivery.paths[share.index :: share.count]
     return delivery
 

@@ -140,23 +140,34 @@ def main(argv=None) -> int:
     from tf_prompt.serving.http import server
 
     with server.bind(options.host, options.port) as listening:
-        import_tensorflow()
-        _serve(options, listening)
+        service = _load(options)
+        from tf_prompt.serving.http import app
+
+        built = app.build_app(service, options.secret)
+        server.Server(built, options.host).run([listening])
+        service.batcher.close()
     return DONE
 
 
-def _serve(options: ServeConfig, listening) -> None:
-    from tf_prompt.inference.devices import bound_gpu_memory
-    from tf_prompt.serving.http import app, server
-    from tf_prompt.serving.http.service import Service
+def _load(options: ServeConfig):
+    """Loads the model, ready to answer; a bar shows how far this is."""
+    import tqdm
 
-    bound_gpu_memory(options.gpu_memory)
-    writer = opening.open_writer(options, take_options(DecodingConfig, options))
-    service = Service(writer, options.served_name, options)
-    service.warm_up()
-    built = app.build_app(service, options.secret)
-    server.Server(built, options.host).run([listening])
-    service.batcher.close()
+    with tqdm.tqdm(total=3, desc="starting", leave=False, delay=2) as bar:
+        import_tensorflow()
+        bar.set_description("loading the model", refresh=False)
+        bar.update()
+        from tf_prompt.inference.devices import bound_gpu_memory
+        from tf_prompt.serving.http.service import Service
+
+        bound_gpu_memory(options.gpu_memory)
+        writer = opening.open_writer(options, take_options(DecodingConfig, options))
+        bar.set_description("warming up", refresh=False)
+        bar.update()
+        service = Service(writer, options.served_name, options)
+        service.warm_up()
+        bar.update()
+    return service
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-# `tfds build` imports this file alone, from any folder.
+# `tfds build` imports only this file, from any folder.
 sys.path.append(str(pathlib.Path(__file__).parents[2]))
 
 from pipelines.convert import read_records  # noqa: E402
@@ -66,8 +66,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"manual_dir must hold DiffusionDB {self.builder_config.name}. "
                 f"Received: {dl_manager.manual_dir} with {source.name}"
             )
-        # One for all: a single split can be too small to be judged. TFDS takes the
-        # splits in this order, the largest first.
+        # One tally for all splits, because a single one can be too small to be judged.
+        # TFDS takes the splits in this order, the largest first.
         tally = Tally()
         return {
             split: self._generate_examples(source, split, tally) for split in SPLITS
@@ -90,7 +90,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def select_split(part: Part, split: str) -> Part:
-    """Leaves out the rows of other splits, so that no image is decoded thrice."""
+    """Leaves out the rows of other splits, so that no image is decoded three times.
+
+    Args:
+        part: a part of the source.
+        split: one of `split.SPLITS`.
+    """
     if part.rows is None:
         return part
     wanted = [split_of(split_words(prompt)) == split for prompt in part.rows["prompt"]]
@@ -98,7 +103,7 @@ def select_split(part: Part, split: str) -> Part:
 
 
 def _judge(tally: Tally) -> None:
-    # The images of rows that `select_split` left out look as if they had none.
+    # Images whose rows `select_split` left out look as if they had no row.
     del tally.rejected["no_metadata_row"]
     tally.rejected_examples.pop("no_metadata_row", None)
     if tally.reject_rate > WriteOptions.max_reject_rate:

@@ -1,4 +1,4 @@
-"""The list of what was downloaded: kept line by line, written whole at the end."""
+"""The list of downloaded files: a journal, line by line, and a file at the end."""
 
 import dataclasses
 import fcntl
@@ -10,12 +10,12 @@ from tf_prompt.files import read_entries, write_json
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What is known of a file that was verified.
+    """Facts about a verified file.
 
     Args:
         bytes: its size.
-        sha256: its digest, in hexadecimal.
-        url: where it came from.
+        sha256: its SHA-256, in hexadecimal.
+        url: the address that it came from.
     """
 
     bytes: int
@@ -28,11 +28,11 @@ class Manifest:
 
     Without the journal, a run that was killed would leave files whose digests are
     unknown, and the next one would read them all again: DiffusionDB Large is 6.5 TB.
-    The journal is also the lock of the folder; the system releases it when the
-    process ends, however it ends. Used as a context manager.
+    The journal is also the lock of the folder; the operating system releases it when
+    the process ends in any way. A context manager.
 
     Args:
-        folder: where the downloads go; it is made.
+        folder: folder of the downloads; created if needed.
 
     Raises:
         OSError: if the folder cannot be made or written.
@@ -62,21 +62,26 @@ class Manifest:
         self._journal.close()
 
     def get(self, name: str) -> Entry | None:
-        """Finds a file by its path in the folder."""
+        """Returns the entry of a file by its path in the folder; None if unknown."""
         return self._entries.get(name)
 
     def add(self, name: str, entry: Entry) -> None:
-        """Notes a verified file, at once."""
+        """Writes a verified file to the journal at once.
+
+        Args:
+            name: path of the file in the folder.
+            entry: its facts.
+        """
         if self._entries.get(name) == entry:
             return
         self._entries[name] = entry
         line = json.dumps({"name": name, **dataclasses.asdict(entry)})
-        # The line break comes first: it parts this line from a torn one.
+        # The line break comes first, to separate this line from a partial one.
         self._journal.write(f"\n{line}")
         self._journal.flush()
 
     def write(self) -> None:
-        """Writes `manifest.json`, of the files that are there, and ends the journal."""
+        """Writes `manifest.json` with the existing files, and removes the journal."""
         files = {
             name: dataclasses.asdict(entry)
             for name, entry in sorted(self._entries.items())
@@ -93,7 +98,7 @@ class Manifest:
                 "output must not be in use by another download. "
                 f"Received: {self._folder}"
             ) from error
-        # What processes that were killed while they wrote the manifest left.
+        # Left by processes that were killed while they wrote the manifest.
         for path in self._folder.glob("manifest.json.*.part"):
             path.unlink()
 
@@ -117,5 +122,5 @@ class Manifest:
                 name = entry.pop("name")
                 entries[name] = Entry(**entry)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                continue  # Torn, or the empty first line: its file is verified anew.
+                continue  # Partial, or the empty first line: verified again.
         return entries

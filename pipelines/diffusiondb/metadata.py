@@ -24,7 +24,7 @@ COLUMNS = (
     "height",
     "image_nsfw",
 )
-# Of these columns, and of what inspect counts besides.
+# Types of these columns, and of the others that inspect counts.
 _TEXTS = ("image_name", "prompt")
 _NUMBERS = ("part_id", "seed", "step", "cfg", "width", "height", "image_nsfw")
 BLURRED = 2.0
@@ -37,13 +37,13 @@ def read_metadata(
 
     Args:
         path: the parquet file.
-        part_ids: parts whose rows are wanted; None reads all.
+        part_ids: parts whose rows to read; None reads all.
 
     Returns:
-        One row an image, `COLUMNS`. A prompt that is absent is empty.
+        One row per image, with the columns `COLUMNS`. Missing prompts are empty.
 
     Raises:
-        ValueError: if the file is not parquet, lacks a column or has one of another
+        ValueError: if the file is not parquet, lacks a column or has one of the wrong
             type, or if pyarrow is not installed.
     """
     if pyarrow is None:
@@ -56,9 +56,9 @@ def read_metadata(
         check_types(schema, COLUMNS)
         wanted = None if part_ids is None else [("part_id", "in", list(part_ids))]
         table = pyarrow.parquet.read_table(path, columns=list(COLUMNS), filters=wanted)
-        # Text that is no UTF-8 would fail only where it is looked at.
+        # Text that is not UTF-8 would otherwise fail only later.
         table.validate(full=True)
-        # What pandas once noted in the file may be damaged.
+        # Without pandas' own metadata in the file, which may be damaged.
         rows = table.replace_schema_metadata().to_pandas()
     except (pyarrow.ArrowException, ValueError) as error:
         raise ValueError(
@@ -70,10 +70,14 @@ def read_metadata(
 
 
 def check_types(schema, columns: Iterable[str]) -> None:
-    """Checks that columns of a parquet file hold what they should.
+    """Checks the types of columns of a parquet file.
+
+    Args:
+        schema: `pyarrow.Schema` of the file.
+        columns: names of the columns.
 
     Raises:
-        ValueError: naming the first that does not, or that is there twice.
+        ValueError: naming the first column of a wrong type, or that occurs twice.
     """
     types = pyarrow.types
     for name in columns:
@@ -91,11 +95,10 @@ def check_types(schema, columns: Iterable[str]) -> None:
 def dropped_by(rows: pd.DataFrame, filters: Filters) -> np.ndarray:
     """Names the first filter that drops each row.
 
-    A filter whose column is absent drops nothing, and neither does a value that
-    is unknown.
+    A filter without its column drops nothing, and neither does an unknown value.
 
     Args:
-        rows: some of `COLUMNS`, of DiffusionDB or another source.
+        rows: table with some of `COLUMNS`, of DiffusionDB or another source.
         filters: the limits.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Fetches many files at once, skips those that are there, and shows progress."""
+"""Fetches many files at once, skips existing ones, and shows progress."""
 
 import concurrent.futures
 import dataclasses
@@ -17,18 +17,18 @@ from pipelines.diffusiondb.transfer import Effort, GaveUp, TransferError, fetch_
 from pipelines.diffusiondb.verify import CorruptFile, verify_file
 from tf_prompt.files import take_over
 
-# With a dead server, the back-off of 14,000 files would last for a day.
+# With a dead server, the back-off of 14,000 files would last a day.
 MAX_GIVEN_UP = 20
 
 
 @dataclasses.dataclass
 class Outcome:
-    """What a run did.
+    """The result of a download.
 
     Args:
-        num_bytes: size of all files that are there, by path.
-        num_fetched: how many of them this run brought.
-        failures: path to cause of those that it could not, the first one first.
+        num_bytes: dict from path to size of all files that are complete.
+        num_fetched: number of files that this run fetched.
+        failures: dict from path to cause of the files that failed, in order.
     """
 
     num_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -36,7 +36,13 @@ class Outcome:
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def add(self, name: str, entry: Entry, is_new: bool) -> None:
-        """Counts a file that is there."""
+        """Counts a complete file.
+
+        Args:
+            name: path of the file.
+            entry: its facts.
+            is_new: whether this run fetched it.
+        """
         self.num_bytes[name] = entry.bytes
         self.num_fetched += is_new
 
@@ -49,21 +55,23 @@ def fetch_files(
     workers: int,
     force: bool = False,
 ) -> Outcome:
-    """Brings files into a folder, under the paths that they have on the server.
+    """Fetches files into a folder, under the same paths as on the server.
+
+    A file that fails does not affect the others.
 
     Args:
-        names: paths, below both.
-        base_url: URL of the root.
-        folder: the root here; `manifest.json` is written there last.
-        effort: how hard to try for each file.
-        workers: how many to fetch at once.
-        force: whether a damaged file may be replaced that no run has noted.
+        names: paths of the files, relative to both roots.
+        base_url: URL of the root on the server.
+        folder: the local root; `manifest.json` is written there last.
+        effort: retries and timeout for each file.
+        workers: number of files to fetch at once.
+        force: whether to replace damaged files that no earlier run downloaded.
 
     Returns:
-        What was done. A file that cannot be had keeps no other from coming.
+        `Outcome`.
 
     Raises:
-        OSError: if something cannot be written.
+        OSError: if a file cannot be written.
         ValueError: if another process downloads into the folder.
     """
     stop = threading.Event()
@@ -93,7 +101,7 @@ def fetch_files(
                 name_of[future] = name
             outcome = _collect(name_of, manifest, progress, give_up)
         except BaseException:
-            # Without it, Ctrl-C or a full disk would wait for every transfer.
+            # Otherwise Ctrl-C or a full disk would wait for every transfer.
             give_up()
             raise
         manifest.write()
@@ -128,7 +136,7 @@ def _collect(name_of, manifest: Manifest, progress, give_up) -> Outcome:
 def _bring(
     name, entry: Entry | None, base_url, folder, effort, report, stop, force
 ) -> tuple[Entry, bool]:
-    """Gives a file's entry, and whether the file had to be fetched."""
+    """Returns a file's entry, and whether the file had to be fetched."""
     path = folder / name
     url = f"{base_url}/{name}"
     if path.is_file():
@@ -149,7 +157,7 @@ def _bring(
 
 
 def _take_over(name: str, folder: pathlib.Path, error: CorruptFile, force) -> None:
-    """Asks for leave to replace what no run has noted: somebody's file of that name."""
+    """Raises unless `force`: an unknown file of that name may be the user's own."""
     try:
         take_over(folder, "download", [name], force)
     except ValueError as refusal:
@@ -157,10 +165,10 @@ def _take_over(name: str, folder: pathlib.Path, error: CorruptFile, force) -> No
 
 
 class _Progress:
-    """A bar over files, parts of them too, with the bytes and their rate beside it.
+    """A progress bar over files and fractions of files, with bytes and their rate.
 
-    The bytes of the whole are unknown before the last file has begun; the share of
-    the files is not, and gives the time that remains.
+    The total number of bytes is unknown until the last file starts, so the remaining
+    time is estimated from the share of the files.
     """
 
     def __init__(self, num_files: int):
@@ -169,7 +177,7 @@ class _Progress:
             bar_format=(
                 "{l_bar}{bar}| {n:.1f}/{total} files{postfix} [{elapsed}<{remaining}]"
             ),
-            # A log file gets a line from time to time, a terminal a moving bar.
+            # Rarely in a log file, where each update is a line.
             mininterval=0.2 if sys.stderr.isatty() else 30,
         )
         self._lock = threading.Lock()
@@ -184,7 +192,7 @@ class _Progress:
         self._bar.close()
 
     def move(self, name: str, num_bytes: int, share: float) -> None:
-        """Notes bytes that came, and the share of their file that is there."""
+        """Notes received bytes, and the share of their file that is complete."""
         with self._lock:
             self._num_bytes += num_bytes
             moved = share - self._shares.get(name, 0.0)
@@ -192,5 +200,5 @@ class _Progress:
             rate = self._num_bytes / max(1e-3, time.monotonic() - self._start)
             amounts = [tqdm.tqdm.format_sizeof(n, "B") for n in (self._num_bytes, rate)]
             self._bar.set_postfix_str("{}, {}/s".format(*amounts), refresh=False)
-            # The shares add up to a hair more than 1, and tqdm warns past 100 %.
+            # Rounded shares may add up to more than 1, and tqdm warns past 100 %.
             self._bar.update(min(moved, self._bar.total - self._bar.n))

@@ -16,10 +16,10 @@ class Layout:
     """One of the two data sets, as it is published and as `open_source` reads it.
 
     Args:
-        name: what messages call it.
-        num_parts: parts are numbered from 1 to this.
+        name: its name in messages.
+        num_parts: number of parts, numbered from 1.
         metadata: path of the parquet file.
-        folders: folder of parts to the largest number in it, in order.
+        folders: dict from a folder of parts to the largest number in it, in order.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Layout:
     folders: dict[str, int]
 
     def path_of(self, part: int) -> str:
-        """Names the archive of a part, from the root of the data set."""
+        """Returns the path of a part's archive from the root of the data set."""
         folder = next(name for name, last in self.folders.items() if part <= last)
         return f"{folder}/part-{part:06d}.zip"
 
@@ -44,7 +44,7 @@ LAYOUT_LARGE = Layout(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which files are wanted."""
+    """Which files to download."""
 
     parts: str | None = option(
         None, "input: numbers and inclusive ranges of parts, such as 1-3,17"
@@ -71,11 +71,11 @@ class Selection:
 
     @property
     def layout(self) -> Layout:
-        """Which of the two data sets is meant."""
+        """The layout of the chosen data set."""
         return LAYOUT_LARGE if self.large else LAYOUT_2M
 
     def list_files(self) -> list[str]:
-        """Names the metadata and the archives, from the root of the data set."""
+        """Lists the paths of the metadata and archives, from the data set's root."""
         parts: Iterable[int] = ()
         if self.all:
             parts = range(1, self.layout.num_parts + 1)
@@ -89,13 +89,13 @@ def parse_parts(text: str, num_parts: int) -> list[int]:
 
     Args:
         text: the numbers.
-        num_parts: the largest that exists.
+        num_parts: the largest number that exists.
 
     Returns:
-        Each part once, in order.
+        list of the parts' numbers, each once, in order.
 
     Raises:
-        ValueError: if the text has another form, or names a part that is not there.
+        ValueError: if the text has another form, or names a part that does not exist.
     """
     parts: set[int] = set()
     for piece in text.split(","):
@@ -105,7 +105,7 @@ def parse_parts(text: str, num_parts: int) -> list[int]:
                 f"parts must be numbers and ranges such as 1-3,17. Received: {text!r}"
             )
         first, last = int(match[1]), int(match[2] or match[1])
-        # Before the range is expanded: it may be of any length.
+        # Checked before the range is expanded, because it may be of any length.
         if not 1 <= first <= last <= num_parts:
             raise ValueError(
                 f"parts must lie within 1-{num_parts}, ranges upwards. "
@@ -116,10 +116,14 @@ def parse_parts(text: str, num_parts: int) -> list[int]:
 
 
 def require_one_layout(folder: pathlib.Path, layout: Layout) -> None:
-    """Checks that parts of both data sets do not mix, which `open_source` refuses.
+    """Checks that a folder has no parts of the other set; `open_source` needs one set.
+
+    Args:
+        folder: the folder.
+        layout: the layout of the parts to download.
 
     Raises:
-        ValueError: if the folder holds parts of the other.
+        ValueError: if the folder holds parts of the other data set.
     """
     other = LAYOUT_2M if layout is LAYOUT_LARGE else LAYOUT_LARGE
     found = [name for name in other.folders if any(folder.glob(f"{name}/part-*.zip"))]

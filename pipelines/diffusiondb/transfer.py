@@ -1,4 +1,4 @@
-"""Downloads one file, whole or not at all, over connections that drop."""
+"""Downloads one file atomically, over connections that may drop."""
 
 import dataclasses
 import os
@@ -20,7 +20,7 @@ _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)")
 
 
 class TransferError(Exception):
-    """A file that could not be had; its text is the cause."""
+    """A file that could not be downloaded; the message is the cause."""
 
 
 class GaveUp(TransferError):
@@ -28,7 +28,7 @@ class GaveUp(TransferError):
 
 
 class _Setback(Exception):
-    """A failure that may pass; `wait` is how long the server wants to be left."""
+    """A failure that may pass; `wait` is the pause in seconds that the server wants."""
 
     def __init__(self, cause: str, wait: float = 0.0):
         super().__init__(cause)
@@ -37,12 +37,11 @@ class _Setback(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """How hard to try.
+    """Retries and timeout of a download.
 
     Args:
-        retries: failures in a row, none of which brought new bytes, that are
-            followed by another attempt.
-        timeout: seconds that a server may keep silent.
+        retries: number of retries after failures in a row without new bytes.
+        timeout: seconds that a server may take to send anything.
     """
 
     retries: int
@@ -56,21 +55,21 @@ def fetch_file(
     report: Callable[[int, float], object] = lambda num_bytes, share: None,
     stop: threading.Event | None = None,
 ) -> str:
-    """Fetches a file, resumes what an earlier process left, and verifies it.
+    """Fetches a file, or resumes an earlier process's download, and verifies it.
 
     Args:
-        url: where it comes from.
-        path: where it goes; its suffix says how it is verified.
-        effort: how hard to try.
-        report: called with the bytes received since the last call, and the share
-            of the file that is there, 0-1.
-        stop: when set, the transfer ends soon; what has come is kept.
+        url: address of the file.
+        path: path of the file; its suffix decides how it is verified.
+        effort: retries and timeout.
+        report: called with the number of bytes received since the last call, and the
+            share of the file that is complete, 0-1.
+        stop: when set, the transfer ends soon; the received bytes are kept.
 
     Returns:
         The file's SHA-256, in hexadecimal.
 
     Raises:
-        TransferError: if the file is not there, or fails too often.
+        TransferError: if the file does not exist, or fails too often.
         OSError: if it cannot be written.
     """
     stop = stop or threading.Event()
@@ -106,7 +105,7 @@ def _back_off(failures: int) -> float:
 
 
 def _innermost(error: BaseException) -> str:
-    # requests wraps urllib3, which wraps the line that a person can read.
+    # requests wraps an error of urllib3, which wraps the readable one.
     while error.__context__ is not None:
         error = error.__context__
     return str(error) or type(error).__name__
@@ -124,8 +123,8 @@ def _receive(session, url, part: PartFile, timeout, report, stop) -> None:
 
 
 def _request(session, url, part: PartFile, timeout) -> requests.Response:
-    """Asks for the bytes that are missing, or for all if the file has changed."""
-    # Compressed on the way, a file's size would not be that of its Content-Length.
+    """Requests the missing bytes, or all bytes if the file has changed."""
+    # With compression, Content-Length would not be the size of the file.
     headers = {"Accept-Encoding": "identity"}
     validator = part.validator
     if validator:
@@ -148,18 +147,18 @@ def _request(session, url, part: PartFile, timeout) -> requests.Response:
 
 
 def _continues(response: requests.Response, part: PartFile) -> bool:
-    """Whether what comes, perhaps nothing, joins the bytes that are there."""
+    """Whether the response, possibly empty, continues the bytes already received."""
     match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if match is None or _validator_of(response) not in ("", part.validator):
         return False
-    # 416 is the answer where no byte is missing: it gives the whole size alone.
+    # 416 means that no byte is missing; it contains only the total size.
     start = match[2] if response.status_code == 416 else match[1]
     return start is not None and int(start) == part.size
 
 
 def _validator_of(response: requests.Response) -> str:
     etag = response.headers.get("ETag", "")
-    # A weak one promises the same meaning, not the same bytes.
+    # A weak validator does not guarantee the same bytes.
     if etag and not etag.startswith("W/"):
         return etag
     return response.headers.get("Last-Modified", "")
@@ -184,7 +183,7 @@ def _save(response, part: PartFile, total: int | None, report, stop) -> None:
     size = part.size
     try:
         with part.path.open("ab") as file:
-            # Unlike iter_content, read1 gives what came before a connection dropped.
+            # Unlike iter_content, read1 returns the bytes before a connection dropped.
             while chunk := response.raw.read1(_CHUNK, decode_content=False):
                 file.write(chunk)
                 size += len(chunk)
@@ -192,7 +191,7 @@ def _save(response, part: PartFile, total: int | None, report, stop) -> None:
                 if stop.is_set():
                     raise TransferError("interrupted")
             file.flush()
-            # A name must not outlive a power cut without its bytes.
+            # After a power cut, the final name must not exist without its bytes.
             os.fsync(file.fileno())
     except OSError as error:
         raise OSError(f"cannot write {part.path}: {error.strerror}") from error

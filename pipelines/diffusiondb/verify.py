@@ -1,4 +1,4 @@
-"""Tells a whole archive or parquet file from a damaged one."""
+"""Checks whether an archive or a parquet file is complete."""
 
 import errno
 import hashlib
@@ -13,22 +13,22 @@ _PARQUET_LEAST = 12
 
 
 class CorruptFile(Exception):
-    """A file whose content is damaged; its text says how."""
+    """A file whose content is damaged; the message says how."""
 
 
 def verify_file(path: pathlib.Path, suffix: str) -> str:
     """Checks the content of a file.
 
     Args:
-        path: the file, under whatever name.
-        suffix: `.zip`, of which every member's CRC is checked, or `.parquet`, of
-            which the frame is.
+        path: the file, under any name.
+        suffix: `.zip`, to check the CRC of every member, or `.parquet`, to check the
+            magic numbers and the footer's length.
 
     Returns:
         The SHA-256 of the file, in hexadecimal.
 
     Raises:
-        CorruptFile: if the file is damaged, or something else.
+        CorruptFile: if the file is damaged, or of another kind.
         OSError: if it cannot be read.
     """
     if suffix == ".zip":
@@ -46,7 +46,7 @@ def _check_zip(path: pathlib.Path) -> None:
     except DAMAGE_ERRORS as error:
         raise CorruptFile(f"not a whole zip archive: {error}") from error
     except OSError as error:
-        # Not the disk's: a wrong offset in the directory, a damaged bzip2 stream.
+        # Not an error of the disk: a wrong offset, or a damaged bzip2 stream.
         if error.errno in (errno.EINVAL, None):
             raise CorruptFile(f"not a whole zip archive: {error}") from error
         raise

@@ -1,1 +1,1 @@
-"""What a source holds: read its table, count, draw, and write a page about it."""
+"""Explores a source: reads its table, counts, draws, and writes a page about it."""

@@ -1,4 +1,4 @@
-"""What prompts are about, told by words; a rough guide, not a classifier."""
+"""What prompts are about, by keywords; a rough guide, not a classifier."""
 
 from collections.abc import Iterable
 
@@ -30,6 +30,11 @@ SUBJECTS = {
 
 
 def find_categories(words: Iterable[str], category_of: dict[str, str]) -> set[str]:
-    """Names the categories of which there is a word; `none of these` if no one."""
+    """Finds the categories of which a prompt has a word, else `none of these`.
+
+    Args:
+        words: words of the prompt.
+        category_of: dict from word to category, from `keywords.index_keywords`.
+    """
     found = {category_of[word] for word in words if word in category_of}
     return found or {"none of these"}

@@ -10,8 +10,8 @@ import pandas as pd
 from pipelines.diffusiondb.metadata import dropped_by
 from pipelines.options import Filters
 
-# What `dropped_by` looks at for each filter; given one filter's columns alone, it
-# judges by that filter alone.
+# The columns that `dropped_by` uses for each filter; given only one filter's columns,
+# it applies only that filter.
 FILTER_COLUMNS = {
     "not_square": ["width", "height"],
     "blurred": ["image_nsfw"],
@@ -36,7 +36,7 @@ _SHIFT = 2**20
 
 
 def pair(before, after) -> dict[str, int]:
-    """One number before the filters and one after, as the summary writes them."""
+    """Returns a number before and one after the filters, as the summary has them."""
     return {"before": int(before), "after": int(after)}
 
 
@@ -48,7 +48,13 @@ class PairCounter:
         self.after = collections.Counter()
 
     def add(self, names: Iterable[str], before: int, after: int) -> None:
-        """Counts `before` and `after` images for each name."""
+        """Counts images for each name.
+
+        Args:
+            names: the names.
+            before: number of images before the filters.
+            after: number of images after them.
+        """
         for name in names:
             self.before[name] += before
             if after:
@@ -66,12 +72,12 @@ class PairCounter:
 def judge_rows(
     rows: pd.DataFrame, filters: Filters, by_prompt: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """Tells which filters drop each row, each filter on its own.
+    """Finds which filters drop each row, each filter on its own.
 
     Args:
-        rows: some of DiffusionDB's columns.
+        rows: table with some of DiffusionDB's columns.
         filters: the limits.
-        by_prompt: of those that look at prompts, bool `(rows,)`.
+        by_prompt: dict from each filter of prompts to bool `(rows,)`.
 
     Returns:
         Bool `(rows, filters)`, True where the filter drops the row; the columns
@@ -88,12 +94,18 @@ def judge_rows(
 
 
 def count_filters(rows: pd.DataFrame, drops: np.ndarray, filters: Filters) -> dict:
-    """Counts what each filter drops, and what no other would have dropped.
+    """Counts the rows that each filter drops.
+
+    Args:
+        rows: table with some of DiffusionDB's columns.
+        drops: from `judge_rows`.
+        filters: the limits.
 
     Returns:
-        For each of `filters.names`: `rule`; `state`, which is `on`, `off` or `not in
-        this source`; `rows` that it drops; `first`, those that no filter before
-        it drops, as `write_records` counts; `only`, those that no other drops.
+        dict from each of `filters.names` to a dict of `rule`; `state`, which is `on`,
+        `off` or `not in this source`; `rows` that it drops; `first`, those that no
+        filter before it drops, as `write_records` counts; and `only`, those that no
+        other filter drops.
     """
     rules = {
         "not_square": "width is not height",
@@ -125,13 +137,13 @@ def count_overlaps(drops: np.ndarray, names: Sequence[str]) -> dict[str, list[di
     """Counts rows by the filters that drop them.
 
     Args:
-        drops: of `judge_rows`.
-        names: of its columns.
+        drops: from `judge_rows`.
+        names: names of its columns.
 
     Returns:
-        `exact`: rows dropped by these filters and no other, most rows first; the
-        kept rows are not among them. `pairs`: rows dropped by both of two
-        filters, whatever others do.
+        dict of `exact`, rows dropped by exactly these filters, most rows first, without
+        the kept rows; and `pairs`, rows dropped by both of two filters, and possibly by
+        others.
     """
     masks = drops @ (1 << np.arange(len(names)))
     counts = np.bincount(masks, minlength=1 << len(names))
@@ -158,13 +170,13 @@ def count_values(values: pd.Series, kept: np.ndarray, top: int = TOP) -> dict:
     """Counts the values of a column.
 
     Args:
-        values: one value a row.
+        values: one value per row.
         kept: bool `(rows,)`, True for a row that no filter drops.
-        top: most frequent values listed.
+        top: number of most frequent values to list.
 
     Returns:
-        `distinct` values, `unknown` rows, and `top`, a list of `value`, `before`
-        and `after`, most frequent first.
+        dict of the numbers of `distinct` values and `unknown` rows, and `top`, a list
+        of `value`, `before` and `after`, most frequent first.
     """
     before, after = values.value_counts(), values[kept].value_counts()
     listed = sorted(before.items(), key=lambda item: (-item[1], item[0]))[:top]
@@ -181,9 +193,13 @@ def count_values(values: pd.Series, kept: np.ndarray, top: int = TOP) -> dict:
 def count_columns(rows: pd.DataFrame, kept: np.ndarray) -> dict[str, dict | None]:
     """Counts each column of the metadata; None if the source does not have it.
 
+    Args:
+        rows: table with some of DiffusionDB's columns.
+        kept: as in `count_values`.
+
     Returns:
-        `sizes` (width x height), `samplers`, `cfg`, `step` and `days` as
-        `count_values` does; `seeds`, distinct ones.
+        dict of `sizes` (width x height), `samplers`, `cfg`, `step` and `days`, as from
+        `count_values`; and `seeds`, the numbers of distinct ones.
     """
     result: dict[str, dict | None] = dict.fromkeys(
         ("sizes", "samplers", "cfg", "step", "days", "seeds")

@@ -1,4 +1,4 @@
-"""What image files say of themselves: size and format, without decoding them."""
+"""Reads size and format of image files from their headers, without decoding."""
 
 import collections
 import warnings
@@ -19,10 +19,10 @@ def read_headers(source: Source) -> dict:
     """Reads the header of every image of a source.
 
     Returns:
-        `files`; `formats` and `sizes`, lists of `value` and `images`, most
-        frequent first; `not_square`; `unreadable` files and parts, and
-        `unreadable_examples`; `rows_without_image`; `images_without_row`; and
-        `other_size`, files that are not of the size in the metadata.
+        dict of numbers: `files`, `not_square`, `unreadable` files and parts,
+        `rows_without_image`, `images_without_row`, and `other_size`, files whose size
+        differs from the metadata; and of lists: `formats` and `sizes`, of `value` and
+        `images`, most frequent first, and `unreadable_examples`.
     """
     counts = collections.Counter()
     formats, sizes = collections.Counter(), collections.Counter()
@@ -66,7 +66,7 @@ def _list_counts(counter: collections.Counter) -> list[dict]:
 def _read_part(
     part: Part, counts: collections.Counter
 ) -> Iterator[tuple[str, tuple[str, tuple[int, int]] | None]]:
-    """Gives name and header of each image, and counts what does not match the rows."""
+    """Yields name and header of each image, and counts what does not match the rows."""
     with part.open_images() as images:
         rows = part.read_rows(images)
         rows = rows.assign(image_name=match_names(rows["image_name"], images.names))

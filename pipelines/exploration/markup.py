@@ -1,4 +1,4 @@
-"""Pieces of HTML; all text that comes from a source is escaped here."""
+"""Pieces of HTML; all text from a source is escaped here."""
 
 import base64
 import html
@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 
 
 def figure(name: str, plots: Mapping[str, pathlib.Path], caption: str) -> str:
-    """Puts a plot into the page itself; nothing if it was not drawn."""
+    """Embeds a plot in the page.
+
+    Args:
+        name: name of the plot.
+        plots: dict from name to PNG file.
+        caption: what the plot shows.
+
+    Returns:
+        HTML; empty if the plot was not drawn.
+    """
     if name not in plots:
         return ""
     data = base64.b64encode(plots[name].read_bytes()).decode()
@@ -23,7 +32,7 @@ def details(title: str, content: str) -> str:
 
 
 def list_values(entries: Sequence[dict], title: str) -> str:
-    """Renders a list of `value`, `before` and `after`."""
+    """Renders a list of `value`, `before` and `after` under a title."""
     rows = [(str(e["value"]), e["before"], e["after"]) for e in entries]
     return table((title, "all", "kept"), rows)
 
@@ -55,10 +64,10 @@ def text_of(value) -> str:
 
 
 def both(counts: Mapping) -> tuple:
-    """Takes out the number before the filters and the one after."""
+    """Returns the number before the filters and the one after."""
     return counts["before"], counts["after"]
 
 
 def share(part: int, whole: int) -> str:
-    """Writes a share in percent; a dash if the whole is nothing."""
+    """Formats a share in percent; a dash if the whole is 0."""
     return f"{part / whole:.1%}" if whole else "–"

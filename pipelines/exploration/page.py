@@ -1,4 +1,4 @@
-"""Writes a summary as one HTML file that opens anywhere: no script, no network."""
+"""Writes a summary as one HTML file, without scripts or network."""
 
 import html
 import os
@@ -14,15 +14,15 @@ _STYLE = pathlib.Path(__file__).with_name("page.css")
 
 
 def prepare_folder(output: pathlib.Path, force: bool = False) -> None:
-    """Makes the output folder, and `plots/` in it.
+    """Creates the output folder, and `plots/` in it.
 
     Args:
         output: the folder.
-        force: whether files may be replaced that `inspect` did not write.
+        force: whether to replace files that `inspect` did not write.
 
     Raises:
-        OSError: if it cannot be made or written.
-        ValueError: if there are such files, and they may not be replaced.
+        OSError: if it cannot be created or written.
+        ValueError: if it holds such files and `force` is False.
     """
     if not _is_ours(output):
         take_over(output, "inspect", find_present(output, _FILES), force)
@@ -39,11 +39,11 @@ def prepare_folder(output: pathlib.Path, force: bool = False) -> None:
 def write_page(
     summary: dict, plots: Mapping[str, pathlib.Path], path: pathlib.Path
 ) -> None:
-    """Writes the page with its plots inside, so that it is whole or as it was.
+    """Writes the page atomically, with its plots inside.
 
     Args:
-        summary: what `summary.json` holds.
-        plots: PNG files by name.
+        summary: content of `summary.json`.
+        plots: dict from name to PNG file.
         path: the page.
     """
     write_whole(path, _render(summary, plots).encode())

@@ -1,4 +1,4 @@
-"""Draws a summary as PNG files; colours of Okabe and Ito, told apart by all eyes."""
+"""Draws a summary as PNG files, in Okabe and Ito's colours for the colour-blind."""
 
 import datetime
 import pathlib
@@ -29,19 +29,23 @@ NAMES = (
     "words",
 )
 _LISTED = 20
-# Inches: narrow, so that labels are still read on a phone.
+# Inches; narrow, so that labels are readable on a phone.
 _WIDTH = 6
-# Characters of a bar's label.
+# Maximum number of characters of a bar's label.
 _LONGEST_LABEL = 28
-# Lengths above are drawn as one last bar: a few prompts have hundreds of words.
+# Longer prompts share one last bar, because a few have hundreds of words.
 _LONGEST_BAR = 100
 
 
 def draw_plots(summary: dict, folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """Draws a summary; removes plots of an earlier run that have no data now.
 
+    Args:
+        summary: content of `summary.json`.
+        folder: folder of the plots.
+
     Returns:
-        Path of each plot by name, in the order of `NAMES`.
+        dict from name to path of each plot, in the order of `NAMES`.
     """
     figures = {
         "filters": draw_overlaps(summary),
@@ -73,16 +77,20 @@ def draw_plots(summary: dict, folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def content_words(entries: Sequence[dict]) -> list[dict]:
-    """Leaves out "a", "of" and their like."""
+    """Leaves out function words such as "a" and "of"."""
     return [entry for entry in entries if entry["value"] not in FUNCTION_WORDS]
 
 
 def draw_bars(title: str, entries: Sequence[dict]) -> matplotlib.figure.Figure | None:
-    """Draws a bar per value, kept images within all; None if there is no value.
+    """Draws a bar per value, with the kept images inside all images.
 
     Args:
         title: what the values are.
-        entries: `value`, and `before` and `after` or `images`; the first are drawn.
+        entries: dicts of `value`, and `before` and `after` or `images`; the first
+            `_LISTED` are drawn.
+
+    Returns:
+        The figure; None if there are no values.
     """
     entries = entries[:_LISTED]
     if not entries:
@@ -116,7 +124,7 @@ def _draw_pairs(draw, positions, entries: Sequence[dict]) -> None:
 
 
 def _add_legend(figure: matplotlib.figure.Figure) -> None:
-    # Outside: no bar lies under it.
+    # Outside, so that it covers no bar.
     figure.legend(loc="outside upper right", ncols=3, frameon=False)
 
 

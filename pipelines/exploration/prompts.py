@@ -17,19 +17,19 @@ from tf_prompt.data.keywords import MEDIA, find_artists, index_keywords
 from tf_prompt.data.text import MAX_WORDS
 
 NUM_WORDS, NUM_DUPLICATES, NUM_ARTISTS = 100, 10, 25
-# Characters of an example; the longest prompts fill a page.
+# Maximum number of characters of an example; the longest prompts fill a page.
 _MAX_EXAMPLE = 200
 
 
 @dataclasses.dataclass
 class Survey:
-    """What the pass over the prompts collects.
+    """The results of the pass over the prompts.
 
     Args:
-        before: int `(prompts,)`, images of each prompt.
-        after: int `(prompts,)`, those that no filter drops.
-        lengths: int `(prompts,)`, words before the cut.
-        groups: int `(prompts,)`, prompts of one group are equal once normalised.
+        before: int `(prompts,)`, number of images of each prompt.
+        after: int `(prompts,)`, number of those that no filter drops.
+        lengths: int `(prompts,)`, number of words before the cut.
+        groups: int `(prompts,)`, equal for prompts that are equal once normalised.
     """
 
     before: np.ndarray
@@ -50,10 +50,10 @@ def survey_prompts(
     """Applies the text rule to each distinct prompt, once.
 
     Args:
-        prompts: distinct prompts as they were written.
-        before: int `(prompts,)`, images of each.
-        after: int `(prompts,)`, those that no filter drops.
-        processes: how many apply it at once; one works here, without a child.
+        prompts: distinct original prompts.
+        before: int `(prompts,)`, number of images of each.
+        after: int `(prompts,)`, number of those that no filter drops.
+        processes: number of processes; 1 starts no child process.
     """
     lengths = np.zeros(len(prompts), np.int32)
     groups = np.zeros(len(prompts), np.int32)
@@ -83,17 +83,22 @@ def survey_prompts(
 def count_prompts(prompts: Sequence[str], survey: Survey) -> dict:
     """Counts distinct prompts and duplicates.
 
+    Args:
+        prompts: distinct original prompts.
+        survey: from `survey_prompts`.
+
     Returns:
-        `raw` and `normalised`: distinct prompts. `without_words`: images whose
-        prompt has no word. `duplicates`: `groups` of images with one normalised
-        prompt, the `images` in them, and the `biggest`, each with its most
-        frequent `prompt`, the number of `spellings`, `before` and `after`.
+        dict of `raw` and `normalised`, numbers of distinct prompts; `without_words`,
+        number of images whose prompt has no word; and `duplicates`, a dict of the
+        number of `groups` of images with equal normalised prompts, the number of
+        `images` in them, and the `biggest` groups, each with its most frequent
+        `prompt`, the number of `spellings`, `before` and `after`.
     """
     before = np.bincount(survey.groups, survey.before).astype(int)
     after = np.bincount(survey.groups, survey.after).astype(int)
     wordless = survey.lengths == 0
     worded = np.ones(len(before), bool)
-    # Prompts without words are equal once normalised, but no duplicates.
+    # Prompts without words are equal once normalised, but not duplicates.
     worded[survey.groups[wordless]] = False
     repeated, kept = worded & (before > 1), worded & (after > 1)
     biggest = [g for g in np.argsort(-before, kind="stable") if repeated[g]]
@@ -127,11 +132,12 @@ def _describe_group(prompts: Sequence[str], survey: Survey, group: int) -> dict:
 
 
 def count_lengths(survey: Survey) -> dict:
-    """Counts words of prompts before the cut, over images.
+    """Counts the words of prompts before the cut, over images.
 
     Returns:
-        `max_words`, the cut; `cut`, images whose prompt is longer; `mean` and
-        `median` words; `images`, a list of `value` (words), `before` and `after`.
+        dict of `max_words`, the cut; `cut`, number of images whose prompt is longer;
+        `mean` and `median` number of words; and `images`, a list of `value` (words),
+        `before` and `after`.
     """
     long = survey.lengths > MAX_WORDS
     before = np.bincount(survey.lengths, survey.before).astype(int)
@@ -154,7 +160,7 @@ def _mean(counts: np.ndarray) -> float | None:
 
 
 def _median(counts: np.ndarray) -> int | None:
-    """The lower of the two middle values, where there are two."""
+    """Returns the median, the lower of two middle values."""
     total = counts.sum()
     if not total:
         return None
@@ -162,11 +168,11 @@ def _median(counts: np.ndarray) -> int | None:
 
 
 def count_names(survey: Survey) -> dict:
-    """Lists words, subjects and their like by the images that have them.
+    """Lists words, subjects and so on, by the number of images that have them.
 
     Returns:
-        `words`: `distinct` ones and the `top`; `syntax`: `images` with any and the
-        `kinds`; each other: a list of `value`, `before` and `after`.
+        dict of `words`, a dict of `distinct` and `top`; `syntax`, a dict of `images`
+        with any and `kinds`; and others, each a list of `value`, `before` and `after`.
     """
     words, syntax = survey.words, survey.syntax
     return {

@@ -1,4 +1,4 @@
-"""The sections of the page, one function each; a summary comes in, HTML goes out."""
+"""The sections of the page: functions from a summary to HTML."""
 
 import html
 import pathlib
@@ -80,14 +80,14 @@ def render_prompts(prompts: dict) -> str:
 
 
 def render_syntax(syntax: dict) -> str:
-    """Renders what prompts say to a program."""
+    """Renders the syntax for programs in prompts."""
     if not syntax["kinds"]:
         return "<p>None found.</p>"
     before, after = markup.both(syntax["images"])
     return (
         f"<p>{before:,} images, {after:,} of them kept, have prompts with syntax of "
-        "A1111's web interface, Civitai or Midjourney. It says something to a program, "
-        "not about the picture, and a model learns to write its words.</p>"
+        "A1111's web interface, Civitai or Midjourney. It addresses a program and does "
+        "not describe the picture, but a model learns to write its words.</p>"
         + markup.list_values(syntax["kinds"], "such as")
     )
 
@@ -112,11 +112,11 @@ def render_categories(summary: dict, plots: Plots) -> str:
         "<p>By English keywords of the prompt, which are listed in "
         "<code>pipelines/exploration/categories.py</code> and "
         "<code>tf_prompt/data/keywords.py</code>. An image counts in every category of "
-        "which it has a word: a rough guide, no classifier.</p>"
+        "which it has a word: a rough guide, not a classifier.</p>"
     )
     artists = (
-        "<p>What follows “by” or “style of”, up to the next comma. It may be no artist "
-        "(“by night”), and names after a comma are not found.</p>"
+        "<p>What follows “by” or “style of”, up to the next comma. It may not be an "
+        "artist (“by night”), and names after a comma are not found.</p>"
     )
     for title, name, note in (
         ("Subjects", "subjects", ""),
@@ -140,11 +140,11 @@ def render_words(summary: dict, plots: Plots) -> str:
     before, after = markup.both(words["distinct"])
     return (
         f"<p>{before:,} distinct words, {after:,} of them in kept rows. The plot "
-        "leaves out “a”, “of” and their like.</p>"
+        "leaves out function words such as “a” and “of”.</p>"
         + markup.figure("words", plots, "Most frequent words, by images")
         + markup.details("Numbers, all words", markup.list_values(words["top"], "word"))
-        + "<h3>Scripts</h3><p>The script of most letters of a prompt. A language "
-        "cannot be told by it: English and Polish are both Latin.</p>"
+        + "<h3>Scripts</h3><p>The script of most letters of a prompt. It does not "
+        "determine the language: English and Polish are both Latin.</p>"
         + markup.list_values(summary["scripts"], "script")
     )
 
@@ -189,7 +189,8 @@ def render_settings(summary: dict, plots: Plots) -> str:
             "Numbers", markup.list_values(summary[name]["top"], title)
         )
     text += "<h3>Days</h3>"
-    text += markup.figure("days", plots, "Images a day") if "days" in plots else _ABSENT
+    per_day = markup.figure("days", plots, "Images per day")
+    text += per_day or _ABSENT
     text += "<h3>Seeds</h3>"
     if summary["seeds"] is None:
         return text + _ABSENT

@@ -40,12 +40,15 @@ from pipelines.words import join_words
 
 
 def summarise(table: Table, filters: Filters, processes: int = 1) -> dict:
-    """Counts all that the table tells; `source.path` and `images` are left out.
+    """Computes a summary of a table, without `source.path` and `images`.
 
     Args:
         table: rows and prompts of a source.
         filters: the limits.
-        processes: how many apply the text rule at once.
+        processes: number of processes that apply the text rule.
+
+    Returns:
+        JSON-compatible dict with the keys above.
     """
     prompt_ids, num_prompts = table.rows["prompt_id"].to_numpy(), len(table.prompts)
     by_prompt = _judge_prompts(table.prompts, filters, processes)
@@ -73,7 +76,7 @@ def summarise(table: Table, filters: Filters, processes: int = 1) -> dict:
 def _judge_prompts(
     prompts: Sequence[str], filters: Filters, processes: int
 ) -> dict[str, np.ndarray]:
-    """For each filter of prompts that is on, bool `(prompts,)`: which it drops."""
+    """Returns, for each active filter of prompts, which it drops, bool `(prompts,)`."""
     names = filters.names[len(FILTERS) :]
     if not names:
         return {}
@@ -84,7 +87,7 @@ def _judge_prompts(
 
 
 def describe(summary: dict) -> str:
-    """Writes the main numbers as lines for a reader."""
+    """Formats the main numbers as lines of text."""
     rows, prompts = summary["rows"], summary["prompts"]
     lines = [f"{'':<20}{'before':>12}{'after':>12}"]
     pairs = {

@@ -1,4 +1,4 @@
-"""The table of a source: one row an image, and each distinct prompt once."""
+"""The table of a source: one row per image, and each distinct prompt once."""
 
 import dataclasses
 import pathlib
@@ -22,7 +22,7 @@ try:
 except ImportError:
     pyarrow = None
 
-# Of the columns of all sources, those that are counted.
+# The columns that are counted, if the source has them.
 COLUMNS = (
     "prompt",
     "part_id",
@@ -45,12 +45,12 @@ _BATCH_SIZE = 200_000
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """All rows of a source, in some thirty bytes each, and their prompts.
+    """All rows of a source, about thirty bytes each, and their prompts.
 
     Args:
         name: kind of source, such as `diffusiondb_2m`.
-        rows: `prompt_id`, an index into `prompts`, and those of `COLUMNS` that
-            the source has, `prompt` and `part_id` left out.
+        rows: table of `prompt_id`, an index into `prompts`, and those of `COLUMNS` that
+            the source has, without `prompt` and `part_id`.
         prompts: each distinct prompt once.
         notes: what a reader of the numbers should know.
     """
@@ -71,7 +71,7 @@ def open_table(
 
     Raises:
         FileNotFoundError: if there is nothing at its path.
-        ValueError: if it fits no layout, or two.
+        ValueError: if it fits no layout, or more than one.
     """
     path = pathlib.Path(path)
     names = [name for name in _METADATA_ALONE if (path / name).is_file()]
@@ -95,8 +95,8 @@ def read_table(source: Source, cleans: bool = False) -> Table:
     read, since only these become records.
 
     Args:
-        source: what `open_table` gave.
-        cleans: whether syntax is taken out of prompts first.
+        source: from `open_table`.
+        cleans: whether to remove syntax from prompts first.
 
     Raises:
         ValueError: if the metadata cannot be read, or there are no rows.
@@ -157,7 +157,7 @@ def _read_parquet(path: pathlib.Path, part_ids: list[int]) -> Iterator[pd.DataFr
             with tqdm.tqdm(total=total, desc="reading", unit=" rows") as bar:
                 for batch in file.iter_batches(_BATCH_SIZE, columns=columns):
                     batch.validate(full=True)
-                    # What pandas once noted in the file may be damaged.
+                    # Without pandas' own metadata in the file, which may be damaged.
                     rows = batch.replace_schema_metadata().to_pandas()
                     bar.update(len(rows))
                     yield rows[rows["part_id"].isin(part_ids)] if part_ids else rows

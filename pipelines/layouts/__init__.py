@@ -1,1 +1,1 @@
-"""One module for each way in which images and their prompts are laid out."""
+"""One module per layout of images and their prompts."""

@@ -1,4 +1,4 @@
-"""DiffusionDB 2M and Large: zips as they are published, or unzipped into folders."""
+"""DiffusionDB 2M and Large: zips as published, or unzipped into folders."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from pipelines.fields import FOUND, ColumnNames
 from pipelines.parts import Part
 from tf_prompt.data import listing
 
-# Rows of so many parts are in memory at a time: 200,000 of DiffusionDB's.
+# Number of parts whose rows are in memory at a time: 200,000 rows.
 PARTS_PLANNED = 200
 HOLDS = (
     "DiffusionDB 2M (images/part-*.zip or part-*.zip, metadata.parquet), "
@@ -36,7 +36,8 @@ class DiffusionDBSource:
     Args:
         name: `diffusiondb_2m` or `diffusiondb_large`.
         root: the source folder.
-        archives: by part number, the zip or the folder that it was unpacked into.
+        archives: dict from part number to the zip, or the folder that it was unpacked
+            into.
         metadata: the parquet file, or None.
     """
 
@@ -51,7 +52,7 @@ class DiffusionDBSource:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know before the work begins."""
+        """Notes for the user before the work begins."""
         if self.metadata is not None:
             return []
         return [
@@ -60,7 +61,7 @@ class DiffusionDBSource:
         ]
 
     def parts(self) -> Iterator[Part]:
-        """Gives the parts in order of number, with their rows of the metadata."""
+        """Yields the parts in order of number, with their rows of the metadata."""
         part_ids = sorted(self.archives)
         for start in range(0, len(part_ids), PARTS_PLANNED):
             planned = part_ids[start : start + PARTS_PLANNED]
@@ -94,9 +95,13 @@ def recognise(path: pathlib.Path) -> bool:
 def open_source(path: pathlib.Path, columns: ColumnNames) -> DiffusionDBSource:
     """Opens a folder of parts.
 
+    Args:
+        path: the folder.
+        columns: must be the default, since the columns are known.
+
     Raises:
-        ValueError: if it holds none, both sets, or one part twice, or if names of
-            columns are given.
+        ValueError: if the folder holds no parts, both data sets, or one part twice, or
+            if names of columns are given.
     """
     if columns != FOUND:
         given = (columns.image, columns.prompt, columns.split, columns.source)
@@ -128,7 +133,7 @@ def _list_parts(root: pathlib.Path, patterns) -> dict[int, pathlib.Path]:
             if match is None or bool(match[2]) == path.is_dir():
                 continue
             other = parts.get(int(match[1]))
-            # Beside the folder that it was unpacked into, the zip is the whole one.
+            # If a zip and the folder that it was unpacked into exist, the zip is used.
             if other is None or other == path.with_suffix(""):
                 parts[int(match[1])] = path
             else:

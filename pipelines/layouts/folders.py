@@ -1,4 +1,4 @@
-"""Folders of images, nested, whose prompts lie beside them or inside them."""
+"""Folders of images, possibly nested, with prompts beside them or in their files."""
 
 import functools
 import itertools
@@ -16,12 +16,11 @@ from tf_prompt.data.embedded import read_embedded
 HOLDS_SIDECAR = "a folder of images with a .txt or .caption beside each"
 HOLDS_EMBEDDED = "a folder of images with their prompts inside"
 SIDECARS = (".txt", ".caption")
-# So many images are looked at to tell what a folder holds.
+# Number of images that are examined to recognise a folder.
 _LOOKED_AT = 200
-# A prompt inside an image stands near its beginning or its end; the images of some
-# programs have hundreds of megabytes.
+# Bytes of an image that may be read: some programs write hundreds of megabytes.
 _LARGEST = 64 * 2**20
-# Of a sidecar; a longer one is no prompt.
+# Bytes of a sidecar; a longer text is not a prompt.
 _LONGEST = 2**20
 
 
@@ -32,7 +31,7 @@ def recognise_sidecar(path: pathlib.Path) -> bool:
 
 
 def recognise_embedded(path: pathlib.Path) -> bool:
-    """Whether any of the first images of a folder holds its prompt."""
+    """Whether any of the first images of a folder contains its prompt."""
     return any(_read_image(image) is not None for image in _first_images(path))
 
 
@@ -43,20 +42,23 @@ def open_sidecar(
 
     Args:
         path: a folder, or one image.
-        columns: what the user said of splits.
-        name: of the source.
+        columns: names that the user gave; only the split may be given.
+        name: name of the source.
 
     Raises:
-        ValueError: if it holds no image.
+        ValueError: if there is no image, or another column is given.
     """
     return _open(name, HOLDS_SIDECAR, path, columns, _read_sidecars)
 
 
 def open_embedded(path: pathlib.Path, columns: ColumnNames) -> PartList:
-    """Opens a folder of images, or one image, with prompts inside.
+    """Opens a folder of images, or one image, with prompts inside the files.
+
+    Args:
+        path, columns: as in `open_sidecar`.
 
     Raises:
-        ValueError: if it holds no image.
+        ValueError: as `open_sidecar`.
     """
     return _open("embedded", HOLDS_EMBEDDED, path, columns, _read_embedded)
 
@@ -88,7 +90,7 @@ def _list_parts(
 ) -> Iterator[Part]:
     for index, start in enumerate(range(0, len(files), PART_SIZE)):
         chosen = {
-            # Bytes that are no UTF-8 become readable.
+            # Bytes that are not UTF-8 become readable.
             file.relative_to(root)
             .as_posix()
             .encode(errors="backslashreplace")
@@ -106,7 +108,7 @@ def _list_parts(
 
 
 def _size_of(file: pathlib.Path) -> int:
-    """With its sidecars', by which a restart notices that a prompt was changed."""
+    """Size with that of the sidecars, so that a restart notices a changed prompt."""
     sidecar = _sidecar_of(file)
     return sum(f.stat().st_size for f in (file, sidecar) if f and f.is_file())
 
@@ -138,7 +140,7 @@ def _make_rows(prompts: Mapping[str, dict], has_split: bool) -> pd.DataFrame:
 
 
 def _read_sidecars(files: Mapping[str, pathlib.Path], has_split: bool) -> pd.DataFrame:
-    """An image without a text has no row."""
+    """Reads the rows; an image without a text has no row."""
     found = {}
     for name, file in files.items():
         sidecar = _sidecar_of(file)
@@ -150,7 +152,7 @@ def _read_sidecars(files: Mapping[str, pathlib.Path], has_split: bool) -> pd.Dat
 
 
 def _read_embedded(files: Mapping[str, pathlib.Path], has_split: bool) -> pd.DataFrame:
-    """An image without a prompt has no row."""
+    """Reads the rows; an image without a prompt has no row."""
     found = {}
     for name, file in files.items():
         embedded = _read_image(file)
@@ -170,7 +172,7 @@ def _read_image(file: pathlib.Path):
             return None
         return read_embedded(file.read_bytes())
     except OSError:
-        # Which becomes a rejected image where it is read.
+        # The image is rejected later, when it is read.
         return None
 
 

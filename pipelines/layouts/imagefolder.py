@@ -1,4 +1,4 @@
-"""Hugging Face's imagefolder: images, and `metadata.csv` or `.jsonl` beside them."""
+"""Hugging Face's imagefolder: images, with `metadata.csv` or `.jsonl` beside them."""
 
 import pathlib
 from collections.abc import Iterator
@@ -23,7 +23,11 @@ def recognise(path: pathlib.Path) -> bool:
 def open_source(path: pathlib.Path, columns: ColumnNames) -> LooseSource:
     """Opens such a folder; each table names the files of its own folder.
 
-    With the split column `split`, a folder such as `train` says it too.
+    If the split column is `split`, folders such as `train` also give the split.
+
+    Args:
+        path: the folder.
+        columns: names that the user gave.
 
     Raises:
         ValueError: if there is no table, or it cannot be read.
@@ -42,7 +46,7 @@ def open_source(path: pathlib.Path, columns: ColumnNames) -> LooseSource:
 
 
 def _find_tables(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """At the top, else one or two folders below, as `train/metadata.csv`."""
+    """Yields tables at the top, or else one or two folders below."""
     for pattern in ("", "*/", "*/*/"):
         found = [p for n in _TABLES for p in sorted(path.glob(pattern + n))]
         if found:

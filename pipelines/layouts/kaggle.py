@@ -20,6 +20,10 @@ def recognise(path: pathlib.Path) -> bool:
 def open_source(path: pathlib.Path, columns: ColumnNames) -> LooseSource:
     """Opens such a folder; an `imgId` is a file's name with or without its extension.
 
+    Args:
+        path: the folder.
+        columns: names that the user gave.
+
     Raises:
         ValueError: if the table cannot be read.
     """
@@ -46,7 +50,7 @@ def open_source(path: pathlib.Path, columns: ColumnNames) -> LooseSource:
 
 
 def _find(image_id: str, known: dict[str, str]) -> str:
-    """The file of an id; one whose ending is that of another format, by its stem."""
+    """Returns the file of an id; if the extension differs, the file with its stem."""
     path = pathlib.PurePath(image_id)
     stem = path.stem if listing.has_image_ending(path) else image_id
     return known.get(image_id) or known.get(stem, image_id)

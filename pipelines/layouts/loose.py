@@ -1,4 +1,4 @@
-"""Image files that a table names: a CSV, JSON lines, a Kaggle folder, imagefolder."""
+"""Image files named by a table: a CSV, JSON lines, a Kaggle folder, imagefolder."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ class LooseSource:
     Args:
         name: kind of source.
         table: file name of the table.
-        rows: `image_name` and `prompt`, fields, and `picture`, the number of the
+        rows: `image_name` and `prompt`, fields, and `image_number`, the number of the
             image, where any has several prompts.
         files: the images that exist, by name.
         notes, is_curated: as in `parts.Source`.
@@ -34,14 +34,14 @@ class LooseSource:
 
     @property
     def shares_images(self) -> bool:
-        """Whether any image has several prompts: one split must take all of them."""
-        return "picture" in self.rows
+        """Whether any image has several prompts, which must stay in one split."""
+        return "image_number" in self.rows
 
     def __len__(self) -> int:
         return -(-len(self.rows) // PART_SIZE)
 
     def parts(self) -> Iterator[Part]:
-        """Cuts the table; images that it does not name go to the last part."""
+        """Yields parts of the table; images that it does not name go to the last."""
         unlisted = set(self.files).difference(self.rows["image_name"])
         for index in range(len(self)):
             start = index * PART_SIZE
@@ -66,20 +66,20 @@ def make_source(
     files: Mapping[str, pathlib.Path],
     is_curated: bool = False,
 ) -> LooseSource:
-    """Makes the source, and notes which rows are of one image.
+    """Creates the source, and notes which rows belong to the same image.
 
     Args:
         name, table, rows, files, is_curated: as in `LooseSource`.
     """
     if is_curated:
-        # Not filters by size: these are cropped, whatever their tables say.
+        # No filters by size: these images are cropped, whatever the table says.
         rows = rows.drop(columns=["width", "height"], errors="ignore")
     paths = {name: os.path.realpath(file) for name, file in files.items()}
-    pictures, _ = pd.factorize(rows["image_name"].map(lambda n: paths.get(n, n)))
-    prompts_of = rows["prompt"].groupby(pictures).nunique()
+    numbers, _ = pd.factorize(rows["image_name"].map(lambda n: paths.get(n, n)))
+    prompts_of = rows["prompt"].groupby(numbers).nunique()
     num_shared = int((prompts_of > 1).sum())
     if not num_shared:
         return LooseSource(name, table, rows, files, (), is_curated)
     note = f"images with several prompts, each kept in one split: {num_shared:,}"
-    rows = rows.assign(picture=pictures)
+    rows = rows.assign(image_number=numbers)
     return LooseSource(name, table, rows, files, (note,), is_curated)

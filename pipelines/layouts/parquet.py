@@ -1,4 +1,4 @@
-"""Parquet files with the bytes of images, read some rows at a time."""
+"""Parquet files with the bytes of images, read a few rows at a time."""
 
 import functools
 import io
@@ -27,7 +27,7 @@ except ImportError:
     pyarrow = None
 
 HOLDS = "parquet files with a column of image bytes, as Hugging Face has them"
-# Images in memory at once.
+# Number of images in memory at once.
 _BATCH_SIZE = 16
 
 
@@ -44,14 +44,14 @@ def recognise(path: pathlib.Path) -> bool:
 
 
 def list_files(path: pathlib.Path) -> list[pathlib.Path]:
-    """Lists parquet files: one, or all in a folder and in folders of it."""
+    """Lists parquet files: the file itself, or all in a folder and its subfolders."""
     if path.is_file():
         return [path] if path.suffix == ".parquet" else []
     return sorted(p for p in path.rglob("*.parquet") if not p.name.startswith("."))
 
 
 def holds_bytes(kind) -> bool:
-    """Whether a type is that of images: bytes, or a struct that has them."""
+    """Whether a pyarrow type is that of images: bytes, or a struct with bytes."""
     if pyarrow.types.is_struct(kind):
         return any(field.name == "bytes" for field in kind)
     return pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
@@ -60,12 +60,12 @@ def holds_bytes(kind) -> bool:
 def open_source(
     path: pathlib.Path, columns: ColumnNames, name: str = "parquet"
 ) -> PartList:
-    """Opens one file or a folder of files; a part is some row groups of one file.
+    """Opens one file or a folder of files; a part is a few row groups of one file.
 
     Args:
         path: a file or a folder.
         columns: names that the user gave.
-        name: of the source.
+        name: name of the source.
 
     Raises:
         ValueError: if pyarrow is not installed, a file is broken, or it lacks a
@@ -86,7 +86,7 @@ def open_source(
 
 
 def _plan_groups(file, columns) -> Iterator[tuple[int, ...]]:
-    """Gives row groups that together have about as many rows as a part."""
+    """Yields row groups that together have about as many rows as a part."""
     with _open_file(file) as opened:
         _find_columns(opened.schema_arrow, file, columns)
         groups: list[int] = []
@@ -103,7 +103,7 @@ def _plan_groups(file, columns) -> Iterator[tuple[int, ...]]:
 
 def _open_file(file):
     try:
-        # Else a whole column of a row group would be in memory.
+        # Otherwise a whole column of a row group would be in memory.
         return pyarrow.parquet.ParquetFile(file, buffer_size=2**20, pre_buffer=False)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise ValueError(
@@ -142,14 +142,14 @@ def _list_parts(root, planned) -> Iterator[Part]:
 class ParquetImages:
     """The images of some row groups, with the interface of `parts.Images`.
 
-    If they are asked for in order, each is read once. Images keep the names that the
-    file gives them, if these are unique; else they are numbered.
+    If they are requested in order, each is read once. Images keep the names in the
+    file if these are unique; otherwise they are numbered.
 
     Args:
         file: the parquet file.
-        groups: numbers of row groups, one after the other.
+        groups: consecutive numbers of row groups.
         columns: names that the user gave.
-        label: what a name by number begins with.
+        label: prefix of numbered names.
 
     Raises:
         ValueError: if the file is broken.
@@ -190,7 +190,7 @@ class ParquetImages:
         return self._place_of.keys()
 
     def is_safe(self, name: str) -> bool:
-        """Whether an image may be read: always, it is no file."""
+        """Whether an image may be read: always, because it is not a file."""
         return True
 
     def open(self, name: str) -> IO[bytes]:
@@ -201,7 +201,7 @@ class ParquetImages:
         """Reads one encoded image.
 
         Raises:
-            ValueError: if there are no bytes, or too many.
+            ValueError: if it has no bytes, or too many.
         """
         place = self._place_of[name]
         if place < self._next and place not in self._held:
@@ -226,7 +226,7 @@ class ParquetImages:
         batches = list(self._iterate(wanted, PART_SIZE))
         table = pyarrow.Table.from_batches(batches)
         table.validate(full=True)
-        # What pandas once noted in the file may be damaged.
+        # Without pandas' own metadata in the file, which may be damaged.
         table = table.replace_schema_metadata().to_pandas()
         rows = pd.DataFrame({"image_name": list(self.names)}, dtype=str)
         rows["prompt"] = [to_text(prompt) for prompt in table[self._prompt]]

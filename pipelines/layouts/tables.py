@@ -13,17 +13,21 @@ _CSV_ENDINGS, _JSONL_ENDINGS = (".csv", ".tsv"), (".jsonl", ".ndjson")
 
 
 def recognise_csv(path: pathlib.Path) -> bool:
-    """Whether a file is a CSV, by its ending."""
+    """Whether a file is a CSV, by its extension."""
     return path.is_file() and path.suffix.lower() in _CSV_ENDINGS
 
 
 def recognise_jsonl(path: pathlib.Path) -> bool:
-    """Whether a file holds JSON lines, by its ending."""
+    """Whether a file holds JSON lines, by its extension."""
     return path.is_file() and path.suffix.lower() in _JSONL_ENDINGS
 
 
 def open_csv(path: pathlib.Path, columns: ColumnNames) -> LooseSource:
     """Opens a CSV, such as that of `predict --csv`.
+
+    Args:
+        path: the file.
+        columns: names that the user gave.
 
     Raises:
         ValueError: if the table cannot be read.
@@ -37,6 +41,10 @@ def open_csv(path: pathlib.Path, columns: ColumnNames) -> LooseSource:
 
 def open_jsonl(path: pathlib.Path, columns: ColumnNames) -> LooseSource:
     """Opens a file of JSON lines, such as that of `predict --jsonl`.
+
+    Args:
+        path: the file.
+        columns: names that the user gave.
 
     Raises:
         ValueError: if the table cannot be read.
@@ -59,7 +67,7 @@ def _open(name, path, rows, find, is_curated) -> LooseSource:
 
 
 class _Finder:
-    """Finds the files of a table, from its folder, else from the current one.
+    """Finds the files of a table relative to its folder, else to the current one.
 
     `predict` writes paths as they were given to it.
     """
@@ -69,7 +77,7 @@ class _Finder:
         self._finders = {folder: FileFinder(folder) for folder in folders}
 
     def __call__(self, name: str) -> tuple[str, pathlib.Path | None]:
-        """Gives the name, as the disk has it, and the file; None if there is none."""
+        """Returns the name as on disk, and the file, or None if there is none."""
         for folder, finder in self._finders.items():
             if found := finder.find(name):
                 return found, folder / found

@@ -15,24 +15,28 @@ _ENDINGS = (".tar", ".tar.gz", ".tgz")
 
 
 def recognise(path: pathlib.Path) -> bool:
-    """Whether there are tars."""
+    """Whether a path is a tar, or a folder with tars."""
     return next(_iterate_tars(path), None) is not None
 
 
 def recognise_img2dataset(path: pathlib.Path) -> bool:
-    """Whether img2dataset has left its statistics beside its shards."""
+    """Whether a folder holds the statistics that img2dataset writes."""
     return path.is_dir() and next(path.glob("[0-9]*_stats.json"), None) is not None
 
 
 def open_img2dataset(path: pathlib.Path, columns: ColumnNames) -> PartList:
     """Opens what img2dataset wrote as tars, parquet files or folders of images.
 
+    Args:
+        path: the folder.
+        columns: names that the user gave.
+
     Raises:
         ValueError: if there is none of the three.
     """
     if recognise(path):
         return open_source(path, columns, "img2dataset")
-    # Beside tars and folders its parquet files have no images.
+    # Its parquet files beside tars and folders contain no images.
     if parquet.recognise(path):
         return parquet.open_source(path, columns, "img2dataset")
     return folders.open_sidecar(path, columns, "img2dataset")
@@ -45,8 +49,8 @@ def open_source(
 
     Args:
         path: a file or a folder.
-        columns: names that the user gave: of fields of the JSON, or endings.
-        name: of the source.
+        columns: names that the user gave, of fields of the JSON or file extensions.
+        name: name of the source.
 
     Raises:
         ValueError: if there is no tar.

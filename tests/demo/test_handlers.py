@@ -107,9 +107,9 @@ def test_no_file_outside_the_uploads_is_read(folder):
     ):
         upload = {"path": path, "orig_name": "secret.png"}
         shown = page.show(upload)
-        assert "secret.png is no uploaded file" in shown.message
+        assert "secret.png is not an uploaded file" in shown.message
         [(table, paths)] = page.write_batch([upload])
-        assert "secret.png is no uploaded file" in table and paths is None
+        assert "secret.png is not an uploaded file" in table and paths is None
 
 
 def test_a_batch_ends_with_a_csv(folder):

@@ -59,7 +59,7 @@ def predict_file(path):
 def check_upload(path):
     """As the demo does; its messages are for visitors, and need no `Received`."""
     try:
-        uploads.check_picture(path.read_bytes(), path.name)
+        uploads.check_image(path.read_bytes(), path.name)
     except ValueError as error:
         assert path.name in str(error)
         raise ValueError(f"Received: {error}") from error

@@ -93,7 +93,7 @@ def test_only_what_files_say_needs_no_model(
     assert code == 1
     prompt = "a at dusk, (oil on canvas:1.2), <lora:ink:0.8>\nby a lake"
     assert out.splitlines()[0] == f"{folder}/deep/a.png\t{prompt}".replace("\n", " ")
-    assert f"{folder}/b.jpg: the file does not say its prompt" in err
+    assert f"{folder}/b.jpg: the file's metadata has no prompt" in err
     assert (folder / "deep" / "a.txt").read_text() == f"{prompt}\n"
     assert not (folder / "b.txt").exists()
     with open(tmp_path / "t.csv", newline="") as file:

@@ -177,7 +177,7 @@ def test_only_copies_of_the_same_image_are_replaced(twins, tmp_path):
         lambda: place([twins], write_metadata=str(out)),
         lambda: result_files.write_copy(image, out, "drei", "a/1.png"),
     ):
-        with pytest.raises(ValueError, match="no copies of these images. Received: "):
+        with pytest.raises(ValueError, match="not copies of these images. Received: "):
             act()
     assert copy.read_bytes() == before
 
@@ -186,7 +186,7 @@ def test_copies_are_not_taken_for_images_later(twins, capsys):
     draw(twins / "out" / "a" / "1.png")
     places = place([twins], write_metadata=str(twins / "out"), attention=None)
     assert len(places.paths) == 2
-    assert f"1 images in {twins}/out are passed over" in capsys.readouterr().err
+    assert f"1 images in {twins}/out are skipped" in capsys.readouterr().err
     with pytest.raises(ValueError, match="another folder than the images'"):
         place([twins / "out"], write_metadata=str(twins / "out"))
 

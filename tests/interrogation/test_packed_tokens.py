@@ -136,12 +136,12 @@ def test_half_precision_reaches_both_towers(siglip):
 def test_towers_of_different_width_are_refused(siglip):
     described = clip.describe(CLIPInterrogator(str(siglip)).backbone)
     described["config"]["text_encoder"]["config"]["projection_dim"] = 20
-    with pytest.raises(ValueError, match="one width.* 16 of images and 20 of texts"):
+    with pytest.raises(ValueError, match="equal width.* 16 of images and 20 of texts"):
         CLIPInterrogator(described)
 
 
 def test_a_folder_without_a_tokenizer_is_refused(siglip, tmp_path):
     model = CLIPInterrogator(str(siglip))
     model.backbone.save_to_preset(tmp_path)
-    with pytest.raises(ValueError, match="a tokenizer must lie beside the weights"):
+    with pytest.raises(ValueError, match="a tokenizer must be beside the weights"):
         packed_tokens.load_packed_tokens(str(tmp_path), model)

@@ -156,7 +156,7 @@ def test_network_of_texts_is_refused(tmp_path):
         hidden_dim=4,
         intermediate_dim=4,
     )
-    with pytest.raises(ValueError, match="backbone must be a network of images"):
+    with pytest.raises(ValueError, match="backbone must be an image network"):
         build(save_preset(bert, tmp_path / "bert"))
 
 

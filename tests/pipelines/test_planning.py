@@ -134,7 +134,7 @@ def test_an_own_split_that_is_empty_is_said(tmp_path, capsys):
         (("--source-column", "gone"), "must be a column of the source. Received: gone"),
         (("--image-column", "gone"), "must have the columns gone,prompt"),
         (("--prompt-column", "gone"), "must have the columns file,gone"),
-        (("--layout", "jsonl"), "must be objects, one a line"),
+        (("--layout", "jsonl"), "must be objects, one per line"),
         (("--layout", "webdataset"), "source must be WebDataset tars"),
     ],
 )

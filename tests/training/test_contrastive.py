@@ -12,7 +12,7 @@ from tf_prompt.interrogation import clip_tokens
 from tf_prompt.models import clip
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.runs.config import FitConfig
-from tf_prompt.training import losses
+from tf_prompt.training import building, losses
 from tf_prompt.training.tasks.contrastive import InterrogationTask
 
 DISTINCT = np.array([[8, 1, 9, 0], [8, 2, 9, 0], [8, 3, 4, 9]])
@@ -169,8 +169,10 @@ def train(tiny_shards, vocabulary, tokens, devices, epochs):
         config = FitConfig(learning_rate=5e-3, warmup_steps=5, epochs=epochs)
         InterrogationTask.compile_for(model, config, steps_per_epoch=12)
     reading = Reading(folder=tiny_shards, image_size=32, batch_size=8)
+    batches = read(tiny_shards, vocabulary, tokens, range(epochs))
+    building.build_once(model, batches)
     history = model.fit(
-        read(tiny_shards, vocabulary, tokens, range(epochs)),
+        batches,
         validation_data=contrastive_batches.validation_batches(
             reading, vocabulary, tokens, max_words=30
         ),

@@ -11,7 +11,7 @@ from tf_prompt.data.region_cache import Features
 from tf_prompt.data.text import END_ID, PAD_ID
 from tf_prompt.data.vocabulary import Vocabulary
 
-# Batches that are sorted by length together.
+# Number of batches that are sorted by length together.
 _WINDOW = 16
 
 
@@ -29,7 +29,8 @@ def training_batches(
         reading: how the training split is read.
         vocabulary: the vocabulary, which encodes prompts.
         max_tokens: int > 0, largest number of tokens; longer prompts are cut.
-        features: cached features of the split, read instead of images.
+        features: cached features of the split, read instead of images; None reads
+            images.
         with_families: whether inputs hold `families`, see `records.number_family`.
 
     Returns:
@@ -37,7 +38,7 @@ def training_batches(
         3)`, or `regions`, float16 `(batch, regions, depth)`; `token_ids`, and targets
         as `target_ids` too, int32 `(batch, tokens)`, padded with `PAD_ID` to the
         longest prompt of the batch; weights of the targets, see
-        `transforms.weigh_words`; if asked for `families`, int32 `(batch,)`.
+        `transforms.weigh_words`; if wanted, `families`, int32 `(batch,)`.
     """
     shards = records.list_shards(reading.folder, "train")
     files = np.arange(len(shards)), shards
@@ -60,7 +61,7 @@ def validation_batches(
     max_tokens: int,
     features: Features | None = None,
 ) -> tf.data.Dataset:
-    """Returns the validation split once, in the form of `training_batches`."""
+    """Returns the validation split once, in order; batches as in `training_batches`."""
     num_examples = count_examples(reading.folder, "validation")
     shards = records.list_shards(reading.folder, "validation")
     placed = tf.data.Dataset.from_tensor_slices(shards).enumerate()
@@ -111,7 +112,7 @@ def evaluation_batches(
     Args:
         folder: folder of shards.
         split: one of `split.SPLITS`.
-        image_size: side of the images, pixels.
+        image_size: side of the images in pixels.
         batch_size: examples per batch.
         limit: largest number of examples; None returns all.
         skip: number of examples to skip at the start.
@@ -129,7 +130,7 @@ def evaluation_batches(
 
 
 def _number(placed, vocabulary, window_size):
-    """Encodes prompts, many at a time: records, places and ids by windows."""
+    """Encodes prompts, a window at a time: windows of records, places and ids."""
     read = vocabulary.reader()
     windows = placed.batch(window_size)
     return windows.map(lambda window, places: (window, places, read(window)))

@@ -1,4 +1,4 @@
-"""Work on files of one folder, shared among the workers of a Dask cluster."""
+"""Shares work on the files of a folder among the workers of a Dask cluster."""
 
 import contextlib
 import itertools
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import tensorflow as tf
 
-# Where `fit` and others compute what is stored beside shards. No flag of theirs: a
-# run does not depend on it.
+# The cluster on which `fit` and others compute what is stored beside shards. It is not
+# a flag, because a run does not depend on it.
 VARIABLE = "TF_PROMPT_SCHEDULER"
 _SECONDS_TO_ANSWER = 30
 
@@ -28,7 +28,7 @@ def run(
     own files, atomically, since it may run more than once per item.
 
     Args:
-        function: what to call; it is sent whole, with what it holds.
+        function: what to call; it is sent to the workers with all that it refers to.
         items: its arguments. Few are sent ahead, so they may be large.
         scheduler: address, such as `tcp://host:8786`.
 
@@ -37,8 +37,8 @@ def run(
 
     Raises:
         OSError: if the scheduler does not answer, has no workers, or workers die.
-        ValueError: if the extra is missing or the address is no address. What
-            `function` raises is raised here.
+        ValueError: if the extra is missing or the address is invalid.
+        Exception: whatever `function` raises.
     """
     try:
         import distributed
@@ -94,7 +94,7 @@ def _connect(scheduler: str):
 
 
 def _work(function: Callable, item):
-    # A worker with one thread computes with one, as worker processes here do.
+    # A worker with one thread computes with one, like our worker processes.
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)

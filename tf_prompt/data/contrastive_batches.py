@@ -52,7 +52,7 @@ def training_batches(
 def validation_batches(
     reading: Reading, vocabulary: Sequence[str], tokens, max_words: int
 ) -> tf.data.Dataset:
-    """Returns the validation split once, in the form of `training_batches`."""
+    """Returns the validation split once, in order; batches as in `training_batches`."""
     shards = records.list_shards(reading.folder, "validation")
     num_examples = count_examples(reading.folder, "validation")
     examples = tf.data.TFRecordDataset(shards).map(records.parse)

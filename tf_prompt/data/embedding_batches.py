@@ -54,7 +54,13 @@ def training_batches(
 def split_batches(
     reading: Reading, split: str, target_paths: Sequence[str]
 ) -> tf.data.Dataset:
-    """Returns a split once, in order, in the form of `training_batches`."""
+    """Returns a split once, in order; batches as in `training_batches`.
+
+    Args:
+        reading: how the split is read.
+        split: one of `split.SPLITS`.
+        target_paths: as in `training_batches`.
+    """
     pairs = tf.data.Dataset.zip(
         tf.data.TFRecordDataset(records.list_shards(reading.folder, split)),
         tf.data.TFRecordDataset(list(target_paths)),
@@ -95,7 +101,11 @@ class Examples:
         self._records = tf.data.TFRecordDataset(records.list_shards(folder, split))
 
     def batches(self, batch_size: int, task: str) -> Iterator[dict]:
-        """Reads batches, with a progress bar titled `task`.
+        """Reads batches, with a progress bar.
+
+        Args:
+            batch_size: examples per batch.
+            task: title of the progress bar.
 
         Yields:
             dicts of lists: `image`, encoded bytes; strings `image_id`, `prompt`,
@@ -127,7 +137,7 @@ class Examples:
                 bar.update(len(batch["image"]))
 
     def targets(self) -> np.ndarray:
-        """All embeddings, float32 `(examples, 384)`."""
+        """Reads all embeddings, float32 `(examples, 384)`."""
         wanted = self._targets.take(self.num_examples)
         return np.stack(list(wanted.as_numpy_iterator()))
 
@@ -158,7 +168,7 @@ def _read_shard(shard, target, start):
 
 
 def _choose_images(prompt_ids, seed):
-    """True for one random image of each prompt."""
+    """Chooses one random image of each prompt: True for those chosen."""
     numbers = tf.random.stateless_uniform([len(prompt_ids)], [seed, 0])
     ids = tf.constant(prompt_ids)
     largest = tf.math.unsorted_segment_max(numbers, ids, int(prompt_ids.max()) + 1)

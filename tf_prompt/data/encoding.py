@@ -1,4 +1,4 @@
-"""Encodes the original prompts of records inside tf.data, by a tokenizer in Python."""
+"""Encodes the original prompts of records inside tf.data, with a Python tokenizer."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ from tf_prompt.data import text
 def encode_records(
     encode_all: Callable[[Sequence[str]], Sequence[Sequence[int]]], fold_case: bool
 ) -> Callable:
-    """Makes the function that `reader` of a vocabulary of raw prompts returns.
+    """Builds the function that a raw prompt vocabulary returns from `reader`.
 
     Args:
         encode_all: function from tidy prompts to the ids of each.

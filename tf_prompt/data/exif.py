@@ -19,7 +19,7 @@ def find_orientation(data, magic):
 
     Args:
         data: scalar string tensor or bytes, an encoded image.
-        magic: int64 scalar of `image_headers.read_header`.
+        magic: int64 scalar from `image_headers.read_header`.
 
     Returns:
         int64 scalar in 1-8; 1 is upright.

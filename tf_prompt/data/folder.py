@@ -72,6 +72,9 @@ def _update(digest, shard) -> None:
 def find_data(data: str) -> pathlib.Path:
     """Returns the folder of shards that `--data` names; writes the toy set if needed.
 
+    Args:
+        data: a folder, or `toy`.
+
     Raises:
         FileNotFoundError: if the folder holds no training shards.
     """

@@ -49,7 +49,10 @@ def explain(data: bytes, path: pathlib.PurePath | None = None) -> str:
 
     Args:
         data: content that `images.decode_image` does not decode.
-        path: the file, whose extension counts if its first bytes are not known.
+        path: the file; its extension counts if its first bytes are unknown.
+
+    Returns:
+        Text without a full stop, for an error message.
     """
     kind = find_foreign(data)
     if kind is None and path is not None and _find_format(data) is None:

@@ -66,7 +66,7 @@ def find_plain(data):
 
 
 def count_jpeg(data):
-    """Reads width times height of a JPEG, int64 scalar; raises as `read_header`."""
+    """Reads width times height of a JPEG, int64 scalar; raises like `read_header`."""
     return tf.reduce_prod(tf.io.extract_jpeg_shape(data, tf.int64)[:2])
 
 
@@ -116,7 +116,7 @@ def announce_alpha(data):
     """
     head = tf.strings.substr(data, 0, _FLAGS + 1)
     flags = tf.io.decode_raw(head, tf.uint8, True, _FLAGS + 1)[_FLAGS]
-    # Of a head that is shorter, the flags are zero.
+    # If the head is shorter, the flags are zero.
     kind = tf.strings.substr(head, tf.minimum(12, tf.strings.length(head)), 4)
     animated = (kind == b"VP8X") & (tf.bitwise.bitwise_and(flags, _ANIMATION) > 0)
     every_flag = tf.constant([bytes([number]) for number in range(256)])

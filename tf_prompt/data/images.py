@@ -8,10 +8,10 @@ from tf_prompt.data import exif, image_headers
 from tf_prompt.data.graphs import as_written, without_tuning
 
 IMAGE_SIZE = 224
-# Of a check whether a file is an image at all.
+# Size for checking whether a file is an image at all.
 _CHECK_SIZE = 32
 JPEG_QUALITY = 95
-# Filters of resizing: ours, and the one that CLIP was trained with.
+# Filters for resizing: ours, and the one that CLIP was trained with.
 BILINEAR, BICUBIC = "bilinear", "bicubic"
 
 _DECODED_AT_ONCE = 8
@@ -28,8 +28,8 @@ def decode_image(data, size: int, resizing: str = BILINEAR):
         data: scalar string tensor or bytes, an encoded PNG, JPEG, WebP, BMP, or
             GIF, of which the first frame is taken. Transparency is ignored: the colours
             under it are kept.
-        size: int > 0, pixels a side.
-        resizing: `BILINEAR`, which all our training has, or `BICUBIC`.
+        size: int > 0, side of the square in pixels.
+        resizing: `BILINEAR`, which all our training uses, or `BICUBIC`.
 
     Returns:
         uint8 tensor `(size, size, 3)`, RGB, 0-255.
@@ -42,15 +42,15 @@ def decode_image(data, size: int, resizing: str = BILINEAR):
 
 
 def decode_whole(data, size: int):
-    """Decodes one image and resizes all of it, so that its longer side has a size.
+    """Decodes one image and resizes it uncropped, so that its longer side has a size.
 
     Args:
         data: as in `decode_image`.
-        size: int > 0, pixels of the longer side.
+        size: int > 0, the longer side in pixels.
 
     Returns:
-        uint8 tensor `(height, width, 3)`, RGB, 0-255; the shorter side has one pixel
-        at least.
+        uint8 tensor `(height, width, 3)`, RGB, 0-255; the shorter side has at least
+        one pixel.
 
     Raises:
         tf.errors.InvalidArgumentError: as `decode_image`.
@@ -88,7 +88,7 @@ def decode_batch(image_bytes, sizes: Sequence[int]):
 
     Args:
         image_bytes: string tensor `(batch,)`, each as in `decode_image`.
-        sizes: one or several sides, pixels.
+        sizes: one or several sides in pixels.
 
     Returns:
         images: for each size, uint8 `(batch, size, size, 3)`; broken images are black.
@@ -207,7 +207,7 @@ def resize_square(image, size: int, resizing: str = BILINEAR):
 
     Args:
         image: uint8 tensor `(height, width, 3)`.
-        size: int > 0, pixels a side.
+        size: int > 0, side of the square in pixels.
         resizing: `BILINEAR` or `BICUBIC`.
 
     Returns:

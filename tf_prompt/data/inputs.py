@@ -1,4 +1,4 @@
-"""Converts images of any kind that callers have to encoded bytes."""
+"""Converts images of any supported kind to encoded bytes."""
 
 import io
 import os
@@ -24,7 +24,8 @@ def encode_images(images) -> list[bytes]:
 
     Raises:
         FileNotFoundError: if a path does not exist.
-        ValueError: for another kind, or no image at all; says which of several.
+        ValueError: for another kind, or no image at all; the message says which of
+            several images it is.
     """
     many = _as_sequence(images)
     if not len(many):
@@ -53,6 +54,6 @@ def _encode(image, index: int) -> bytes:
             )
         image = PIL.Image.fromarray(pixels)
     buffer = io.BytesIO()
-    # As a PNG: palettes, transparency and grey are then treated as in files.
+    # As a PNG, so that palettes, transparency and grey are treated as in files.
     image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

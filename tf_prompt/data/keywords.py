@@ -31,7 +31,7 @@ _MAX_NAME = 4
 
 
 def index_keywords(table: dict[str, str]) -> dict[str, str]:
-    """Turns a dict from category to words into one from word to category."""
+    """Converts a dict from category to words into one from word to category."""
     return {word: name for name, words in table.items() for word in words.split()}
 
 

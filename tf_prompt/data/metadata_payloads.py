@@ -1,4 +1,4 @@
-"""EXIF and XMP that carry a prompt, and how to know our own again."""
+"""EXIF and XMP that contain a prompt, and how to recognise our own."""
 
 import re
 import struct
@@ -60,6 +60,9 @@ def build_xmp(prompt: str, packet: bytes | None = None) -> bytes:
     Args:
         prompt: the text.
         packet: existing packet in UTF-8, without a part of ours; None builds one.
+
+    Returns:
+        The packet in UTF-8.
 
     Raises:
         ValueError: if nothing can be added to the packet.

@@ -18,9 +18,13 @@ from tf_prompt.metrics.modifiers import split_modifiers
 def read_modifiers(folder, split: str) -> Iterator[list[tuple[str, list[str]]]]:
     """Reads the prompts of a split, and splits off their modifiers.
 
+    Args:
+        folder: folder of shards from `pipelines.write_records`.
+        split: one of `split.SPLITS`.
+
     Yields:
-        One list per shard, of pairs: the prompt as the user wrote it, and the list of
-        its modifiers.
+        One list per shard, of pairs: the original prompt, and the list of its
+        modifiers.
 
     Raises:
         FileNotFoundError: if the split has no shards.
@@ -41,7 +45,7 @@ def choose_modifiers(folder, num_prompts: int) -> list[str]:
         num_prompts: int > 0. Smallest number of prompts that contain a modifier.
 
     Returns:
-        list of modifiers, by falling frequency, then alphabetically.
+        list of modifiers, most frequent first, then alphabetically.
 
     Raises:
         ValueError: if no modifier is in so many prompts.

@@ -10,7 +10,7 @@ from tf_prompt.data import subwords, text
 from tf_prompt.data.encoding import encode_records
 from tf_prompt.data.text import SPECIAL_TOKENS
 
-# In the folder of a run.
+# Name of the subfolder of a run.
 FOLDER = "tokenizer"
 _PIECES, _VOCABULARY, _MERGES = "vocabulary.spm", "vocabulary.json", "merges.txt"
 # How SentencePiece writes a space.
@@ -18,17 +18,17 @@ _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 
 
 class PretrainedVocabulary:
-    """A base's tokens behind our special ones: ids are higher by the number of these.
+    """A base's tokens after our special ones, whose number is added to the base's ids.
 
     Args:
         names: the base's tokens as its files write them, in the order of their ids.
-        pieces: text of each, bytes; empty for those that have none.
+        pieces: text of each token, bytes; empty for those without a text.
         encode_all: function from texts to the base's ids of each.
         fold_case: see `SubwordVocabulary`.
 
     Attributes:
-        tokens, pieces, separator, is_raw, banned_ids: see `WordVocabulary`. Banned
-            are all pieces without a text, and those that would end the line.
+        tokens, pieces, separator, is_raw, banned_ids: see `WordVocabulary`. All tokens
+            without a text or with a control character, such as a newline, are banned.
     """
 
     separator, is_raw = "", True
@@ -73,14 +73,14 @@ class PretrainedVocabulary:
 def read(
     folder: str | pathlib.Path, fold_case: bool = False
 ) -> PretrainedVocabulary | None:
-    """Reads the files that a tokenizer of KerasHub writes by `save_assets`.
+    """Reads the files that a KerasHub tokenizer writes with `save_assets`.
 
     Args:
-        folder: folder of the run, in which theirs is.
+        folder: folder of the run; the files are in its subfolder `FOLDER`.
         fold_case: see `SubwordVocabulary`.
 
     Returns:
-        The vocabulary; None if there is none of this kind.
+        The vocabulary; None if the run has no such files.
 
     Raises:
         ValueError: if a file is damaged.
@@ -94,7 +94,7 @@ def read(
         return None
     try:
         return PretrainedVocabulary(*reading(folder), fold_case)
-    # SentencePiece says it in C++, the reader of byte pairs in Rust.
+    # SentencePiece raises errors of C++, the reader of byte pairs errors of Rust.
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
@@ -110,7 +110,7 @@ def _read_pieces(folder):
 
     def to_bytes(index, name):
         if processor.is_byte(index):
-            # Written <0x0A>.
+            # A byte, written as <0x0A>.
             return bytes([int(name[3:5], 16)])
         has_none = (processor.is_control, processor.is_unknown, processor.is_unused)
         if any(ask(index) for ask in has_none):
@@ -125,7 +125,7 @@ def _read_byte_pairs(folder):
     ids = json.loads((folder / _VOCABULARY).read_text(encoding="utf-8"))
     lines = (folder / _MERGES).read_text(encoding="utf-8").split("\n")
     merges = [tuple(line.split(" ")) for line in lines if line and line[:2] != "#v"]
-    # Ids without a token may lie between.
+    # There may be ids without a token.
     names = [f"[{index}]" for index in range(max(ids.values()) + 1)]
     for name, index in ids.items():
         names[index] = name

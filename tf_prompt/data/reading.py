@@ -1,4 +1,4 @@
-"""Reading of splits, common to all models: order, skipped steps, workers' shares."""
+"""Reads splits for all models: order, skipped steps, workers' shares."""
 
 import dataclasses
 import functools
@@ -30,7 +30,7 @@ class ImageReader:
     key: str | None = "images"
 
     def read_one(self, inputs, *rest):
-        """Reads the image of an example."""
+        """Reads the image of an example, a tuple that starts with the inputs."""
         return self._replace(self.read, inputs), *rest
 
     def read_rows(self, inputs, *rest):
@@ -58,14 +58,14 @@ class Reading:
 
     Args:
         folder: folder of shards.
-        image_size: side of the images, pixels.
+        image_size: side of the images in pixels.
         batch_size: examples per batch, summed over replicas.
-        share: a worker's share, or that of a batch in several rounds; None reads
-            whole batches.
+        share: the worker's share of each batch, or how batches are divided into
+            rounds; None reads whole batches.
         seed: int, seed of the order; this and the following are for training only.
-        shuffle_buffer: size of the shuffle buffer, records.
+        shuffle_buffer: size of the shuffle buffer in records.
         epochs: numbers of the epochs to read.
-        skip: steps of the first epoch to skip; their images are not decoded.
+        skip: number of steps of the first epoch to skip; their images are not decoded.
     """
 
     folder: str | pathlib.Path
@@ -190,7 +190,14 @@ class Epoch:
     def read(
         self, examples: tf.data.Dataset, to_batches: Callable, reader: ImageReader
     ) -> tf.data.Dataset:
-        """Batches the result of `skip_batches`; see `Reading.read_once`."""
+        """Batches the result of `skip_batches`.
+
+        Args:
+            examples, to_batches, reader: see `Reading.read_once`.
+
+        Returns:
+            Dataset of the worker's batches.
+        """
         share, size = self._share, self.batch_size
         _, parts_done = share.skip_rounds(self._reading.skip)
 
@@ -217,6 +224,14 @@ def _read_batches(examples, to_batches, reader, cut):
 
 
 def read_places(shard_index, shard):
-    """Reads a shard's records with their places: shard and record, int64 `(2,)`."""
+    """Reads a shard's records together with their places.
+
+    Args:
+        shard_index: int64 tensor, index of the shard in its split.
+        shard: string tensor, path of the shard.
+
+    Returns:
+        Dataset of serialised record and place, int64 `(2,)`: shard and record.
+    """
     numbered = tf.data.TFRecordDataset(shard).enumerate()
     return numbered.map(lambda index, record: (record, tf.stack([shard_index, index])))

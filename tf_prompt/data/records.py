@@ -13,10 +13,10 @@ from tf_prompt.data import listing
 from tf_prompt.data.graphs import as_written
 from tf_prompt.data.split import SPLITS
 
-# Fields of a record that only some data have.
+# Fields of a record that only some data sets have.
 LABELS = ("family", "source")
 SHARD_NAME = "{split}-{index:05d}.tfrecord"
-# What is installed lacks the pipelines.
+# The installed package does not contain the pipelines.
 CHECKOUT = (
     "git clone https://github.com/tf-prompt/tf_prompt && cd tf_prompt && "
     'pip install -e ".[ingest]"'
@@ -32,10 +32,9 @@ class Record:
         image: square RGB image, encoded as JPEG.
         prompt: the original text.
         words: `text.split_words` of the prompt.
-        family: name of the group of similar prompts that this one is in; empty where
-            none were sought.
-        source: where the image is from, for scores by source; empty where no column
-            says it.
+        family: name of the group of similar prompts to which this one belongs; empty
+            if prompts were not grouped.
+        source: origin of the image, for scores by source; empty if no column gives it.
     """
 
     image_id: str
@@ -176,8 +175,8 @@ def list_shards(folder: str | pathlib.Path, split: str) -> list[str]:
     """Lists the shards of a split in order.
 
     Raises:
-        FileNotFoundError: if the folder or the split's shards are missing; says what
-            to do.
+        FileNotFoundError: if the folder or the split's shards are missing; the message
+            says what to do.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -213,7 +212,7 @@ def _explain_no_shards(folder: pathlib.Path, split: str) -> str:
 
 
 def _holds_images(folder: pathlib.Path) -> bool:
-    # Not of a whole disk.
+    # Limited, because the folder may be a whole disk.
     for _, _, names in itertools.islice(os.walk(folder), 1000):
         if any(listing.has_image_ending(pathlib.PurePath(name)) for name in names):
             return True
@@ -230,7 +229,7 @@ def naming(shard: str | pathlib.Path) -> Iterator[None]:
     """
     try:
         yield
-    # The last comes from a message that quotes the bytes of the record.
+    # The last one comes from a message that quotes the record's bytes.
     except (
         tf.errors.DataLossError,
         tf.errors.InvalidArgumentError,

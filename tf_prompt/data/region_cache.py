@@ -28,7 +28,7 @@ class Features:
     Args:
         paths: one row per shard, in the order of `records.list_shards`, with one file
             per view. A file holds the shard's images in order, float16.
-        shape: regions and depth of one image.
+        shape: `(regions, depth)` of one image.
     """
 
     paths: Sequence[Sequence[str]]
@@ -93,13 +93,13 @@ def cached_features(
         split: one of `split.SPLITS`.
         extract: function from images, uint8 `(batch, image_size, image_size, 3)`, and a
             pair of ints that seeds their augmentation, to float `(batch, *shape)`.
-        signature: JSON content with everything besides the images on which the result
-            depends.
-        image_size: side of the images, pixels.
-        shape: regions and depth of one image.
+        signature: JSON-compatible dict of all that the result depends on, besides the
+            images.
+        image_size: side of the images in pixels.
+        shape: `(regions, depth)` of one image.
         num_views: number of files per shard, each with its own seeds.
-        send: is called with the folder of the files; returns a function that is sent
-            to workers, and makes `extract` there.
+        send: function from the folder of the files to a function that is sent to the
+            workers, where it returns `extract`.
 
     Raises:
         FileNotFoundError: if the split has no shards.
@@ -131,7 +131,12 @@ def cached_features(
 
 
 def bytes_of(num_images: int, shape: tuple[int, int]) -> int:
-    """Returns the disk space for the regions of images."""
+    """Returns the disk space in bytes for the regions of images.
+
+    Args:
+        num_images: number of images, or of their views.
+        shape: `(regions, depth)` of one image.
+    """
     return num_images * int(np.prod(shape)) * np.dtype(np.float16).itemsize
 
 

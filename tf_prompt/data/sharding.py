@@ -108,6 +108,11 @@ class Share:
 def check_batch_size(batch_size: int, accumulate_steps: int, total: int = 1) -> None:
     """Checks that batches can be divided into equal parts.
 
+    Args:
+        batch_size: examples per batch.
+        accumulate_steps: number of rounds per batch.
+        total: number of replicas of all workers.
+
     Raises:
         ValueError: if they cannot.
     """

@@ -12,7 +12,7 @@ def split_of(
     validation: float = VALIDATION_RATE,
     test: float = TEST_RATE,
 ) -> str:
-    """Returns the split of a normalised prompt: by default 90 % train, 5 % each other.
+    """Returns the split of a prompt; by default 90 % are for training, 5 % each other.
 
     Equal words give the same split on every machine, so no prompt is in two splits,
     however many images it has.

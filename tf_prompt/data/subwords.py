@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
-# Printable bytes are their own letters in Latin-1; the others get letters after it.
+# Printable bytes are their own Latin-1 letters; the others get letters beyond Latin-1.
 _PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
 _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 _BYTE_OF = {chr(byte): byte for byte in _PRINTABLE} | {
@@ -77,7 +77,11 @@ def build_tokenizer(
 ) -> tokenizers.Tokenizer:
     """Builds a tokenizer whose ids are the positions of tokens in the list.
 
-    Special tokens in a text are read as plain letters: no prompt can end itself.
+    Special tokens in a text are read as plain letters, so no prompt can end itself.
+
+    Args:
+        tokens: tokens in the order of their ids, special tokens first.
+        merges: pairs of tokens in the order of merging.
     """
     ids = {token: index for index, token in enumerate(tokens)}
     tokenizer = tokenizers.Tokenizer(models.BPE(vocab=ids, merges=list(merges)))
@@ -92,7 +96,7 @@ def write_merges(merges: Sequence[tuple[str, str]], path: pathlib.Path) -> None:
 
 
 def read_merges(path: pathlib.Path) -> list[tuple[str, str]]:
-    """Reads a file of `write_merges`.
+    """Reads a file written by `write_merges`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -111,7 +115,7 @@ def read_merges(path: pathlib.Path) -> list[tuple[str, str]]:
 
 
 def _cutter():
-    # Words with the space before them, numbers, marks: no token crosses these.
+    # Words with the space before them, numbers, punctuation: no token crosses these.
     return pre_tokenizers.ByteLevel(add_prefix_space=False)
 
 

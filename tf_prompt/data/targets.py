@@ -84,7 +84,12 @@ def count_targets(paths: Sequence[str]) -> int:
 
 
 def read_prompts(shard: str, text_rule: str = "prompt") -> list[str]:
-    """Reads the prompts of a shard in order, original or normalised."""
+    """Reads the prompts of a shard in order.
+
+    Args:
+        shard: the shard.
+        text_rule: `prompt` for the original prompts, `words` for normalised ones.
+    """
     prompts: list[str] = []
     feature = {
         "prompt": tf.io.FixedLenFeature((), tf.string),
@@ -101,11 +106,15 @@ def read_prompts(shard: str, text_rule: str = "prompt") -> list[str]:
 
 
 def read_split(folder: str | os.PathLike, split: str) -> Iterator[str]:
-    """Reads the prompts of a split as their users wrote them, shard by shard.
+    """Reads the original prompts of a split, shard by shard.
+
+    Args:
+        folder: folder of shards.
+        split: one of `split.SPLITS`.
 
     Raises:
         FileNotFoundError: if the split has no shards.
-        ValueError: if a shard is damaged; names it.
+        ValueError: if a shard is damaged; the message names it.
     """
     shards = records.list_shards(folder, split)
     for shard in tqdm.tqdm(shards, "reading prompts", unit="shard", leave=False):

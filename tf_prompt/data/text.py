@@ -38,7 +38,7 @@ def split_words(prompt: str, max_words: int | None = MAX_WORDS) -> list[str]:
 
 
 def normalise(prompt: str, max_words: int | None = MAX_WORDS) -> str:
-    """Returns the words of `split_words` joined by spaces."""
+    """Returns the words of `split_words` joined by spaces; arguments as there."""
     return " ".join(split_words(prompt, max_words))
 
 
@@ -71,7 +71,7 @@ def build_vocabulary(counts: collections.Counter, max_size: int) -> list[str]:
         list of tokens in the order of their ids; ties in alphabetical order.
 
     Raises:
-        ValueError: if not even one word fits, or there are none.
+        ValueError: if `max_size` leaves no room for a word, or there are no words.
     """
     room = max_size - len(SPECIAL_TOKENS)
     if room < 1:

@@ -16,8 +16,11 @@ def build_features(image_size: int, labels: Sequence[str] = ()) -> dict:
     """Describes a record to TFDS.
 
     Args:
-        image_size: side of the images, pixels.
+        image_size: side of the images in pixels.
         labels: those of `records.LABELS` that records hold.
+
+    Returns:
+        dict from field to TFDS feature.
     """
     shape = (image_size, image_size, 3)
     features = {

@@ -1,4 +1,4 @@
-"""Splits prompts into the tokens of NLTK, twenty times as fast.
+"""Splits prompts into the same tokens as NLTK, twenty times as fast.
 
 NLTK applies some thirty regular expressions to each sentence. All of them but the one
 for the final period look only at text between spaces. So prompts are split at spaces;
@@ -79,12 +79,12 @@ def _split_sentences(text: str) -> list[str]:
 
 
 class _SentenceTokenizer(nltk.tokenize.PunktSentenceTokenizer):
-    """Untrained Punkt, with a cache: which letters a word has does not matter."""
+    """Untrained Punkt, with a cache that ignores which letters a word has."""
 
     def text_contains_sentbreak(self, text: str) -> bool:
         return self._breaks(_LETTERS.sub("xx", _DIGITS.sub("00", text)))
 
-    @functools.lru_cache(_KEPT)  # noqa: B019  there is one, for good
+    @functools.lru_cache(_KEPT)  # noqa: B019  there is one instance, kept anyway
     def _breaks(self, text: str) -> bool:
         return super().text_contains_sentbreak(text)
 

@@ -10,7 +10,7 @@ def decode_pixels(image_size: int):
     """Decodes `image`.
 
     Args:
-        image_size: int > 0, side of the image, pixels.
+        image_size: int > 0, side of the image in pixels.
 
     Returns:
         A function that replaces `image`, an encoded image, by uint8
@@ -47,7 +47,7 @@ def look_up_words(vocabulary, max_words: int):
 
 
 def pose_task(example):
-    """Turns an example into the inputs and targets of a captioner.
+    """Converts an example to the inputs and targets of a captioner.
 
     Args:
         example: dict of `image` or `regions`, and `token_ids`, int32 `(words,)`.

@@ -1,4 +1,4 @@
-"""Checks what visitors send: only images of reasonable size are decoded."""
+"""Checks uploads, so that only images of reasonable size are decoded."""
 
 import io
 import warnings
@@ -11,8 +11,8 @@ from tf_prompt.data import image_faults, images, listing
 MAX_PIXELS = 50_000_000
 
 
-def check_picture(data: bytes, name: str) -> None:
-    """Refuses what is not an image that the models can read.
+def check_image(data: bytes, name: str) -> None:
+    """Rejects a file that is not an image that the models can read.
 
     Args:
         data: content of the file.
@@ -27,7 +27,7 @@ def check_picture(data: bytes, name: str) -> None:
 
 
 def check_header(data: bytes, name: str, max_pixels: int | None = None) -> None:
-    """Refuses what its header shows to be no image, or one with too many pixels.
+    """Rejects a file whose header is not that of an image, or claims too many pixels.
 
     Args:
         data: content of the file; its pixels are not decoded.

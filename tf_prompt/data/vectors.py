@@ -28,7 +28,7 @@ def combine(embeddings, weights) -> np.ndarray:
 def nearest_rows(queries, rows, k: int, lengths=None) -> tuple[np.ndarray, np.ndarray]:
     """Finds the rows with the highest cosine, exactly, block by block.
 
-    Memory holds one block of products, 16 MB, whatever the number of rows.
+    Memory holds one block of products, 16 MB, for any number of rows.
 
     Args:
         queries: float `(queries, depth)`, vectors of any length.
@@ -37,8 +37,8 @@ def nearest_rows(queries, rows, k: int, lengths=None) -> tuple[np.ndarray, np.nd
         lengths: float `(rows,)`, lengths of the rows; None computes them.
 
     Returns:
-        indices: int64 `(queries, k)`, the most similar first, ties by index. Of ties
-            for the last place any may be chosen.
+        indices: int64 `(queries, k)`, the most similar first, ties by index. Among
+            ties for the last place, any may be chosen.
         cosines: float32 `(queries, k)`.
 
     Raises:
@@ -83,7 +83,16 @@ def _largest(products, k):
 
 
 def take_best(indices, cosines, k):
-    """Sorts candidates, `(queries, candidates)`, and keeps the best k."""
+    """Sorts candidates and keeps the best k.
+
+    Args:
+        indices: int `(queries, candidates)`.
+        cosines: float `(queries, candidates)`.
+        k: int > 0, number of candidates to keep.
+
+    Returns:
+        indices and cosines, `(queries, k)`, the highest cosine first, ties by index.
+    """
     order = np.lexsort((indices, -cosines), axis=1)[:, :k]
     return (
         np.take_along_axis(indices, order, axis=1),
@@ -92,7 +101,12 @@ def take_best(indices, cosines, k):
 
 
 def join_blocks(found, k):
-    """Concatenates indices and cosines of blocks of queries."""
+    """Concatenates the results of blocks of queries.
+
+    Args:
+        found: list of indices and cosines, each `(queries, k)`; may be empty.
+        k: int, their width.
+    """
     if not found:
         return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -119,7 +133,7 @@ def row_lengths(rows):
 
 
 def map_array(path: str | pathlib.Path) -> np.ndarray:
-    """Memory-maps an `.npy` file of numbers; objects, which could run code, are out.
+    """Memory-maps an `.npy` file of numbers; pickled objects are rejected.
 
     Raises:
         OSError: if the file cannot be read.

@@ -9,7 +9,7 @@ from tf_prompt.data import pretrained_vocabulary, subwords, text
 from tf_prompt.data.encoding import encode_records
 from tf_prompt.data.text import SPECIAL_TOKENS
 
-# In the folder of a run.
+# Names of files in the folder of a run.
 TOKENS, MERGES = "vocabulary.txt", "merges.txt"
 
 
@@ -24,7 +24,7 @@ class WordVocabulary:
         pieces: text of each token, bytes; empty for special tokens.
         separator: text between the pieces of a prompt.
         is_raw: whether prompts are the original ones, not normalised words.
-        banned_ids: further tokens that must not be written, besides special ones.
+        banned_ids: tokens that must not be written, besides the special ones.
     """
 
     separator, is_raw, banned_ids = " ", False, ()
@@ -72,7 +72,7 @@ class WordVocabulary:
         return read
 
     def write(self, folder: pathlib.Path) -> None:
-        """Writes its files atomically."""
+        """Writes the vocabulary's files into a folder."""
         text.write_vocabulary(self.tokens, folder / TOKENS)
 
 
@@ -103,7 +103,7 @@ class SubwordVocabulary:
         self.fold_case = fold_case
         self.pieces = [b""] * len(SPECIAL_TOKENS)
         self.pieces += [subwords.to_bytes(t) for t in tokens[len(SPECIAL_TOKENS) :]]
-        # A prompt is a line.
+        # Control characters, because a prompt is one line.
         self.banned_ids = tuple(
             index
             for index, piece in enumerate(self.pieces)
@@ -166,12 +166,12 @@ def read(
 
     Args:
         folder: folder of the run.
-        kind: `words` or `subwords`; None, of old runs, is words.
+        kind: `words` or `subwords`; None, as in old runs, means words.
         fold_case: for subwords, see `SubwordVocabulary`.
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if one is damaged.
+        ValueError: if a file is damaged.
     """
     folder = pathlib.Path(folder)
     if kind == "subwords" and (found := pretrained_vocabulary.read(folder, fold_case)):
@@ -182,7 +182,7 @@ def read(
     merges = subwords.read_merges(folder / MERGES)
     try:
         return SubwordVocabulary(tokens, merges, fold_case)
-    # What its reader says of tokens that are not there is written in Rust.
+    # For missing tokens, the reader raises an error of Rust.
     except Exception as error:
         raise ValueError(
             f"{MERGES} must be of {TOKENS} beside it. Received: {folder} ({error})"

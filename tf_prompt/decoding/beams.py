@@ -28,6 +28,11 @@ def is_done(done):
 def extend(live, logits, position):
     """Finds the best continuations, twice as many as beams, since some may end.
 
+    Args:
+        live: live prompts.
+        logits: float `(batch * num_beams, vocab_size)`, scores of the next token.
+        position: int tensor, place of the next token.
+
     Returns:
         ids: int32 `(batch, candidates, max_tokens)`.
         totals: float `(batch, candidates)`, their log-probabilities.
@@ -52,7 +57,16 @@ def extend(live, logits, position):
 
 
 def collect(done, candidates, ends):
-    """Adds the candidates that have ended, if among the best `num_beams`."""
+    """Adds the candidates that have ended and are among the best `num_beams`.
+
+    Args:
+        done: ended prompts.
+        candidates: ids and scores of `extend`'s candidates, best first.
+        ends: bool `(batch, candidates)`, whether each wrote the end token.
+
+    Returns:
+        The ended prompts.
+    """
     num_beams = done[0].shape[1]
     written, scores = candidates
     counted = ops.logical_and(ends, ops.arange(ends.shape[1]) < num_beams)
@@ -65,23 +79,41 @@ def collect(done, candidates, ends):
 
 
 def continue_best(candidates, ends, num_beams):
-    """Returns the best candidates that have not ended, and their indices."""
+    """Returns the best candidates that have not ended, and their indices.
+
+    Args:
+        candidates: ids and log-probabilities of `extend`'s candidates.
+        ends: bool `(batch, candidates)`, whether each wrote the end token.
+        num_beams: int > 0, how many to return.
+
+    Returns:
+        live: live prompts.
+        order: int `(batch, num_beams)`, which candidates they are.
+    """
     written, totals = candidates
     totals, order = ops.top_k(ops.where(ends, 2 * NEVER, totals), num_beams)
     return (pick(written, order), totals), order
 
 
 def rows_of(beams, num_beams):
-    """Returns row numbers of the state, which has the beams of each image in a row."""
+    """Converts beams `(batch, num_beams)` to rows of the state, `(batch * num_beams,)`.
+
+    The state has the beams of an image in consecutive rows.
+    """
     first = ops.arange(ops.shape(beams)[0])[:, None] * num_beams
     return ops.reshape(first + ops.cast(beams, "int32"), (-1,))
 
 
 def merge_unfinished(done, live, length):
-    """Fills up with unfinished prompts if too few have ended.
+    """Adds unfinished prompts where too few have ended.
+
+    Args:
+        done: ended prompts.
+        live: live prompts.
+        length: float, divides the log-probabilities of live prompts.
 
     Returns:
-        ids, scores and whether each has ended, best first.
+        ids, scores, and bool `(batch, num_beams)`, whether each has ended; best first.
     """
     num_beams = done[0].shape[1]
     absent = ops.logical_or(is_done(done)[:, None], live[1] <= NEVER / 2)

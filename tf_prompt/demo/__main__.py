@@ -58,7 +58,7 @@ class DemoConfig:
     )
     mode: str = option(
         "classic",
-        "without a run: how a prompt is built of phrases",
+        "without a run: how a prompt is built from phrases",
         choices=list(MODES),
         group="interrogators",
     )

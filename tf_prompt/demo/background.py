@@ -30,6 +30,6 @@ class Background(Generic[Made]):
     def _run(self, make):
         try:
             self._future.set_result(make())
-        # All of it: whoever waits must be told.
+        # Any exception, because whoever waits must get it.
         except BaseException as error:
             self._future.set_exception(error)

@@ -69,7 +69,12 @@ def write_tables(
 
 
 def columns_of(scores: Sequence[str], tables: Sequence[str]) -> list[str]:
-    """Returns the columns of a CSV between the prompt and the files' own metadata."""
+    """Returns the columns of a CSV between the prompt and the files' own metadata.
+
+    Args:
+        scores: names of the models' scores.
+        tables: names of the tables of phrases.
+    """
     names = [*scores, "error", *(f"{PHRASES}{name}" for name in tables)]
     return list(dict.fromkeys(names))
 
@@ -80,15 +85,18 @@ def write_archive(
     reads: Sequence[Callable[[], bytes]],
     folder: str | pathlib.Path,
 ) -> pathlib.Path:
-    """Writes a ZIP of the images with their prompts inside, and a `.txt` each.
+    """Writes a ZIP of the images with their prompts inside, and a `.txt` for each.
 
-    If there are several models, each has a folder. Files that cannot hold a prompt are
-    left out; their `.txt` is there.
+    If there are several models, each gets a folder. Files that cannot hold a prompt
+    are left out, but not their `.txt`.
 
     Args:
         rows, names: as in `write_tables`.
         reads: functions that read the files of the rows.
-        folder: where the file goes.
+        folder: folder for the file.
+
+    Returns:
+        The path of the ZIP.
     """
     path = pathlib.Path(folder) / ARCHIVE
     stems: set[str] = set()

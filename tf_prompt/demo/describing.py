@@ -45,7 +45,7 @@ class Description:
 
 
 class Describer:
-    """Describes files with all models; callers take turns.
+    """Describes files with all models, one caller at a time.
 
     Args:
         models: `writers.Writer`s and `writers.Ranker`s, at least one.
@@ -63,7 +63,7 @@ class Describer:
     ):
         self.names = [model.name for model in models]
         self.models, self._interrogator = list(models), interrogator
-        # Keras promises nothing to threads.
+        # Keras models are not guaranteed to be thread-safe.
         self._lock = threading.Lock()
 
     @property
@@ -97,7 +97,7 @@ class Describer:
         Raises:
             ValueError: if it is not an image; the message is for the visitor.
         """
-        uploads.check_picture(data, name)
+        uploads.check_image(data, name)
         said, ranked = image_bytes.embedded_field(data), None
         with self._lock:
             written = [model.describe(data) for model in self.models]
@@ -130,7 +130,7 @@ class Describer:
         for index, (name, read) in enumerate(files):
             try:
                 data = read()
-                uploads.check_picture(data, name)
+                uploads.check_image(data, name)
                 sound[index] = data
             except OSError as error:
                 errors[index] = f"{name}: {error.strerror or error}"
@@ -225,7 +225,7 @@ def _load_writer(run: Run, name, options, loader) -> writers.Writer:
 
 def _load_banked(model, run, options, loader) -> BankedModel | Background[BankedModel]:
     if options.bank is None and _lacks_toy(run):
-        # Here, not in a thread: whoever lacks it is told now.
+        # Loaded here, not in the thread, so that a missing MiniLM is reported now.
         _ = loader.embedder
         return Background(lambda: BankedModel(model, _toy_bank(run, loader)))
     return BankedModel(model, loader.find_bank(run, options.bank))
@@ -256,13 +256,13 @@ def _lacks_toy(run) -> bool:
 
 
 def _toy_bank(run, loader):
-    """The training prompts of the toy set, for which no image need be drawn."""
+    """The bank of the toy set's training prompts, which needs no images."""
     prompts = [prompt for *_, prompt in toy_shards.list_prompts("train")]
     return build_bank(prompts, loader.embedder, run.path / BANK_CACHE)
 
 
 def _tell_missing(error) -> None:
-    # The model writes without; the page then says less.
+    # The model works without them; the page then shows less.
     print(f"demo: no nearest training prompts: {error}", file=sys.stderr)
 
 

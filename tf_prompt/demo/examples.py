@@ -17,7 +17,7 @@ def write_examples(
 ) -> list[pathlib.Path]:
     """Writes example images that no run saw in training, with different prompts.
 
-    Only images of the toy set are used: nobody knows what images of other data show.
+    Only images of the toy set are used, because others may show anything.
 
     Args:
         runs: the runs on the page.
@@ -28,7 +28,7 @@ def write_examples(
     """
     if "toy" not in {run.config.data for run in runs}:
         return []
-    # The whole set takes a minute to draw, six images a moment.
+    # Drawing the whole set takes a minute, six images take a moment.
     drawn = _read() if toy_shards.is_written() else _draw()
     paths = []
     for number, image in enumerate(drawn, start=1):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from tf_prompt.demo import batch_files, describing, markup, wording_form
 
 HINT = "Drop, paste or choose a picture, and its prompt appears here."
-WAIT = "CLIP still reads its phrases; the picture is looked at as soon as it is done."
+WAIT = "CLIP is still reading its phrases; your picture is next."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Handlers:
 
         Args:
             upload: Gradio's payload with `path` and `orig_name`; None if removed.
-            values: of the form.
+            values: values of the form.
         """
         if upload is None:
             return Shown(markup.hint(HINT))
@@ -87,12 +87,12 @@ class Handlers:
         """Formats the prompts of an image again.
 
         Args:
-            results: of `Shown`.
-            values: of the form.
+            results: `results` of `Shown`.
+            values: values of the form.
 
         Returns:
-            HTML of an error in the form, and the prompts; if there is an error, as the
-            models wrote them.
+            HTML of an error in the form, or "", and the formatted prompts; with an
+            error, the prompts as the models wrote them.
         """
         try:
             wordings = self._wordings(values)
@@ -113,7 +113,7 @@ class Handlers:
 
         Args:
             files: Gradio's payloads.
-            values: of the form.
+            values: values of the form.
 
         Yields:
             The table so far, and the paths of CSV, JSON Lines and ZIP; None until the
@@ -142,7 +142,7 @@ class Handlers:
         return names, [self._locate(file).read_bytes for file in files]
 
     def _write(self, rows, reads) -> list[str]:
-        # A folder each: the files that visitors save are always called the same.
+        # One folder per batch, because the files to save always have the same names.
         folder = tempfile.mkdtemp(dir=self._folder)
         models = self._describer.models
         columns = batch_files.columns_of(
@@ -157,7 +157,7 @@ class Handlers:
     def _locate(self, upload):
         path = pathlib.Path(upload.get("path") or "").resolve()
         if not path.is_relative_to(self._folder) or not path.is_file():
-            raise ValueError(f"{name_of(upload)} is no uploaded file.")
+            raise ValueError(f"{name_of(upload)} is not an uploaded file.")
         return path
 
 
@@ -170,7 +170,7 @@ def _reword_row(row, wordings):
 
 
 def tell_apart(names: Sequence[str]) -> list[str]:
-    """Numbers repeated names: files of two folders may have the same name."""
+    """Numbers repeated names, since files from two folders may have the same name."""
     told: list[str] = []
     taken = set(names)
     seen: set[str] = set()

@@ -25,7 +25,7 @@ def hint(message: str) -> str:
 def written(result: Written) -> str:
     """Shows a model's results for an image."""
     if result.phrases:
-        # Of one prompt, which stands above, the score alone is news.
+        # A single prompt is already shown above; only its score is new.
         ((_, score),) = result.prompts
         name = result.score_name[:1].upper() + result.score_name[1:]
         parts = [hint(f"{name}: {score:.3f}"), phrases(result.phrases)]
@@ -64,7 +64,13 @@ def phrases(tables: Mapping[str, Sequence[Scored]]) -> str:
 
 
 def batch(rows: Sequence[BatchRow], names: Sequence[str], total: int) -> str:
-    """Shows a batch so far: one row per file, one column per model."""
+    """Shows a batch so far: one row per file, one column per model.
+
+    Args:
+        rows: the finished rows.
+        names: names of the models.
+        total: number of files in the batch.
+    """
     num_bad = sum(row.error is not None for row in rows)
     state = f"{len(rows)} of {total} files"
     if num_bad:
@@ -90,7 +96,7 @@ def _batch_row(row, names, num_columns):
         cell = f'<td class="tfp-bad" colspan="{num_columns}">{escape(row.error)}</td>'
         return f"<tr>{name}{cell}</tr>"
     cells = "".join(
-        # The model's name stands in the cell where a phone stacks them.
+        # On a phone, where cells are stacked, the model's name is shown in the cell.
         f'<td data-model="{escape(model)}">{_batch_cell(result)}</td>'
         for model, result in zip(names, row.results, strict=True)
     )

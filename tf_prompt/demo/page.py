@@ -35,9 +35,9 @@ _BATCH_HINT = (
     "prompt inside, and beside it in a text file."
 )
 _ONE_AT_A_TIME = {"concurrency_id": "models", "concurrency_limit": 1}
-# All that the page sends besides files: names, places and events, bytes.
+# Bytes of what the page sends besides files: names, places and events.
 _MAX_OTHER = 2**20
-# Seconds: how often uploads are looked through, and after how long they go.
+# Seconds: how often uploads are checked, and after how long they are deleted.
 _CACHE = (600, 3600)
 
 
@@ -64,7 +64,7 @@ def build_page(
             _build_single(handlers, describer, examples, form)
         with gr.Tab("Batch"):
             _build_batch(handlers, form)
-    # Closed to direct calls, which would pass the queue by.
+    # No direct calls, which would bypass the queue.
     page.queue(max_size=options.queue, api_open=False, default_concurrency_limit=1)
     return page
 
@@ -228,7 +228,7 @@ def _build_batch(handlers, form):
 
 
 def _refuse_addresses(component) -> None:
-    """Takes uploads only: Gradio would fetch any address that a payload names."""
+    """Accepts uploads only: Gradio would fetch any address that a payload names."""
     move = component.async_move_resource_to_block_cache
 
     async def move_upload(place):
@@ -275,7 +275,7 @@ def serve(page: "gr.Blocks", options) -> None:
             "host and port must be this machine's and free. "
             f"Received: {options.host}:{options.port}"
         ) from error
-    # As by Ctrl-C: what visitors uploaded goes in either case.
+    # As with Ctrl-C, so that uploads are deleted in either case.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"{address}  (Ctrl-C stops)", flush=True)
     page.block_thread()

@@ -44,12 +44,12 @@ FIELDS = (
         "says; with CLIP {media}, {artists:3} and other tables",
         row=1,
     ),
-    Field("exclude", "Leave out", "words, one entry a line", row=2, is_list=True),
-    Field("replace", "Replace", "A=B, one a line", row=2, is_list=True),
-    Field("append", "Append", "parts to add, one a line", row=2, is_list=True),
+    Field("exclude", "Leave out", "words, one entry per line", row=2, is_list=True),
+    Field("replace", "Replace", "A=B, one per line", row=2, is_list=True),
+    Field("append", "Append", "parts to add, one per line", row=2, is_list=True),
     Field("prefix", "In front", "text before each prompt", row=3),
     Field("suffix", "Behind", "text after each prompt", row=3),
-    Field("separator", "Separator", "what stands between the parts", row=3),
+    Field("separator", "Separator", "text between the parts", row=3),
 )
 MAX_TOKENS = Field(
     "max_clip_tokens",

@@ -117,11 +117,11 @@ class Writer:
 
     @property
     def is_ready(self) -> bool:
-        """See above."""
+        """Whether images are described at once."""
         return not isinstance(self._given, Background) or self._given.get() is not None
 
     def results(self, image_bytes: Sequence[bytes]) -> list[dict]:
-        """Writes the best prompts of encoded images; results are like `predict`'s."""
+        """Writes the best prompt of each encoded image, as results like `predict`'s."""
         best = (prompts[0] for prompts in self.write(image_bytes))
         return [{"prompt": text, self.score_field: score} for text, score in best]
 
@@ -148,9 +148,9 @@ class Writer:
 
 
 class Ranker:
-    """A pretrained CLIP as a model of the page, which builds prompts of phrases.
+    """A pretrained CLIP as a model of the page, which builds prompts from phrases.
 
-    Has the attributes of `Writer`.
+    It has the attributes of `Writer`.
 
     Args:
         name: name on the page.

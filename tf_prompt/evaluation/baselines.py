@@ -7,13 +7,18 @@ import numpy as np
 
 
 def most_common(prompts: Sequence[str]) -> str:
-    """Returns the most frequent prompt, of ties the first in alphabetical order."""
+    """Returns the most frequent prompt; among ties, the first in alphabetical order."""
     counts = collections.Counter(prompts)
     return min(counts, key=lambda prompt: (-counts[prompt], prompt))
 
 
 def random_prompts(prompts: Sequence[str], count: int) -> list[str]:
-    """Draws training prompts with replacement, without regard to the images."""
+    """Draws training prompts with replacement, without regard to the images.
+
+    Args:
+        prompts: the training prompts.
+        count: number of prompts to draw.
+    """
     drawn = np.random.default_rng(0).integers(len(prompts), size=count)
     return [prompts[index] for index in drawn]
 

@@ -134,7 +134,7 @@ def evaluate_run(
 
 
 def _write_results(output, result: dict) -> None:
-    """Writes `metrics.json`, and what it has no key for into files beside it."""
+    """Writes `metrics.json`, and the other results into files beside it."""
     own = {k: part for k, part in result.items() if k not in scoring.OWN_FILES}
     write_json(output / "metrics.json", own)
     for name in scoring.OWN_FILES:
@@ -154,7 +154,7 @@ def _read_gallery(model, folder, options: EvaluationOptions, count: int):
 
 
 def _write_rows(run: Run, model, folder, training, count: int, options):
-    """Writes `predictions.csv`; returns its rows, or None unless this is the chief."""
+    """Writes `predictions.csv`; returns its rows, or None if this is not the chief."""
     split, with_targets = options.split, model.predicts_embeddings
 
     def write(log, start, stop):
@@ -203,7 +203,7 @@ class _Training:
         return PromptBank(list(rows), self.vectors[list(rows.values())])
 
     def nearest_prompts(self, queries) -> list[str]:
-        """The prompt of the most similar training image of each; of equals, the first.
+        """Returns the prompt of the most similar training image for each query.
 
         Args:
             queries: float `(images, depth)`, features.
@@ -259,7 +259,7 @@ def write_gallery(output, rows, batches, model: PromptModel, split: str) -> None
         output: folder of the evaluation.
         rows: rows of the evaluation.
         batches: the images to show, from `caption_batches.evaluation_batches`.
-        model: the model; if it attends, some images show where it looked.
+        model: the model; if it has attention, some images show where it looked.
         split: name of the split.
     """
     prompts = {row["image_id"]: row["prediction"] for row in rows}
@@ -280,8 +280,8 @@ def write_gallery(output, rows, batches, model: PromptModel, split: str) -> None
 def choose_examples(rows: Sequence[Mapping], num_each: int = NUM_EACH) -> list[str]:
     """Chooses the images with the best, the middle and the worst prompts.
 
-    Images with an empty prompt are left out: there is no word to show. Images with
-    equal word F1 keep their order.
+    Images with an empty prompt are left out, because there is no word to show. Images
+    with equal word F1 keep their order.
 
     Args:
         rows: mappings with `image_id`, `reference`, `prediction` and `score`.

@@ -22,8 +22,8 @@ LABELS = {
     "sentence_bleu": "sentence BLEU",
     "score": "own score",
 }
-# Whatever a prompt holds, the policy allows nothing to be loaded, and no script to run
-# but ours. The form stays hidden until the script serves it.
+# Whatever a prompt contains, the policy allows no loading, and no script but ours. The
+# form stays hidden until the script shows it.
 _PAGE_START = string.Template("""\
 <!doctype html>
 <html lang="en">
@@ -302,7 +302,7 @@ def _format_card(entry: Entry, keys) -> str:
 
 
 def _format_attention(entry: Entry) -> str:
-    """Lists each model's words under what it looked at; folded at first."""
+    """Lists each model's words below what it looked at; folded at first."""
     parts = []
     for model, looks in entry.attention.items():
         words = entry.predictions[model].split()

@@ -1,4 +1,4 @@
-"""The published protocol for modifiers, beside the published numbers.
+"""The published protocol for modifiers, with the published numbers.
 
 Reference: Shen et al., 2023, "Prompt Stealing Attacks Against Text-to-Image Generation
 Models", https://arxiv.org/abs/2302.09923, the method PromptStealer on LexicaDataset.
@@ -22,18 +22,19 @@ _MODEL = "model"
 def measure(rows: Sequence[dict], folder, split: str) -> dict:
     """Compares the modifiers of true and written prompts.
 
-    Prompts without modifiers are left out: predicting none would always be right. In a
-    prompt that is written without commas modifiers of training prompts are sought;
-    the row `true_words` does so with the true prompts, and shows what is lost.
+    Prompts without modifiers are left out, because predicting none would always be
+    right. In prompts written without commas, the modifiers of training prompts are
+    searched for; the row `true_words` does the same with the true prompts, and shows
+    what is lost.
 
     Args:
-        rows: of an evaluation, the first of the split, in its order.
-        folder: shards.
-        split: of the data.
+        rows: rows of an evaluation, the first of the split, in its order.
+        folder: folder of shards.
+        split: one of `split.SPLITS`.
 
     Returns:
-        `examples`, those with modifiers; and by writer, `model` and baselines, the
-        metrics of `metrics.modifiers`, entries as in `metrics.json`.
+        dict of `examples`, the number with modifiers; and for each writer, `model` and
+        baselines, the metrics of `metrics.modifiers`, as entries of `metrics.json`.
     """
     to_words = functools.partial(normalise, max_words=None)
     split_prompt = functools.partial(modifiers.split_modifiers, normalise=to_words)
@@ -83,8 +84,8 @@ def _score(true, found, families) -> dict[str, dict]:
 def format_table(found: dict) -> str:
     """Formats the results of `measure` as a table beside the published numbers.
 
-    The published numbers are of LexicaDataset's own test split, which `write_records`
-    never makes: splits here go by prompt, there by image.
+    The published numbers are those of LexicaDataset's own test split, which cannot be
+    rebuilt here: our splits go by prompt, theirs by image.
     """
     if not found["examples"]:
         return "modifiers: no true prompt has any: there is no part behind a comma"

@@ -20,7 +20,7 @@ COLUMNS = (
     "nearest_neighbour",
 )
 FILE, IDENTITY = "predictions.csv", "predictions.json"
-# Seconds. The first rows of a share come only after the neighbours are read.
+# Seconds. The first rows of a share come only after the neighbours have been read.
 PATIENCE = 1800.0
 
 
@@ -33,8 +33,9 @@ def open_log(
 
     Args:
         folder: an existing folder.
-        identity: JSON content with everything that the rows depend on.
-        columns: `COLUMNS`, perhaps some of `records.LABELS`, and more that are numbers.
+        identity: JSON-compatible dict of all that the rows depend on.
+        columns: `COLUMNS`, possibly some of `records.LABELS`, and further columns of
+            numbers.
     """
     return ResumableTable(
         folder / FILE,
@@ -51,7 +52,10 @@ def read_predictions(folder: pathlib.Path) -> list[dict]:
 
 
 def families_of(rows: Sequence[dict]) -> list[str] | None:
-    """The family of each row, itself alone where it has none; None if none has any."""
+    """Returns the family of each row, or None if no row has one.
+
+    A row without a family gets one of its own.
+    """
     families = [row.get("family", "") for row in rows]
     if not any(families):
         return None
@@ -76,8 +80,8 @@ def write_rows(
 ) -> list[dict] | None:
     """Writes the predictions of a split, in one or several processes.
 
-    Each of several processes writes its share, and resumes it after an interruption,
-    in a subfolder of `output`, which all of them must see; the chief waits for the
+    Each of several processes writes its share into a subfolder of `output`, which all
+    of them must see, and resumes it after an interruption. The chief waits for the
     shares and joins them.
 
     Args:
@@ -86,7 +90,7 @@ def write_rows(
         num_examples: size of the split.
         write: function of a log, a start and a stop that adds the rows of these
             examples to the log.
-        workers: the processes; None is a single one.
+        workers: the processes; None means a single one.
         columns: as in `open_log`.
 
     Returns:
@@ -106,7 +110,7 @@ def write_rows(
     folder = _folder(output, workers.index, workers.count)
     folder.mkdir(exist_ok=True)
     own_identity = _identify(identity, workers.index, workers.count)
-    # The lock lies beside the folder, because the chief removes the folder.
+    # The lock is beside the folder, because the chief removes the folder.
     with _hold_log(folder, own_identity, columns, folder) as log:
         write(log, share.start + log.num_done, share.stop)
     if not workers.is_chief:

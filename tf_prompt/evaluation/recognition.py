@@ -12,30 +12,31 @@ from tf_prompt.inference.model import PromptModel
 from tf_prompt.metrics.score import summarise
 
 RANKS = (1, 5)
-# More prompts would need a beam search of as many beams.
+# Prompts per image, each of which needs a beam, and training images per image.
 _PROMPTS, _NEIGHBOURS = 10, 100
 
 
 def measure(
     pattern: str, rows: Sequence[dict], batches: Iterable[dict], model, training
 ) -> dict:
-    """Counts how often the label of a true prompt is the first guess, or among five.
+    """Counts how often a true prompt's label is the first guess, or among the first 5.
 
-    The label of a prompt is what the pattern finds in it, its group if it has one.
-    Only examples count whose label training prompts have too. The guesses of a model
-    are the labels of its best prompts, those of the baselines the labels of the
-    nearest training images, and the commonest.
+    The label of a prompt is the match of the pattern, or its group if it has one. Only
+    examples whose label occurs in training prompts count. The guesses of a model are
+    the labels of its best prompts. Those of the baselines are the labels of the nearest
+    training images, and the most common labels.
 
     Args:
         pattern: regular expression, such as `by (.+)$`.
-        rows: of an evaluation.
-        batches: of the same examples, in order, as `Examples.batches` gives them.
+        rows: rows of an evaluation.
+        batches: the same examples, in order, from `Examples.batches`.
         model: a `PromptModel` that writes prompts.
-        training: with `prompts`, of the training split, and `index`, of its images.
+        training: object with `prompts` of the training split and `index` of its images.
 
     Returns:
-        `examples` that count, `labels` of the training split; and by writer `top_1`
-        and `top_5`, entries as in `metrics.json`, in per cent.
+        dict of `examples`, the number that count; `labels`, the number of labels in
+        the training split; and for each writer `top_1` and `top_5` in per cent, as
+        entries of `metrics.json`.
     """
     find = re.compile(pattern)
     known = [_label(find, prompt) for prompt in training.prompts]
@@ -71,7 +72,7 @@ def _label(find: re.Pattern, prompt: str) -> str:
 
 
 def _first(labels: Iterable[str]) -> list[str]:
-    """The first distinct labels, as many as the highest rank needs."""
+    """Returns the first distinct labels, as many as the highest rank needs."""
     return list(itertools.islice(dict.fromkeys(filter(None, labels)), max(RANKS)))
 
 

@@ -24,9 +24,9 @@ from tf_prompt.metrics.significance import paired_bootstrap
 # BLEU's interval on 384 toy examples is 5 points wide; on 100 twice as wide.
 FEW_EXAMPLES = 100
 CHANCE = "shuffled"
-# What has a file of its own beside `metrics.json`: scores by how near the closest
-# training prompt is, in groups of `closeness.group_by_overlap`, and by source; a paired
-# test of each metric against the nearest neighbour; what `recognition.measure` gave.
+# Results with a file of their own beside `metrics.json`: scores by overlap with the
+# closest training prompt, in groups of `closeness.group_by_overlap`, and by source; a
+# paired test of each metric against the nearest neighbour; `recognition.measure`.
 OVERLAPS, SOURCES, AGAINST = "by_overlap", "by_source", "against_neighbour"
 RECOGNITION = "recognition"
 OWN_FILES = (OVERLAPS, SOURCES, AGAINST, RECOGNITION)
@@ -57,19 +57,20 @@ def measure(
     """Measures predictions and baselines.
 
     Args:
-        rows: result of `prediction_log.write_rows`; where they have families, intervals
-            are over these.
-        training_prompts: those of the whole training split; with `vectors` the
+        rows: result of `prediction_log.write_rows`; if they have families, intervals
+            are over families.
+        training_prompts: prompts of the whole training split; with `vectors`, the
             original ones.
         metrics: names from `metrics.score.ALL_METRICS`.
         java_meteor: computes METEOR and is closed afterwards; None takes NLTK's.
         vectors: if given, the cosine is that of the predicted embeddings, from the
             column `cosine`, not of the text.
-        is_raw: whether texts are prompts as users write them, see `score.score`.
+        is_raw: whether texts are raw prompts, see `score.score`.
 
     Returns:
-        The content of `metrics.json`, and by name that of `OWN_FILES`. The baseline
-        `shuffled` needs two different true prompts, or every image would get its own.
+        The content of `metrics.json`, and under the names in `OWN_FILES` the content of
+        these. The baseline `shuffled` needs two different true prompts, or every image
+        would get its own.
     """
     references = [row["reference"] for row in rows]
     predictions = [row["prediction"] for row in rows]
@@ -100,7 +101,7 @@ def measure(
 
 
 def _gather(rows, measured, training_prompts, is_raw) -> dict:
-    """The result of `measure`, from statistics by set of prompts and metric."""
+    """Returns the result of `measure`, from statistics by set of prompts and metric."""
     references, predictions, ended = (
         [row[name] for row in rows] for name in ("reference", "prediction", "ended")
     )
@@ -125,7 +126,7 @@ def _summarise(measured, families, rows=None) -> dict:
 
 
 def _against_neighbour(measured, families) -> dict[str, dict]:
-    """For each metric the model's score minus the neighbour's, and a paired test."""
+    """Compares the model with the nearest neighbour in each metric: a paired test."""
     found, others = {}, measured[_NEIGHBOUR]
     by = "rows" if families is None else "families"
     for name, own in measured["model"].items():
@@ -173,7 +174,7 @@ def _group_by_source(rows) -> dict[str, np.ndarray]:
 
 
 def _write_baselines(rows, training_prompts) -> dict[str, list[str]]:
-    """The baselines that do not see the true prompts."""
+    """Returns the baselines that do not use the true prompts."""
     return {
         "most_common": [baselines.most_common(training_prompts)] * len(rows),
         _NEIGHBOUR: [row[_NEIGHBOUR] for row in rows],
@@ -215,7 +216,14 @@ def _measure_vectors(own, written, order, vectors: Vectors) -> dict[str, Measure
 
 
 def load_models(metrics) -> dict:
-    """Loads the metrics' networks once for all predictions: each takes seconds."""
+    """Loads the metrics' networks once for all predictions, since each takes seconds.
+
+    Args:
+        metrics: names from `metrics.score.ALL_METRICS`.
+
+    Returns:
+        dict of `embedder` and `scorer`, for `metrics.score.measure`.
+    """
     with_bertscore = any(name.startswith("bertscore") for name in metrics)
     embedder = _load(prompt_embedder.load_embedder) if "cosine" in metrics else None
     if embedder is not None:
@@ -272,7 +280,7 @@ def format_metrics(metrics: dict) -> str:
     return "\n".join(lines)
 
 
-# What is shown of each group: all that is in metrics.json would fill screens.
+# Metrics to show for each group; all metrics would fill screens.
 _SHOWN = ("bleu", "meteor", "cosine")
 
 
@@ -292,7 +300,7 @@ def _format_against(metrics) -> list[str]:
     return lines
 
 
-# Of each kind of groups the title of its table, and that of its first column.
+# For each kind of groups: the title of its table, and the title of its first column.
 _GROUPS = {
     OVERLAPS: ("by overlap of words with the closest training prompt:", "overlap"),
     SOURCES: ("by source:", "source"),

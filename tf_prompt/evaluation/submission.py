@@ -16,7 +16,7 @@ from tf_prompt.metrics import bootstrap, cosine, prompt_embedder
 
 HEADER = ["imgId_eId", "val"]
 SAMPLE = "sample_submission.csv"
-# Instead of a sample file: sort by name, even if there is a sample.
+# Given instead of a sample file: sort by name, even if there is a sample.
 NO_SAMPLE = "none"
 
 
@@ -64,7 +64,7 @@ class SubmissionWriter:
             )
         embeddings = check_embeddings(embeddings, image_ids, "embeddings")
         for image_id, embedding in zip(image_ids, embeddings, strict=True):
-            # The fewest digits that restore the float32.
+            # Just enough digits to restore the float32.
             values = embedding.astype(str)
             self._csv.writerows((f"{image_id}_{e}", v) for e, v in enumerate(values))
         self._file.flush()
@@ -309,7 +309,12 @@ def score_submission(
 
 
 def format_score(cosines: np.ndarray, signature: str) -> str:
-    """Formats the competition's metric with its 95 % interval."""
+    """Formats the competition's metric with its 95 % interval.
+
+    Args:
+        cosines: float `(images,)`, result of `score_submission`.
+        signature: signature of the embedder.
+    """
     score = f"cosine {cosines.mean():.5f}"
     if len(cosines) < 2:
         return f"{score} for one image, which has no interval\n{signature}"

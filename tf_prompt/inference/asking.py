@@ -69,7 +69,7 @@ class Interrogator:
             name_or_folder: a KerasHub preset, a preset's folder, or a folder in Hugging
                 Face format.
             tables: built-in tables, some of `table_sources.NAMES`; None takes those of
-                the mode, an empty sequence none.
+                the mode, an empty sequence takes none.
             phrases: more phrases, as a dict by table; or files with one phrase per
                 line, folders of such files, and `clip_interrogator`, the lists of that
                 package.
@@ -102,11 +102,11 @@ class Interrogator:
 
         Raises:
             FileNotFoundError: if the path does not exist.
-            ValueError: if it is not an image, or several.
+            ValueError: if it is not an image, or if there are several.
         """
         encoded = encode_images(image)
         if len(encoded) != 1:
-            raise ValueError(f"image must be one. Received: {len(encoded)}")
+            raise ValueError(f"image must be one image. Received: {len(encoded)}")
         if not image_codec.is_image(encoded[0]):
             raise ValueError("image must be a decodable image")
         pixels = self._engine.decode(encoded[0])

@@ -62,10 +62,15 @@ class AttentionStrips:
     def write(self, path: str | pathlib.Path, prompt: str) -> pathlib.Path:
         """Draws the strip of an image file.
 
+        Args:
+            path: the image file.
+            prompt: the prompt, as the model wrote it.
+
         Returns:
             Path of the PNG.
 
         Raises:
+            OSError: if the image cannot be read, or the PNG cannot be written.
             ValueError: as `plan`, for an image that was not planned.
         """
         path = pathlib.Path(path)
@@ -100,6 +105,9 @@ class AttentionStrips:
 
         Returns:
             An encoded PNG.
+
+        Raises:
+            tf.errors.InvalidArgumentError: if the image cannot be decoded.
         """
         image = images.decode_image(data, self._model.image_size)
         return draw_strip(image.numpy(), *self._model.look(image, prompt), source)
@@ -112,7 +120,7 @@ def _digest(path: pathlib.Path) -> str:
 
 
 def _may_replace(output: pathlib.Path, path: pathlib.Path) -> bool:
-    """Whether a strip may be written for an image; raises for files of others."""
+    """Whether this strip may replace the file; raises if we did not draw the file."""
     if not output.exists():
         return True
     with output.open("rb") as file:

@@ -79,7 +79,7 @@ class CaptionerModel(PromptModel):
         self.embeds_in_graph = not vocabulary.is_raw
         self.is_raw = vocabulary.is_raw
         if vocabulary.is_raw:
-            self.score_name = "mean log-probability a subword"
+            self.score_name = "mean log-probability per subword"
         self._write = self._write_tokens
         if options.rerank:
             self._write = self._write_agreed
@@ -101,10 +101,10 @@ class CaptionerModel(PromptModel):
     def endpoints(self):
         """See `PromptModel`.
 
-        `beam` returns `prompt` and `score`, `(batch, num_beams)`, best first;
+        `beam` returns `prompt` and `score`, `(batch, num_beams)`, best first.
         `attention`, of models that have it, returns `words`, string `(batch,
-        max_tokens)`, for subwords pieces with the space before them, and `weights`,
-        float32 `(batch, max_tokens, regions)`.
+        max_tokens)`, where subwords keep the space before them, and `weights`, float32
+        `(batch, max_tokens, regions)`.
         """
         found = {"beam": self._write_beams}
         if self.attends:
@@ -165,9 +165,9 @@ class CaptionerModel(PromptModel):
             num_beams: int > 0, number of beams.
 
         Returns:
-            prompts: string `(batch, num_beams)`, best first; empty if a small
-                vocabulary does not have so many prompts.
-            scores: float32 `(batch, num_beams)`, as in `describe`; NaN for these.
+            prompts: string `(batch, num_beams)`, best first; if a small vocabulary
+                allows fewer prompts, the last ones are empty.
+            scores: float32 `(batch, num_beams)`, as in `describe`; NaN for empty ones.
         """
         images = images[self.image_size]
         state, memory = self.network.encode(images)
@@ -268,7 +268,15 @@ class CaptionerModel(PromptModel):
         return tf.nn.softmax(tf.where(scores > NEVER / 2, totals, -np.inf), axis=1)
 
     def draw_uniform(self, position, shape):
-        """Draws numbers in [0, 1) that depend only on seed and position."""
+        """Draws numbers that depend only on the seed and the position.
+
+        Args:
+            position: int scalar, the step of decoding.
+            shape: shape of the result.
+
+        Returns:
+            float32 of that shape, in [0, 1).
+        """
         return tf.random.stateless_uniform(shape, [self.options.seed, position])
 
 

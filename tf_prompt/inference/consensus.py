@@ -10,8 +10,8 @@ MAX_WORDS = 30
 def expected_bleu(texts, weights):
     """Computes the expected sentence BLEU of each candidate.
 
-    The reference is any of the candidates, the scored one included, with the
-    probability `weights`.
+    Any candidate, the scored one included, may be the reference; `weights` are the
+    probabilities.
 
     Args:
         texts: string `(batch, candidates)`, words joined by spaces.
@@ -32,7 +32,7 @@ def expected_bleu(texts, weights):
 
 
 def sentence_bleu(texts):
-    """Computes the sentence BLEU of each text with each as the reference.
+    """Computes the sentence BLEU of every text against every text.
 
     One is added to the counts of bigrams and longer n-grams, so that texts without a
     common 4-gram do not all score 0.
@@ -75,13 +75,13 @@ def _clip(in_true):
 
     Args:
         in_true: float `(predictions, references, places)`: how often the reference
-            contains the n-gram at a place of the prediction.
+            contains the n-gram at this place of the prediction.
 
     Returns:
         float `(predictions, references)`.
     """
-    # Of an n-gram at c places of the prediction and t of the reference, min(c, t)
-    # match: min(1, t / c) per place. A text with itself as the reference gives c.
+    # An n-gram that occurs c times in the prediction and t times in the reference has
+    # min(c, t) matches: min(1, t / c) per place. Each text against itself gives c.
     own = tf.linalg.diag_part(tf.transpose(in_true, [2, 0, 1]))
     own = tf.transpose(own)[:, None, :]
     return tf.reduce_sum(tf.minimum(1.0, in_true / tf.maximum(own, 1.0)), axis=2)

@@ -20,7 +20,7 @@ PHRASES = "phrases_"
 
 
 def paths_option(metavar: str = "PATH"):
-    """The images of a command, which may do without."""
+    """Declares the images of a command; there may be none."""
     return option(
         (),
         "image files and folders; - reads paths from standard input, one per line",
@@ -94,7 +94,7 @@ class DeliveryConfig(WordingConfig):
 
 
 class Delivery:
-    """Delivers the results for images to all outputs that the user wants.
+    """Delivers the results for images to all outputs that the user asked for.
 
     Args:
         options: the command's options.
@@ -103,8 +103,8 @@ class Delivery:
     Attributes:
         places: `Places`, the output files of each image.
         paths: the images to process.
-        is_done: whether no image is left because all have their `.txt`. Then no model
-            needs to be loaded, and a table of an earlier run stays as it is.
+        is_done: whether every image already has its `.txt`. Then no model needs to be
+            loaded, and a table of an earlier run stays as it is.
 
     Raises:
         FileNotFoundError: if a path does not exist.
@@ -123,7 +123,11 @@ class Delivery:
             self.is_done = not self.paths
 
     def read_embedded(self) -> int:
-        """Delivers the prompts in the files' metadata; returns as `deliver`."""
+        """Delivers the prompts in the files' metadata.
+
+        Returns:
+            Exit code, as `deliver`.
+        """
         wording = Wording(self._options, count=load_counter(self._options))
         identity = {"embedded": ONLY}
         return self.deliver(image_bytes.read_prompts, wording, identity)
@@ -142,18 +146,20 @@ class Delivery:
         Args:
             describe: function from images to results in the same order, dicts of
                 `path` and `prompt`, or of `path` and `error`.
-            wording: `Wording` of the prompts.
-            identity: JSON-compatible dict of all that results depend on, wording aside.
-            columns: columns of a CSV file, besides those that each file has.
-            tables: names of the tables whose phrases results have.
-            note: called with each good result before it is worded.
+            wording: formats the prompts.
+            identity: JSON-compatible dict of all that the results depend on, except
+                the wording.
+            columns: columns of a CSV file, besides those that every file has.
+            tables: names of the tables whose phrases are in the results.
+            note: called with each result without an error, before its prompt is
+                formatted.
 
         Returns:
             Exit code: `DONE`, or `SOME_FAILED` if an image could not be described.
         """
         columns = self._columns(columns, tables)
         identity = {**identity, **self._options.wording_identity}
-        # As it is read back: a tuple is a list there.
+        # As it will be read back: JSON turns tuples into lists.
         identity = json.loads(json.dumps(identity))
         failures = []
         with contextlib.ExitStack() as stack:
@@ -170,7 +176,7 @@ class Delivery:
                 result_files.show(result, self._options.json, self._command)
                 if "error" in result:
                     failures.append(result)
-                # Last: a row says that all of the image is done.
+                # Last, because a row means that the image is finished.
                 for table, as_json in opened:
                     table.add([result if as_json else flatten(result, columns)])
         result_files.report_failures(failures, len(left), self._command)
@@ -197,9 +203,12 @@ def flatten(result: dict, columns: Sequence[str]) -> dict:
     """Converts a result to a row of a CSV file.
 
     Args:
-        result: dict.
-        columns: columns of the file; phrases of a table, the best first, are joined by
-            semicolons.
+        result: a result, as `Delivery.deliver` gets it.
+        columns: columns of the file.
+
+    Returns:
+        dict from column to value; the phrases of a table are joined by semicolons, best
+        first.
     """
     row = {name: value for name, value in result.items() if name in columns}
     for name, pairs in result.get("phrases", {}).items():

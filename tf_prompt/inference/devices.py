@@ -1,4 +1,4 @@
-"""How much of a GPU's memory a command takes."""
+"""Limits the GPU memory that a command takes."""
 
 import tensorflow as tf
 
@@ -6,13 +6,13 @@ import tensorflow as tf
 def bound_gpu_memory(megabytes: int | None) -> None:
     """Limits the memory that TensorFlow takes on each GPU.
 
-    It must come before the first operation.
+    Call it before the first operation.
 
     Args:
-        megabytes: int > 0, MB on each GPU; None sets no bound.
+        megabytes: int > 0, MB on each GPU; None sets no limit.
 
     Raises:
-        ValueError: if TensorFlow uses a GPU already.
+        ValueError: if TensorFlow already uses a GPU.
     """
     if megabytes is None:
         return

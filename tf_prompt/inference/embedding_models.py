@@ -70,13 +70,13 @@ class EnsembleModel(PromptModel):
 
 
 class BankedModel(PromptModel):
-    """A model of embeddings that returns the nearest prompt of a bank.
+    """An embedding model that returns the nearest prompt of a bank.
 
     Prompts are returned normalised, as words of a vocabulary; their cosine with the
     embedding is the score.
 
     Args:
-        model: a model that writes no prompts.
+        model: a model that predicts embeddings and writes no prompts.
         bank: the prompts to choose from.
     """
 

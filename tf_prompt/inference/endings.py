@@ -1,7 +1,8 @@
-"""Endings of prompts that an image recognises by itself, whatever else is in it.
+"""Looks up the endings of prompts separately from their beginnings.
 
 A prompt such as "dog by monet" is cut into a beginning and an ending. Looking up whole
-prompts cannot find a pair that training does not hold; looking up both parts can.
+prompts cannot find a combination that is not in the training split; looking up both
+parts can.
 """
 
 import pathlib
@@ -20,15 +21,15 @@ MAX_CANDIDATES = 24
 
 
 def cut(prompt: str, separator: str) -> tuple[str, str]:
-    """Cuts a prompt after the first separator that stands between other words.
+    """Cuts a prompt after the first separator that has words on both sides.
 
     Args:
         prompt: words joined by spaces.
         separator: a word.
 
     Returns:
-        The beginning, separator included, and the ending; the prompt and "" if there
-        is no such separator.
+        The beginning, including the separator, and the ending; the whole prompt and
+        "" if there is no such separator.
     """
     before, found, after = prompt.partition(f" {separator} ")
     return (f"{before} {separator}", after) if found else (prompt, "")
@@ -36,15 +37,15 @@ def cut(prompt: str, separator: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Endings:
-    """Endings of training prompts, and how to recognise them.
+    """Endings of training prompts, with a linear classifier of images.
 
     Args:
         beginnings: list of frequent beginnings, as `cut` gives them.
         means: float32 `(beginnings + 1, depth)`, mean features of the images of each
             beginning; the last row is the mean of all images.
         texts: list of endings.
-        rows: float32 `(endings, depth)`. Its product with the features of an image,
-            less the mean of the image's beginning, is larger the better an ending fits.
+        rows: float32 `(endings, depth)`, weights of the classifier. Its inputs are the
+            features of an image minus the mean features of the image's beginning.
     """
 
     beginnings: list[str]
@@ -90,10 +91,10 @@ class Endings:
 
 
 class EndingWriter(tf.Module):
-    """Replaces the endings of prompts by those that images suggest.
+    """Writes prompts with a given beginning and the ending that fits the image.
 
     Args:
-        endings: of the training split.
+        endings: endings of the training split.
     """
 
     def __init__(self, endings: Endings):
@@ -104,7 +105,7 @@ class EndingWriter(tf.Module):
         self._count = min(MAX_CANDIDATES, len(endings.texts))
 
     def __call__(self, features, weights, numbers, beginnings):
-        """Writes prompts with a given beginning, and ranks them.
+        """Writes candidate prompts and scores them.
 
         Args:
             features: float32 `(batch, depth)`, rows of unit length.
@@ -114,12 +115,12 @@ class EndingWriter(tf.Module):
 
         Returns:
             prompts: string `(batch, candidates)`, the likeliest first.
-            scores: float32 `(batch, candidates)`, their expected BLEU.
+            scores: float32 `(batch, candidates)`, the expected BLEU of each.
         """
-        # What is left of an image without what its neighbours' beginnings explain.
+        # Subtracts what the beginning explains of the features.
         expected = tf.einsum("bk,bkd->bd", weights, tf.gather(self._means, numbers))
         fit = tf.matmul(features - expected, self._rows, transpose_b=True)
-        # Relative to the other endings: the scale differs between sets and images.
+        # The scale differs between data sets and images.
         fit /= tf.maximum(tf.math.reduce_std(fit, axis=1, keepdims=True), 1e-12)
         best, found = tf.math.top_k(fit, self._count)
         # Strings are not broadcast.

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_prompt.metrics import prompt_embedder
 
-# MiniLM's longest text in tokens, start and end included, as set by its authors.
+# Tokens of the longest text for MiniLM, start and end included, as its authors set it.
 MAX_TOKENS = 256
 
 
@@ -22,7 +22,7 @@ class PartTokens(tf.Module):
         ids: the token ids of each part.
         start_id: int, start token.
         end_id: int, end token.
-        max_tokens: int > 2, longest text, both included; longer ones are cut.
+        max_tokens: int > 2, maximum length, both included; longer texts are cut.
 
     Call arguments:
         parts: int tensor or ragged tensor `(batch, parts)`, indices of parts.
@@ -85,10 +85,12 @@ class PartEmbedder(tf.Module):
 
 
 class TextEmbedder:
-    """MiniLM's embeddings of any texts; a graph calls Python, and is not exported.
+    """MiniLM embeddings of any texts.
+
+    The graph calls Python, so it cannot be exported.
 
     Args:
-        embedder: of `prompt_embedder.load_embedder`.
+        embedder: from `prompt_embedder.load_embedder`.
 
     Call arguments:
         texts: string `(batch,)`.

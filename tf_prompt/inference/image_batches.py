@@ -1,4 +1,4 @@
-"""Applies models of embeddings and interrogators to image files in batches."""
+"""Applies embedding models and interrogators to image files in batches."""
 
 import concurrent.futures
 import os
@@ -22,7 +22,7 @@ def embed_images(
     paths: dict[str, pathlib.Path],
     batch_size: int,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Predicts embeddings: the weighted mean of several models' normalised ones.
+    """Predicts embeddings, the weighted mean of those of several models.
 
     Args:
         models: at least one model.
@@ -34,8 +34,8 @@ def embed_images(
         Image ids, and float32 `(images, 384)`, rows of unit length.
 
     Raises:
-        ValueError: if a file is not a readable image, or a model returns embeddings
-            that are not finite; the message names it.
+        ValueError: if a file is not a readable image, or a model returns an embedding
+            that is not finite or is zero; the message names the image.
     """
     ids = list(paths)
     sizes = {size for model in models for size in model.sizes}
@@ -75,6 +75,11 @@ def _decode(path, sizes) -> dict[int, np.ndarray]:
 def check_embeddings(embeddings, image_ids: Sequence[str], name: str) -> np.ndarray:
     """Checks that embeddings are finite, non-zero, and have 384 numbers per image.
 
+    Args:
+        embeddings: the embeddings, one row per image.
+        image_ids: id of each image, for the message.
+        name: what to call the embeddings in the message.
+
     Returns:
         float32 `(images, 384)`.
 
@@ -84,7 +89,7 @@ def check_embeddings(embeddings, image_ids: Sequence[str], name: str) -> np.ndar
     embeddings = np.asarray(embeddings)
     if embeddings.dtype.kind not in "fiu":
         raise ValueError(f"{name} must be numbers. Received: {embeddings.dtype}")
-    # What float32 does not hold is told below.
+    # Values beyond float32 become infinite, and are reported below.
     with np.errstate(over="ignore", invalid="ignore"):
         embeddings = embeddings.astype(np.float32, copy=False)
     if embeddings.shape != (len(image_ids), prompt_embedder.EMBEDDING_DIM):
@@ -110,19 +115,19 @@ def interrogate_files(
     captioner: Callable | None = None,
     reads_embedded: bool = False,
 ) -> Iterator[dict]:
-    """Interrogates image files; a bad file costs nobody else.
+    """Interrogates image files; a bad file does not affect the others.
 
     Args:
         interrogator: the interrogator.
         paths: the files.
-        batch_size: images at once.
-        captioner: function of `prediction`, from a list of bytes to a dict of
-            `prompt`; it sees the files at its own size.
-        reads_embedded: as in `predict`.
+        batch_size: images per batch.
+        captioner: function from a list of encoded images to a dict with their `prompt`,
+            such as a `PromptModel`; it resizes the images itself.
+        reads_embedded: as in `image_files.predict`.
 
     Yields:
-        In the order of `paths`: dicts of `path` and what `Interrogated` has, as JSON
-        content, or of `path` and `error`; `embedded` as in `predict`.
+        In the order of `paths`: dicts of `path` and the content of `to_json`, or of
+        `path` and `error`; `embedded` as in `image_files.predict`.
     """
     hidden = len(paths) <= batch_size
     with tqdm.tqdm(total=len(paths), unit="image", disable=hidden) as bar:
@@ -160,7 +165,7 @@ def _interrogate_batch(interrogator, paths, captioner, reads_embedded):
 
 
 def to_json(result: Interrogated) -> dict:
-    """Turns a result into JSON content."""
+    """Converts a result to JSON-compatible content, scores with six decimals."""
     content = {
         "prompt": result.prompt,
         "similarity": round(result.similarity, 6),

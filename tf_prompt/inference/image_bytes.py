@@ -11,8 +11,8 @@ from tf_prompt.data.embedded import Embedded, read_embedded
 
 # More than the largest decodable image takes in any format.
 MAX_BYTES = 2**28
-NOTHING_EMBEDDED = "the file does not say its prompt"
-# Files above which a bar is shown: a thousand take a second.
+NOTHING_EMBEDDED = "the file's metadata has no prompt"
+# For fewer files no progress bar is shown: a thousand take a second.
 _MANY = 2000
 
 
@@ -20,11 +20,11 @@ def read_image(path: pathlib.Path) -> bytes:
     """Reads an image file.
 
     Raises:
-        OSError: also for files of more than `MAX_BYTES`, and for names that cannot be
-            printed.
+        OSError: if it cannot be read, has more than `MAX_BYTES`, or has a name that is
+            not UTF-8.
     """
     if printable(path) != os.fspath(path):
-        raise OSError("a name that is not UTF-8: give the file another")
+        raise OSError("the name is not UTF-8: rename the file")
     if path.stat().st_size > MAX_BYTES:
         raise OSError(f"more than {MAX_BYTES // 2**20} MB")
     return path.read_bytes()
@@ -37,6 +37,9 @@ def printable(path: pathlib.Path) -> str:
 
 def embedded_field(data: bytes) -> dict:
     """Reads a file's generation metadata as the field `embedded` of a result.
+
+    Args:
+        data: content of an image file.
 
     Returns:
         `{"embedded": {…}}` with the fields of `Embedded`; empty if there are none.

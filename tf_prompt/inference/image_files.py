@@ -33,13 +33,13 @@ def predict(
             as a `PromptModel`; called in two threads if its attribute
             `is_thread_safe` is true.
         paths: the files.
-        batch_size: images written about at once.
-        reads_embedded: whether results have what files say of their making.
+        batch_size: images per batch.
+        reads_embedded: whether to read the generation metadata of the files.
 
     Yields:
-        In the order of `paths`: `{"path", "prompt", "score"}`, score being the
-        mean log-probability of the words, or `{"path", "error"}`; with `embedded`, see
-        `image_bytes.embedded_field`, where it is wanted and the file says it.
+        In the order of `paths`: `{"path", "prompt", "score"}`, with the writer's score,
+        or `{"path", "error"}`; also `embedded`, see `image_bytes.embedded_field`, if
+        `reads_embedded` is true and the file has such metadata.
     """
     batches = [paths[i : i + batch_size] for i in range(0, len(paths), batch_size)]
     num_threads = 2 if getattr(writer, "is_thread_safe", False) else 1
@@ -75,7 +75,7 @@ def _predict_batch(writer, paths, reads_embedded) -> list[dict]:
             rows.append({"path": printable(path), "error": errors[path]})
             continue
         row = {"path": printable(path), **written[path]}
-        # Behind the model, which sees pixels only.
+        # After the model's fields; the model itself sees pixels only.
         rows.append(row | embedded_field(image_bytes[path]) if reads_embedded else row)
     return rows
 
@@ -85,15 +85,18 @@ def write_prompts(
     image_bytes: Mapping[pathlib.PurePath, bytes],
     errors: dict[pathlib.PurePath, str],
 ) -> dict[pathlib.PurePath, dict]:
-    """Writes the prompts of a batch; files that are no images do not affect the others.
+    """Writes the prompts of a batch; files that are not images do not affect others.
 
     Args:
         writer: as in `predict`.
         image_bytes: content of each file.
-        errors: receives why a file has no prompt.
+        errors: dict to which the reason is added for each file without a prompt.
 
     Returns:
-        `{"prompt", "score"}` of each; of those in `errors` it says nothing.
+        dict from file to `{"prompt", "score"}`; ignore entries of files in `errors`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: if the writer fails although all are images.
     """
     if not image_bytes:
         return {}
@@ -102,8 +105,8 @@ def write_prompts(
     except _refusals():
         from tf_prompt.data import images
 
-        # A captioner gives NaN for what is no image; other writers may raise.
-        # Decoding each file twice to find a bad one beforehand would cost all.
+        # A captioner returns NaN for a file that is not an image; other writers may
+        # raise. Checking all files beforehand would decode every image twice.
         images_only = {
             p: data for p, data in image_bytes.items() if images.is_image(data)
         }
@@ -117,13 +120,13 @@ def write_prompts(
     rows = {}
     for path, prompt, score, reason in zip(image_bytes, *columns, strict=True):
         rows[path] = {"prompt": prompt.decode(), "score": float(score)}
-        # What an export says of a file that is no image.
+        # The score that exports return for a file that is not an image.
         if math.isnan(score):
             errors[path] = reason or image_faults.explain(image_bytes[path], path)
     return rows
 
 
 def _refusals() -> tuple[type[Exception], ...]:
-    """What a writer may raise if one of its images is broken."""
+    """Exceptions that a writer may raise if one of its images is broken."""
     tensorflow = sys.modules.get("tensorflow")
     return () if tensorflow is None else (tensorflow.errors.InvalidArgumentError,)

@@ -19,20 +19,20 @@ from tf_prompt.interrogation.interrogator import (
 # the toy set its prompts have the highest cosine with the true ones.
 MODE = "classic"
 _OF = "of"
-# Tables of which the best phrase is used, in the order of the prompt; of all others,
-# which are kinds of flavours, the best three phrases together.
+# The best phrase of each of these tables is used, in the order of the prompt. All other
+# tables are kinds of flavours; the best three phrases of all of them are used.
 _MEDIA, *_STYLE = CLASSIC
 _SUBJECTS, _ = SCENE
 
 
 class InterrogatorModel(PromptModel):
-    """A CLIP that ranks phrases, builds a prompt of them and embeds it.
+    """A CLIP that ranks phrases, builds a prompt from them and embeds it.
 
     A prompt is a sequence of parts joined by spaces. Each phrase gives two parts, the
     phrase alone and with a comma; one more part is "of".
 
     Args:
-        interrogator: without a captioner, with an embedder, in the mode `classic`.
+        interrogator: in the mode `classic`, with an embedder, without a captioner.
         name: see `PromptModel`.
 
     Raises:
@@ -45,7 +45,8 @@ class InterrogatorModel(PromptModel):
         mode, captioner = interrogator.options.mode, interrogator.captioner
         if mode != MODE or captioner is not None:
             raise ValueError(
-                f"an interrogator is exported in the mode {MODE}, without a captioner. "
+                f"an exported interrogator must be in the mode {MODE}, without a "
+                "captioner. "
                 f"Received: mode={mode}, captioner={captioner}"
             )
         self._network = interrogator.model
@@ -68,7 +69,7 @@ class InterrogatorModel(PromptModel):
     def _describe(self, images):
         vectors = self._features(images)
         groups = self._choose(vectors)
-        # A comma behind the last phrase of each group but the last.
+        # A comma after each group but the last.
         parts = [
             group[:-1] + [group[-1] + self._num_phrases] for group in groups[:-1]
         ] + groups[-1:]
@@ -85,7 +86,7 @@ class InterrogatorModel(PromptModel):
         return self._network.encode_images(images[self.image_size])
 
     def _choose(self, vectors) -> list[list]:
-        """Numbers of the phrases, `(batch,)` each, in groups that commas part."""
+        """Numbers of the phrases, `(batch,)` each; commas go between the groups."""
         best = {
             name: first + table.nearest(vectors)[0][:, 0]
             for name, (table, first) in self._tables.items()
@@ -107,7 +108,7 @@ class InterrogatorModel(PromptModel):
         table, first = self._tables[""]
         count = min(CLASSIC_FLAVOURS, self._num_phrases - first)
         rows, _, numbers = table.nearest(vectors, count)
-        # Phrases of one table stand together, where its best one stands.
+        # Phrases of one table stay together, at the place of the best of them.
         same = numbers[:, :, None] == numbers[:, None, :]
         order = tf.argsort(tf.argmax(same, axis=2), axis=1, stable=True)
         return first + tf.gather(rows, order, batch_dims=1)
@@ -117,9 +118,10 @@ def _number_phrases(tables):
     """Numbers all phrases one after another.
 
     Returns:
-        By name, a `Table` and the number of its first phrase; all tables of flavours
-        are one without a name, whose values are the numbers of the tables. And the
-        phrases.
+        numbered: dict from name to a `Table` and the number of its first phrase. All
+            tables of flavours are joined under the name ""; its values say which table
+            a phrase came from.
+        phrases: list of all phrases.
     """
     named = [name for name in (_MEDIA, *SCENE, *_STYLE) if name in tables]
     numbered, phrases = {}, []

@@ -1,4 +1,4 @@
-"""Language models that see images, at inference."""
+"""Vision-language models at inference."""
 
 import pathlib
 import sys
@@ -16,10 +16,10 @@ from tf_prompt.models.language import NUM_SPECIAL
 
 
 class LanguageModel(CaptionerModel):
-    """A `LanguageCaptioner` with its vocabulary; what it looks at is not known.
+    """A `LanguageCaptioner` with its vocabulary; it shows no attention.
 
     Args:
-        network: a `LanguageCaptioner`, its base attached.
+        network: a `LanguageCaptioner` with its base attached.
         **kwargs: arguments of `CaptionerModel`.
     """
 
@@ -28,10 +28,10 @@ class LanguageModel(CaptionerModel):
 
     def steps(self):
         """See `PromptModel`."""
-        raise ValueError(f"LiteRT does not take language models. Received: {self.name}")
+        raise ValueError(f"LiteRT cannot run language models. Received: {self.name}")
 
     def quantize(self) -> None:
-        """See `PromptModel`; says on stderr how far the logits of noise move."""
+        """See `PromptModel`; reports on stderr how much the logits for noise change."""
         inputs = self._noise()
         before = self.network(inputs)[..., END_ID:].numpy()
         with warnings.catch_warnings():
@@ -42,8 +42,8 @@ class LanguageModel(CaptionerModel):
         moved = np.abs(after - before).mean() / before.std()
         same = np.mean(after.argmax(-1) == before.argmax(-1))
         print(
-            f"int8: on noise logits move by {moved:.1%} of their deviation, "
-            f"{same:.0%} of next tokens are the same",
+            f"int8: on images of noise, logits change by {moved:.1%} of their "
+            f"standard deviation; {same:.0%} of the next tokens stay the same",
             file=sys.stderr,
         )
 
@@ -57,7 +57,7 @@ class LanguageModel(CaptionerModel):
         return {"images": images, "token_ids": np.int32(token_ids)}
 
     def write_transformers(self, folder) -> None:
-        """See `PromptModel`; what was learned is added to the base's weights."""
+        """See `PromptModel`; the trained weights are merged into the base's."""
         self.network.write_transformers(folder)
 
 
@@ -69,7 +69,7 @@ def load_pretrained(preset: str, source: str | None = None) -> LanguageModel:
         source: see `language_bases.open_base`; None takes the preset's own.
 
     Raises:
-        ValueError: if it is out of reach.
+        ValueError: if the base is neither on this machine nor reachable.
     """
     source = language_bases.find_source(preset, source)
     family = presets.PRESETS[preset][0]

@@ -39,7 +39,7 @@ BANK_CACHE, PHRASE_CACHE = "prompt_bank", "phrase_embeddings"
 
 
 class Loader:
-    """Loads models, and shared parts only once."""
+    """Loads models; the parts that they share are loaded once."""
 
     def __init__(self):
         # Not `lru_cache`, which would keep all models of a notebook alive.
@@ -75,8 +75,9 @@ class Loader:
             return NeighbourModel(model, open_index(model, run))
         if not model.embeds:
             raise ValueError(
-                "embeddings are not predicted by this kind of model; its neighbours "
-                f"give some: {NEIGHBOURS}{spec}. Received: {spec} with {model.name}"
+                "embeddings are not predicted by this kind of model; take those of the "
+                f"nearest images: {NEIGHBOURS}{spec}. Received: {spec} with "
+                f"{model.name}"
             )
         return model
 
@@ -161,18 +162,40 @@ class Loader:
         return model
 
     def find_bank(self, run: Run, bank_file: str | None = None) -> bank.PromptBank:
-        """Loads the prompts that a run's model chooses from, see `load_writer`."""
+        """Loads the prompts that a run's model chooses from.
+
+        Args:
+            run: the run.
+            bank_file: as in `load_writer`.
+
+        Raises:
+            FileNotFoundError: if the file or the training shards are missing.
+            ValueError: if the file is not UTF-8 or has no prompts, or MiniLM is needed
+                and cannot be loaded.
+        """
         if bank_file is None:
             return self._training_bank(run.find_data())
         return self.read_bank(bank_file, run.path)
 
     def read_bank(self, bank_file: str, folder: pathlib.Path) -> bank.PromptBank:
-        """Reads a file of prompts; their embeddings are cached in a folder."""
+        """Reads a text file of prompts, one per line, and embeds them.
+
+        Args:
+            bank_file: the file.
+            folder: folder in which the embeddings are cached, in `BANK_CACHE`.
+
+        Raises:
+            FileNotFoundError, ValueError: as `find_bank`.
+        """
         prompts = bank.read_bank(bank_file)
         return bank.build_bank(prompts, self.embedder, folder / BANK_CACHE)
 
     def load_interrogator(self, run: Run, options: InterrogationConfig) -> Interrogator:
         """Loads a CLIP interrogator's run in any mode, without prompt embeddings.
+
+        Args:
+            run: the run.
+            options: how to interrogate.
 
         Raises:
             FileNotFoundError: if a file is missing.
@@ -229,7 +252,7 @@ def load_interrogation(options) -> tuple[Interrogator, Callable | None]:
         The interrogator, and the captioner as a function of encoded images.
 
     Raises:
-        FileNotFoundError, ValueError: if a part is missing, or not what it must be.
+        FileNotFoundError, ValueError: if a part is missing or of the wrong kind.
     """
     loader = Loader()
     how = take_options(InterrogationConfig, options)

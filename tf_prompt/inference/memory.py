@@ -1,4 +1,4 @@
-"""What a model takes to serve, counted from the shapes of its graph."""
+"""The memory that serving a model takes, computed from the shapes in its graph."""
 
 import collections
 import dataclasses
@@ -17,13 +17,13 @@ _VIEWS = ("Reshape", "Identity", "ExpandDims", "Squeeze", "StopGradient")
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """What a model takes to serve.
+    """The memory that serving a model takes.
 
     Args:
-        parameters: numbers in its weights.
-        weights: their bytes.
+        parameters: number of its parameters.
+        weights: bytes of its weights.
         state: bytes that decoding keeps from step to step.
-        batch: peak bytes of a batch's tensors, the state among them.
+        batch: peak bytes of the tensors of a batch, the state included.
     """
 
     parameters: int
@@ -38,18 +38,18 @@ class Sizes:
 
 
 def measure(network, batch_size: int, decoding: DecodingConfig) -> Sizes:
-    """Counts what a model takes, from the shapes of its graph alone.
+    """Computes the memory that serving a model takes, from shapes alone.
 
-    The rule: weights, in their precision, and the peak of the tensors alive while a
-    batch is encoded and one step of decoding is taken, each alive from the operation
-    that makes it to the last that reads it. The state of decoding is among them: keys
-    and values for all tokens of every prompt that is written at once, `batch_size`
-    times the beams or candidates, and a second time while a step makes the next.
-    What a framework keeps for itself is not counted, nor its copies of weights:
-    docs/language_models.md compares with memory that was measured.
+    It is the size of the weights, in their precision, plus the peak of the tensors
+    alive while a batch is encoded and one decoding step is taken. A tensor is alive
+    from the operation that computes it to the last that reads it. The decoding state
+    is among them: keys and values for all tokens of every prompt written at once,
+    `batch_size` times the beams or candidates, and twice while a step computes the
+    next state. The framework's own memory and its copies of weights are not counted;
+    docs/language_models.md compares the result with measured memory.
 
     Args:
-        network: a model, eager or of the `tf.Graph` that is entered.
+        network: a model, eager or in the current `tf.Graph`.
         batch_size, decoding: see `needs.describe_run`.
     """
     shapes = [(math.prod(w.shape), tf.as_dtype(w.dtype).size) for w in network.weights]
@@ -57,7 +57,7 @@ def measure(network, batch_size: int, decoding: DecodingConfig) -> Sizes:
     weights = sum(count * size for count, size in shapes)
     side = getattr(network, "image_size", None)
     if side is None:
-        # An ensemble mixes what its members have made of images.
+        # An ensemble combines the embeddings of its members, and sees no images.
         return Sizes(parameters, weights, 0, 0)
     kept, found = (), ()
 
@@ -83,7 +83,7 @@ def measure(network, batch_size: int, decoding: DecodingConfig) -> Sizes:
 
 
 def _write(network, images, copies: int):
-    """Encodes images, takes a step for each copy: what a loop keeps and gets."""
+    """Encodes images and takes one step; returns the loop's state and the result."""
     state, memory = network.encode(images)
     kept = keras.tree.map_structure(lambda x: tf.repeat(x, copies, 0), (state, memory))
     token_ids = tf.fill((images.shape[0] * copies,), np.int32(START_ID))
@@ -91,13 +91,13 @@ def _write(network, images, copies: int):
 
 
 def peak_of(operations, results) -> int:
-    """Computes the largest sum of bytes of tensors that are alive at once.
+    """Computes the largest number of bytes of tensors alive at once.
 
     Args:
-        operations: of a `tf.Graph`, in the order in which they run.
+        operations: operations of a `tf.Graph`, in the order in which they run.
         results: tensors that stay alive to the end.
     """
-    # A view lives in the memory of what it is a view of; weights are counted already.
+    # A view shares the memory of its input; weights are counted already.
     memory, last_use = {}, {}
     for index, operation in enumerate(operations):
         if operation.type in _VIEWS:

@@ -14,11 +14,11 @@ Scored = tuple[str, float]
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """A model that writes word by word, in the parts that a loop elsewhere needs.
+    """The parts of a captioner that a decoding loop outside TensorFlow needs.
 
     Attributes:
         network: a `Captioner`: `encode`, `step`, and its sizes.
-        vocabulary: the text of its tokens.
+        vocabulary: the `Vocabulary`, with the text of its tokens.
         banned_ids: tokens that are never written.
         write: function from uint8 images `(batch, size, size, 3)` to their prompts,
             an array of bytes, written greedily.
@@ -38,14 +38,14 @@ class PromptModel:
 
     Args:
         name: name for tables, such as `vit_regressor_tiny`.
-        sizes: one or several sides of its input images, pixels.
+        sizes: the side of its input images in pixels; several if it takes several.
 
     Call arguments:
         image_bytes: encoded images, a list of bytes.
 
     Returns:
-        dict of numpy arrays, the result of `answer`. For a broken image texts are
-        empty and numbers NaN.
+        dict of numpy arrays, the result of `answer`. For a broken image, texts are
+        empty and numbers are NaN.
 
     Attributes:
         image_size: the largest of `sizes`.
@@ -108,7 +108,12 @@ class PromptModel:
         return self.describe(images)
 
     def endpoints(self) -> dict[str, Callable]:
-        """Further signatures of an export: functions of images to dicts of tensors."""
+        """Returns further signatures of an export.
+
+        Returns:
+            dict from name to a function from images, as in `describe`, to a dict of
+            tensors.
+        """
         return {"embed": self._embed}
 
     def require_exportable(self) -> None:
@@ -119,34 +124,40 @@ class PromptModel:
         """
 
     def quantize(self) -> None:
-        """Turns weights into 8-bit integers, before anything is computed.
+        """Converts the weights to 8-bit integers; call it before computing anything.
 
         Raises:
-            ValueError: if the model has no such form.
+            ValueError: if this kind of model has no 8-bit form.
         """
         raise ValueError(f"int8 needs a language model. Received: {self.name}")
 
     def write_transformers(self, folder) -> None:
-        """Writes the model into a folder as transformers reads it.
+        """Writes the model into a folder, in the format of the library transformers.
 
         Raises:
-            ValueError: if the model has no such form.
+            ValueError: if that library has no such model.
         """
         raise ValueError(f"to transformers needs a Gemma 3. Received: {self.name}")
 
     def steps(self) -> Steps:
-        """Takes the model apart for loops outside of TensorFlow.
+        """Returns the parts that a decoding loop outside TensorFlow needs.
 
         Raises:
-            ValueError: if it does not write word by word.
+            ValueError: if the model does not write word by word.
         """
         raise ValueError(f"LiteRT needs a captioner. Received: {self.name}")
 
     def open(self, image_bytes: Sequence[bytes]) -> dict[int, tf.Tensor]:
         """Decodes images in the sizes that `describe` needs.
 
+        Args:
+            image_bytes: encoded images.
+
+        Returns:
+            dict from size to uint8 `(batch, size, size, 3)`, 0-255.
+
         Raises:
-            ValueError: if one is broken; says which.
+            ValueError: if an image is broken; the message says which.
         """
         decoded, sound = self._open(tf.constant(image_bytes))
         broken = np.flatnonzero(~sound.numpy())
@@ -158,7 +169,17 @@ class PromptModel:
         return dict(zip(self.sizes, decoded, strict=True))
 
     def describe_encoded(self, image_bytes: Sequence[bytes]) -> dict[str, np.ndarray]:
-        """Applies `describe` to encoded, intact images; prompts become `str`."""
+        """Applies `describe` to encoded images.
+
+        Args:
+            image_bytes: encoded, intact images.
+
+        Returns:
+            As `describe`, in numpy arrays, and prompts as a list of `str`.
+
+        Raises:
+            ValueError: if an image is broken.
+        """
         return to_numpy(self.describe(self.open(image_bytes)))
 
     def write_best(
@@ -172,14 +193,17 @@ class PromptModel:
 
         Returns:
             For each image a list of distinct prompts with scores, the best first.
+
+        Raises:
+            ValueError: if an image is broken, for models that write several prompts.
         """
         return the_one_prompt(self(image_bytes))
 
     def reference(self, prompt: str, words: str) -> str:
-        """The true text that what the model writes is compared with.
+        """Returns the true text to compare the model's prompts with.
 
         Args:
-            prompt: as its user wrote it.
+            prompt: the original prompt.
             words: its normalised words, joined by spaces.
         """
         return words

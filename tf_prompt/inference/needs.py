@@ -1,4 +1,4 @@
-"""Dry run of `predict`: what serving a model takes, without loading its weights."""
+"""Dry run of `predict`: the memory a model needs, without loading its weights."""
 
 import math
 import pathlib
@@ -15,11 +15,11 @@ from tf_prompt.runs.run import Run
 
 
 def describe_run(run_dir: str, batch_size: int, decoding: DecodingConfig) -> str:
-    """Tells what a run's model needs to write prompts; see `memory.measure`.
+    """Describes what a run's model needs to write prompts; see `memory.measure`.
 
     Args:
         run_dir: folder of a run, or `knn:FOLDER`.
-        batch_size: images at once.
+        batch_size: images per batch.
         decoding: how a captioner decodes.
 
     Returns:
@@ -27,11 +27,11 @@ def describe_run(run_dir: str, batch_size: int, decoding: DecodingConfig) -> str
 
     Raises:
         FileNotFoundError: if there is no run, or no model in it.
-        ValueError: if a file is damaged, or a base is out of reach.
+        ValueError: if a file is damaged, or a pretrained base cannot be found.
     """
     members = [(run, _source_of(run)) for run in _members(run_dir)]
     each = [_measure_run(*member, batch_size, decoding) for member in members]
-    # Members answer one after the other.
+    # Members run one after the other.
     sizes = memory.Sizes(
         parameters=sum(size.parameters for size in each),
         weights=sum(size.weights for size in each),
@@ -54,7 +54,13 @@ def describe_run(run_dir: str, batch_size: int, decoding: DecodingConfig) -> str
 
 
 def describe_saved_model(path: str) -> str:
-    """Tells the parameters and the size of a SavedModel's weights, from their index.
+    """Describes the weights of a SavedModel, from their index.
+
+    Args:
+        path: folder of one version of the model.
+
+    Returns:
+        A table, as text.
 
     Raises:
         FileNotFoundError: if there is no SavedModel.
@@ -90,7 +96,7 @@ def _open_index(path):
 
 
 def _members(run_dir: str) -> Sequence[Run]:
-    """The runs whose models answer: the run's, and of an ensemble its members'."""
+    """A run, and if it is an ensemble, the runs of its members."""
     run = Run(run_dir.removeprefix(NEIGHBOURS))
     found = [run]
     for member in run.config.members or ():
@@ -106,7 +112,7 @@ def _measure_run(
     run: Run, source: str | None, batch_size: int, decoding: DecodingConfig
 ) -> memory.Sizes:
     if run.preset not in language_presets.PRESETS:
-        # Others compute tables of positions as they are built, which a graph cannot.
+        # Others compute tables of positions in their `build`, which fails in a graph.
         return memory.measure(read_network(run.best_model), batch_size, decoding)
     # Variables of a graph take no memory before a session runs it.
     with tf.Graph().as_default():
@@ -121,6 +127,6 @@ def format_megabytes(count: int) -> str:
 
 
 def format_rows(rows: Sequence[tuple[str, str]]) -> str:
-    """Formats names and values, one pair a line."""
+    """Formats names and values, one pair per line."""
     width = max(22, *(len(name) + 2 for name, _ in rows))
     return "\n".join(f"{name:<{width}}{value}" for name, value in rows)

@@ -54,18 +54,18 @@ class Settings:
 
 
 class FeatureIndex:
-    """Finds the rows of highest cosine.
+    """Finds the rows with the highest cosine.
 
     Args:
-        features: float `(rows, depth)`, any length of vector; may be a memory map,
-            of which no copy is made.
-        search: `exact` compares with every row; `faiss` searches an inverted file
-            of the library faiss, then compares exactly with its candidates; `auto`
-            takes faiss above `FAISS_ABOVE` rows where it is installed.
+        features: float `(rows, depth)`, vectors of any length; may be a memory map,
+            which is not copied.
+        search: `exact` compares with every row; `faiss` searches an inverted file of
+            the library faiss, then compares exactly with the candidates; `auto`
+            takes faiss above `FAISS_ABOVE` rows if it is installed.
 
     Raises:
-        ValueError: for features that are not finite, an unknown name, and for
-            `faiss` where it is not installed.
+        ValueError: for features that are not finite, an unknown search, or `faiss` if
+            it is not installed.
     """
 
     def __init__(self, features, search="auto"):
@@ -91,8 +91,12 @@ class FeatureIndex:
 
         Returns:
             rows: int64 `(queries, k)`, the most similar first.
-            cosines: float32 `(queries, k)`. An index that holds fewer than k
-            candidates for a query repeats the nearest.
+            cosines: float32 `(queries, k)`.
+
+            If faiss finds fewer than k candidates for a query, the nearest is repeated.
+
+        Raises:
+            ValueError: for an exact search, if k or the depth does not fit.
         """
         if self._faiss is None:
             return nearest_rows(queries, self.features, k, self._lengths)
@@ -143,7 +147,7 @@ class NeighbourIndex(FeatureIndex):
         self.sharpness = sharpness
 
     def search(self, queries, k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """See `FeatureIndex`; k is that of the constructor where it is None."""
+        """See `FeatureIndex`; if k is None, that of the constructor is used."""
         return super().search(queries, self.k if k is None else k)
 
     def predict(self, queries) -> np.ndarray:
@@ -226,8 +230,8 @@ def choose_settings(
         sharpnesses: values to try.
 
     Returns:
-        The settings with the highest mean cosine, of ties the smallest k, then the
-        smallest sharpness.
+        The settings with the highest mean cosine; among ties, those with the smallest
+        k, then with the smallest sharpness.
 
     Raises:
         ValueError: if there are no values to try or no examples.

@@ -9,10 +9,10 @@ from tf_prompt.data import listing, metadata_writer
 
 
 class Places:
-    """The images of a command, and where below its folders each lies.
+    """The images of a command, and the subfolder of each.
 
     Args:
-        paths: the images, of `listing.find_images`.
+        paths: the images, from `listing.find_images`.
         named: files and folders as the user named them.
         options: `delivery.DeliveryConfig`, or `predict.PredictConfig`.
         command: the command's name, for messages.
@@ -21,8 +21,8 @@ class Places:
         paths: the images, without those in folders that the command itself fills.
 
     Raises:
-        ValueError: if two images would share a file, or a file of others would be
-            replaced; names them.
+        ValueError: if two images would share an output file, or a file that this
+            command did not write would be replaced; the message names them.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Places:
             self._check_copies(pathlib.Path(options.write_metadata))
 
     def below(self, path: str | os.PathLike) -> pathlib.Path:
-        """Where an image lies below the folder it was found in; else its name."""
+        """Path of an image relative to the folder it was found in; else its name."""
         path = os.fspath(path)
         return self._below.get(path, pathlib.Path(pathlib.Path(path).name))
 
@@ -72,17 +72,21 @@ def sidecar_of(path: str | pathlib.Path) -> pathlib.Path:
 
 
 def check_copy(path: pathlib.Path, copy: pathlib.Path) -> None:
-    """Checks that a copy may be written: nothing is there but an earlier copy.
+    """Checks that a copy would replace nothing but an earlier copy.
+
+    Args:
+        path: the image.
+        copy: the file to write.
 
     Raises:
-        ValueError: if there is something else; names it.
+        ValueError: if the file exists and is not a copy of the image.
     """
     if not copy.exists():
         return
     try:
         bare = metadata_writer.without_prompt(path.read_bytes())
     except (OSError, ValueError):
-        # No copy of it will be written: why is told with the image.
+        # No copy of it will be written; the reason is reported with the image.
         return
     try:
         if metadata_writer.without_prompt(copy.read_bytes()) == bare:
@@ -90,7 +94,7 @@ def check_copy(path: pathlib.Path, copy: pathlib.Path) -> None:
     except (OSError, ValueError):
         pass
     raise ValueError(
-        "write_metadata must not replace files that are no copies of these images. "
+        "write_metadata must not replace files that are not copies of these images. "
         f"Received: {copy}; move it away, or give another folder"
     )
 
@@ -99,7 +103,7 @@ def _find_below(path, folders) -> pathlib.Path:
     for folder in folders:
         if path.is_relative_to(folder):
             below = path.relative_to(folder)
-            # `.` is above `../a.png` by its letters only.
+            # `../a.png` counts as relative to `.`, but does not lie below it.
             if ".." not in below.parts:
                 return below
     return pathlib.Path(path.name)
@@ -121,8 +125,8 @@ def _leave_out(paths, folders, outputs, command) -> list[pathlib.Path]:
         ]
         if len(kept) < before:
             print(
-                f"{command}: {before - len(kept)} images in {output} are passed over: "
-                "results go there",
+                f"{command}: {before - len(kept)} images in {output} are skipped, "
+                "because results are written there",
                 file=sys.stderr,
             )
     return kept
@@ -134,10 +138,10 @@ def _require_own(
     place_of: Callable[[pathlib.Path], pathlib.Path],
     advice: str,
 ) -> None:
-    """Checks that no two images have the same place."""
+    """Checks that no two images have the same output file."""
     owners: dict[str, str] = {}
     for path in paths:
-        # Nothing is ever written about these.
+        # These never get an output file.
         if path.suffix.lower() in listing.FOREIGN_SUFFIXES:
             continue
         place = place_of(path)

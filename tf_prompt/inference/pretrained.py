@@ -25,26 +25,27 @@ def load_pretrained(source: str, half: bool | None = None):
     """Loads a pretrained CLIP, MetaCLIP 2 or SigLIP and its tokens.
 
     Args:
-        source: a preset of KerasHub, a preset's folder, or a folder in Hugging Face
+        source: a KerasHub preset, a preset's folder, or a folder in Hugging Face
             format, see `models.clip.load_clip`.
-        half: whether the towers compute in half precision; None asks the device.
+        half: whether the towers compute in half precision; None does so if
+            `has_fast_halves`.
 
     Returns:
-        A `CLIPInterrogator`, and its tokens.
+        A `CLIPInterrogator`, and the function from texts to its token ids.
 
     Raises:
         ValueError: if the model is not available or has no tokenizer; for a missing
-            preset the message says where it was looked for and how to get it.
+            preset, the message says where it was looked for and how to get it.
     """
     place = presets.resolve(source)
     if place in clip.NAMES:
-        # An architecture: its weights would be drawn at random.
+        # Only an architecture: its weights would be random.
         raise ValueError(presets.explain_missing(source, "it has no weights"))
     half = has_fast_halves() if half is None else half
     try:
         model = CLIPInterrogator(place, dtype=HALF if half else None)
     except ValueError as error:
-        # What a hub said is the cause; a model of another kind is no matter of reach.
+        # An error of a hub is the cause; a model of another kind has no cause.
         if os.path.isdir(place) or error.__cause__ is None:
             raise
         reason = _shorten(error.__cause__)
@@ -64,14 +65,14 @@ def _load_tokens(place, model):
     tokenizer = clip_tokens.load_tokenizer(place)
     if tokenizer.vocabulary_size() != model.vocab_size:
         raise ValueError(
-            f"the tokenizer must have {model.vocab_size} entries, as the clip. "
+            f"the tokenizer must have {model.vocab_size} entries, as the model has. "
             f"Received: {tokenizer.vocabulary_size()} in {place}"
         )
     return clip_tokens.CLIPTokens(tokenizer, model.max_tokens)
 
 
 def has_fast_halves() -> bool:
-    """Whether there is a GPU that computes faster in half precision."""
+    """Whether there are GPUs, and all compute faster in half precision."""
     gpus = tf.config.list_physical_devices("GPU")
     found = (tf.config.experimental.get_device_details(gpu) for gpu in gpus)
     capabilities = [details.get("compute_capability", (0, 0)) for details in found]
@@ -95,6 +96,9 @@ def find_tables(
         added: sources as in `table_sources.read_added`, or phrases by table.
         mode: one of `config.MODES`.
 
+    Returns:
+        dict from table to its phrases.
+
     Raises:
         FileNotFoundError, ValueError: for a missing table, or no phrases at all.
     """
@@ -112,17 +116,17 @@ def load_interrogator(
     half: bool | None = None,
     **parts,
 ) -> Interrogator:
-    """Loads an interrogator of a pretrained model.
+    """Loads a pretrained model as an interrogator.
 
     Args:
         source, half: see `load_pretrained`.
         tables: phrases by table.
         options: how to interrogate.
         cache_dir: folder for the embeddings of phrases; None takes `cache_folder`.
-        **parts: more of `Interrogator`, such as `embedder`.
+        **parts: further arguments of `Interrogator`, such as `embedder`.
 
     Raises:
-        ValueError: as `load_pretrained`; if there is no phrase.
+        ValueError: as `load_pretrained`; also if there are no phrases.
     """
     # Before the model, which takes long to load.
     require_phrases(tables)
@@ -137,7 +141,12 @@ def embed_phrases(
     cache_dir: str | os.PathLike | None = None,
     **parts,
 ) -> Interrogator:
-    """Builds an interrogator from the result of `load_pretrained`."""
+    """Builds an interrogator from a loaded model.
+
+    Args:
+        pair: result of `load_pretrained`.
+        tables, options, cache_dir, **parts: as in `load_interrogator`.
+    """
     folder = pathlib.Path(cache_dir or cache_folder())
     return Interrogator(
         *pair, tables, folder, options, resizing=images.BICUBIC, **parts

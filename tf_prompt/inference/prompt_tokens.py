@@ -21,8 +21,8 @@ class PromptTokens(tf.Module):
     Attributes:
         vocabulary: as given.
         embeds: whether prompts can be embedded.
-        embeds_in_graph: whether they can be inside a graph. MiniLM's tokens do not span
-            words: a table holds those of each word; pieces of words need a tokenizer.
+        embeds_in_graph: whether they can be embedded inside a graph. That works for
+            words, whose MiniLM tokens are in a table; subwords need a tokenizer.
     """
 
     def __init__(self, vocabulary: Vocabulary, embedder: PromptEmbedder | None = None):
@@ -44,12 +44,19 @@ class PromptTokens(tf.Module):
             pieces, axis=-1, separator=self.vocabulary.separator
         )
         if self.vocabulary.is_raw:
-            # A prompt that was cut may end within a character.
+            # A prompt that was cut may end inside a character.
             prompts = tf.strings.strip(_whole_letters(prompts))
         return tf.reshape(prompts, tf.shape(token_ids)[:-1])
 
     def each(self, token_ids):
-        """Looks up the text of each id; special tokens become empty strings."""
+        """Looks up the text of each id; those of special tokens become empty.
+
+        Args:
+            token_ids: int tensor of any shape.
+
+        Returns:
+            UTF-8 strings of the same shape.
+        """
         found = tf.where(is_text(token_ids), tf.gather(self._pieces, token_ids), "")
         return _whole_letters(found) if self.vocabulary.is_raw else found
 
@@ -63,8 +70,8 @@ class PromptTokens(tf.Module):
         """Splits a prompt into ids and words.
 
         Returns:
-            ids: list of int.
-            words: list of words, separated by white space.
+            ids: list of int, the token ids.
+            words: the prompt's words, split at white space.
             parts: float `(words, ids)`, weights that average over the ids of each word;
                 rows sum to 1.
         """

@@ -19,19 +19,19 @@ def open_table(
     as_json: bool = False,
     columns: Sequence[str] = COLUMNS,
 ) -> ResumableTable:
-    """Opens a CSV file or a file of JSON lines, to be used in a `with`.
+    """Opens a CSV or JSON Lines file, to be used in a `with` statement.
 
-    The same command, run again after a kill, goes on with the rows that are there;
-    other options, or a finished file, begin anew.
+    After an interruption the same command continues after the rows already written.
+    With other options, or if the file was finished, it starts again.
 
     Args:
         path: file to write.
-        identity: JSON content, all that the rows depend on besides the image.
+        identity: JSON-compatible dict of all that the rows depend on, except the image.
         as_json: whether each row is a line of JSON; else the file is CSV.
-        columns: of the CSV.
+        columns: columns of the CSV.
 
     Raises:
-        ValueError: if the path is a folder or in none.
+        ValueError: if the path is a folder, or its folder does not exist.
     """
     return ResumableTable(
         path, identity, columns, as_json=as_json, parse=_parse, key="path"
@@ -76,20 +76,21 @@ def write_copy(
     prompt: str,
     below: str | pathlib.Path | None = None,
 ) -> None:
-    """Copies an image and notes the prompt in it; the original stays as it is.
+    """Copies an image and writes the prompt into the copy's metadata.
 
-    The copy is whole or absent, and has the image's bytes but for the prompt; where
-    that goes, see `data.metadata_writer`.
+    The copy is written atomically. Only the metadata differ from the original, which
+    stays as it is; see `data.metadata_writer` for where the prompt goes.
 
     Args:
         path: the image.
-        folder: where the copy goes; made if absent.
+        folder: folder for the copy; created if needed.
         prompt: the text.
-        below: its place in the folder; None takes the image's name.
+        below: path of the copy in the folder; None takes the image's name.
 
     Raises:
-        ValueError: if the format cannot hold a prompt, the image is not whole, or the
-            copy would take the place of the original or of another file.
+        OSError: if the image cannot be read, or the copy cannot be written.
+        ValueError: if the format cannot hold a prompt, the image is truncated, or the
+            copy would replace the original or another file.
     """
     path, folder = pathlib.Path(path), pathlib.Path(folder)
     copy = folder / (below or path.name)
@@ -105,15 +106,15 @@ def write_copy(
 
 
 def write_beside(result: dict, options, places: Places | None = None) -> dict:
-    """Writes what an image gets beside itself, see `delivery.DeliveryConfig`.
+    """Writes the sidecar and the copy of an image, if the options ask for them.
 
     Args:
-        result: of an image without an error.
-        options: of the command.
-        places: where images lie in their folders; None knows of no folder.
+        result: result of an image, without an error.
+        options: `delivery.DeliveryConfig`.
+        places: gives the subfolder of each image; None uses no subfolders.
 
     Returns:
-        The result; with an `error` too if no copy of the image could be written.
+        The result; also with an `error` if no copy of the image could be written.
     """
     path, prompt = result["path"], result["prompt"]
     if options.sidecar:
@@ -134,7 +135,7 @@ def read_names(paths: Sequence[str]) -> list[str]:
     """Returns the paths given; `-` stands for the lines of standard input.
 
     Raises:
-        FileNotFoundError: if there are none.
+        FileNotFoundError: if there is no path.
     """
     named: list[str] = []
     for path in paths:

@@ -14,9 +14,9 @@ from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.table import Table
 from tf_prompt.models.retriever import Retriever, to_unit
 
-# In a run's folder: a vector and a prompt of each training image.
+# In a run's folder: a vector and a prompt for each training image.
 FOLDER, _ROWS, _PROMPTS = "retrieval", "rows.npy", "prompts.txt"
-# Of a retriever with a separator.
+# Only for a retriever with a separator.
 _ENDINGS = "endings.npz"
 
 
@@ -27,7 +27,7 @@ class RetrievalIndex:
     Args:
         rows: float16 `(images, depth)`, vectors of the training images.
         prompts: list of their prompts, words joined by spaces.
-        endings: for a retriever with a separator; None for others.
+        endings: endings of the prompts, for a retriever with a separator; else None.
     """
 
     rows: np.ndarray
@@ -67,7 +67,7 @@ class RetrievalIndex:
             ) from error
         if rows.ndim != 2 or len(rows) != len(prompts):
             raise ValueError(
-                f"{FOLDER} must hold a prompt a row. Received: {rows.shape} and "
+                f"{FOLDER} must hold a prompt per row. Received: {rows.shape} and "
                 f"{len(prompts)} in {folder}"
             )
         path = folder / _ENDINGS
@@ -85,8 +85,8 @@ class RetrievalModel(PromptModel):
 
     Their prompts are candidates with the probabilities `softmax(sharpness *
     similarity)`. The one with the highest expected sentence BLEU is written; this BLEU
-    is its score. If the network has a separator and this prompt too, its beginning is
-    kept, and endings of all training prompts are candidates in the same way.
+    is its score. If it contains the network's separator, only its beginning is kept, and
+    endings of all training prompts are candidates, with probabilities from a classifier.
 
     Args:
         network: a `Retriever`.
@@ -138,7 +138,7 @@ class RetrievalModel(PromptModel):
 
     def _describe(self, images):
         prompts, scores = self._weigh(images[self.image_size])
-        # Of equals the first, which is the nearest.
+        # The first of ties, which is the nearest.
         best = tf.argmax(scores, axis=1)
         return {
             "prompt": tf.gather(prompts, best, batch_dims=1),
@@ -182,8 +182,11 @@ class RetrievalModel(PromptModel):
 
 
 def _open_endings(index: RetrievalIndex, separator: str):
-    """Returns the writer of endings; and of each training image its prompt's beginning,
-    "" for one without an ending, and the number of the beginning."""
+    """Returns the writer of endings, and two values for each training image.
+
+    They are the beginning of its prompt, "" if it has no ending, and the beginning's
+    number.
+    """
     if index.endings is None:
         raise ValueError(
             f"{FOLDER} must hold endings for the separator {separator!r}. "

@@ -15,7 +15,7 @@ class TaggerModel(PromptModel):
 
     Args:
         network: a `Tagger`.
-        modifiers: text of each of its outputs.
+        modifiers: the text of each output of the network.
         name: see `PromptModel`.
     """
 
@@ -31,8 +31,8 @@ class TaggerModel(PromptModel):
     def endpoints(self):
         """See `PromptModel`.
 
-        `modifiers` gives `modifiers`, string, and `probabilities`, float32, both
-        `(batch, num_modifiers)`, the surest first.
+        `modifiers` returns `modifiers`, string, and `probabilities`, float32, both
+        `(batch, num_modifiers)`, the most probable first.
         """
         return {"modifiers": self._rank}
 

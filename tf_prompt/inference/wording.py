@@ -19,7 +19,7 @@ _FIELD = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WordingConfig:
-    """How to format prompts for output; steps are in the order of the fields."""
+    """How to format prompts for output; the fields apply in this order."""
 
     template: str = option(
         _TEMPLATE,
@@ -102,7 +102,7 @@ def parse_template(template: str) -> list[tuple[str, str | None, int]]:
     """Parses a template.
 
     Returns:
-        list of triples: a text, the name of the field after it, None at the end, and
+        list of triples: a text, the name of the field after it (None at the end), and
         the number of phrases.
 
     Raises:
@@ -113,9 +113,9 @@ def parse_template(template: str) -> list[tuple[str, str | None, int]]:
         for text, name, count, conversion in string.Formatter().parse(template):
             if name is not None:
                 if not _FIELD.fullmatch(name) or conversion:
-                    raise ValueError(f"{name} is no name")
+                    raise ValueError(f"{name} is not a name")
                 if not re.fullmatch(r"([1-9]\d{0,2})?", count or ""):
-                    raise ValueError(f"{count} is no number of phrases")
+                    raise ValueError(f"{count} is not a number of phrases")
             pieces.append((text, name, int(count or 1)))
     except ValueError as error:
         raise ValueError(
@@ -178,7 +178,7 @@ class Wording:
             return result["prompt"]
         parts = self._without_excluded(_split(self._fill(result)))
         if self._pairs:
-            # Joined again: what is replaced may hold a comma.
+            # Joined again, because a replacement may contain a comma.
             text = _SEPARATOR.join(parts)
             for old, new in self._pairs:
                 text = text.replace(old, new)
@@ -238,7 +238,7 @@ class Wording:
         """Returns as many parts as fit, or else words or letters of the first."""
         if self._config.max_clip_tokens is None:
             return parts
-        # Each part is a token at least.
+        # Each part has at least one token.
         parts = parts[: self._config.max_clip_tokens]
         if kept := _longest(parts, self._fits):
             return kept
@@ -283,7 +283,7 @@ def load_counter(config: WordingConfig, tokens=None) -> Callable | None:
 
     Args:
         config: `WordingConfig`.
-        tokens: tokens of the interrogating model; used if they are a CLIP's.
+        tokens: tokenizer of the interrogating model; used if it is a CLIP's.
 
     Returns:
         Function from texts to their numbers of tokens, start and end included; None if
@@ -296,11 +296,11 @@ def load_counter(config: WordingConfig, tokens=None) -> Callable | None:
         return None
     if config.clip_tokenizer is None and tokens is not None and tokens.are_of_clip:
         return tokens.count
-    # It takes seconds, and speaks of GPUs.
+    # TensorFlow takes seconds to import, and logs messages about GPUs.
     import_tensorflow()
     from tf_prompt.interrogation import clip_tokens
 
-    # All CLIPs have the same.
+    # All CLIPs have the same tokenizer.
     place = presets.resolve(config.clip_tokenizer or presets.DEFAULT)
     try:
         tokenizer = clip_tokens.load_tokenizer(place)

@@ -1,4 +1,4 @@
-"""Chains: prompts that grow by phrases, each put in its place."""
+"""Chains: prompts that grow phrase by phrase, each phrase in its usual place."""
 
 import dataclasses
 from collections.abc import Iterable

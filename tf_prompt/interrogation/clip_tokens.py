@@ -21,7 +21,7 @@ _START, _END, _WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 _PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 # Larger totals are scaled down: byte pairs depend on the order, not the sums.
 _MAX_USES = 1_000_000
-# What a folder in Hugging Face's format may hold in place of both.
+# File that a folder in Hugging Face format may hold instead of both.
 _WHOLE = "tokenizer.json"
 
 
@@ -75,8 +75,8 @@ def _learn_merges(counts, alphabet, room):
         vocab_size=2 * len(alphabet) + room,
         min_frequency=1,
         initial_alphabet=alphabet,
-        # Numbered here, and not in the order of a hash map, which differs from
-        # process to process and decides between pairs of equal counts.
+        # Numbered here, because the order of a hash map, which decides between pairs of
+        # equal counts, differs from process to process.
         special_tokens=[letter + _WORD_END for letter in alphabet],
         end_of_word_suffix=_WORD_END,
         show_progress=False,
@@ -116,7 +116,7 @@ class CLIPTokens:
 
     @property
     def are_of_clip(self) -> bool:
-        """Whether they are a pretrained CLIP's, not learned from prompts."""
+        """Whether they are the tokens of a pretrained CLIP, not learned ones."""
         return not self.words_only
 
     @property

@@ -11,7 +11,7 @@ MODES = ("fast", "classic", "best", "negative")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InterrogationConfig:
-    """How a prompt is built of phrases.
+    """How a prompt is built from phrases.
 
     The modes in detail: `fast`: the caption and the best phrases of all tables.
     `classic`: the caption, then the best medium, artist, movement and three flavours;

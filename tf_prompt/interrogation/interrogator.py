@@ -14,7 +14,7 @@ from tf_prompt.interrogation.growing import Grower
 from tf_prompt.interrogation.phrase_store import PhraseStore, embed_texts
 from tf_prompt.metrics import prompt_embedder
 
-# Tables of which `classic` takes the best phrase, in order, and its number of flavours.
+# Tables whose best phrase `classic` uses, in order, and its number of flavours.
 CLASSIC = ("media", "artists", "movements")
 CLASSIC_FLAVOURS = 3
 # Tables that describe the content of the image, used without a captioner.
@@ -60,12 +60,12 @@ class Interrogator:
 
     Args:
         model: a `CLIPInterrogator`.
-        tokens: its tokens, from `clip_tokens` or `packed_tokens`.
+        tokens: its `CLIPTokens` or `PackedTokens`.
         tables: dict from table to phrases.
         cache_dir: folder for the embeddings of phrases, see `PhraseStore`.
         options: how to interrogate.
-        captioner: function from uint8 images `(batch, size, size, 3)` to captions with
-            which the prompts start; None starts without.
+        captioner: function from uint8 images `(batch, size, size, 3)` to captions, with
+            which the prompts start; None starts prompts without a caption.
         embedder: from `prompt_embedder.load_embedder`; None leaves embeddings out.
         resizing: see `images.decode_image`; a pretrained model needs the filter of its
             training.
@@ -97,6 +97,9 @@ class Interrogator:
     def decode(self, data: bytes):
         """Decodes an image file for the model.
 
+        Args:
+            data: content of the file.
+
         Returns:
             uint8 `(image_size, image_size, 3)`.
 
@@ -110,7 +113,11 @@ class Interrogator:
 
         Args:
             pixels: uint8 `(batch, image_size, image_size, 3)`.
-            captions: one per image, to start with instead of the captioner's.
+            captions: one per image, used instead of the captioner's; None runs the
+                captioner, if there is one.
+
+        Returns:
+            list of one `Interrogated` per image.
         """
         vectors = self.model.image_network.predict_on_batch(pixels)
         if captions is None and self.captioner is not None:

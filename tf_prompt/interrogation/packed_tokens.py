@@ -102,6 +102,6 @@ def load_packed_tokens(source: str, model) -> PackedTokens:
     except Exception as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise ValueError(
-            f"a tokenizer must lie beside the weights. Received: {source} ({reason})"
+            f"a tokenizer must be beside the weights. Received: {source} ({reason})"
         ) from error
     return PackedTokens(preprocessor, model.max_tokens, model.is_causal)

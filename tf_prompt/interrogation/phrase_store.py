@@ -1,4 +1,4 @@
-"""Embeddings of many phrases, computed once, kept on disk, searched in blocks."""
+"""Embeddings of many phrases, computed once, stored on disk, searched in blocks."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ def embed_texts(
 
     Args:
         model: a `CLIPInterrogator`.
-        tokens: its tokens, from `clip_tokens` or `packed_tokens`.
+        tokens: its `CLIPTokens` or `PackedTokens`.
         texts: the texts.
         advance: function called with the size of each finished batch.
 
@@ -70,7 +70,15 @@ def split_batches(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def fingerprint(model, tokens) -> str:
-    """Hashes weights, architecture, precision and tokenizer of a text embedder."""
+    """Hashes the weights, architecture, precision and tokenizer of a text embedder.
+
+    Args:
+        model: a `CLIPInterrogator`.
+        tokens: its tokens.
+
+    Returns:
+        Hexadecimal digits.
+    """
     content = [model.clip, tokens.describe(), model.precision]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for weight in model.text_network.weights:
@@ -117,7 +125,7 @@ class PhraseStore:
 
     Each file holds some phrases and their vectors and is written atomically, so that a
     killed process resumes after the last one, and processes may share the folder.
-    Memory holds one file, whatever the number of phrases.
+    Memory holds one file at a time, for any number of phrases.
 
     Args:
         model: a `CLIPInterrogator`.

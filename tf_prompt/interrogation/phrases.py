@@ -1,4 +1,4 @@
-"""Builds the tables of phrases that an interrogator chooses from out of prompts."""
+"""Builds from prompts the tables of phrases that an interrogator chooses from."""
 
 import collections
 import pathlib
@@ -40,14 +40,14 @@ _MOVEMENT = re.compile(
 def find_phrases(prompt: str) -> dict[str, set[str]]:
     """Splits a prompt into phrases and sorts them by table.
 
-    The prompt is split into parts at commas and similar marks. Text before "of", or a
+    The prompt is split into parts at commas and other marks. Text before "of", or a
     part with a word of `keywords.MEDIA`, is a medium; names after "by" or "style of"
     are artists; the rest of the first part is split at prepositions into a subject and
     settings; later parts are flavours. These rules are rough: `build_tables` drops
     rare phrases.
 
     Args:
-        prompt: str, as the user wrote it.
+        prompt: the original prompt.
 
     Returns:
         dict from table to a set of lower-case phrases; all of `TABLES` are there.
@@ -110,14 +110,14 @@ def build_tables(
     that has it.
 
     Args:
-        prompts: one per image, as the users wrote them.
+        prompts: the original prompts, one per image.
         min_count: int > 0. Smallest number of prompts that contain a phrase.
         max_phrases: int > 0. Largest number of phrases per table; the most frequent
             are kept.
 
     Returns:
-        dict from table to its phrases, by falling frequency, then alphabetically;
-        empty tables are left out.
+        dict from table to its phrases, most frequent first, then alphabetically; empty
+        tables are left out.
     """
     counts = count_phrases(prompts)
     counts["artists"] = _choose_introductions(counts["artists"])

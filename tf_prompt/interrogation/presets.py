@@ -4,10 +4,10 @@ import dataclasses
 import os
 import pathlib
 
-# ViT-L/14 is the text encoder of Stable Diffusion 1, which is why tools for prompts
-# have it by default; nothing was measured here.
+# ViT-L/14 is the text encoder of Stable Diffusion 1, so other prompt tools use it by
+# default; nothing was measured here.
 DEFAULT = "clip_vit_large_patch14"
-# Per weight in float32; in half precision, as on GPUs, 2.
+# Bytes per weight in float32; 2 in half precision, as on GPUs.
 _BYTES = 4
 # Besides the weights: Python, TensorFlow, and activations of 16 images and 256
 # phrases. Measured with ViT-L/14.
@@ -16,7 +16,7 @@ _RUNNING_BYTES = 1.5e9
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """A preset of KerasHub with two towers.
+    """A KerasHub preset with two towers.
 
     Args:
         name: name in KerasHub.
@@ -87,7 +87,7 @@ PRESETS = tuple(
 
 
 def list_presets() -> list[str]:
-    """Formats a table of `PRESETS`, one line each after a header."""
+    """Formats a table of `PRESETS`: a header, then one line per preset."""
     lines = [
         "preset                                   parameters download   memory width "
         "pixels"
@@ -121,7 +121,7 @@ def find_folder(name: str) -> pathlib.Path | None:
 
 
 def resolve(name: str) -> str:
-    """Replaces a preset's name by its folder in the cache, if that was copied there.
+    """Replaces a preset's name by its cache folder, if that was copied from elsewhere.
 
     kagglehub marks each file that it has fetched as complete, and asks the network for
     unmarked files. A copied folder has no marks.
@@ -136,7 +136,12 @@ def resolve(name: str) -> str:
 
 
 def explain_missing(name: str, reason: str) -> str:
-    """Explains in one line why a preset is not available, and how to get it."""
+    """Explains in one line why a preset is not available, and how to get it.
+
+    Args:
+        name: name of the preset.
+        reason: why it could not be loaded.
+    """
     folder = find_folder(name)
     if folder is None:
         # For a name with a scheme, such as hf://, the hub knows the reason.

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tf_prompt.interrogation import phrases
 
-# Built-in tables, one file each; the words of `NEGATIVES` say what images should not
-# be, and are for the mode `negative` only.
+# Built-in tables, one file each. `NEGATIVES` describes what images should not be; it is
+# for the mode `negative` only.
 SHIPPED = pathlib.Path(__file__).parent / "tables"
 NAMES = ("media", "movements", "artists", "flavours", "settings", "negatives")
 NEGATIVES = "negatives"
@@ -28,7 +28,7 @@ def check_names(names: Iterable[str]) -> None:
     """Checks that there are built-in tables of these names.
 
     Raises:
-        ValueError: if not; lists the names.
+        ValueError: if there is no such table; the message lists the names.
     """
     for name in names:
         if name not in NAMES:
@@ -43,6 +43,9 @@ def read_shipped(names: Sequence[str] | None, mode: str) -> dict[str, list[str]]
     Args:
         names: some of `NAMES`; None takes those of the mode.
         mode: one of `config.MODES`.
+
+    Returns:
+        dict from table to phrases.
 
     Raises:
         ValueError: for an unknown name.
@@ -89,7 +92,12 @@ def read_added(sources: Iterable[str], mode: str) -> dict[str, list[str]]:
 def join_tables(
     tables: Mapping[str, Sequence[str]], added: Mapping[str, Sequence[str]]
 ) -> dict[str, list[str]]:
-    """Adds tables; phrases of tables with the same name are combined."""
+    """Adds tables; phrases of tables with the same name are combined.
+
+    Args:
+        tables: dict from table to phrases.
+        added: more tables; their phrases come after those of `tables`.
+    """
     return {
         name: list(dict.fromkeys([*tables.get(name, ()), *added.get(name, ())]))
         for name in dict.fromkeys([*tables, *added])

@@ -62,15 +62,18 @@ class AdditiveAttention(keras.layers.Layer):
         return self.look(self.state_proj(state), regions, keys)
 
     def look(self, query, regions, keys):
-        """Does the same as `call`, with a state that is projected already.
+        """Does the same as `call` for a state that is already projected.
 
-        Images may have several states, the same number each, in consecutive rows;
-        their regions are read once for all.
+        An image may have several states, in consecutive rows and the same number for
+        each image; its regions are read once for all of them.
 
         Args:
             query: float tensor `(states, units)`, the result of `state_proj`.
             regions: float tensor `(batch, regions, depth)`.
             keys: float tensor `(batch, regions, units)`.
+
+        Returns:
+            context and weights, as the call.
         """
         images, depth = ops.shape(regions)[0], regions.shape[-1]
         query = ops.reshape(query, (images, -1, 1, self.units))

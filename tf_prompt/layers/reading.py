@@ -44,7 +44,7 @@ class PromptReader(keras.layers.Layer):
         self.key_proj = keras.layers.Dense(width, dtype=dtype)
         self.value_proj = keras.layers.Dense(width, dtype=dtype)
         self.output_proj = keras.layers.Dense(width, dtype=dtype)
-        # Copies little at first: a model of words must be learned too.
+        # Copies little at first, so that the decoder also learns to write words itself.
         self.gate_proj = keras.layers.Dense(
             1, bias_initializer=keras.initializers.Constant(-1.0), dtype=dtype
         )

@@ -176,7 +176,7 @@ class DecoderBlock(_Block):
         return tokens, ops.mean(weights, axis=1)
 
     def project_regions(self, regions):
-        """Computes the image's keys and values, once per prompt.
+        """Computes the image's keys and values, once per image.
 
         Args:
             regions: float tensor `(batch, regions, depth)`.
@@ -194,8 +194,8 @@ class DecoderBlock(_Block):
 
         Args:
             batch: int or scalar int tensor.
-            max_tokens: int > 0. Tokens that there is room for.
-            dtype: as of the tokens.
+            max_tokens: int > 0. Maximum number of tokens.
+            dtype: dtype of the tokens.
 
         Returns:
             Two float tensors `(batch, num_heads, max_tokens, head_dim)`.
@@ -207,8 +207,8 @@ class DecoderBlock(_Block):
         """Runs the block on one token, given the cached keys of earlier tokens.
 
         Args:
-            token: float tensor `(prompts, width)`; prompts of an image are in
-                consecutive rows, the same number for each.
+            token: float tensor `(prompts, width)`; the prompts of an image are in
+                consecutive rows, the same number for each image.
             position: int tensor, index of the token in its prompt, from 0.
             cache: the result of `empty_cache`, or of the previous step.
             region_cache: the result of `project_regions`, one row per image.

@@ -11,7 +11,7 @@ MAX_SCORES = 2**24
 def word_losses(
     hidden, kernel, bias, target_ids, max_scores=MAX_SCORES, label_smoothing=0.0
 ):
-    """Computes the cross-entropy of each word for a dense layer, and whether it hit.
+    """Computes the cross-entropy and the hit of each word for a dense output layer.
 
     The scores of all words of a batch, and their gradients, can need more memory than
     everything else in a step. Here one block of words is scored at a time; the backward
@@ -44,11 +44,11 @@ def word_losses(
 
 
 def _losses(target_ids, most, smoothing):
-    """Makes the function of `hidden`, `(words, width)`, kernel and bias.
+    """Builds the function of `hidden`, `(words, width)`, kernel and bias.
 
     Args:
         target_ids: int32 `(words,)`.
-        most: int > 0, words of a block.
+        most: int > 0, maximum number of words in a block.
         smoothing: see `word_losses`.
     """
 
@@ -57,7 +57,7 @@ def _losses(target_ids, most, smoothing):
         count = ops.shape(hidden)[0]
         # Blocks of equal size, with as little padding as possible.
         num_blocks = ops.maximum(-(-count // most), 1)
-        # One even of nothing: of a short last batch some replicas get no example.
+        # At least one row, because some replicas get no example of a short last batch.
         rows = ops.maximum(-(-count // num_blocks), 1)
         blocks = tuple(_blocks(x, num_blocks, rows) for x in (hidden, target_ids))
 

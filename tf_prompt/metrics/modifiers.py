@@ -13,7 +13,7 @@ SIGNATURE = "modifiers:comma-separated, after the first|text:words"
 
 
 def split_modifiers(prompt: str, normalise: Callable[[str], str]) -> list[str]:
-    """Lists the modifiers of a prompt as its user wrote it.
+    """Lists the modifiers of an original prompt.
 
     Args:
         prompt: text with commas.
@@ -76,7 +76,7 @@ def count_matches(
         one; their Jaccard, both over either; and 1.
 
     Raises:
-        ValueError: if there is not one for each, or a true prompt has none.
+        ValueError: if the lengths differ, or a true prompt has no modifiers.
     """
     rows = []
     for first, second in zip(true, found, strict=True):
@@ -90,10 +90,10 @@ def count_matches(
 
 
 def score_sums(sums: np.ndarray, metric: str) -> np.ndarray:
-    """Turns summed counts into a metric.
+    """Computes a metric from summed counts.
 
     Precision, recall and F1 are over all modifiers together (micro); Jaccard is the
-    mean of the prompts', as published.
+    mean over prompts, as in published work.
 
     Args:
         sums: `(..., 5)`, rows of `count_matches` added up.

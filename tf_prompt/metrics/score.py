@@ -32,7 +32,7 @@ ALL_METRICS = (
     "bertscore_recall",
 )
 
-# Runs of letters and digits; any other sign by itself.
+# Runs of letters and digits, or any other single character.
 _PARTS = re.compile(r"\w+|[^\w\s]")
 # In the signature of a score whose interval draws families; else it draws examples.
 BY_FAMILY = "bootstrap:families"
@@ -66,8 +66,8 @@ def score(
         metrics: names from `ALL_METRICS`.
         resamples, seed: ints, bootstrap resamples per interval, and their seed.
         java_meteor: computes METEOR; None takes NLTK's.
-        is_raw: whether each mark, such as a comma, counts as a word, and upper case
-            matters, as in prompts that users write; signatures say `text:raw`.
+        is_raw: whether each punctuation mark counts as a word, and case matters, as
+            in prompts that users write; signatures then say `text:raw`.
         families: name of each example's family, for intervals over families.
 
     Returns:
@@ -77,7 +77,8 @@ def score(
         "not measured: …", says what to install.
 
     Raises:
-        ValueError: for another number of predictions, or an unknown metric.
+        ValueError: if there is not one prediction per reference, or a metric is
+            unknown.
 
     Example:
 
@@ -106,12 +107,14 @@ def measure(
     java_meteor: meteor_java.JavaMeteor | None = None,
     is_raw: bool = False,
 ) -> dict[str, Measured | str]:
-    """Does the work of `score` for each example, before anything is added up.
+    """Computes the statistics of each example; `summarise_all` makes scores of them.
+
+    All arguments are as in `score`.
 
     Returns:
-        For each name the statistics of the examples, the signature, and what makes
-        a score of summed statistics, as `summarise` takes them; or, of a metric
-        that cannot be computed, why.
+        dict from metric to the statistics of the examples, the signature, and the
+        function from summed statistics to a score, as `summarise` takes them; or to
+        the reason, if the metric cannot be computed.
 
     Raises:
         ValueError: as `score`.
@@ -139,7 +142,7 @@ def summarise_all(
     families: Sequence[str] | None = None,
     rows: np.ndarray | None = None,
 ) -> dict[str, dict]:
-    """Turns what `measure` found into what `score` returns.
+    """Computes the scores from the statistics of `measure`.
 
     Args:
         measured: result of `measure`.
@@ -147,7 +150,10 @@ def summarise_all(
         seed: int, seed of the resamples.
         families: as in `score`, of all examples.
         rows: int `(some,)`, the examples that count, at least one; None takes all.
-            What CIDEr-D knows of words comes from all.
+            CIDEr-D's word weights still come from all examples.
+
+    Returns:
+        As `score`.
     """
     if families is not None and rows is not None:
         families = [families[row] for row in rows]
@@ -169,7 +175,7 @@ def _measures(
 ) -> dict[str, Callable[[], Measured]]:
     """Functions that compute each metric; shared work is done once."""
     bertscores = functools.cache(lambda: _bertscore(references, predictions, scorer))
-    # What cuts texts at spaces alone gets marks apart.
+    # For metrics that split texts at spaces only.
     cut = (references, predictions)
     if is_raw:
         cut = tuple([part_marks(text) for text in texts] for texts in cut)
@@ -191,7 +197,7 @@ def _measures(
 
 
 def part_marks(text: str) -> str:
-    """Puts spaces around marks: "a castle, 8k" becomes "a castle , 8k"."""
+    """Puts spaces around punctuation: "a castle, 8k" becomes "a castle , 8k"."""
     return " ".join(_PARTS.findall(text))
 
 
@@ -289,7 +295,7 @@ def summarise(
     entry = {"score": round(value, 9), "low": None, "high": None}
     if families is not None:
         signature = f"{signature}|{BY_FAMILY}"
-    # Draws of one example, or family, are all equal; that says nothing of others.
+    # Resamples of one example, or family, are all equal, which says nothing.
     if len(statistics if families is None else set(families)) > 1:
         low, high = bootstrap.interval(
             statistics, score_sums, resamples, seed, families

@@ -24,9 +24,10 @@ class Architecture(NamedTuple):
 
     Attributes:
         network_class: the class.
-        arguments: dict, of its constructor, without the image's size.
+        arguments: dict of its constructor's arguments, without the size of the images.
         weights: preset with pretrained weights; None if it is trained from scratch.
-        pixels: mean and deviation of its input; None takes what is usual for the class.
+        pixels: mean and standard deviation of pixels 0-1; None takes those usual for
+            the class.
         same_padding: whether strided convolutions pad like TensorFlow's `same`.
     """
 
@@ -129,7 +130,7 @@ def _require_regions(network) -> None:
 
 
 def describe_backbone(name: str, image_size: int) -> dict:
-    """Describes a backbone completely, weights aside.
+    """Describes a backbone completely, except for its weights.
 
     Args:
         name: a key of `ARCHITECTURES`, or a name that `pretrained.open_network` takes.
@@ -169,7 +170,7 @@ def describe_backbone(name: str, image_size: int) -> dict:
     }
     if same_padding:
         description["same_padding"] = True
-    # Makes tuples lists, as in a model that is loaded from its file.
+    # Turns tuples into lists, as in a model that is loaded from its file.
     return json.loads(json.dumps(description))
 
 
@@ -312,7 +313,15 @@ def _require_fitting(class_name, arguments, image_size) -> None:
 
 
 def build_scaling(pixels: PixelStatistics, name: str):
-    """Builds a layer that scales pixels 0-255 to mean 0 and standard deviation 1."""
+    """Builds a layer that scales pixels to mean 0 and standard deviation 1.
+
+    Args:
+        pixels: mean and standard deviation of pixels 0-1, a number per channel each.
+        name: name of the layer.
+
+    Returns:
+        Layer from pixels 0-255, `(…, 3)`, to the same shape.
+    """
     return keras.layers.Rescaling(
         [1 / (255 * std) for std in pixels.std],
         [-mean / std for mean, std in zip(pixels.mean, pixels.std, strict=True)],

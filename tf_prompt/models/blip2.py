@@ -1,4 +1,4 @@
-"""BLIP-2: a few learned queries read the image, OPT reads these before the text."""
+"""BLIP-2: a few learned queries read the image, and OPT reads them before the text."""
 
 import keras
 import keras_hub
@@ -10,12 +10,12 @@ from tf_prompt.models.portable_caches import portable_updates
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class BLIP2Captioner(OneCacheCaptioner):
-    """Writes a prompt with BLIP-2 over OPT, which ends a text by a new line.
+    """Writes prompts with BLIP-2 and OPT, which ends a text with a line break.
 
     Args:
-        **kwargs: arguments of `LanguageCaptioner`, which also tells inputs and outputs.
-            `base["arguments"]` has those of `BLIP2VisionEncoder`, `BLIP2QFormer` and
-            `BLIP2CustomOPT` as `vision`, `queries` and `text`.
+        **kwargs: arguments of `LanguageCaptioner`, which also documents inputs and
+            outputs. `base["arguments"]` holds the arguments of `BLIP2VisionEncoder`,
+            `BLIP2QFormer` and `BLIP2CustomOPT` as `vision`, `queries` and `text`.
 
     Reference: Li et al., 2023, https://arxiv.org/abs/2301.12597, section 3.
     """
@@ -63,7 +63,7 @@ class BLIP2Captioner(OneCacheCaptioner):
         inputs = {
             "images": pixels,
             "token_ids": joined,
-            # Padding comes last, and is read by no token before it.
+            # Padding comes last, so no token before it attends to it.
             "padding_mask": ops.ones_like(joined),
         }
         return self.task().backbone(inputs)

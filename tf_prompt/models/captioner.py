@@ -98,13 +98,29 @@ class Captioner(keras.Model):
             self.output_proj = keras.layers.Dense(vocab_size, name="output_proj")
 
     def read_regions(self, inputs, training=None):
-        """Returns `regions` from the inputs of a call, or computes them."""
+        """Returns the regions given to a call, or computes them from its images.
+
+        Args:
+            inputs: the inputs of the call.
+            training: whether images are augmented.
+
+        Returns:
+            float `(batch, regions, depth)`.
+        """
         if "regions" in inputs:
             return ops.cast(inputs["regions"], self.compute_dtype)
         return self.extract_regions(inputs["images"], training=training)
 
     def extract_regions(self, images, training=None):
-        """Runs augmentation and encoder: `(batch, regions, depth)`."""
+        """Runs augmentation and encoder.
+
+        Args:
+            images: `(batch, image_size, image_size, 3)`, 0-255.
+            training: whether images are augmented.
+
+        Returns:
+            float `(batch, regions, depth)`.
+        """
         images = self.augmentation(images, training=training)
         return self.image_encoder(images, training=training)
 
@@ -139,16 +155,16 @@ class Captioner(keras.Model):
             images: `(batch, image_size, image_size, 3)`, 0-255.
 
         Returns:
-            state: tensors that `step` changes; tuple, first axis `batch`.
-            memory: tensors that `step` only reads; tuple, first axis `batch`.
+            state: tuple of tensors that `step` changes; their first axis is `batch`.
+            memory: tuple of tensors that `step` only reads; also `batch` first.
         """
         raise NotImplementedError
 
     def step(self, token_ids, position, state, memory):
         """Decodes one step for each prompt.
 
-        Images may have several prompts, the same number each, in consecutive rows;
-        `memory` has one row per image.
+        An image may have several prompts, in consecutive rows and the same number for
+        each image; `memory` has one row per image.
 
         Args:
             token_ids: int `(prompts,)`, the previous tokens.

@@ -150,11 +150,11 @@ def load_clip(source, vocab_size=None, image_size=None, dtype=None):
 def describe(clip) -> dict:
     """Returns a JSON-compatible dict from which `load_clip` builds the same CLIP."""
     content = keras.saving.serialize_keras_object(clip)
-    # Makes tuples lists, as in a CLIP that was saved and loaded.
+    # Turns tuples into lists, as in a CLIP that was saved and loaded.
     content = json.loads(json.dumps(content))
     content.pop("build_config", None)
     for config in _configs(content):
-        # Decided by the model around it: a run in float16 is served in float32.
+        # The model around it decides: a run in float16 is served in float32.
         config.pop("dtype", None)
     for part in ("vision_encoder", "text_encoder"):
         content["config"][part].pop("build_config", None)

@@ -9,7 +9,7 @@ import keras_hub
 import numpy as np
 import safetensors
 
-# Of models in transformers' format, what KerasHub converts itself.
+# Model types in transformers' format that KerasHub converts itself.
 _CONVERTED_BY_KERAS_HUB = ("metaclip_2",)
 
 

@@ -14,18 +14,19 @@ CONVOLUTIONS = "conv"
 
 
 def describe_encoder(name, image_size: int):
-    """Finds out all that it takes to build an encoder.
+    """Describes an encoder completely, except for its weights.
 
     Args:
-        name: `conv`, `resnet50`, what `backbones.describe_backbone` takes, or what
-            this function returned.
-        image_size: int > 0, pixels a side.
+        name: `conv`, `resnet50`, a name that `backbones.describe_backbone` takes, or
+            an earlier result of this function.
+        image_size: int > 0, side of the images in pixels.
 
     Returns:
-        The name of these two, which saved models hold, or a description.
+        The result of `describe_backbone`; `conv` and `resnet50` stay names, because
+        saved models contain them as such.
 
     Raises:
-        ValueError: for an unknown name, or a preset out of reach.
+        ValueError: for an unknown name, or a preset that cannot be downloaded.
     """
     if isinstance(name, dict) or name in (CONVOLUTIONS, "resnet50"):
         return name
@@ -33,23 +34,23 @@ def describe_encoder(name, image_size: int):
 
 
 def build_encoder(encoder, image_size: int, conv_filters=(), trainable=False):
-    """Builds a network from images to region features, scaling inside.
+    """Builds a network from images to region features; it scales the pixels itself.
 
     Args:
-        encoder: of `describe_encoder`. `resnet50`: ResNet50 v1.5 without its top; 224
-            pixels give 49 regions 2048 wide. `conv`: patches of 4 x 4 pixels, then
-            convolutions of stride 2; it always learns.
-        image_size: int > 0, pixels a side.
-        conv_filters: channels of each convolution; `conv` only.
-        trainable: whether a pretrained network learns; else it is frozen.
+        encoder: from `describe_encoder`. `resnet50` is ResNet50 v1.5 without its top;
+            images of 224 pixels give 49 regions of width 2048. `conv` reads patches
+            of 4 x 4 pixels, followed by convolutions with stride 2.
+        image_size: int > 0, side of the images in pixels.
+        conv_filters: channels of each convolution, for `conv` only.
+        trainable: whether a pretrained network is trained; `conv` always is.
 
     Returns:
         `keras.Model` from `(batch, image_size, image_size, 3)`, 0-255, to
         `(batch, regions, depth)`. A pretrained part is its layer `backbone`.
 
     Raises:
-        ValueError: for a size below 1, or one that does not suit the network, or
-            absent filters.
+        ValueError: for a size that is not positive or does not suit the network, or
+            if `conv` has no filters.
 
     Reference: He et al., 2015, https://arxiv.org/abs/1512.03385. Version 1.5
     moves the stride of a bottleneck into its 3x3 convolution.
@@ -85,22 +86,22 @@ def _resnet50(images, trainable):
 
 
 def stack_convolutions(x, filters, dtype=None):
-    """Convolutions for small data: patches of 4 x 4 pixels, then strides of 2.
+    """Applies convolutions for small data: patches of 4 x 4 pixels, then strides of 2.
 
     Args:
         x: symbolic tensor `(batch, height, width, channels)`, scaled.
-        filters: int > 0 each. Channels of each convolution.
-        dtype: of the layers; None takes Keras' policy.
+        filters: ints > 0, channels of each convolution.
+        dtype: dtype policy of the layers; None takes the global one.
 
     Returns:
         Symbolic tensor of feature maps, `(batch, rows, columns, filters[-1])`.
 
     Raises:
-        ValueError: for absent filters, or one that is not positive.
+        ValueError: if there are no filters, or one is not positive.
     """
     if not filters or min(filters) < 1:
         raise ValueError(
-            "`conv_filters` must be positive numbers, one a convolution. "
+            "`conv_filters` must be positive numbers, one per convolution. "
             f"Received: conv_filters={filters}"
         )
     for index, channels in enumerate(filters):

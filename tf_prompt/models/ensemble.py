@@ -13,8 +13,8 @@ _EPSILON = 1e-12
 class Ensemble(keras.Model):
     """Combines the embeddings of several models into one.
 
-    By default the result is the weighted mean. With `stacking`, a matrix maps all
-    embeddings together to one; before it is fitted it gives the weighted mean too.
+    By default the result is the weighted mean. With `stacking`, a matrix maps the
+    concatenated embeddings to one; until it is fitted, it also gives the mean.
 
     Args:
         members: names of 1-8 models, in the order of the input's axis.
@@ -101,7 +101,7 @@ class Ensemble(keras.Model):
         self.mixing.assign(_check_weights(self.members, member_weights))
 
     def set_stacking(self, kernel, bias) -> None:
-        """Sets matrix and bias.
+        """Sets the matrix and the bias of stacking.
 
         Args:
             kernel: float `(members * embedding_dim, embedding_dim)`; the rows of a
@@ -123,7 +123,7 @@ class Ensemble(keras.Model):
         self.bias.assign(bias)
 
     def get_build_config(self):
-        # The constructor has built it.
+        # The constructor has built the model.
         return None
 
     def get_config(self):

@@ -1,4 +1,4 @@
-"""Tells by its weights which pretrained network it is."""
+"""Identifies a pretrained network by its weights."""
 
 import hashlib
 
@@ -10,8 +10,8 @@ from keras import ops
 def fingerprint(backbone: keras.Model) -> str:
     """Computes the SHA-256 of a backbone's weights.
 
-    They are read in bfloat16, so that the precision in which it was loaded does not
-    matter.
+    Weights are hashed in bfloat16, so that the precision in which the backbone was
+    loaded does not matter.
 
     Returns:
         64 hexadecimal digits.

@@ -1,4 +1,4 @@
-"""Gemma 3: the tokens of an image stand among those of the text."""
+"""Gemma 3: the tokens of an image are placed among those of the text."""
 
 import keras
 import keras_hub
@@ -11,11 +11,12 @@ from tf_prompt.models.portable_caches import portable_updates
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class Gemma3Captioner(LanguageCaptioner):
-    """Writes a prompt with Gemma 3, whose image tokens see each other both ways.
+    """Writes prompts with Gemma 3, whose image tokens all attend to each other.
 
     Args:
-        **kwargs: arguments of `LanguageCaptioner`, which also tells inputs and outputs.
-            `base["arguments"]` has those of `Gemma3VisionEncoder` as `vision`.
+        **kwargs: arguments of `LanguageCaptioner`, which also documents inputs and
+            outputs. `base["arguments"]` holds those of `Gemma3VisionEncoder` as
+            `vision`.
 
     Reference: Gemma Team, 2025, https://arxiv.org/abs/2503.19786, section 2.
     """
@@ -75,7 +76,7 @@ class Gemma3Captioner(LanguageCaptioner):
         inputs = {
             "images": pixels[:, None],
             "token_ids": joined,
-            # Padding comes last, and is read by no token before it.
+            # Padding comes last, so no token before it attends to it.
             "padding_mask": ops.ones_like(joined),
             "vision_indices": places,
             "vision_mask": ops.concatenate([is_image, written], axis=1),
@@ -115,13 +116,13 @@ class Gemma3Captioner(LanguageCaptioner):
         if self.is_whole:
             raise ValueError(
                 "to transformers needs a pretrained base, whose tokenizer transformers "
-                "reads. Received: one that was trained from the start"
+                "can read. Received: a base trained from scratch"
             )
         self.merge()
         self.task().export_to_transformers(str(folder))
 
     def _image_places(self, batch):
-        """Where the image's tokens are in the prefix: places, and a mask."""
+        """Positions of the image's tokens in the prefix, and their mask."""
         is_image = np.int32(self.base["prefix_ids"]) == self.base["image_id"]
         places = np.int32(np.flatnonzero(is_image))
         rows = (np.int32(x)[None] for x in (places, is_image))

@@ -10,7 +10,7 @@ from tf_prompt.models.backbones import build_scaling
 from tf_prompt.models.clip import describe, load_clip
 from tf_prompt.models.pretrained import CLIP, usual_statistics
 
-# Hotter logits made CLIP's training unstable.
+# Larger logits made CLIP's training unstable.
 MAX_SCALE = 100.0
 
 
@@ -88,8 +88,8 @@ class CLIPInterrogator(keras.Model):
         )
         if images != texts:
             raise ValueError(
-                "`clip` must have towers of one width, so that what they give can be "
-                f"compared. Received: {images} of images and {texts} of texts"
+                "`clip` must have towers of equal width, so that their embeddings can "
+                f"be compared. Received: {images} of images and {texts} of texts"
             )
 
     def build(self, input_shape=None):

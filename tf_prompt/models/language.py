@@ -1,4 +1,4 @@
-"""The base class of captioners over a language model of KerasHub that sees images."""
+"""The base class of captioners with a vision-language model of KerasHub."""
 
 import math
 
@@ -11,21 +11,21 @@ from tf_prompt.layers.arguments import check_positive
 from tf_prompt.layers.augmentation import Augmentation
 from tf_prompt.models.fingerprints import fingerprint
 
-# The first tokens of every vocabulary of ours, see `data.text`: padding, unknown,
-# start and end.
+# The first tokens of each of our vocabularies, see `data.text`: padding, unknown, start
+# and end.
 NUM_SPECIAL = 4
 # Lower than any logit, and finite.
 _NEVER = -1e9
 
 
 class _Held:
-    """Holds a network where Keras' saving does not look for it."""
+    """Holds a network where Keras does not look for it when it saves a model."""
 
     network = None
 
 
 class LanguageCaptioner(keras.Model):
-    """Writes the prompt of an image with a language model that sees it.
+    """Writes the prompt of an image with a vision-language model, the base.
 
     Token ids are those of our vocabularies: four special tokens, then the base's own
     ids, each four higher. The prefix, which asks for a prompt, is part of the model.
@@ -40,12 +40,12 @@ class LanguageCaptioner(keras.Model):
         vocab_size: int > 4, size of the vocabulary, special tokens included.
         image_size: int > 0, side of the images, pixels.
         base: dict of `arguments`, those of the backbone's class in KerasHub; `mean`
-            and `std` of pixels 0-1, a number a channel. A pretrained one has
+            and `std` of pixels 0-1, one number per channel. For a pretrained base also
             `prefix_ids` and `end_id`, in its own ids, and `sha256`, see
             `fingerprint`.
         max_tokens: int > 0, longest prompt in tokens, the end token included.
         lora_rank: int >= 0, rank of the matrices that are trained beside frozen
-            weights; 0 trains the weights themselves, None nothing.
+            weights; 0 trains the weights themselves, None trains nothing.
         train_vision: whether the image tower is trained too.
         rotation_degrees, flip, erasing_rate: see `Augmentation`.
         **kwargs: passed to `keras.Model`.
@@ -61,9 +61,9 @@ class LanguageCaptioner(keras.Model):
 
     # Names in `keras_hub.models`.
     backbone_class = task_name = tokenizer_name = ""
-    # What asks a pretrained base for a prompt.
+    # Text that asks a pretrained base for a prompt.
     request = ""
-    # Names of the layers that get matrices of low rank: of the language, of the image.
+    # Names of the layers that get low-rank matrices, in the text and the image part.
     text_targets: tuple[str, ...] = ()
     vision_targets: tuple[str, ...] = ()
 
@@ -108,27 +108,27 @@ class LanguageCaptioner(keras.Model):
         named = {"class_name": self.backbone_class, "arguments": {}, **pixels}
         if "sha256" in base:
             return {**named, **base}
-        # Of a base that is not pretrained the special tokens come last.
+        # A base that is not pretrained has its special tokens last.
         own = {"end_id": pieces, "image_id": pieces + 2}
         own["prefix_ids"] = self.own_prefix(base, pieces + 1, pieces + 2)
         return {**named, **own, **base}
 
     def own_prefix(self, base, start: int, image: int) -> list[int]:
-        """Gives the prefix of a base that is not pretrained.
+        """Returns the prefix of a base that is not pretrained, a list of token ids.
 
         Args:
             base: see the class.
-            start, image: ids of the start and of what stands where the image is.
+            start, image: ids of the start token and of the image's placeholder.
         """
         return [start]
 
     @property
     def is_whole(self) -> bool:
-        """Whether files of the model hold the base too."""
+        """Whether the model's files contain the base too."""
         return "sha256" not in self.base
 
     def task(self) -> keras.Model:
-        """Gives the base, a task of KerasHub; saving would follow a property.
+        """Returns the base, a KerasHub task; as a property, it would be saved too.
 
         Raises:
             ValueError: if it is pretrained and not yet attached.
@@ -139,19 +139,19 @@ class LanguageCaptioner(keras.Model):
 
     @property
     def base_vocab_size(self) -> int:
-        """Tokens of a base that is not pretrained: our pieces, three special ones."""
+        """Vocabulary size of a base that is not pretrained: our pieces and 3 more."""
         return self.vocab_size - NUM_SPECIAL + 3
 
     @property
     def layers(self) -> list[keras.layers.Layer]:
-        """The layers that Keras' saving follows: all but the base."""
+        """The layers that Keras saves: all but the base."""
         return [x for x in super().layers if x is not self._held.network]
 
     def attach(self, network: keras.Model) -> None:
         """Gives the model its pretrained base.
 
         Args:
-            network: a task of KerasHub, of the family, not yet changed.
+            network: an unchanged KerasHub task of the family.
 
         Raises:
             ValueError: if its weights are not those that the model was trained on.
@@ -165,9 +165,9 @@ class LanguageCaptioner(keras.Model):
         self.adopt(network)
 
     def adopt(self, network: keras.Model) -> None:
-        """Takes a base as it is; `attach` also checks its weights."""
+        """Sets the base, without the check of its weights that `attach` does."""
         self._held.network = network
-        # As setting an attribute does, without one that saving would follow.
+        # What setting an attribute does, but Keras would save an attribute.
         self._layers.append(network)
         backbone = network.backbone
         backbone.trainable = self.lora_rank is not None
@@ -176,13 +176,13 @@ class LanguageCaptioner(keras.Model):
             targets = sorted({*self.text_targets, *seeing})
             backbone.enable_lora(self.lora_rank, targets)
             for layer in self._adapted_layers():
-                # Keras goes on training it.
+                # Keras would go on training it.
                 if layer.bias is not None:
                     layer.bias.trainable = False
         if not self.train_vision:
             for part in self.vision(backbone):
-                # Not `part.trainable`, which is False already: KerasHub sets it, and
-                # then lets matrices of low rank within it learn.
+                # Not `part.trainable`, which is already False: KerasHub sets it, and
+                # still trains low-rank matrices inside the part.
                 for variable in part.variables:
                     variable.trainable = False
         if self._waiting is not None:
@@ -190,24 +190,24 @@ class LanguageCaptioner(keras.Model):
             self.set_weights(values)
 
     def _adapted_layers(self) -> list[keras.layers.Layer]:
-        """The layers of the base that have matrices of low rank."""
+        """The layers of the base that have low-rank matrices."""
         layers = self.task().backbone._flatten_layers(include_self=False)
         return [layer for layer in layers if getattr(layer, "lora_enabled", False)]
 
     def merge(self) -> None:
-        """Adds the matrices of low rank to the base's weights, and empties them."""
+        """Adds the low-rank matrices to the base's weights, and sets them to zero."""
         for layer in self._adapted_layers():
-            # `kernel` is already the sum; what Keras keeps has an underscore.
+            # `kernel` is already the sum; the stored variable has an underscore.
             layer._kernel.assign(layer.kernel)
             layer.lora_kernel_b.assign(ops.zeros_like(layer.lora_kernel_b))
 
     @property
     def kept_weights(self) -> list:
-        """The variables that a file of the model holds."""
+        """The variables that the model's files contain."""
         return self.weights if self.is_whole else self.trainable_weights
 
     def count_parameters(self) -> tuple[int, int]:
-        """Counts the numbers in the model, its base's too, and those it trains."""
+        """Counts all parameters, the base's included, and the trained ones."""
         kept = sum(np.size(value) for value in self.get_weights())
         if not self.is_whole:
             return self.base["parameters"] + kept, kept
@@ -215,7 +215,7 @@ class LanguageCaptioner(keras.Model):
         return kept, trained
 
     def get_weights(self):
-        """Gives the values of `kept_weights`."""
+        """Returns the values of `kept_weights`, a list of numpy arrays."""
         if self._waiting is not None:
             return self._waiting
         return [ops.convert_to_numpy(weight) for weight in self.kept_weights]
@@ -224,7 +224,7 @@ class LanguageCaptioner(keras.Model):
         """Sets `kept_weights`, now or when the base is attached.
 
         Raises:
-            ValueError: if they are not as many, or of other shapes.
+            ValueError: if the number of arrays or a shape differs.
         """
         if self._held.network is None:
             self._waiting = list(weights)
@@ -259,7 +259,7 @@ class LanguageCaptioner(keras.Model):
         return ops.stack([losses, hits], axis=-1)
 
     def scale(self, images):
-        """Scales pixels 0-255 as the base wants them."""
+        """Scales pixels 0-255 for the base: `(batch, height, width, 3)` in and out."""
         mean, std = (np.float32(self.base[name]) for name in ("mean", "std"))
         scaled = (ops.cast(images, "float32") / 255 - mean) / std
         return ops.cast(scaled, self.compute_dtype)
@@ -269,25 +269,25 @@ class LanguageCaptioner(keras.Model):
         return self.task().backbone.token_embedding(hidden, reverse=True)
 
     def to_base(self, token_ids):
-        """Turns our ids into the base's; start is the last token of the prefix."""
+        """Converts our ids to the base's; start becomes the prefix's last token."""
         special = np.int32([self.base["end_id"]] * NUM_SPECIAL)
         special[2] = self.base["prefix_ids"][-1]
         special = ops.take(special, ops.minimum(token_ids, 3))
         return ops.where(token_ids < NUM_SPECIAL, special, token_ids - NUM_SPECIAL)
 
     def to_own_logits(self, logits):
-        """Turns the base's logits into those of our ids; only its end is special."""
+        """Converts the base's logits to those of our ids, `(…, vocab_size)`."""
         pieces = logits[..., : self.vocab_size - NUM_SPECIAL]
         end = logits[..., self.base["end_id"], None]
         never = ops.zeros_like(end) + ops.cast(_NEVER, end.dtype)
         return ops.concatenate([never, never, never, end, pieces], axis=-1)
 
     def prefix(self, batch):
-        """The prefix in the base's ids, int `(batch, tokens)`."""
+        """Returns the prefix in the base's ids, int `(batch, tokens)`."""
         return ops.tile(np.int32([self.base["prefix_ids"]]), (batch, 1))
 
     def pad_prefix(self, batch):
-        """The prefix and room for a prompt, and which of both is the prefix.
+        """Returns the prefix with room for a prompt after it, and the prefix's mask.
 
         Returns:
             token_ids: int `(batch, tokens + max_tokens)`, in the base's ids.
@@ -299,23 +299,23 @@ class LanguageCaptioner(keras.Model):
         return ops.tile(token_ids[None], (batch, 1)), ops.tile(mask[None], (batch, 1))
 
     def join_prefix(self, token_ids):
-        """Puts the prefix before prompts: what the base reads, in its ids."""
+        """Puts the prefix before prompts `(batch, tokens)`; returns the base's ids."""
         prefix = self.prefix(ops.shape(token_ids)[0])
         return ops.concatenate([prefix, self.to_base(token_ids[:, 1:])], axis=1)
 
     @classmethod
     def task_class(cls) -> type:
-        """The family's class in KerasHub that generates texts."""
+        """Returns the family's KerasHub class that generates text."""
         return getattr(keras_hub.models, cls.task_name)
 
     @classmethod
     def tokenizer_class(cls) -> type:
-        """The family's tokenizer in KerasHub."""
+        """Returns the family's KerasHub tokenizer class."""
         return getattr(keras_hub.models, cls.tokenizer_name)
 
     @classmethod
     def find_special(cls, tokenizer, backbone) -> dict:
-        """Gives `prefix_ids` and `end_id` by a base's tokenizer and backbone."""
+        """Finds `prefix_ids` and `end_id` for a base's tokenizer and backbone."""
         asked = encode_text(tokenizer, cls.request)
         return {
             "prefix_ids": [int(tokenizer.start_token_id), *asked],
@@ -324,37 +324,37 @@ class LanguageCaptioner(keras.Model):
 
     @classmethod
     def image_side(cls, backbone) -> int:
-        """Gives the side of a base's images, pixels."""
+        """Returns the side of a base's images in pixels."""
         return int(backbone.image_size)
 
     def extract_features(self, images, training=None):
-        """Computes the mean token of an image, `(batch, depth)`, for neighbours."""
+        """Computes the mean image token, `(batch, depth)`, for nearest neighbours."""
         return ops.mean(self.see(self.scale(images)), axis=1)
 
     def write_transformers(self, folder) -> None:
-        """Writes the model, with what it has learned, as transformers reads it.
+        """Writes the trained model in the format of the library transformers.
 
         Args:
-            folder: where; made if needed.
+            folder: folder to write; created if needed.
 
         Raises:
-            ValueError: if KerasHub does not write the image part of the family.
+            ValueError: if KerasHub cannot write the image part of the family.
         """
         raise ValueError(
-            "to transformers goes with Gemma 3 alone, of which KerasHub writes the "
-            f"image part too. Received: {self.backbone_class}"
+            "to transformers works for Gemma 3 only, since KerasHub does not write the "
+            f"image part of other models. Received: {self.backbone_class}"
         )
 
     def build_network(self) -> keras.Model:
-        """Builds the base with random weights, a task of KerasHub."""
+        """Builds the base, a KerasHub task, with random weights."""
         raise NotImplementedError
 
     def vision(self, backbone) -> list[keras.layers.Layer]:
-        """The parts of a base that see."""
+        """Returns the layers of a base that process images."""
         raise NotImplementedError
 
     def see(self, pixels):
-        """Computes the tokens of scaled images: `(batch, tokens, depth)`."""
+        """Computes the image tokens of scaled images, `(batch, tokens, depth)`."""
         raise NotImplementedError
 
     def read(self, pixels, token_ids):
@@ -396,5 +396,5 @@ class LanguageCaptioner(keras.Model):
 
 
 def encode_text(tokenizer, request: str) -> list[int]:
-    """Encodes a text by a tokenizer of KerasHub, special tokens in it too."""
+    """Encodes a text, which may contain special tokens, with a KerasHub tokenizer."""
     return [int(i) for i in ops.convert_to_numpy(tokenizer(request))] if request else []

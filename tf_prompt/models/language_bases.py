@@ -1,4 +1,4 @@
-"""Pretrained language models that see images: KerasHub presets, folders, hubs."""
+"""Loads pretrained vision-language models from presets, folders and hubs."""
 
 import contextlib
 import pathlib
@@ -16,10 +16,10 @@ from tf_prompt.models.fingerprints import fingerprint
 from tf_prompt.models.language import LanguageCaptioner
 from tf_prompt.models.pretrained import find_statistics
 
-# What hubs say of weights whose licence has not been accepted.
+# What hubs answer if the licence of the weights has not been accepted.
 _GATED = ("403", "401", "permission", "gated", "consent", "license", "licence")
 
-# How requests and urllib3 say that there is no network.
+# How requests and urllib3 report that there is no network.
 _UNREACHABLE = re.compile(r"HTTPS?ConnectionPool\(host='([^']+)'")
 
 
@@ -27,9 +27,9 @@ class OpenBase(NamedTuple):
     """A pretrained base.
 
     Args:
-        network: a task of KerasHub, weights included.
+        network: a KerasHub task, weights included.
         description: argument `base` of `LanguageCaptioner`.
-        image_size: side of its images, pixels.
+        image_size: side of its images in pixels.
     """
 
     network: keras.Model
@@ -45,8 +45,8 @@ def find_source(preset: str, given: str | None) -> str | None:
         given: value of `--backbone-weights`.
 
     Returns:
-        A source for `open_base`; None of a base that is trained from the start, and of
-        a model that is no language model.
+        A source for `open_base`; None if the base is trained from scratch, or the
+        model is not a language model.
     """
     if preset not in language_presets.PRESETS or given == "random":
         return None
@@ -62,10 +62,10 @@ def save_tokenizer(
         source: a KerasHub preset, from its cache or the network, a preset's folder,
             `hf://USER/MODEL`, or a folder that transformers wrote.
         family: the class of the captioner.
-        folder: made if needed.
+        folder: folder to write; created if needed.
 
     Raises:
-        ValueError: if it is out of reach, damaged, or of another family.
+        ValueError: if the base cannot be found, is damaged, or of another family.
     """
     with _explaining(source):
         tokenizer = family.tokenizer_class().from_preset(str(source))
@@ -76,7 +76,7 @@ def save_tokenizer(
 def open_base(
     source: str, family: type[LanguageCaptioner], dtype: str | None = None
 ) -> OpenBase:
-    """Loads a pretrained base; says on stderr how large it is.
+    """Loads a pretrained base; its size is printed on stderr.
 
     Args:
         source, family: see `save_tokenizer`.
@@ -115,10 +115,10 @@ def build(
     Args:
         preset: name of the preset.
         source, dtype: see `open_base`.
-        **overrides: arguments of the model's constructor, `vocab_size` among them.
+        **overrides: arguments of the model's constructor, including `vocab_size`.
 
     Raises:
-        ValueError: as `save_tokenizer`; for an unknown preset or argument.
+        ValueError: as `save_tokenizer`; also for an unknown preset or argument.
     """
     opened = open_base(source, presets.PRESETS[preset][0], dtype)
     base = {"base": opened.description, "image_size": opened.image_size}
@@ -128,32 +128,32 @@ def build(
 
 
 def attach_base(model, source: str | None) -> None:
-    """Gives a model that was loaded from its file the base that it needs, if any.
+    """Attaches the base that a model loaded from its file needs, if any.
 
     Args:
         model: any model.
         source: see `open_base`.
 
     Raises:
-        ValueError: if the base is out of reach, or is not that of the training.
+        ValueError: if the base cannot be found, or is not the one used in training.
     """
     if not getattr(model, "is_whole", True):
         model.attach(open_base(source, type(model)).network)
 
 
 def attach_shape(model, source: str | None, preset: str) -> None:
-    """Gives a model of a file a base of the right shape, its weights not loaded.
+    """Attaches a base of the right shape, without loading its weights.
 
-    To be called within a `tf.Graph`, whose variables have no values. The published
-    shape of a preset's own base is known; another is read from where it is.
+    Call it within a `tf.Graph`, whose variables have no values. The shape of a
+    preset's own base is known; that of another is read from its source.
 
     Args:
-        model: any model; what it lacks is added.
+        model: any model loaded from its file; changed if it needs a base.
         source: see `open_base`.
         preset: name of the run's preset.
 
     Raises:
-        ValueError: if the base is out of reach.
+        ValueError: if the base cannot be found.
     """
     if getattr(model, "is_whole", True):
         return
@@ -168,16 +168,20 @@ def attach_shape(model, source: str | None, preset: str) -> None:
 
 
 def count_download(source: str, preset: str) -> int:
-    """Counts the bytes that a base will take from the network; 0 if it is here.
+    """Counts the bytes to download for a base; 0 if it is on this machine.
 
-    Of a base that is no preset of KerasHub's the preset's own size is taken.
+    If the base is not a KerasHub preset, the size of the preset's own base is used.
+
+    Args:
+        source: see `open_base`.
+        preset: name of the run's preset.
     """
     if pathlib.Path(source).exists() or _is_cached(source):
         return 0
     known = presets.PRESETS[preset][0].task_class().presets
     names = [name for name in (source, language_presets.SOURCES.get(preset)) if name]
     found = [known[name]["metadata"]["params"] for name in names if name in known]
-    # Two bytes each: bfloat16, as hubs keep them.
+    # Two bytes each: bfloat16, as hubs store them.
     return 2 * found[0] if found else 0
 
 
@@ -200,7 +204,7 @@ def _is_cached(source: str) -> bool:
 
 @contextlib.contextmanager
 def _explaining(source) -> Iterator[None]:
-    """Turns any error into one line that says what `source` must be."""
+    """Converts any error to one line that says what `source` must be."""
     try:
         with warnings.catch_warnings():
             # KerasHub leaves the file of pieces to the garbage collector.
@@ -229,7 +233,7 @@ def _explaining(source) -> Iterator[None]:
 
 
 def _licence_page(source) -> str:
-    """The page of a hub on which a model's licence is accepted."""
+    """The hub's page on which a model's licence is accepted."""
     source = str(source)
     if source.startswith("hf://"):
         return f"https://huggingface.co/{source.removeprefix('hf://')}"
@@ -241,7 +245,7 @@ def _licence_page(source) -> str:
 
 
 def _kaggle_handle(source: str) -> str:
-    """The handle on Kaggle of a KerasHub preset; empty of anything else."""
+    """The Kaggle handle of a KerasHub preset; empty for anything else."""
     families = keras_hub.models.CausalLM.__subclasses__()
     handles = [f.presets.get(source, {}).get("kaggle_handle", "") for f in families]
     return next(filter(None, handles), "")

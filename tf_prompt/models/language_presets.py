@@ -1,4 +1,4 @@
-"""The presets of captioners over language models, and where pretrained bases are.
+"""The presets of vision-language captioners, and the sources of pretrained bases.
 
 The large ones are as published. KerasHub states their numbers of parameters:
 3,032,094,960, 4,299,915,632, 3,744,761,856 and 852,985,920. The `tiny` ones have the
@@ -203,7 +203,7 @@ PRESETS = {
         Qwen35Captioner,
         {
             **_ADAPTED,
-            # 248,320 tokens: three special ones of a base that is not pretrained.
+            # 248,320 tokens in the base, three of which count as special.
             "vocab_size": 248321,
             "image_size": 384,
             "base": {
@@ -266,7 +266,7 @@ PRESETS = {
     ),
 }
 
-# KerasHub's preset of the pretrained base; the others are trained from the start.
+# KerasHub's preset of the pretrained base; other models are trained from scratch.
 SOURCES = {
     "paligemma2_3b": "pali_gemma2_mix_3b_224",
     "gemma3_4b": "gemma3_instruct_4b",

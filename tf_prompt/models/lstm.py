@@ -18,14 +18,14 @@ class LSTMCaptioner(Captioner):
     Args:
         units: int > 0. Width of the LSTM's state.
         attention_units: int > 0. Width of the network that scores regions.
-        **kwargs: arguments of `Captioner`, which also tells inputs and outputs.
+        **kwargs: arguments of `Captioner`, which also documents inputs and outputs.
 
     Raises:
         ValueError: if a size is not positive.
 
     Reference: Kalisz, slides "Encoder CNN - Decoder LSTM"; the gate is that of
     Xu et al., 2015, https://arxiv.org/abs/1502.03044, section 4.2.1, with one
-    value a channel.
+    value per channel.
     """
 
     def __init__(self, units=512, attention_units=256, **kwargs):
@@ -56,7 +56,7 @@ class LSTMCaptioner(Captioner):
         (hidden, carry), (regions, keys) = self._first_state(regions)
         by_hidden, bias, by_seen, by_word = self._split_kernels()
         words = ops.moveaxis(self.embedding(inputs["token_ids"]), 1, 0)
-        # The part of the input that no state changes: one product for all words.
+        # The part that does not depend on the state: one product for all words.
         addends = by_seen.attach(ops.matmul(words, by_word) + self.cell.bias)
         biases = by_hidden.attach(ops.zeros_like(words[..., :1]) + bias)
 
@@ -69,7 +69,7 @@ class LSTMCaptioner(Captioner):
             state = self._advance_all(
                 of_hidden, addend, state[1], regions, keys, by_seen.frozen
             )
-            # It also wants outputs shaped like the state.
+            # The scan also requires outputs shaped like the state.
             return state, state
 
         seen = ops.zeros_like(regions[:, 0])
@@ -110,11 +110,11 @@ class LSTMCaptioner(Captioner):
         return (hidden, carry), weights
 
     def _split_kernels(self):
-        """Gathers the kernels of a step by what they multiply.
+        """Groups the kernels of a step by what they multiply.
 
         Returns:
-            Of the state: query, gate and cell side by side, and their bias; of what
-            was seen; of the word.
+            Those that multiply the state (query, gate and cell side by side) and their
+            biases; the one of the attended regions; the one of the word.
         """
         of_word, of_seen = ops.split(self.cell.kernel, [self.embedding_dim])
         layers = self.attention.state_proj, self.gate
@@ -125,9 +125,9 @@ class LSTMCaptioner(Captioner):
         return by_hidden, ops.concatenate(biases), DeferredProduct(of_seen), of_word
 
     def _advance_all(self, of_hidden, addend, carry, regions, keys, by_seen):
-        """Does what `_advance` does, with the state's products given."""
+        """Does what `_advance` does, for products that are already computed."""
         if not self.image_encoder.trainable_weights:
-            # Else the loop sums up a gradient as large as the regions, for nobody.
+            # Otherwise the loop sums a gradient as large as the regions, unused.
             regions = ops.stop_gradient(regions)
         depth = regions.shape[-1]
         query, gate, of_cell = ops.split(

@@ -1,4 +1,4 @@
-"""Language models whose keys and values KerasHub keeps in one tensor."""
+"""Language models whose keys and values KerasHub stores in one tensor."""
 
 from keras import ops
 
@@ -7,17 +7,18 @@ from tf_prompt.models.portable_caches import portable_updates
 
 
 class OneCacheCaptioner(LanguageCaptioner):
-    """Decodes with a cache of all layers; the image stands before the prefix.
+    """Decodes with one cache for all layers; the image comes before the prefix.
 
     A subclass defines `num_seen`, and all that `LanguageCaptioner` leaves to its
     subclasses except `step`.
 
     Args:
-        **kwargs: arguments of `LanguageCaptioner`, which also tells inputs and outputs.
+        **kwargs: arguments of `LanguageCaptioner`, which also documents inputs and
+            outputs.
     """
 
     def num_seen(self, backbone) -> int:
-        """The number of tokens that a base sees of an image."""
+        """Returns the number of tokens that stand for an image in a base."""
         raise NotImplementedError
 
     def step(self, token_ids, position, state, memory):

@@ -1,4 +1,4 @@
-"""PaliGemma 1 and 2: a SigLIP whose tokens Gemma reads before the text."""
+"""PaliGemma 1 and 2: Gemma reads the image tokens of a SigLIP before the text."""
 
 import keras
 import keras_hub
@@ -10,10 +10,11 @@ from tf_prompt.models.portable_caches import portable_updates
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class PaliGemmaCaptioner(OneCacheCaptioner):
-    """Writes a prompt with PaliGemma, which reads image and prefix in both directions.
+    """Writes prompts with PaliGemma, which reads image and prefix in both directions.
 
     Args:
-        **kwargs: arguments of `LanguageCaptioner`, which also tells inputs and outputs.
+        **kwargs: arguments of `LanguageCaptioner`, which also documents inputs and
+            outputs.
 
     Reference: Beyer et al., 2024, https://arxiv.org/abs/2407.07726, section 3; Steiner
     et al., 2024, https://arxiv.org/abs/2412.03555.
@@ -50,7 +51,7 @@ class PaliGemmaCaptioner(OneCacheCaptioner):
         inputs = {
             "images": pixels,
             "token_ids": self.join_prefix(token_ids),
-            # Padding comes last, and is read by no token before it.
+            # Padding comes last, so no token before it attends to it.
             "padding_mask": ops.concatenate([prefix, written], axis=1),
             "response_mask": ops.concatenate([0 * prefix, written], axis=1),
         }

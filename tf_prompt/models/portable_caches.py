@@ -1,4 +1,4 @@
-"""Lets KerasHub decode with operations that every TensorFlow has."""
+"""Lets KerasHub decode with operations that every TensorFlow build has."""
 
 import contextlib
 from collections.abc import Iterator

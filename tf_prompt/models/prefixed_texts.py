@@ -37,7 +37,7 @@ class PrefixedTexts(keras.Model):
 
     @property
     def empty(self):
-        """Shape of a row of `keys` and `values` of one token, to start from."""
+        """Shape of one row of `keys` and `values` for one token, for the first call."""
         blocks = self.backbone.text_encoder.encoder_layers
         heads = blocks[0].num_heads
         return (len(blocks), 1, heads, blocks[0].hidden_dim // heads)

@@ -34,7 +34,7 @@ _SMALL = {
     **_BASE,
     "encoder": "efficientnet_lite0",
     "embedding_dim": 256,
-    # A block over regions 1280 wide multiplies as much as all else. On 6,439 real
+    # A block over regions of width 1280 costs as much as all the rest. On 6,439 real
     # images, 12 epochs, one seed: best validation loss 2.23 with it, 2.26 without;
     # last token accuracy 68.3 and 69.0 %.
     "num_encoder_layers": 0,
@@ -206,7 +206,7 @@ _FACTS = {
     ),
     Tagger: Facts(
         "It takes an image and writes the modifiers whose probability is above a "
-        "threshold, by falling probability; the score is the mean probability.",
+        "threshold, most probable first; the score is the mean probability.",
         "image-classification",
         ("predict", "export"),
     ),
@@ -234,7 +234,7 @@ def facts(name: str) -> Facts:
     """Returns the facts about a preset's model.
 
     Raises:
-        ValueError: for an unknown name; lists the valid ones.
+        ValueError: for an unknown name; the message lists the valid ones.
     """
     check(name, {})
     return next(_FACTS[c] for c in PRESETS[name][0].__mro__ if c in _FACTS)
@@ -251,7 +251,7 @@ def build(name: str, **overrides):
         A built Keras model.
 
     Raises:
-        ValueError: for an unknown name or argument; lists the valid ones.
+        ValueError: for an unknown name or argument; the message lists the valid ones.
 
     Example:
 
@@ -265,10 +265,14 @@ def build(name: str, **overrides):
 
 
 def check(name: str, overrides) -> None:
-    """Checks a preset's name and the names of arguments, without building.
+    """Checks a preset's name and the names of arguments, without building a model.
+
+    Args:
+        name: name of the preset.
+        overrides: iterable of argument names, such as the dict for `build`.
 
     Raises:
-        ValueError: for an unknown name or argument; lists the valid ones.
+        ValueError: for an unknown name or argument; the message lists the valid ones.
     """
     if name not in PRESETS:
         raise ValueError(

@@ -25,7 +25,7 @@ CLIP = PixelStatistics(
     (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 )
 HALVES = PixelStatistics((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-# What networks of a class were trained on, those of no class here on `IMAGENET`.
+# What networks of each class were trained with; all other classes with `IMAGENET`.
 _STATISTICS = {
     keras_hub.models.CLIPVisionEncoder: CLIP,
     keras_hub.models.MetaCLIP2VisionEncoder: CLIP,
@@ -35,13 +35,13 @@ _STATISTICS = {
     keras_hub.models.Gemma3Backbone: HALVES,
     keras_hub.models.BLIP2Backbone: CLIP,
 }
-# Of these the vision tower is taken.
+# Models of which only the vision tower is used.
 _WITH_TEXT = (
     keras_hub.models.CLIPBackbone,
     keras_hub.models.MetaCLIP2Backbone,
     keras_hub.models.SigLIPBackbone,
 )
-# KerasHub's converters look for the names that a classifier has in front.
+# KerasHub's converters look for weights with the name prefix of a classifier.
 _CLASSIFIERS_ONLY = {
     "vit": "ViTForImageClassification",
     "deit": "DeiTForImageClassification",
@@ -49,12 +49,12 @@ _CLASSIFIERS_ONLY = {
 
 
 def open_network(source: str, rule: str, load_weights: bool = True) -> keras.Model:
-    """Loads an image network, or the vision tower of a model of images and texts.
+    """Loads an image network, or the vision tower of an image-text model.
 
     Args:
         source: a KerasHub preset, `hf://USER/MODEL`, a preset's folder, or a folder
             in the format of transformers.
-        rule: the error message says that `source` must be this.
+        rule: start of the error message, which says what `source` must be.
         load_weights: whether to load weights too.
 
     Returns:
@@ -76,13 +76,13 @@ def open_network(source: str, rule: str, load_weights: bool = True) -> keras.Mod
         return network.vision_encoder
     if not {"image_shape", "input_shape"} & network.get_config().keys():
         raise ValueError(
-            f"backbone must be a network of images. Received: {type(network).__name__}"
+            f"backbone must be an image network. Received: {type(network).__name__}"
         )
     return network
 
 
 def find_statistics(source: str, network_class: type) -> PixelStatistics:
-    """Returns the mean and deviation by which a preset's pixels are scaled.
+    """Returns the mean and standard deviation with which a preset scales pixels.
 
     Args:
         source: as in `open_network`.
@@ -94,13 +94,13 @@ def find_statistics(source: str, network_class: type) -> PixelStatistics:
         return _read_processor(_read_json(path), network_class)
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(str(source))
-    # A preset may come without one; of many transformers folders there is None.
+    # A preset may come without one, and many transformers folders do.
     except (ValueError, OSError):
         converter = None
     if converter is None:
         return usual_statistics(network_class)
     scale, offset = _per_channel(converter.scale, 1), _per_channel(converter.offset, 0)
-    # It computes pixels * scale + offset.
+    # The preset's layer computes pixels * scale + offset.
     std = [1 / (255 * s) for s in scale]
     return PixelStatistics([-o * s for o, s in zip(offset, std, strict=True)], std)
 
@@ -144,7 +144,7 @@ def _require_readable(source, config) -> None:
 
 
 def _read_processor(content, network_class) -> PixelStatistics:
-    """Reads the scaling of a transformers image processor: factor, mean, deviation."""
+    """Reads the scaling of a transformers image processor: factor, mean, std."""
     usual = usual_statistics(network_class)
     if not content.get("do_normalize", True):
         usual = PixelStatistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -153,7 +153,7 @@ def _read_processor(content, network_class) -> PixelStatistics:
     factor = content.get("rescale_factor", 1 / 255)
     if not content.get("do_rescale", True):
         factor = 1
-    # Ours are of pixels 0-1, these of whatever the factor makes of 0-255.
+    # Ours are for pixels 0-1, these for pixels 0-255 times the factor.
     unit = 1 / (255 * factor)
     return PixelStatistics(
         [unit * value for value in _per_channel(mean, 0)],

@@ -1,4 +1,4 @@
-"""Qwen 3.5: layers of attention and of recurrence, image tokens among those of text."""
+"""Qwen 3.5: attention and recurrent layers, image tokens among those of the text."""
 
 import keras
 import keras_hub
@@ -11,7 +11,7 @@ from tf_prompt.models.portable_caches import portable_updates
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class Qwen35Captioner(LanguageCaptioner):
-    """Writes a prompt with Qwen 3.5.
+    """Writes prompts with Qwen 3.5.
 
     This does not follow KerasHub 0.32's `generate`, which has several faults: it sees
     images outside graphs only; the order of its patches is not that of their positions;
@@ -19,8 +19,8 @@ class Qwen35Captioner(LanguageCaptioner):
     and the prefix's last token twice.
 
     Args:
-        **kwargs: arguments of `LanguageCaptioner`, which also tells inputs and outputs.
-            `base["arguments"]` has those of the vision encoder as `vision`.
+        **kwargs: arguments of `LanguageCaptioner`, which also documents inputs and
+            outputs. `base["arguments"]` holds those of the vision encoder as `vision`.
 
     Raises:
         ValueError: if patches of `image_size` pixels cannot be merged.
@@ -44,7 +44,7 @@ class Qwen35Captioner(LanguageCaptioner):
                 f"`image_size` must be a multiple of {side}. "
                 f"Received: {self.image_size}"
             )
-        # KerasHub exports no name for it.
+        # KerasHub does not export the encoder's class.
         config = {**vision, "out_hidden_size": arguments["hidden_dim"]}
         encoder = _encoder_class()(**config)
         backbone = keras_hub.models.Qwen3_5Backbone(
@@ -81,7 +81,7 @@ class Qwen35Captioner(LanguageCaptioner):
     def image_side(cls, backbone):
         vision = backbone.vision_encoder
         side = vision.patch_size * vision.spatial_merge_size
-        # Any multiple will do: 384 pixels make 144 tokens of the published ones.
+        # Any multiple works; for the published models, 384 pixels give 144 tokens.
         return 12 * side
 
     def vision(self, backbone):
@@ -106,6 +106,9 @@ class Qwen35Captioner(LanguageCaptioner):
 
     def cut(self, pixels):
         """Cuts scaled images into patches; patches to be merged are consecutive.
+
+        Args:
+            pixels: float `(batch, image_size, image_size, 3)`.
 
         Returns:
             `(batch, patches, frames, patch_size, patch_size, 3)`; the frames are equal.
@@ -132,7 +135,7 @@ class Qwen35Captioner(LanguageCaptioner):
         return backbone.layer_norm(x)[:, :length]
 
     def _embed(self, token_ids, seen):
-        """Embeds tokens, those of the image by what was seen."""
+        """Embeds tokens; those of the image are replaced by what was seen."""
         x = self.task().backbone.token_embedding(token_ids)
         first = self.base["prefix_ids"].index(self.base["image_id"])
         after = first + seen.shape[1]
@@ -177,7 +180,7 @@ class Qwen35Captioner(LanguageCaptioner):
         return self.to_own_logits(self.score(hidden)[:, 0]), state
 
     def _advance(self, x, state, here, positions):
-        """Runs all layers over tokens at `here`; gives hidden states and new caches."""
+        """Runs all layers over tokens at `here`; returns hidden states and caches."""
         backbone, found = self.task().backbone, []
         with portable_updates():
             for index, layer in enumerate(backbone.transformer_layers):
@@ -189,7 +192,7 @@ class Qwen35Captioner(LanguageCaptioner):
                 )
                 found.append(caches)
         new = [ops.stack(caches, axis=1) for caches in zip(*found, strict=True)]
-        # The batch may be known to one only.
+        # The static batch size may be known for one of them only.
         state = tuple(
             ops.reshape(ops.cast(cache, old.dtype), (-1, *old.shape[1:]))
             for cache, old in zip(new, state, strict=True)
@@ -206,7 +209,7 @@ def _encoder_class():
 
 
 def _attend(attention, x, rotary):
-    """Attention of the vision encoder, which KerasHub has for one image at once."""
+    """Attention of the vision encoder, which KerasHub has for single images only."""
     shape = (-1, x.shape[1], 3, attention.num_heads, attention.head_dim)
     query, key, value = ops.unstack(ops.reshape(attention.qkv(x), shape), axis=2)
     query, key = (attention._apply_rotary(part, *rotary) for part in (query, key))

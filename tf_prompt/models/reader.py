@@ -26,20 +26,20 @@ class ReadingCaptioner(TransformerCaptioner):
         **kwargs: arguments of `TransformerCaptioner`.
 
     Call arguments:
-        inputs: see `Captioner`; `families` too, int `(batch,)`, hides the training
-            images of the same family, the image itself among them.
+        inputs: see `Captioner`. If it also holds `families`, int `(batch,)`, training
+            images of the same family are hidden, including the image itself.
 
     Returns:
-        See `Captioner`: log-probabilities in place of logits; hits are those of the
-        model's own words, without copies.
+        See `Captioner`, but with log-probabilities instead of logits; hits are those
+        of the model's own words, without copies.
 
     Raises:
-        ValueError: for a size that is not positive, or smoothed labels.
+        ValueError: for a size that is not positive, or label smoothing.
     """
 
     def __init__(self, index_size, num_prompts=8, **kwargs):
         check_positive(index_size=index_size, num_prompts=num_prompts)
-        # First: the last thing that the parent does is to build everything.
+        # Set first, because the parent's constructor ends by building everything.
         self.index_size = index_size
         self.num_prompts = num_prompts
         super().__init__(**kwargs)
@@ -69,13 +69,13 @@ class ReadingCaptioner(TransformerCaptioner):
         )
 
     def fill_index(self, features, token_ids, families) -> None:
-        """Gives the model its training images.
+        """Fills the index with the training images.
 
         Args:
             features: float `(index_size, depth)`, mean regions.
             token_ids: int `(index_size, max_tokens)`, their prompts, each with its end
                 token, padded with 0.
-            families: int `(index_size,)`.
+            families: int `(index_size,)`, number of the family of each.
         """
         features = to_unit(ops.cast(features, "float32"))
         self.index_features.assign(ops.cast(features, "float16"))
@@ -106,7 +106,7 @@ class ReadingCaptioner(TransformerCaptioner):
     def step(self, token_ids, position, state, memory):
         *memory, keys, values, addends, ids = memory
         hidden, state = self._advance(token_ids, position, state, memory)
-        # Prompts of one image side by side, as if they were tokens of one prompt.
+        # Prompts of one image together, as if they were tokens of one prompt.
         beside = ops.reshape(hidden, (ops.shape(keys)[0], -1, self.embedding_dim))
         found, weights, gate = self.reader(beside, (keys, values, addends))
         logits = self._mix(self.output_proj(found), weights, gate, ids)
@@ -115,7 +115,7 @@ class ReadingCaptioner(TransformerCaptioner):
     def _find(self, regions, families=None):
         """Finds prompts to read: the reader's memory, and ids `(batch, places)`."""
         features = to_unit(ops.mean(ops.cast(regions, "float32"), axis=1))
-        # Another encoder's features would have no index: nothing is learned here.
+        # No gradient: the index holds the features of this encoder only.
         features = ops.stop_gradient(features)
         rows = ops.cast(self.index_features, "float32")
         similarity = ops.matmul(features, ops.transpose(rows))

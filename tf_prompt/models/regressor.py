@@ -11,15 +11,15 @@ from tf_prompt.models.backbones import build_backbone, describe_backbone
 class EmbeddingRegressor(keras.Model):
     """Predicts the MiniLM embedding of the prompt that made an image.
 
-    A backbone, then dense layers; each but the last is followed by dropout and
-    GELU, in this order.
+    A backbone is followed by dense layers, and each of these but the last by dropout
+    and GELU, in this order.
 
     Args:
-        backbone: what `backbones.describe_backbone` takes, or what it returned.
-        image_size: int > 0. Pixels a side.
-        hidden_dims: widths of the dense layers before the last.
+        backbone: a name for `backbones.describe_backbone`, or the dict it returned.
+        image_size: int > 0. Side of the images in pixels.
+        hidden_dims: ints > 0. Widths of the dense layers before the last.
         dropout_rate: float in [0, 1).
-        embedding_dim: int > 0. Numbers of an embedding.
+        embedding_dim: int > 0. Width of the embeddings.
         rotation_degrees: see `Augmentation`.
         flip: see `Augmentation`.
         erasing_rate: see `Augmentation`.
@@ -29,7 +29,7 @@ class EmbeddingRegressor(keras.Model):
         images: `(batch, image_size, image_size, 3)`, 0-255.
 
     Returns:
-        float `(batch, embedding_dim)`, of any length.
+        float32 `(batch, embedding_dim)`, not normalised.
 
     Reference: Patel et al., *Stable Diffusion - Image to Prompts*, "CustomViT".
     """
@@ -79,7 +79,15 @@ class EmbeddingRegressor(keras.Model):
         self.built = True
 
     def extract_features(self, images, training=None):
-        """Runs augmentation and backbone: `(batch, depth)`."""
+        """Runs augmentation and backbone.
+
+        Args:
+            images: `(batch, image_size, image_size, 3)`, 0-255.
+            training: whether images are augmented.
+
+        Returns:
+            float `(batch, depth)`.
+        """
         images = self.augmentation(images, training=training)
         return self.image_backbone(images, training=training)
 

@@ -25,9 +25,9 @@ class Retriever(keras.Model):
         num_neighbours: int > 0. Number of training images whose prompts are
             candidates.
         sharpness: float >= 0. How much more the nearest candidates count than others.
-        separator: a word, such as "by": of a prompt with it the ending is replaced by
-            the one that the image itself suggests. "" writes only whole prompts of
-            training images.
+        separator: a word, such as "by". The ending of a prompt after this word is
+            replaced by the one that best fits the image. "" writes only whole prompts
+            of training images.
         **kwargs: passed to `keras.Model`.
 
     Call arguments:
@@ -80,7 +80,15 @@ class Retriever(keras.Model):
         self.built = True
 
     def extract_features(self, images, training=None):
-        """Returns the mean region, float32 `(batch, depth)`."""
+        """Computes the mean region of images.
+
+        Args:
+            images: `(batch, image_size, image_size, 3)`, 0-255.
+            training: ignored, since the encoder is frozen.
+
+        Returns:
+            float32 `(batch, depth)`.
+        """
         regions = self.image_encoder(images, training=False)
         return ops.mean(ops.cast(regions, "float32"), axis=1)
 
@@ -94,7 +102,7 @@ class Retriever(keras.Model):
         Returns:
             float32 `(batch, depth + text_dim)`.
         """
-        # Both factors of an inner product have the weight, hence the square root.
+        # Both factors of an inner product get the weight, hence the square root.
         weighted = self.text_weight**0.5 * to_unit(words)
         return ops.concatenate([to_unit(features), weighted], axis=-1)
 

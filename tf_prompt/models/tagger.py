@@ -16,7 +16,7 @@ class Tagger(keras.Model):
     queries. Its result gives one logit.
 
     Args:
-        num_modifiers: int > 0.
+        num_modifiers: int > 0. Number of modifiers.
         encoder: a name for `encoders.describe_encoder`, or the dict it returned.
         image_size: int > 0. Side of the images in pixels.
         conv_filters: ints > 0. Channels of each convolution; only for the encoder
@@ -25,7 +25,7 @@ class Tagger(keras.Model):
         num_heads: int > 0, a divisor of `width`. Number of attention heads.
         hidden_dim: int > 0. Width of the feed-forward layer.
         dropout_rate: float in [0, 1).
-        threshold: float in 0-1. Smallest probability of modifiers in the prompt.
+        threshold: float in 0-1. Smallest probability of a modifier to be written.
         rotation_degrees, flip, erasing_rate: see `Augmentation`.
         **kwargs: passed to `keras.Model`.
 
@@ -113,7 +113,7 @@ class Tagger(keras.Model):
         return self.image_encoder(images, training=training)
 
     def extract_features(self, images, training=None):
-        """Returns the mean region, `(batch, depth)`: near for similar images."""
+        """Computes the mean region, `(batch, depth)`, for nearest neighbours."""
         return ops.mean(self.extract_regions(images, training=training), axis=1)
 
     def call(self, inputs, training=None):

@@ -14,13 +14,13 @@ class TransformerCaptioner(Captioner):
     """Writes a prompt with a Transformer that reads the regions of an image.
 
     Args:
-        num_encoder_layers: int >= 0. Blocks over regions, as wide as these.
-        num_decoder_layers: int > 0. Blocks over tokens, `embedding_dim` wide.
-        num_heads: int > 0. Heads of every attention.
+        num_encoder_layers: int >= 0. Number of blocks over the regions, of their width.
+        num_decoder_layers: int > 0. Number of blocks over tokens, `embedding_dim` wide.
+        num_heads: int > 0. Number of heads in each attention.
         head_dim: int > 0. Width of one head.
-        encoder_hidden_dim: int > 0. Feed-forward width over regions.
-        decoder_hidden_dim: int > 0. Feed-forward width over tokens.
-        **kwargs: arguments of `Captioner`, which also tells inputs and outputs.
+        encoder_hidden_dim: int > 0. Feed-forward width in the encoder.
+        decoder_hidden_dim: int > 0. Feed-forward width in the decoder.
+        **kwargs: arguments of `Captioner`, which also documents inputs and outputs.
 
     Raises:
         ValueError: if a size is not positive.
@@ -80,7 +80,7 @@ class TransformerCaptioner(Captioner):
             block.build(tokens_shape, regions_shape)
         self.decoder_norm.build(tokens_shape)
         self.output_proj.build(tokens_shape)
-        # Constants: the converter of LiteRT fails on how they are computed.
+        # Constants, because LiteRT's converter cannot convert their computation.
         self._region_positions = self._tabulate(*regions_shape[1:])
         self._token_positions = self._tabulate(self.max_tokens, self.embedding_dim)
         self.built = True

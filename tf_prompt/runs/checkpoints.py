@@ -26,12 +26,11 @@ def save_checkpoint(model: keras.Model, run_dir: pathlib.Path, state: dict) -> N
     Args:
         model: compiled model, of which weights, optimizer and seeds are saved.
         run_dir: the run's folder.
-        state: JSON content; `history` holds a row per finished epoch, and `step`, if
-            given, the number of steps done in the current epoch.
+        state: JSON-compatible dict; `history` holds a row per finished epoch, and
+            `step`, if given, the number of steps done in the current epoch.
 
     Raises:
-        ValueError: if a weight is not finite, or the file does not read back as
-            written.
+        ValueError: if a weight is not finite, or the file cannot be read back.
         OSError: if the folder is not writable. Older checkpoints stay in both cases.
     """
     folder = run_dir / CHECKPOINTS
@@ -62,6 +61,10 @@ def load_checkpoint(model: keras.Model, run_dir: pathlib.Path) -> dict | None:
     """Restores the last intact checkpoint into a compiled model.
 
     Damaged checkpoints are named on stderr and skipped.
+
+    Args:
+        model: compiled model; changed.
+        run_dir: the run's folder.
 
     Returns:
         The checkpoint's `state`, or None if the run has no checkpoint.
@@ -168,7 +171,7 @@ def _read_back(model, path) -> None:
         raise ValueError(
             f"weights must stay finite. Received: a non-finite number in {strange[0]}"
         )
-    # A model over a pretrained base keeps only what it has learned.
+    # A model with a pretrained base stores only its trained weights.
     kept = getattr(model, "kept_weights", model.weights)
     expected = sum(int(np.prod(weight.shape)) for weight in kept)
     if found < expected:

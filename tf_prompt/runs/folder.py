@@ -24,10 +24,10 @@ from tf_prompt.runs import checkpoints, lock
 from tf_prompt.runs.config import FitConfig, from_json
 
 CONFIG, VOCABULARY, BEST_MODEL = "config.json", vocabulary.TOKENS, "best.keras"
-# Of a tagger: one modifier per line, in the order of its outputs.
+# File of a tagger: one modifier per line, in the order of its outputs.
 MODIFIERS = "modifiers.txt"
 HISTORY, CURVES, LEARNING_RATE = "history.csv", "curves.png", "learning_rate.png"
-# Of an interrogator: its tokenizer, and one file per table of phrases.
+# Folders of an interrogator: its tokenizer, and one file per table of phrases.
 TOKENIZER, PHRASES = "tokenizer", "phrases"
 FINGERPRINT = "data_fingerprint"
 # Options that may change when the same run is resumed.
@@ -36,7 +36,7 @@ _MAY_CHANGE = ("run_dir", "epochs", "patience", "save_every", "time_budget")
 _MAY_CHANGE += ("strategy", "worker_timeout", "gpu_memory")
 # Results depend on these, bit for bit; `config.json` records their versions.
 _PACKAGES = ("tensorflow", "keras", "keras_hub", "numpy")
-# Files of an otherwise empty folder.
+# Files that a folder without a run may hold.
 _NO_RUN = {lock.LOCK, LEARNING_RATE}
 
 
@@ -98,13 +98,13 @@ def open_run(
 
 
 def compare_with(saved: dict, config: FitConfig) -> None:
-    """Compares the versions and data of a saved config.json with those at hand.
+    """Compares the versions and data of a saved config.json with the current ones.
 
-    Other versions are named on stderr, since numbers may differ.
+    Different versions are named on stderr, since numbers may differ.
 
     Args:
         saved: content of a `config.json`.
-        config: options of the run to come.
+        config: options of the new run.
 
     Raises:
         ValueError: if the data are the same by name but not by fingerprint.
@@ -131,7 +131,11 @@ def installed_versions() -> dict[str, str]:
 
 
 def find_data(run_dir: str | pathlib.Path, data: str | None = None) -> pathlib.Path:
-    """Finds the folder of shards that `--data` names; None takes the run's own.
+    """Finds the folder of shards that `--data` names.
+
+    Args:
+        run_dir: the run's folder.
+        data: a folder, or `toy`; None takes the run's own.
 
     Raises:
         FileNotFoundError: if the folder holds no training shards.
@@ -164,7 +168,7 @@ def copy_for_inference(model: keras.Model) -> keras.Model:
 
     It has no optimizer, which would make the file three times as large, and computes in
     float32 even after mixed-precision training: not all hardware that serves it is
-    fast, or accurate, in float16. Its weights are not those of the model yet.
+    fast, or accurate, in float16. The model's weights are not copied yet.
     """
     with keras.device("cpu:0"):
         return type(model).from_config({**model.get_config(), "dtype": "float32"})
@@ -182,7 +186,8 @@ def save_for_inference(
         model: the model.
         path: the file.
         averages: values to save instead of the trainable weights, in their order.
-        bare: its `copy_for_inference`, which gets the weights; None builds one.
+        bare: result of `copy_for_inference`, to which the weights are copied; None
+            builds one.
     """
     bare = bare or copy_for_inference(model)
     bare.set_weights(model.get_weights())
@@ -211,7 +216,7 @@ def _check_folder(run_dir: pathlib.Path) -> None:
 
 
 def _has_config(run_dir: pathlib.Path) -> bool:
-    """Whether there is the `config.json` of a run; other programs use that name too."""
+    """Whether there is a run's `config.json`; other programs use that name too."""
     try:
         content = read_json(run_dir / CONFIG)
     except (OSError, ValueError):
@@ -222,7 +227,7 @@ def _has_config(run_dir: pathlib.Path) -> bool:
 def find_difference(
     before: FitConfig, config: FitConfig, ignored: Collection[str] = ()
 ) -> str | None:
-    """Finds the first option that differs, among those that must stay in a run.
+    """Finds the first option that differs, among those that a run must keep.
 
     Args:
         before, config: the options.

@@ -17,8 +17,8 @@ _MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
 # Our largest config has 5 kB.
 _MAX_CONFIG = 2**20
 _OURS = "tf_prompt"
-# Of these, a name or a folder would be looked for on the disk and in hubs: the names
-# that may stand there, all else must be described.
+# Arguments whose names would be looked up on disk and in hubs, with the few names that
+# are allowed; anything else must be a complete description.
 _DESCRIBED = {"backbone": (), "clip": (), "encoder": ("conv", "resnet50")}
 
 

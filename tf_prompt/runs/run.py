@@ -1,4 +1,4 @@
-"""A finished run, as the commands that use one see it."""
+"""A finished run, for the commands that use one."""
 
 import functools
 import os
@@ -60,7 +60,7 @@ class Run:
         Raises:
             FileNotFoundError: if no epoch has finished.
             ValueError: if the file is damaged, or the pretrained base of a language
-                model is out of reach or another.
+                model cannot be found or is not the one used in training.
         """
         model, given = load_model_file(self.best_model), self.config.backbone_weights
         language_bases.attach_base(
@@ -93,8 +93,8 @@ class Run:
         """The vocabulary of a captioner, a `WordVocabulary` or `SubwordVocabulary`.
 
         Raises:
-            FileNotFoundError: if a file of it is missing.
-            ValueError: if it is damaged, or not the model's own.
+            FileNotFoundError: if a file is missing.
+            ValueError: if a file is damaged, or does not fit the model.
         """
         config = self.config
         found = vocabulary.read(self.path, config.tokens, config.fold_case)
@@ -111,7 +111,7 @@ class Run:
 
         Raises:
             FileNotFoundError: if the file is missing.
-            ValueError: if it is not the model's own.
+            ValueError: if its length does not fit the model.
         """
         path = self.path / folder.MODIFIERS
         if not path.is_file():

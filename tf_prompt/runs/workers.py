@@ -130,7 +130,7 @@ def meet(workers: Workers, timeout: float) -> None:
 
     Args:
         workers: all workers.
-        timeout: seconds.
+        timeout: seconds to wait.
 
     Raises:
         ConnectionError: naming the first worker that did not answer.

@@ -10,9 +10,9 @@ from tf_prompt.files import read_json, write_json
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.serving import hugging_face, kaggle
 
-# What follows each scheme is told by its module, which downloads and uploads.
+# The module of each scheme parses what follows it, downloads and uploads.
 HUBS = {hugging_face.SCHEME: hugging_face, kaggle.SCHEME: kaggle}
-# What of a run's folder others need; neither checkpoints, nor logs, nor caches.
+# The files of a run's folder that others need: no checkpoints, logs or caches.
 FILES = (
     run_folder.CONFIG,
     run_folder.BEST_MODEL,
@@ -40,7 +40,7 @@ def fetch(place: str) -> pathlib.Path:
             `@REVISION` or `/VERSION` for another than the newest.
 
     Returns:
-        The run's folder; nothing of it is code.
+        The run's folder; nothing in it is code.
 
     Raises:
         ValueError: if the place has another form.
@@ -66,18 +66,18 @@ def push(run_dir: str | os.PathLike, place: str, private: bool = True) -> str:
 
     Args:
         run_dir: folder of a run of `tf_prompt.fit`, preferably evaluated.
-        place: as in `fetch`, without a revision; made if it is not there.
-        private: whether a model that is made is for its owner alone. Kaggle's always
-            are, until they are published on its website.
+        place: as in `fetch`, without a revision; created if it does not exist.
+        private: whether a new model is visible only to its owner. On Kaggle it always
+            is, until it is published on the website.
 
     Returns:
-        What `tf_prompt.load` takes.
+        The place, for `tf_prompt.load`.
 
     Raises:
         FileNotFoundError: if there is no run, or it has no model yet.
-        ValueError: if the place has another form, the run consists of others, or a
-            model on Kaggle must not be private.
-        ConnectionError: if the hub does not take it.
+        ValueError: if the place has another form, the run is an ensemble of others, or
+            `private` is False on Kaggle.
+        ConnectionError: if the hub does not accept it.
     """
     hub, name, revision = _read_place(place)
     if revision:
@@ -95,12 +95,16 @@ def push(run_dir: str | os.PathLike, place: str, private: bool = True) -> str:
 
 
 def collect(run_dir: pathlib.Path, folder: pathlib.Path) -> None:
-    """Copies what `push` shares of a run into an empty folder.
+    """Copies the files of a run that `push` shares into an empty folder.
+
+    Args:
+        run_dir: the run's folder.
+        folder: the empty folder.
 
     Raises:
         FileNotFoundError, ValueError: as `push`.
     """
-    # Not above: it imports the report.
+    # Imported here, because it imports the report.
     from tf_prompt.evaluation.report import model_card
 
     config = run_folder.read_config(run_dir)
@@ -120,7 +124,7 @@ def collect(run_dir: pathlib.Path, folder: pathlib.Path) -> None:
             shutil.copyfile(path, copy)
     options = read_json(folder / run_folder.CONFIG)
     for name, value in options.items():
-        # A place on this machine is nobody's business, and of no use elsewhere.
+        # A path of this machine is private, and of no use elsewhere.
         if isinstance(value, str) and os.path.isabs(value):
             options[name] = os.path.basename(value)
     write_json(folder / run_folder.CONFIG, options)
@@ -128,7 +132,7 @@ def collect(run_dir: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def _read_place(place: str):
-    """Module of the hub, the model's name there, and the revision or None."""
+    """Returns the hub's module, the model's name there, and the revision or None."""
     for scheme, hub in HUBS.items():
         if place.startswith(scheme):
             found = hub.NAME.fullmatch(place.removeprefix(scheme))

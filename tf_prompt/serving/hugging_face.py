@@ -9,7 +9,22 @@ HAS_PUBLIC = True
 
 
 def download(place: str, name: str, revision: str | None, files) -> str:
-    """Folder of the library's cache with a model's files, of those patterns."""
+    """Downloads a model, unless it is in the library's cache.
+
+    Args:
+        place: the address, for messages.
+        name: the model, `OWNER/NAME`.
+        revision: a branch, tag or commit; None takes the newest.
+        files: glob patterns of the files to download.
+
+    Returns:
+        The model's folder in the cache.
+
+    Raises:
+        FileNotFoundError: if there is no such model, or it is not visible.
+        ValueError: if the name is invalid.
+        ConnectionError: if the hub does not answer.
+    """
     import huggingface_hub
     from huggingface_hub import errors
 
@@ -28,7 +43,18 @@ def download(place: str, name: str, revision: str | None, files) -> str:
 
 
 def upload(folder, place: str, name: str, private: bool) -> None:
-    """Adds a commit with a folder's files to a model, which is made if needed."""
+    """Adds a commit with a folder's files to a model, which is created if needed.
+
+    Args:
+        folder: the folder.
+        place: the address, for messages.
+        name: the model, `OWNER/NAME`.
+        private: whether a new model is visible only to its owner.
+
+    Raises:
+        ValueError: if the name is invalid.
+        ConnectionError: if the hub does not accept it.
+    """
     import huggingface_hub
     from huggingface_hub import errors
 

@@ -14,7 +14,20 @@ HAS_PUBLIC = False
 
 
 def download(place: str, name: str, revision: str | None, _files) -> str:
-    """Folder of the library's cache with all files of a model."""
+    """Downloads all files of a model, unless they are in the library's cache.
+
+    Args:
+        place: the address, for messages.
+        name: the model, `OWNER/MODEL/keras/VARIATION`.
+        revision: number of a version; None takes the newest.
+
+    Returns:
+        The model's folder in the cache.
+
+    Raises:
+        FileNotFoundError: if there is no such model, or it is not visible.
+        ConnectionError: if the hub does not answer.
+    """
     import kagglehub
     import requests
     from kagglehub import exceptions
@@ -23,7 +36,7 @@ def download(place: str, name: str, revision: str | None, _files) -> str:
     try:
         return kagglehub.model_download(handle)
     except (requests.RequestException, exceptions.DataCorruptionError) as error:
-        # Kaggle forbids what others may not see, and what nobody made.
+        # Kaggle also forbids access to models that do not exist.
         if _status_of(error) in (401, 403, 404):
             raise FileNotFoundError(
                 f"the hub must have the model, and you may see it. Received: {place}"
@@ -32,7 +45,16 @@ def download(place: str, name: str, revision: str | None, _files) -> str:
 
 
 def upload(folder, place: str, name: str, _private: bool) -> None:
-    """Adds a version with a folder's files to a model, which is made if needed."""
+    """Adds a version with a folder's files to a model, which is created if needed.
+
+    Args:
+        folder: the folder.
+        place: the address, for messages.
+        name: the model, `OWNER/MODEL/keras/VARIATION`.
+
+    Raises:
+        ConnectionError: if the hub does not accept it.
+    """
     import kagglehub
     import requests
     from kagglehub import exceptions
@@ -46,7 +68,7 @@ def upload(folder, place: str, name: str, _private: bool) -> None:
 
 
 def _status_of(error) -> int | None:
-    # A response with an error's status is false.
+    # Not `if response`: a response with an error status is falsy.
     response = getattr(error, "response", None)
     return None if response is None else response.status_code
 
@@ -56,6 +78,6 @@ def _away(place, error) -> ConnectionError:
     if _status_of(error) in (401, 403):
         reason = (
             f"{_status_of(error)}; KAGGLE_API_TOKEN, or KAGGLE_USERNAME and "
-            "KAGGLE_KEY, must be of somebody who may write there"
+            "KAGGLE_KEY, must belong to an account that may write there"
         )
     return ConnectionError(f"the hub must answer. Received: {place}: {reason}")

@@ -1,4 +1,4 @@
-"""Opens the place of a model that a command names: a run, an export, a server."""
+"""Opens the model that a command names: in a run, an export, or on a server."""
 
 from tf_prompt.decoding.config import DecodingConfig
 
@@ -47,7 +47,7 @@ def load_litert(path: str, decoding: DecodingConfig):
     """Loads a LiteRT file as a function of encoded images, without TensorFlow.
 
     Args:
-        path: the file, of `export --to litert`.
+        path: the file, written by `export --to litert`.
         decoding: must be the default: the file decodes greedily.
 
     Returns:
@@ -65,7 +65,12 @@ def load_litert(path: str, decoding: DecodingConfig):
 
 
 def require_greedy(decoding: DecodingConfig, what: str, received: str) -> None:
-    """Checks that options leave decoding as it is.
+    """Checks that options do not change how the model decodes.
+
+    Args:
+        decoding: the options.
+        what: what decodes, for the message.
+        received: the option that names it, for the message.
 
     Raises:
         ValueError: if they do not.
@@ -94,14 +99,15 @@ def connect(options, decoding: DecodingConfig):
 
 
 def require_one_place(options, may_lack: bool = False) -> None:
-    """Checks that a command's options name one place of a model.
+    """Checks that a command's options name exactly one place of a model.
 
     Args:
         options: as in `open_writer`.
         may_lack: whether they may name none.
 
     Raises:
-        ValueError: if they name none or several, or what the place does not take.
+        ValueError: if they name none or several, or an option that the place does not
+            have.
     """
     places = {n: getattr(options, n) for n in PLACES if hasattr(options, n)}
     flags = [f"--{name.replace('_', '-')}" for name in places]
@@ -118,10 +124,10 @@ def require_one_place(options, may_lack: bool = False) -> None:
 
 
 def open_writer(options, decoding: DecodingConfig):
-    """Opens the place of a command's options as a function of encoded images.
+    """Opens the model of a command's options as a function of encoded images.
 
     Args:
-        options: `ServerConfig` with `run_dir`, `saved_model` and `bank`, and perhaps
+        options: `ServerConfig` with `run_dir`, `saved_model` and `bank`, and possibly
             `litert`.
         decoding: how a captioner's run decodes; other places take only the default.
 

@@ -1,6 +1,6 @@
 """An exported model as functions, with TensorFlow only.
 
-`predict --saved-model` needs no Keras and KerasHub, which take seconds to import.
+`predict --saved-model` needs neither Keras nor KerasHub, which take seconds to import.
 """
 
 import pathlib
@@ -24,15 +24,15 @@ class SavedPromptWriter:
 
     Args:
         path: folder of one version.
-        needs_prompt: whether its default signature must return prompts; models of
-            embeddings that were exported without a bank do not.
+        needs_prompt: whether its default signature must return prompts; embedding
+            models that were exported without a bank do not.
 
     Call arguments:
         image_bytes: encoded images, a list of bytes.
 
     Returns:
         dict of numpy arrays: `prompt`, bytes `(batch,)`, `score`, float32 `(batch,)`,
-        and from models of embeddings `embedding`, float32 `(batch, 384)`. A broken
+        and from embedding models `embedding`, float32 `(batch, 384)`. A broken
         image has an empty prompt and NaN for its numbers.
 
     Attributes:
@@ -99,7 +99,7 @@ def _load(path: pathlib.Path):
     try:
         _check_operations((path / "saved_model.pb").read_bytes())
         return tf.saved_model.load(path)
-    # A damaged one fails in protobuf, in the loader's Python, or in TensorFlow.
+    # A damaged file fails in protobuf, in the loader's Python, or in TensorFlow.
     except Exception as error:
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Writes a run as a folder that transformers reads."""
+"""Writes a run as a folder that the library transformers can read."""
 
 import pathlib
 import shutil
@@ -10,21 +10,21 @@ from tf_prompt.runs.run import Run
 
 
 def write(run: Run, folder: pathlib.Path) -> pathlib.Path:
-    """Writes the model of a run, whole or not at all.
+    """Writes the model of a run atomically.
 
     Args:
         run: the run.
-        folder: where; it must not be there yet.
+        folder: folder to write; it must not exist yet.
 
     Returns:
         The folder.
 
     Raises:
         FileNotFoundError: if a file of the run is missing.
-        ValueError: if the folder is there, or the model has no such form.
+        ValueError: if the folder exists, or transformers has no such model.
     """
     if folder.exists():
-        raise ValueError(f"output must not hold the folder yet. Received: {folder}")
+        raise ValueError(f"output must not have this folder yet. Received: {folder}")
     model = Loader().load_run(run, embeds=False)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=folder.parent))
@@ -38,7 +38,7 @@ def write(run: Run, folder: pathlib.Path) -> pathlib.Path:
 
 
 def _mend(path: pathlib.Path) -> None:
-    """Puts the number of an image's tokens where transformers looks for it."""
+    """Writes the number of image tokens where transformers looks for it."""
     config = read_json(path)
     number = config["vision_config"]["mm_tokens_per_image"]
     write_json(path, {**config, "mm_tokens_per_image": number})

@@ -122,7 +122,15 @@ def _write(servable, path) -> None:
 
 
 def publish(path: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    """Renames a written model to the next free version number of a folder."""
+    """Renames a written model to the next free version number of a folder.
+
+    Args:
+        path: the written model.
+        folder: the model's folder, on the same disk.
+
+    Returns:
+        The version's folder.
+    """
     while True:
         version = folder / str(1 + max(list_versions(folder), default=0))
         try:

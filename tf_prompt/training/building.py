@@ -1,4 +1,4 @@
-"""Builds a model that is compiled before `model.fit` would."""
+"""Builds a compiled model before `model.fit` would."""
 
 import keras
 import tensorflow as tf
@@ -10,13 +10,15 @@ NAMES = ("_maybe_symbolic_build", "_symbolic_build")
 def build_once(model: keras.Model, batches: tf.data.Dataset) -> None:
     """Builds a compiled model, its optimiser and its metrics, under its strategy.
 
-    Keras would learn the shapes from a batch, and read one again before each
-    validation: a shuffle buffer filled for nothing, and images decoded twice. A
-    version of Keras without these names still does so.
+    Keras would learn the shapes from a batch, and read another before each validation,
+    which fills a shuffle buffer for nothing and decodes images twice. It would then
+    delete an iterator that still reads, and with a strategy TensorFlow 2.21 may crash
+    there: it frees the functions of a dataset before it waits for the thread that calls
+    them. With a version of Keras that lacks these names, this does nothing.
 
     Args:
-        model: compiled.
-        batches: what it will be fitted on, for their shapes.
+        model: compiled model; changed.
+        batches: its training data, for their shapes.
     """
     if not all(hasattr(model, name) for name in NAMES):
         return

@@ -72,7 +72,12 @@ class OnEachStep(keras.callbacks.Callback):
             self.on_step(batch + 1, logs)
 
     def on_step(self, step: int, logs: dict) -> None:
-        """Called after a step; `step` counts the epoch's steps from 1."""
+        """Called after a step.
+
+        Args:
+            step: number of the step in its epoch, from 1.
+            logs: dict of the means of loss and metrics since the start of the epoch.
+        """
         raise NotImplementedError
 
 
@@ -112,9 +117,9 @@ class SwapAverages(keras.callbacks.Callback):
 class SaveRun(keras.callbacks.Callback):
     """Writes history, the best model and a checkpoint after each epoch.
 
-    Curves are drawn after the last epoch, and before it at most every
-    `CURVE_SECONDS`: short epochs would wait for them. The checkpoint comes
-    last: a run killed before that redoes the epoch.
+    Curves are drawn after the last epoch, and before that at most every
+    `CURVE_SECONDS`, because short epochs would wait for them. The checkpoint is
+    written last: a run killed before that repeats the epoch.
 
     Args:
         run_dir: the run's folder.
@@ -236,12 +241,12 @@ def averages_of(model: keras.Model) -> list:
 
 
 def _inner_optimizer(model):
-    # Mixed precision wraps it in another one, which has no averages.
+    # Mixed precision wraps the optimizer in another one, which has no averages.
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
 def read_metrics(model: keras.Model) -> list:
-    """Returns the values of `metric_variables` as JSON content."""
+    """Returns the values of `metric_variables` as a JSON-compatible list."""
     return [
         keras.ops.convert_to_numpy(variable).tolist()
         for variable in metric_variables(model)
@@ -249,7 +254,12 @@ def read_metrics(model: keras.Model) -> list:
 
 
 def should_stop(history, patience: int) -> bool:
-    """Whether validation loss has not improved in the last `patience` epochs."""
+    """Whether validation loss has not improved in the last `patience` epochs.
+
+    Args:
+        history: list of one dict per epoch, with `val_loss`.
+        patience: int >= 0; 0 never stops.
+    """
     if not patience or not history:
         return False
     return len(history) - 1 - run_history.best_epoch(history) >= patience

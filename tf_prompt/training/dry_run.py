@@ -18,7 +18,7 @@ from tf_prompt.inference.needs import format_megabytes, format_rows
 from tf_prompt.runs import checkpoints
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
-from tf_prompt.training import callbacks, loop, recipes
+from tf_prompt.training import building, callbacks, loop, recipes
 
 # Steps that are timed, after the first ones, during which functions are traced and
 # the pipeline fills its buffers.
@@ -33,7 +33,7 @@ class Needs:
     """Resources that a run needs.
 
     Args:
-        parameters: numbers in its weights.
+        parameters: number of the model's parameters.
         model_bytes: size of weights, optimizer and other state.
         peak_bytes: peak memory of the whole process.
         gpu_bytes: peak memory of a GPU; None without one.
@@ -91,7 +91,13 @@ def rehearse(config: FitConfig, run_dir: pathlib.Path, strategy=None) -> str:
 def format_needs(
     needs: Needs, run_dir: pathlib.Path, further: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """Formats the needs of a run, one per line; `further` are names and values."""
+    """Formats the needs of a run, one per line.
+
+    Args:
+        needs: the needs.
+        run_dir: folder of the future run.
+        further: more lines, pairs of name and value.
+    """
     seconds = needs.epochs * needs.epoch_seconds
     rows = [
         ("parameters", f"{needs.parameters:,}"),
@@ -130,7 +136,7 @@ class _StepTimes(callbacks.OnEachStep):
         super().on_train_batch_end(batch, logs)
 
     def on_step(self, step, logs):
-        # From the end of one step to the next: with waiting for data and callbacks.
+        # From the end of one step to the next, including data and callbacks.
         self.seconds.append(self._passed)
 
 
@@ -142,8 +148,10 @@ def _measure(task, model, scratch, run_dir) -> Needs:
             f"batch_size must give more than {_WARM_UP} steps per epoch in a dry run. "
             f"Received: {task.config.batch_size}, which gives {steps_per_epoch}"
         )
+    batches = task.training_batches(model, range(1)).take(num_steps)
+    building.build_once(model, batches)
     model.fit(
-        task.training_batches(model, range(1)),
+        batches,
         epochs=1,
         steps_per_epoch=num_steps,
         shuffle=False,
@@ -177,10 +185,11 @@ def _measure(task, model, scratch, run_dir) -> Needs:
 def _time_validation(model, batches) -> float:
     """Estimates the seconds for all batches from a few."""
     total = int(batches.cardinality())
-    model.evaluate(batches, steps=1, verbose=0)
     few = min(_NUM_VALIDATED, total)
+    # Whole datasets, as in `_measure`: not `steps` of a longer one.
+    model.evaluate(batches.take(1), verbose=0)
     began = time.monotonic()
-    model.evaluate(batches, steps=few, verbose=0)
+    model.evaluate(batches.take(few), verbose=0)
     return (time.monotonic() - began) / few * total
 
 

@@ -171,7 +171,7 @@ def format_table(comparison: Comparison) -> str:
 
 
 def to_json(comparison: Comparison) -> dict:
-    """Returns a comparison as JSON content, without the ridge's matrix."""
+    """Returns a comparison as a JSON-compatible dict, without the ridge's matrix."""
     fields = {f.name for f in dataclasses.fields(Comparison)} - {"rows", "stacking"}
     content = {name: getattr(comparison, name) for name in sorted(fields)}
     rows = [dataclasses.asdict(row) for row in comparison.rows]

@@ -6,7 +6,7 @@ import pathlib
 from tf_prompt.runs import checkpoints
 from tf_prompt.training.callbacks import OnEachStep
 
-# Steps per window of which the mean loss is compared, and windows in a row to fail.
+# Steps per window, whose mean losses are compared, and bad windows in a row to fail.
 WINDOW, PATIENCE = 50, 4
 _FACTOR = 2.0
 
@@ -24,10 +24,10 @@ class DivergenceGuard(OnEachStep):
         skipped: number of steps skipped at the start.
 
     Attributes:
-        state: JSON content with what the guard has seen.
+        state: JSON-compatible dict with what the guard has seen.
 
     Raises:
-        ValueError: from `model.fit`; names the step and possible remedies.
+        ValueError: from `model.fit`; the message names the step and possible remedies.
     """
 
     def __init__(self, run_dir: pathlib.Path, skipped: int = 0):

@@ -63,7 +63,7 @@ class Interruption(OnEachStep):
 
     Args:
         saver: writes the checkpoints.
-        averages: to be swapped back before a save during validation, or None.
+        averages: swapped back before a save during validation; None if there are none.
         signals: the signals that ask to stop.
         save_every: float >= 0, minutes between checkpoints within an epoch; 0 writes
             none.
@@ -99,7 +99,7 @@ class Interruption(OnEachStep):
             self._stop(step)
 
     def on_test_begin(self, logs=None):
-        # Before validation resets them.
+        # Read before validation resets them.
         self._metrics = read_metrics(self.model)
 
     def on_test_batch_end(self, batch, logs=None):
@@ -134,6 +134,10 @@ class Interruption(OnEachStep):
 
 def require_no_signal(signals: CaughtSignals, run_dir) -> None:
     """Checks that no signal came too late to stop training.
+
+    Args:
+        signals: the caught signals.
+        run_dir: the run's folder, for the message.
 
     Raises:
         Stopped: if one did.

@@ -1,4 +1,4 @@
-"""Finds a learning rate by a sweep from far too low to far too high."""
+"""Finds a learning rate with a sweep from far too low to far too high."""
 
 import math
 import pathlib
@@ -13,10 +13,10 @@ from tf_prompt.data import folder as data_folder
 from tf_prompt.files import replacing
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
-from tf_prompt.training import callbacks, loop, recipes
+from tf_prompt.training import building, callbacks, loop, recipes
 
 LOWEST, HIGHEST, NUM_STEPS = 1e-6, 10.0, 300
-# Of the running mean of losses: single batches are noisy.
+# Momentum of the running mean of losses, because single batches are noisy.
 _MOMENTUM = 0.95
 # The sweep ends when the loss exceeds its minimum by this factor.
 _BLOWN_UP = 4.0
@@ -143,8 +143,11 @@ class _Sweep(callbacks.OnEachStep):
 def _sweep(task, model, num_steps) -> list[float]:
     model.optimizer.learning_rate = ExponentialRise(LOWEST, HIGHEST, num_steps)
     sweep = _Sweep()
+    epochs = range(-(-num_steps // task.steps_per_epoch))
+    batches = task.training_batches(model, epochs).take(num_steps)
+    building.build_once(model, batches)
     model.fit(
-        task.training_batches(model, range(-(-num_steps // task.steps_per_epoch))),
+        batches,
         epochs=1,
         steps_per_epoch=num_steps,
         shuffle=False,

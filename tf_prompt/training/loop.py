@@ -95,7 +95,7 @@ def built(config: FitConfig, run_dir, folder, strategy=None):
         config: the run's options, completed by `recipes`.
         run_dir: folder where the task keeps its vocabulary.
         folder: folder of shards.
-        strategy: as in `train`, but None takes this machine's devices.
+        strategy: as in `train`, but None uses this machine's devices.
 
     Yields:
         Task and model.

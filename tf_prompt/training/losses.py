@@ -14,7 +14,7 @@ class WordLoss(keras.losses.Loss):
     """Passes on the loss of each word, which the captioner itself computes.
 
     Call arguments:
-        y_true: int `(batch, tokens)`, not used: the captioner has seen them.
+        y_true: int `(batch, tokens)`, not used, because the captioner has them.
         y_pred: float `(batch, tokens, 2)`, loss and hit of each word.
 
     Returns:
@@ -60,18 +60,21 @@ class CosineDistance(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class AsymmetricLoss(keras.losses.Loss):
-    """Cross-entropy of many labels, most of them absent, easy absences left out.
+    """Cross-entropy for many labels, most of them absent, without easy absences.
 
     Args:
-        gamma_positive: float >= 0. How little labels count that are present and sure.
-        gamma_negative: float >= 0. The same of those that are absent.
-        margin: float in [0, 1). Probability below which an absent label counts
-            nothing.
+        gamma_positive: float >= 0. Focusing exponent for present labels: the larger,
+            the less those count that are already predicted with confidence.
+        gamma_negative: float >= 0. The same for absent labels.
+        margin: float in [0, 1). Probability below which an absent label has no loss.
         **kwargs: passed to `keras.losses.Loss`.
 
     Call arguments:
         y_true: `(batch, labels)`, 0 or 1.
         y_pred: float `(batch, labels)`, logits.
+
+    Returns:
+        float `(batch,)`, or its mean.
 
     Reference: Ridnik et al., 2021, https://arxiv.org/abs/2009.14119, eqs. 4-6.
     """
@@ -94,7 +97,7 @@ class AsymmetricLoss(keras.losses.Loss):
         present = ops.sigmoid(y_pred)
         shifted = ops.maximum(present - self.margin, 0)
         positive = (1 - present) ** self.gamma_positive * ops.log_sigmoid(y_pred)
-        # Of a probability that rounds to 1 the logarithm would be infinite.
+        # For a probability that rounds to 1, the logarithm would be infinite.
         absent = ops.log(ops.maximum(1 - shifted, 1e-8))
         negative = shifted**self.gamma_negative * absent
         return -ops.sum(y_true * positive + (1 - y_true) * negative, axis=-1)

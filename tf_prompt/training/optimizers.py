@@ -66,7 +66,7 @@ class BatchAdamW(keras.optimizers.AdamW):
             embedding are summed before they are squared, which Keras does not do.
     """
 
-    # Of the update that is traced, what is the same for all variables.
+    # While an update is traced: what is the same for all variables.
     _shared = None
 
     def build(self, variables):
@@ -77,7 +77,7 @@ class BatchAdamW(keras.optimizers.AdamW):
             private_names.require("keras", self, *_READ_IN_ROUNDS)
             private_names.require("tensorflow", tf, _MERGE_CALL)
             # Keras' norm of an embedding's gradient squares each occurrence of a word
-            # by itself: the rounds must sum up such squares.
+            # separately, so the rounds must sum such squares.
             self._word_squares = self.add_variable((), name="word_squares")
 
     def _get_current_learning_rate(self):
@@ -280,14 +280,17 @@ class OnePassAdamW(BatchAdamW):
 
 
 def rate_by_layer(backbone, config, schedule, steps_per_epoch, **kwargs):
-    """Builds the optimiser of a model whose backbone learns.
+    """Builds the optimizer of a model whose backbone is trained.
 
     Args:
-        backbone: its image network, see `layer_factors`.
+        backbone: the model's image network, see `layer_factors`.
         config: `FitConfig`, for `head_epochs` and `layer_decay`.
-        schedule: of the learning rate.
-        steps_per_epoch: int > 0.
-        **kwargs: of `LayerwiseAdamW`.
+        schedule: learning rate, a float or a schedule.
+        steps_per_epoch: int > 0, number of steps per epoch.
+        **kwargs: passed to `LayerwiseAdamW`.
+
+    Returns:
+        `LayerwiseAdamW`.
     """
     return LayerwiseAdamW(
         schedule,

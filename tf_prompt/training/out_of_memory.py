@@ -11,18 +11,20 @@ from tf_prompt.runs.config import FitConfig
 
 
 def halve(config: FitConfig, run_dir: pathlib.Path) -> FitConfig:
-    """Doubles the rounds of a batch, whose size stays; the run's options say so.
+    """Doubles the number of rounds per batch, and updates the run's `config.json`.
+
+    The batch size stays the same.
 
     Args:
         config: options of the run.
-        run_dir: its folder.
+        run_dir: folder of the run.
 
     Returns:
-        The options to begin again with.
+        The options with which to start again.
 
     Raises:
         ValueError: if a batch cannot be divided further, or the run has checkpoints,
-            which another number of rounds could not go on from.
+            which cannot be resumed with another number of rounds.
     """
     rounds = 2 * config.accumulate_steps
     if checkpoints.list_checkpoints(run_dir):

@@ -21,6 +21,12 @@ _OWN: dict[str, dict] = {
 def complete(config: FitConfig) -> FitConfig:
     """Fills in the options that were not given, from the preset's recipe.
 
+    Args:
+        config: the given options.
+
+    Returns:
+        The options, complete.
+
     Raises:
         ValueError: for an unknown preset, or a given option that does not apply to the
             preset.
@@ -49,6 +55,11 @@ def complete(config: FitConfig) -> FitConfig:
 
 def require_meaning(preset: str, option: str, value) -> None:
     """Checks that an option of `fit` applies to a preset.
+
+    Args:
+        preset: name of the preset.
+        option: name of the option.
+        value: its value, for the message.
 
     Raises:
         ValueError: if it does not.

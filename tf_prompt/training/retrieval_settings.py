@@ -1,4 +1,4 @@
-"""The few numbers of a retriever, chosen on the validation split."""
+"""Chooses the settings of a retriever on the validation split."""
 
 import collections
 import functools
@@ -19,9 +19,9 @@ CHOICES: dict[str, tuple] = {
     "num_neighbours": (24, 6, 12, 48),
     "sharpness": (40.0, 10.0, 20.0, 80.0),
 }
-# Tried beside none: artists follow it.
+# Tried besides no separator, because artists follow it.
 SEPARATOR = "by"
-# Comparing 49 texts takes some milliseconds.
+# Limits the time: comparing the 49 texts of an example takes some milliseconds.
 MAX_EXAMPLES = 1000
 _IMAGES_AT_ONCE = 64
 
@@ -34,24 +34,25 @@ def choose_settings(
     families: Sequence,
     choices: Mapping[str, Sequence] = CHOICES,
 ) -> dict[str, float]:
-    """Chooses the numbers with the highest sum of BLEU and METEOR.
+    """Chooses the settings with the highest sum of BLEU and METEOR.
 
-    Each family has the same weight: with real prompts one can be most of a split. BLEU
-    is that of a corpus; a sentence's, smoothed, favours short prompts that are wrong.
+    Each family has the same weight, because one can make up most of a split of real
+    prompts. BLEU is computed without smoothing over all prompts: smoothed sentence BLEU
+    favours short prompts, even wrong ones.
 
     Args:
-        rows: float `(images, depth + text_dim)`, features and vectors of words, each
-            of unit length, of the training images.
-        prompts: of these, words joined by spaces.
-        queries: float `(others, depth)` and `(others, text_dim)`, the same of
-            validation images, the words being those that their features predict;
+        rows: float `(images, depth + text_dim)`, features and word vectors of the
+            training images, each of unit length.
+        prompts: prompts of the training images, words joined by spaces.
+        queries: float `(others, depth)` and `(others, text_dim)`, features of the
+            validation images, and the word vectors predicted from them; at most
             `MAX_EXAMPLES` are used, evenly spread.
-        true_prompts: of the validation images.
-        families: of the validation images, a name or number each.
-        choices: values to try of each argument of `Retriever`.
+        true_prompts: prompts of the validation images.
+        families: the family of each validation image, a name or number.
+        choices: values to try for each argument of `Retriever`.
 
     Returns:
-        The best values by name; of equals those that come first.
+        dict from argument to its best value; among ties, the values tried first.
     """
     chosen, shares = _draw(families)
     most = min(max(choices["num_neighbours"]), len(prompts))
@@ -80,16 +81,16 @@ def choose_settings(
 def score_families(
     model, features, true_prompts: Sequence[str], families
 ) -> tuple[float, float]:
-    """Computes the BLEU and METEOR of a model, each family having the same weight.
+    """Computes the BLEU and METEOR of a model, with the same weight for each family.
 
     Args:
         model: a `RetrievalModel`.
-        features: float32 `(images, depth)`, of unit length, of validation images;
-            `MAX_EXAMPLES` are used, evenly spread.
+        features: float32 `(images, depth)`, features of the validation images, rows of
+            unit length; at most `MAX_EXAMPLES` are used, evenly spread.
         true_prompts, families: see `choose_settings`.
 
     Returns:
-        two floats in 0-100.
+        BLEU and METEOR, each 0-100.
     """
     chosen, shares = _draw(families)
     spec = tf.TensorSpec((None, features.shape[1]), tf.float32)
@@ -104,10 +105,10 @@ def score_families(
 
 
 def _build_scorer() -> Callable:
-    """Returns a function from a pair to its counts for BLEU and its METEOR."""
+    """Returns a function that gives a pair's BLEU counts and its METEOR."""
     synonyms = meteor.load_synonyms()
 
-    # Most settings write the same prompts.
+    # Cached, because most settings write the same prompts.
     @functools.cache
     def score_pair(true, written):
         pair = [true], [written]
@@ -117,14 +118,14 @@ def _build_scorer() -> Callable:
 
 
 def _score(score_pair, truth, written, shares) -> tuple[float, float]:
-    """Returns BLEU and METEOR of weighted pairs."""
+    """Computes BLEU and METEOR of weighted pairs."""
     counts, scores = zip(*map(score_pair, truth, written), strict=True)
     total = np.asarray(shares) @ np.array(counts)
     return float(bleu.score_sums(total)), float(np.average(scores, weights=shares))
 
 
 def _draw(families) -> tuple[np.ndarray, list[float]]:
-    """Draws examples evenly, and gives each the weight 1 / its family's examples."""
+    """Picks examples evenly, and divides the weight of each family among its own."""
     count = min(len(families), MAX_EXAMPLES)
     chosen = np.linspace(0, len(families) - 1, count).astype(int)
     counts = collections.Counter(families[i] for i in chosen)
@@ -132,7 +133,7 @@ def _draw(families) -> tuple[np.ndarray, list[float]]:
 
 
 def _agreed(bleu, similarity, sharpness) -> int:
-    """The candidate of the highest expected BLEU; `similarity` falls."""
+    """Index of the candidate with the highest expected BLEU; the nearest is first."""
     count = len(similarity)
     weights = np.exp(sharpness * (similarity - similarity[0]))
     return int((bleu[:count, :count] @ weights).argmax())

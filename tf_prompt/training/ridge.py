@@ -1,10 +1,10 @@
-"""Linear maps by ridge regression, the penalty chosen on other examples."""
+"""Linear maps by ridge regression, with the penalty chosen on other examples."""
 
 import numpy as np
 
 from tf_prompt.data.vectors import unit_rows
 
-# Over the mean square of a feature, times the examples.
+# In units of the mean square of a feature times the number of examples.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _ROWS_AT_ONCE = 4096
 
@@ -12,7 +12,7 @@ _ROWS_AT_ONCE = 4096
 def fit_ridge(
     features, targets, validation_features, validation_targets
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fits a linear map, and takes the penalty that serves other examples best.
+    """Fits a linear map, with the penalty that works best on other examples.
 
     Args:
         features: float `(examples, depth)`; may be a memory map, read block by block.
@@ -21,8 +21,9 @@ def fit_ridge(
         validation_targets: float `(others, dim)`.
 
     Returns:
-        kernel: float32 `(depth, dim)`, and bias: float32 `(dim,)`, of the penalty of
-        `PENALTIES` with the highest mean cosine on the other examples.
+        kernel: float32 `(depth, dim)`, for the penalty of `PENALTIES` with the highest
+            mean cosine on the other examples.
+        bias: float32 `(dim,)`.
 
     Reference: Hoerl and Kennard, 1970.
     """

@@ -74,10 +74,10 @@ def describe_devices(config, half: str = "float16") -> list[str]:
 
     Args:
         config: the run's options.
-        half: what mixed precision computes in.
+        half: name of the type in which mixed precision computes.
 
     Returns:
-        One line, and another where TensorFlow does not see a GPU that is there.
+        One line, and a second one if TensorFlow does not see an existing GPU.
 
     Raises:
         ValueError: as `build_strategy`.
@@ -133,6 +133,10 @@ def writing_folder(strategy: tf.distribute.Strategy, run_dir: pathlib.Path):
     """Context manager with the folder to write into: the run's folder for the chief.
 
     Other workers write the same files into a temporary folder.
+
+    Args:
+        strategy: from `build_strategy`.
+        run_dir: folder of the run.
     """
     if not is_multi_worker(strategy) or workers.read_tf_config().is_chief:
         yield run_dir
@@ -179,8 +183,12 @@ def make_share(strategy, config, folder, steps_per_epoch) -> sharding.Share | No
 def distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
     """Prepares batches for `model.fit` under a strategy.
 
-    With several workers the batches are divided already: TensorFlow's own sharding
+    With several workers the batches are already divided: TensorFlow's own sharding
     would make each worker read whole batches.
+
+    Args:
+        strategy: from `build_strategy`.
+        batches: the batches of this process.
     """
     if not is_multi_worker(strategy):
         return batches
@@ -220,6 +228,10 @@ def require_agreement(strategy: tf.distribute.Strategy, *facts) -> None:
 @contextlib.contextmanager
 def reporting_lost_workers(strategy, run_dir):
     """Context manager that reports the loss of another worker in one line.
+
+    Args:
+        strategy: from `build_strategy`.
+        run_dir: folder of the run, for the message.
 
     Raises:
         ConnectionError: if a worker is lost.

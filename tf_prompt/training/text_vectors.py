@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-# Their products with each other take 130 MB.
+# Their Gram matrix takes 130 MB.
 MAX_WORDS = 4096
 _PROMPTS_AT_ONCE = 2048
 

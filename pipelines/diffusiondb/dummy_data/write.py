@@ -13,12 +13,17 @@ import PIL.Image
 from tf_prompt.data.toy.diffusiondb import write_toy_diffusiondb
 
 FOLDER = pathlib.Path(__file__).parent
-# With it all three splits get an image.
+# With this seed, all three splits get an image.
 SEED = 3
 
 
 def write_large(source: pathlib.Path, folder: pathlib.Path) -> None:
-    """Turns a set in the layout of DiffusionDB 2M into one in that of Large."""
+    """Converts a set in the layout of DiffusionDB 2M to the layout of Large.
+
+    Args:
+        source: folder in the layout of 2M.
+        folder: folder to write.
+    """
     parts = folder / "diffusiondb-large-part-1"
     parts.mkdir(parents=True)
     for path in sorted((source / "images").glob("*.zip")):

@@ -157,7 +157,7 @@ def test_a_damaged_index_is_named(trained, tmp_path):
     index = RetrievalIndex.load(trained[0])
     assert len(index.prompts) == 96
     RetrievalIndex(index.rows, index.prompts[:-1]).save(tmp_path)
-    with pytest.raises(ValueError, match="a prompt a row"):
+    with pytest.raises(ValueError, match="a prompt per row"):
         RetrievalIndex.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="must hold the index"):
         RetrievalIndex.load(tmp_path / "none")

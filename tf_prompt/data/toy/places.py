@@ -94,7 +94,7 @@ def draw_background(place: str, weather: str | None, rng: random.Random) -> Imag
 def cover_with_weather(
     image: Image.Image, weather: str | None, rng: random.Random
 ) -> Image.Image:
-    """Draws rain or fog over the background."""
+    """Draws rain or fog over the background; other weather changes nothing."""
     if weather == "rain":
         return _rain_on(image, rng)
     if weather == "fog":

@@ -68,7 +68,16 @@ def _place_other(relation: str, side: int, rng: random.Random) -> tuple[float, f
 
 @functools.cache
 def arrange(count: int, relation: str | None, side: int):
-    """Returns the size of the subjects, and the centre x, y of each."""
+    """Places the subjects of a scene.
+
+    Args:
+        count: number of subjects, 1 to 4.
+        relation: one of `grammar.RELATIONS`, or None.
+        side: 1 or -1, the side of the other thing for `beside`.
+
+    Returns:
+        The size of the subjects and the centre x, y of each, in 1/96 of the side.
+    """
     if relation is None:
         size, spread_x, spread_y, x, y = (56, 38, 34, 32)[count - 1], 19, 18, 48, 48
     elif relation == "beside":

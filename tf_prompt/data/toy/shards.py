@@ -86,6 +86,11 @@ def list_prompts(
 def draw_examples(name: str, count: int, seed: int = 0) -> list[tuple[str, bytes]]:
     """Draws the first images of a split, as they are in the toy set.
 
+    Args:
+        name: one of `split.SPLITS`.
+        count: number of images.
+        seed: int, seed of the toy set.
+
     Returns:
         list of pairs of a prompt and the image as JPEG.
     """

@@ -20,8 +20,8 @@ COLOUR_VALUES: dict[str, RGB] = {
 }
 BLACK, WHITE = (34, 30, 48), (255, 255, 255)
 
-# Stickers are drawn once at this size, halved for smooth edges, and then shrunk
-# into each picture, where none is larger than 117 pixels.
+# Stickers are drawn once at this size, halved for smooth edges, and then scaled down
+# for each image, where none is larger than 117 pixels.
 _MASTER_SIZE = 256
 _MARGIN = 18
 
@@ -35,7 +35,7 @@ class Inks:
         shade: darker details.
         light: windows, bellies and other light details.
         line: outline, eyes and strokes.
-        halo: rim that parts it from the background; None leaves it out.
+        halo: rim that separates it from the background; None leaves it out.
     """
 
     body: RGB
@@ -127,7 +127,7 @@ def _behind(image: Image.Image, shape: Image.Image, colour: RGB, width: int):
     return rim
 
 
-# As many as one picture asks for twice: four cats are two images.
+# Enough for what one image asks for twice: four cats need two stickers.
 @functools.lru_cache(maxsize=8)
 def fit_sticker(name: str, inks: Inks, size: int, mirrored: bool) -> Image.Image:
     """Returns the image of `draw_sticker`, resized to `size` pixels a side."""

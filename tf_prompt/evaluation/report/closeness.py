@@ -8,14 +8,14 @@ from tf_prompt.evaluation.report.runs import Run
 
 _METRICS = ("bleu", "meteor", "bertscore_f1", "cosine")
 _NOTE = (
-    "Overlap: words in both prompts over words in either, of the true prompt and the "
-    "training prompt most like it. High scores in the last group alone are those of a "
+    "Overlap: words in both prompts over words in either, for the true prompt and the "
+    "most similar training prompt. High scores in the last group only are those of a "
     "model that looks up its training set."
 )
 
 
 def closeness_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Writes scores of each run and its nearest neighbour, one row per overlap."""
+    """Writes the scores of each run and its nearest neighbour, one row per overlap."""
     groups = [
         {name.replace("_", " "): found for name, found in run.overlaps.items()}
         for run in runs
@@ -25,7 +25,7 @@ def closeness_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
 
 
 def source_blocks(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Writes scores of each run and its nearest neighbour, one row per source."""
+    """Writes the scores of each run and its nearest neighbour, one row per source."""
     return _group_blocks(runs, [run.sources for run in runs], "source")
 
 

@@ -24,7 +24,7 @@ class Comparison:
 
     Args:
         first, second: names of the runs.
-        differences: by metric, the score of the first minus that of the second.
+        differences: dict from metric to the first run's score minus the second's.
         reason: why there are no differences; None if there are.
     """
 
@@ -41,8 +41,9 @@ def compare_runs(runs: Sequence[Run]) -> tuple[list[Comparison], dict[str, str]]
         runs: at least one run.
 
     Returns:
-        A list of one `Comparison` per pair, over families where the first run's rows
-        have them; and a dict of the metrics' signatures.
+        comparisons: list of one `Comparison` per pair, over families if the first
+            run's rows have them.
+        signatures: dict from metric to its signature.
     """
     examples = [_examples_of(run) for run in runs]
     synonyms = meteor.load_synonyms()

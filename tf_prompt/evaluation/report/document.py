@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-# Stands for a fact or a score that a run does not have.
+# Text for a fact or a score that a run does not have.
 ABSENT = "not measured"
 
 
@@ -87,7 +87,12 @@ class Section:
 
 
 def to_markdown(title: str, sections: list[Section]) -> str:
-    """Renders a report as Markdown, with all text escaped."""
+    """Renders a report as Markdown, with all text escaped.
+
+    Args:
+        title: heading of the report.
+        sections: its sections.
+    """
     parts = [f"# {_escape(title)}"]
     for section in sections:
         parts.append(f"## {_escape(section.title)}")
@@ -96,7 +101,11 @@ def to_markdown(title: str, sections: list[Section]) -> str:
 
 
 def block_to_markdown(block: Block) -> str:
-    """Renders one block as Markdown, without a trailing newline."""
+    """Renders one block as Markdown, without a trailing newline.
+
+    Raises:
+        ValueError: if it is not a `Block`.
+    """
     match block:
         case Paragraph(text):
             return _escape(text)

@@ -167,7 +167,7 @@ def _measured(run) -> dict:
 
 
 def _short(folder) -> str:
-    """A folder's name without its path, which is nobody's business."""
+    """A folder's name without its path, which should stay private."""
     prefix, colon, rest = str(folder or ABSENT).rpartition("knn:")
     return prefix + colon + pathlib.PurePath(rest).name
 
@@ -184,7 +184,7 @@ def _table(header, rows: Iterable, num_text_columns: int) -> str:
 def _describe_parts(run) -> str:
     arguments = dict(presets.PRESETS[run.config["preset"]][1])
     if "base" in arguments:
-        arguments["base"] = _short(_find_base(run) or "trained from the start")
+        arguments["base"] = _short(_find_base(run) or "trained from scratch")
         if _find_base(run):
             del arguments["vocab_size"]
     arguments |= settings(run.config.get("set") or ())
@@ -219,7 +219,7 @@ def _describe_data(run) -> str:
 
 
 def _describe_text(run) -> str:
-    lead = "No prompt lies in two splits."
+    lead = "No prompt is in two splits."
     if run.config.get("tokens") == "subwords":
         case = ", in lower case" if run.config.get("fold_case") else ""
         return f"{lead} Prompts are learned as they were written{case}."
@@ -311,9 +311,7 @@ def _describe_language(run) -> str:
         count = run.config.get("max_subwords", ABSENT)
         return f"- It has read at most {count} subwords of each prompt."
     words = run.config.get("max_words", ABSENT)
-    return (
-        f"- It knows only the words of its training prompts, of each the first {words}."
-    )
+    return f"- It knows only the first {words} words of each of its training prompts."
 
 
 def _describe_licence(run, is_toy: bool) -> str:

@@ -8,7 +8,7 @@ from tf_prompt.evaluation.report.runs import Run
 from tf_prompt.runs.config import FitConfig
 
 _NOT_RECORDED = "not recorded"
-# Options that change no number.
+# Options that do not change any result.
 _NO_MATTER = ("run_dir", "gpu_memory")
 _VERSIONS = {
     "package_version": "tf_prompt",

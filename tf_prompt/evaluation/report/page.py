@@ -75,7 +75,12 @@ td small { display: block; color: var(--soft); white-space: nowrap; }
 
 
 def render_page(title: str, sections: list[Section]) -> str:
-    """Renders a report as HTML, with embedded figures and all text escaped."""
+    """Renders a report as HTML, with embedded figures and all text escaped.
+
+    Args:
+        title: heading of the report.
+        sections: its sections.
+    """
     anchors = {s.title: re.sub(r"\W+", "-", s.title.lower()) for s in sections}
     links = "".join(
         f'<a href="#{anchor}">{html.escape(name)}</a>'

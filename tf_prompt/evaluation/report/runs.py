@@ -30,7 +30,7 @@ class Run:
             if there is none.
         predictions: rows of `predictions.csv` of the test split.
         evaluation: options of that evaluation.
-        parameters: numbers of all weights and of the trainable ones.
+        parameters: number of all parameters and of the trainable ones.
     """
 
     name: str
@@ -89,7 +89,7 @@ def check_runs(run_dirs: Sequence[str], output: str) -> list[pathlib.Path]:
 
 
 def name_runs(folders: Sequence[pathlib.Path]) -> list[str]:
-    """Names each run after its folder; by the whole path where names are equal."""
+    """Names each run after its folder, or by its whole path if names are equal."""
     names = [folder.resolve().name for folder in folders]
     return [
         name if names.count(name) == 1 else str(folder)
@@ -99,6 +99,10 @@ def name_runs(folders: Sequence[pathlib.Path]) -> list[str]:
 
 def read_run(folder: pathlib.Path, name: str) -> Run:
     """Reads a run; parts that do not exist yet are left empty.
+
+    Args:
+        folder: the run's folder.
+        name: its name in the report.
 
     Raises:
         ValueError: if an existing file is damaged; the message names it.
@@ -231,7 +235,7 @@ def _count_parameters(folder: pathlib.Path) -> tuple[int, int] | None:
         return None
     model = load_model_file(path)
     if hasattr(model, "count_parameters"):
-        # Its pretrained base is not read for that.
+        # This does not need the pretrained base.
         return model.count_parameters()
     trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
     return model.count_params(), trainable

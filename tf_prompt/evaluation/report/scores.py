@@ -106,7 +106,7 @@ def _all_metrics(runs: Sequence[Run]) -> list[Block]:
     held = {name for scores in sets for name in scores}
     if not held:
         return []
-    # A later version may write metrics that this one has no title for.
+    # A later version may write metrics for which this one has no title.
     names = [*(n for n in ALL_METRICS if n in held), *sorted(held - {*ALL_METRICS})]
     marker, _ = _number_signatures(sets, names)
     others = [name for name in names if name not in METRICS]
@@ -134,7 +134,12 @@ def _score_row(run: Run, marker: _Marker) -> tuple[str, ...]:
 
 
 def format_score(scores: dict, name: str) -> str:
-    """Writes one score and its interval, as in the tables here."""
+    """Formats one score and its interval, as in the tables of the report.
+
+    Args:
+        scores: dict from metric to its entry of `metrics.json`.
+        name: name of the metric.
+    """
     return _format(scores, name, lambda value, name: "")
 
 

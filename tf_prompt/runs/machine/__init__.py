@@ -1,1 +1,1 @@
-"""What a machine has for runs: devices, packages, weights."""
+"""What a machine offers for runs: devices, packages, weights."""

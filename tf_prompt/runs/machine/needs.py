@@ -12,9 +12,9 @@ class Need:
     """A use of a command, and what it needs.
 
     Attributes:
-        command: the command and the use.
-        extra: an extra of tf_prompt, or "".
-        downloads: pretrained weights.
+        command: the command and its use.
+        extra: the extra of tf_prompt that it needs, or "".
+        downloads: the pretrained weights that it needs.
         wordnet: whether it needs NLTK's WordNet.
         java: whether it needs a Java runtime.
     """

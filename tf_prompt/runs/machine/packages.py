@@ -6,7 +6,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 
 _NAME = "tf_prompt"
-# `all` is the others together; `test` and `fuzz` are for those who change tf_prompt.
+# `all` is the others together; `test` and `fuzz` are for developers of tf_prompt.
 _HIDDEN = ("all", "test", "fuzz")
 
 

@@ -52,7 +52,7 @@ class CallFailed(Exception):
 
 
 def explain_handshake(text: str) -> CallFailed:
-    """Explains a failed TLS handshake, which a retry would not mend.
+    """Explains a failed TLS handshake, which a retry would not fix.
 
     Args:
         text: error message of the TLS library, OpenSSL or BoringSSL.
@@ -72,7 +72,7 @@ def call_again(call: Callable, retries: int) -> object:
         What `call` returns.
 
     Raises:
-        CallFailed: the last failure, or the first one that a retry cannot mend.
+        CallFailed: the last failure, or the first one that a retry cannot fix.
     """
     # gRPC retries at most four times and counts all of them as one call, so that
     # both transports follow urllib3's rule.

@@ -1,4 +1,4 @@
 """Captioners as LiteRT files: written with TensorFlow, read without."""
 
-# Of a file's weights.
+# Precisions of a file's weights.
 PRECISIONS = ("float32", "float16", "int8")

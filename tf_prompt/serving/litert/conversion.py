@@ -17,28 +17,28 @@ from tf_prompt.data.text import END_ID, SPECIAL_TOKENS, START_ID
 from tf_prompt.inference.model import Steps
 from tf_prompt.serving.litert import writer
 
-# Images of noise that the written file is tried with.
+# Number of noise images with which the written file is tested.
 _NUM_TRIALS = 4
 
 
 def export(steps: Steps, name: str, precision: str, path: pathlib.Path) -> None:
-    """Writes a captioner as one LiteRT file, which gets its name once it is checked.
+    """Writes a captioner as one LiteRT file, which is verified before it gets its name.
 
     The file is a model with the signatures `encode`, from pixels to the decoder's
-    state and memory, and `step`, from a token to the scores of the next. Behind the
-    model is an archive of its vocabulary and sizes, as TensorFlow Lite keeps associated
-    files: `unzip FILE` shows them.
+    state and memory, and `step`, from a token to the scores of the next. After the
+    model comes an archive of its vocabulary and sizes, which is how TensorFlow Lite
+    stores associated files; `unzip FILE` extracts them.
 
     Args:
-        steps: of `PromptModel.steps`.
-        name: of the model, for whoever opens the file.
-        precision: of the weights, one of `litert.PRECISIONS`; `int8` computes products
-            of matrices in integers and takes the scale of what they multiply as it
-            comes.
-        path: the file; an export that is there is replaced.
+        steps: from `PromptModel.steps`.
+        name: name of the model, stored in the file.
+        precision: precision of the weights, one of `litert.PRECISIONS`; `int8` also
+            multiplies matrices in integers, with scales computed from each input.
+        path: the file; an earlier export is replaced.
 
     Raises:
-        ValueError: if another file is there, or the written one differs from the model.
+        ValueError: if another file is there, or the written file gives other prompts
+            than the model.
     """
     _require_own(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,15 @@ def _build_signatures(steps) -> dict:
 
 
 def name_parts(key: str, structure) -> dict:
-    """Names the tensors of a nested state or memory: `state_0`, `state_1` and on."""
+    """Names the tensors of a nested structure `state_0`, `state_1` and so on.
+
+    Args:
+        key: `state` or `memory`.
+        structure: nested tensors.
+
+    Returns:
+        dict from name to tensor.
+    """
     parts = tf.nest.flatten(structure)
     return {f"{key}_{index}": part for index, part in enumerate(parts)}
 
@@ -132,7 +140,7 @@ def _append(steps, name, precision, path) -> None:
 
 
 def _check(steps, precision, path) -> None:
-    """Compares the prompts of the file with the model's, of images of noise."""
+    """Compares the prompts of the file with the model's on images of noise."""
     size = steps.network.image_size
     noise = np.random.default_rng(0).integers(0, 256, (_NUM_TRIALS, size, size, 3))
     noise = noise.astype(np.uint8)
@@ -147,7 +155,7 @@ def _check(steps, precision, path) -> None:
         )
     if same < _NUM_TRIALS:
         print(
-            f"of {_NUM_TRIALS} images of noise, {same} get the same prompt in "
+            f"{same} of {_NUM_TRIALS} images of noise get the same prompt in "
             f"{precision}: measure the file on real ones",
             file=sys.stderr,
         )
@@ -170,7 +178,7 @@ def _require_own(path) -> None:
 
 @contextlib.contextmanager
 def _silent():
-    """Without the converter's own notes, which go to file descriptor 2."""
+    """Silences the converter's own messages, which go to file descriptor 2."""
     sys.stderr.flush()
     stderr = os.dup(2)
     try:

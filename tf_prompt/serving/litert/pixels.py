@@ -11,20 +11,20 @@ from tf_prompt.data.image_faults import MAX_PIXELS
 
 # Formats that `data.images` decodes; Pillow knows more.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-# What Pillow would take for EXIF besides; `data.exif` does not.
+# Fields that Pillow would also read as EXIF, but `data.exif` does not.
 _NOT_EXIF = ("xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 
 
 def decode_image(data: bytes, size: int) -> np.ndarray:
     """Decodes one image and makes it a square of a given size.
 
-    It equals `data.images.decode_image` to one grey level, but for what the two
-    decoders of JPEG differ in: the largest centred square of the upright image is
+    It equals `data.images.decode_image` to one grey level, apart from differences
+    between the JPEG decoders: the largest centred square of the upright image is
     resized with an antialiasing filter, and the colours under transparency are kept.
 
     Args:
         data: an encoded PNG, JPEG, WebP, BMP, or GIF, of which the first frame counts.
-        size: int > 0, pixels a side.
+        size: int > 0, side of the square in pixels.
 
     Returns:
         uint8 `(size, size, 3)`, RGB, 0-255.
@@ -48,11 +48,11 @@ def decode_image(data: bytes, size: int) -> np.ndarray:
 
 def _to_rgb(image):
     if image.mode.startswith("I"):
-        # Of 16 bits the higher 8 count; Pillow would cut off what is above 255.
+        # The upper 8 of 16 bits are used; Pillow would clip values at 255.
         high = np.asarray(image, np.int32) >> 8
         return PIL.Image.fromarray(high.astype(np.uint8)).convert("RGB")
     if image.mode in ("P", "PA"):
-        # Through RGBA, or a colour that is transparent could become another.
+        # Through RGBA, because a transparent colour could change otherwise.
         image = image.convert("RGBA")
     return image.convert("RGB")
 
@@ -63,6 +63,6 @@ def _fit(image, size):
         return image
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
-    # Not by `box` of `resize`, whose filter also sees what lies around the square.
+    # Not with `box` of `resize`, whose filter also reads pixels around the square.
     square = image.crop((left, top, left + side, top + side))
     return square.resize((size, size), PIL.Image.Resampling.BILINEAR)

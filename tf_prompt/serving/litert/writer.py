@@ -11,10 +11,10 @@ import numpy as np
 from tf_prompt.data import image_faults
 from tf_prompt.serving.litert import pixels
 
-# In the archive behind the model: what a reader must know, and the vocabulary.
+# Files in the archive after the model: what a reader must know, and the vocabulary.
 CONFIG, VOCABULARY = "config.json", "vocabulary.txt"
 ENCODE, STEP = "encode", "step"
-# Version of the layout.
+# Version of the file's layout.
 LAYOUT = 1
 _BANNED = np.float32(-1e9)
 
@@ -42,7 +42,7 @@ class LiteRTWriter:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not of `export`, or LiteRT is not installed.
+        ValueError: if `export` did not write it, or LiteRT is not installed.
     """
 
     is_thread_safe = False
@@ -56,7 +56,7 @@ class LiteRTWriter:
         interpreter = _open(path, num_threads or os.cpu_count())
         self._encode = interpreter.get_signature_runner(ENCODE)
         self._step = interpreter.get_signature_runner(STEP)
-        # Runners do not keep it alive.
+        # Signature runners do not keep it alive.
         self._interpreter = interpreter
         self._bans = np.zeros(len(self._pieces), np.float32)
         self._bans[self.config["banned_ids"]] = _BANNED
@@ -74,16 +74,17 @@ class LiteRTWriter:
             image: uint8 `(image_size, image_size, 3)`.
 
         Returns:
-            Their ids, without the end token, and their mean log-probability, that of
+            Their ids without the end token, and the mean log-probability of all tokens,
             the end token included.
         """
         return self.decode(self._encode(pixels=image[None]))
 
     def decode(self, parts: dict[str, np.ndarray]) -> tuple[list[int], float]:
-        """Writes the tokens of an image that was read.
+        """Writes the tokens of an encoded image.
 
         Args:
-            parts: of the signature `encode`: the decoder's `state_…` and `memory_…`.
+            parts: result of the signature `encode`: the decoder's `state_…` and
+                `memory_…`.
 
         Returns:
             As `write_tokens`.
@@ -116,7 +117,7 @@ class LiteRTWriter:
             .encode()
             .join(self._pieces[token] for token in token_ids)
         )
-        # A prompt that was cut may end within a character.
+        # A prompt that was cut may end inside a character.
         text = found.decode(errors="ignore")
         return text.strip() if self.config["is_raw"] else text
 
@@ -153,7 +154,7 @@ def _read_parts(path: pathlib.Path) -> tuple[dict, list[bytes]]:
 def _to_bytes(tokens, is_raw) -> list[bytes]:
     if not is_raw:
         return [token.encode() for token in tokens]
-    # Not above: it imports a tokenizer, of which words have no need.
+    # Imported here, because it imports a tokenizer, which words do not need.
     from tf_prompt.data import subwords
 
     return [subwords.to_bytes(token) for token in tokens]

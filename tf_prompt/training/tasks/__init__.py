@@ -35,7 +35,7 @@ def of(preset: str) -> type[Task]:
     """Returns the class of the task that trains a preset.
 
     Raises:
-        ValueError: for an unknown name; lists the valid ones.
+        ValueError: for an unknown name; the message lists the valid ones.
     """
     presets.check(preset, {})
     return next(_TASKS[c] for c in presets.PRESETS[preset][0].__mro__ if c in _TASKS)

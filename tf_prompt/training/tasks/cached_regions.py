@@ -11,7 +11,7 @@ from tf_prompt.data.graphs import compile_function
 from tf_prompt.layers.augmentation import Augmentation
 from tf_prompt.training.tasks.sent_encoder import SentEncoder, fingerprint, send
 
-# A view is a draw of all augmentation, the flip that is on by default among it.
+# Each view is one random draw of all augmentation, including the default flip.
 DEFAULT_VIEWS = 4
 
 
@@ -38,7 +38,7 @@ def cached_regions(
         "image_size": model.image_size,
     }
     if isinstance(model.encoder, dict):
-        # Equal weights do not make equal features where pixels are scaled apart.
+        # Equal weights do not give equal features if pixels are scaled differently.
         signature["description"] = json.dumps(model.encoder, sort_keys=True)
     if drawn:
         signature["augmentation"] = list(drawn)
@@ -58,7 +58,7 @@ def cached_regions(
     )
 
 
-# A worker rebuilds the encoder once, not once a shard; one at a time, for its memory.
+# A worker rebuilds the encoder once, not once per shard, and keeps only one in memory.
 @functools.lru_cache(maxsize=1)
 def _extractor_of(sent: SentEncoder):
     return sent.build(_extractor)
@@ -67,7 +67,7 @@ def _extractor_of(sent: SentEncoder):
 def _extractor(encoder, size, drawn, seed):
     """Returns the function that `cached_features` needs; None does not augment."""
     augmentation = Augmentation(*drawn) if drawn else None
-    # Half precision is for training: the cache serves other runs too.
+    # Not in half precision, which is for training: other runs use the cache too.
     spec = tf.TensorSpec((None, size, size, 3), tf.uint8)
 
     def run(images):

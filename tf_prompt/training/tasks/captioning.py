@@ -49,7 +49,7 @@ class CaptioningTask(Task):
         "tokens": "words",
     }
     report_metrics = ("bleu", "meteor")
-    # Whether the model is told the family of each training prompt.
+    # Whether the model's inputs contain the family of each training prompt.
     with_families = False
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
@@ -98,7 +98,7 @@ class CaptioningTask(Task):
         """See `Task`.
 
         Raises:
-            ValueError: if pretrained weights are not at hand, or not wanted.
+            ValueError: if pretrained weights are missing, or given but not used.
         """
         model = super().build_model()
         encoder = self.argument("encoder")
@@ -108,8 +108,8 @@ class CaptioningTask(Task):
             not self.config.train_backbone
         ):
             raise ValueError(
-                f"{encoder} has no pretrained weights: give --backbone-weights, or let "
-                f"it learn with --train-backbone. Received: --backbone {encoder}"
+                f"{encoder} has no pretrained weights: give --backbone-weights, or "
+                f"train it with --train-backbone. Received: --backbone {encoder}"
             )
         if self.config.cache_features and model.image_encoder.trainable_weights:
             raise ValueError(

@@ -13,11 +13,11 @@ from tf_prompt.training.losses import ContrastiveAccuracy, ContrastiveLoss
 from tf_prompt.training.optimizers import BatchAdamW
 from tf_prompt.training.tasks.task import Task
 
-# Weights of the architecture `base`.
+# Pretrained weights of the architecture `base`.
 PRETRAINED = "clip_vit_base_patch16"
-# Of the byte pairs learned where a CLIP is trained from the start.
+# Size of the vocabulary of byte pairs for a CLIP that is trained from scratch.
 _VOCAB_SIZE = 2048
-# Share of prompts cut to a few words. On the toy set's validation split it took
+# Share of prompts cut to a few words. On the toy set's validation split this raised
 # the MiniLM cosine of `classic` prompts from 0.63 to 0.68.
 _SPAN_RATE = 0.5
 
@@ -38,9 +38,9 @@ class InterrogationTask(Task):
         ValueError: if a pretrained CLIP is not available, or no phrase is found.
     """
 
-    # Not accumulate_steps: an image would have fewer texts to choose from.
+    # Without accumulate_steps: an image would have fewer texts to choose from.
     options = Task.options | {"vocab_size", "max_words", "backbone"}
-    # More pairs in a batch, more to tell apart.
+    # A large batch, because it gives more pairs to tell apart.
     recipe = {"epochs": 8, "batch_size": 128, "learning_rate": 2e-3, "flip": True}
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
@@ -51,8 +51,8 @@ class InterrogationTask(Task):
         if self._source is not None:
             self._tokenizer = clip_tokens.load_tokenizer(self._source)
         elif self.has_result(run_dir):
-            # What the checkpoints were trained on: a version before numbered pairs
-            # of equal counts at random.
+            # The one that the checkpoints were trained with: an earlier version ordered
+            # pairs of equal counts at random.
             self._tokenizer = clip_tokens.load_tokenizer(run_dir / run_folder.TOKENIZER)
         else:
             self._tokenizer = clip_tokens.build_tokenizer(counts, _VOCAB_SIZE)
@@ -91,7 +91,7 @@ class InterrogationTask(Task):
     def build_model(self) -> keras.Model:
         """See `Task`; saves the model's tokenizer too."""
         model = super().build_model()
-        # A CLIP that has seen words only must be asked in words only.
+        # A CLIP that was trained on words only must be given words only.
         self._tokens = clip_tokens.CLIPTokens(
             self._tokenizer, model.max_tokens, words_only=self._source is None
         )
@@ -105,7 +105,7 @@ class InterrogationTask(Task):
             weight_decay=config.weight_decay,
             global_clipnorm=config.clip_norm,
         )
-        # The temperature among them.
+        # This includes the temperature.
         optimizer.exclude_from_weight_decay(
             var_names=["logit_scale", "gamma", "beta", "bias"]
         )

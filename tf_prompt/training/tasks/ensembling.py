@@ -48,7 +48,8 @@ class EnsemblingTask(AtOnceTask):
         """See `Task`."""
         if not config.members:
             raise ValueError(
-                f"members must name the runs that {config.preset} joins. Received: none"
+                f"members must name the runs that {config.preset} combines. "
+                "Received: none"
             )
 
     @classmethod
@@ -68,7 +69,7 @@ class EnsemblingTask(AtOnceTask):
         return {"members": self._names, "member_weights": None, **super().overrides()}
 
     def load_state(self, model: keras.Model, run_dir: pathlib.Path) -> dict:
-        """Returns whether the run is done and its members have not changed since."""
+        """See `Task`; `done` is False if a member has changed since the run."""
         if not self.has_result(run_dir):
             return {}
         written = (run_dir / COMPARISON).stat().st_mtime_ns
@@ -90,7 +91,14 @@ class EnsemblingTask(AtOnceTask):
         write_json(self.run_dir / COMPARISON, content)
 
     def embed_split(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Embeds a split: `(examples, members, 384)`, and targets `(examples, 384)`.
+        """Embeds a split with all members.
+
+        Args:
+            split: one of `split.SPLITS`.
+
+        Returns:
+            embeddings: float32 `(examples, members, 384)`.
+            targets: float32 `(examples, 384)`, of the true prompts.
 
         Raises:
             FileNotFoundError: if there is no such split.

@@ -1,4 +1,4 @@
-"""The task of a language model that sees: an image in, the original prompt out."""
+"""The task of a vision-language model: an image in, the original prompt out."""
 
 import pathlib
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from tf_prompt.training.losses import TokenAccuracy, WordLoss
 from tf_prompt.training.optimizers import OnePassAdamW, accumulation
 from tf_prompt.training.tasks.task import Task
 
-# A base's own ids take all of it; byte pairs of a tiny base are learned.
+# Limit for a tiny base, whose byte pairs are learned; a pretrained one has its own ids.
 _VOCAB_SIZE = 2048
 
 
 class LanguageTask(Task):
-    """Data, model and loss of a run over a language model of KerasHub.
+    """Data, model and loss of a run with a vision-language model of KerasHub.
 
     The vocabulary is the pretrained base's, copied into the run's folder. A base that
     is trained from scratch learns byte pairs of the training split.
@@ -33,7 +33,7 @@ class LanguageTask(Task):
 
     Raises:
         FileNotFoundError: if a split is missing.
-        ValueError: if a pretrained base is out of reach.
+        ValueError: if a pretrained base cannot be found.
     """
 
     options = Task.options | {
@@ -74,7 +74,7 @@ class LanguageTask(Task):
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
-        """See `Task`; only a pretrained base does something before it is trained."""
+        """See `Task`; only a pretrained base is useful without training."""
         pretrained = cls._find_source(config) is not None
         if not config.zero_shot:
             super().check(config)
@@ -107,11 +107,11 @@ class LanguageTask(Task):
         """See `Task`.
 
         Raises:
-            ValueError: if the pretrained base is out of reach, or of another family.
+            ValueError: if the pretrained base cannot be found, or is of another family.
         """
         if self._source is None:
             return super().build_model()
-        # Weights that stand still need no more digits than they have.
+        # Frozen weights need no more digits than they have.
         stands_still = self.config.mixed_precision and self.argument("lora_rank") != 0
         dtype = "bfloat16" if stands_still else None
         overrides = self.overrides()
@@ -127,7 +127,7 @@ class LanguageTask(Task):
             global_clipnorm=config.clip_norm,
             gradient_accumulation_steps=accumulation(config),
         )
-        # The loss of the answer alone: the model gives none for image and prefix.
+        # The loss of the prompt only: the model returns none for image and prefix.
         return {
             "optimizer": optimizer,
             "loss": WordLoss(),
@@ -155,7 +155,7 @@ class LanguageTask(Task):
         deadline: float | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> list[dict]:
-        """See `Task`; out of memory it begins again with more rounds a batch."""
+        """See `Task`; out of memory, it starts again with more rounds per batch."""
         began = model.get_weights()
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Mean regions of a split by a frozen encoder, for tasks that look images up."""
+"""Mean regions of a split from a frozen encoder, for tasks with an image index."""
 
 import numpy as np
 import tensorflow as tf
@@ -20,14 +20,14 @@ def mean_regions(task, model, split: str) -> np.ndarray:
 
     Args:
         task: a `Task`.
-        model: with `image_encoder`, `encoder` and `image_size`.
+        model: a model with `image_encoder`, `encoder` and `image_size`.
         split: one of `split.SPLITS`.
 
     Returns:
         float16 `(images, depth)`, rows of unit length, in the order of the shards.
     """
     blocks = _cached if task.config.cache_features else _computed
-    # Half the memory; the order of neighbours needs no more digits.
+    # float16 takes half the memory, and is precise enough to order neighbours.
     found = [unit_rows(rows).astype(np.float16) for rows in blocks(task, model, split)]
     return np.concatenate(found)
 
@@ -43,7 +43,7 @@ def _cached(task, model, split):
 
 def _computed(task, model, split):
     size = model.image_size
-    pictures = tf.data.TFRecordDataset(records.list_shards(task.folder, split)).map(
+    decoded = tf.data.TFRecordDataset(records.list_shards(task.folder, split)).map(
         lambda record: images.decode_stored(records.parse(record)["image"], size),
         tf.data.AUTOTUNE,
     )
@@ -59,7 +59,7 @@ def _computed(task, model, split):
         desc=f"features of {split}",
         unit="image",
     ) as bar:
-        batches = pictures.batch(task.config.batch_size).prefetch(1)
+        batches = decoded.batch(task.config.batch_size).prefetch(1)
         for batch in without_tuning(batches):
             yield extract(batch).numpy()
             bar.update(len(batch))

@@ -36,14 +36,14 @@ class ReadingTask(CaptioningTask):
         """See `Task`.
 
         Raises:
-            ValueError: as `CaptioningTask`; for an encoder that learns, whose index
-                would soon be out of date.
+            ValueError: as `CaptioningTask`; also for an encoder that is trained, since
+                its index would soon be out of date.
         """
         model = super().build_model()
         if model.image_encoder.trainable_weights:
             raise ValueError(
                 f"preset {self.config.preset} needs a frozen encoder, such as "
-                "efficientnet_lite0. Received: one that learns"
+                "efficientnet_lite0. Received: one that is trained"
             )
         return model
 

@@ -51,7 +51,7 @@ class RegressionTask(Task):
         """See `Task`.
 
         Raises:
-            ValueError: if pretrained weights are not at hand, or there are none.
+            ValueError: if pretrained weights are missing.
         """
         model = super().build_model()
         name = self.argument("backbone")

@@ -25,8 +25,8 @@ class RetrievalTask(AtOnceTask):
     """Fits a retriever without gradient descent.
 
     The run's folder gets `best.keras` and the index of the training split. The map
-    from features to words is a ridge regression; its penalty and the retriever's
-    numbers that `--set` does not give are chosen on the validation split.
+    from features to words is a ridge regression. Its penalty, and the settings of the
+    retriever that `--set` does not give, are chosen on the validation split.
 
     Args:
         config, run_dir, folder: see `Task`.
@@ -51,7 +51,7 @@ class RetrievalTask(AtOnceTask):
         """See `Task`.
 
         Raises:
-            ValueError: if pretrained weights are not at hand.
+            ValueError: if pretrained weights are missing.
         """
         model = super().build_model()
         encoder = self.argument("encoder")
@@ -69,7 +69,7 @@ class RetrievalTask(AtOnceTask):
         return model
 
     def load_state(self, model: keras.Model, run_dir: pathlib.Path) -> dict:
-        """Returns whether the run is done."""
+        """See `Task`; `done` is True if the run is complete."""
         return {"done": True} if self.has_result(run_dir) else {}
 
     def _fit(self, model: keras.Model) -> None:
@@ -92,7 +92,7 @@ class RetrievalTask(AtOnceTask):
         run_folder.save_model(model, self.run_dir / run_folder.BEST_MODEL)
 
     def _choose(self, model, rows, prompts, queries, truth) -> None:
-        """Gives the model the numbers that serve validation best, but for `--set`.
+        """Sets the model's best settings, except those that `--set` gives.
 
         Args:
             model, rows, prompts, queries: see `retrieval_settings.choose_settings`.
@@ -166,7 +166,7 @@ class RetrievalTask(AtOnceTask):
 
 
 def _join(features, words):
-    """Joins features and words, each of unit length: their weight comes last."""
+    """Joins features and words, each of unit length; they are weighted later."""
     joined = np.concatenate([unit_rows(features), unit_rows(words)], axis=1)
     return joined.astype(np.float16)
 

@@ -1,4 +1,4 @@
-"""Sends a frozen encoder to the workers of a cluster: a description, and its weights.
+"""Sends a frozen encoder to the workers of a cluster, as a description and weights.
 
 Keras's own serialisation is not used: it leaves out what is set after a network is
 built, such as EfficientNet-Lite's padding.
@@ -18,8 +18,8 @@ from tf_prompt.files import replacing
 from tf_prompt.models.encoders import build_encoder
 
 WEIGHTS = "encoder.npz"
-# Of the largest number that the encoder here computes from noise. Rounding stays below
-# it; EfficientNet-Lite0 padded otherwise gave differences of 6.0, its largest number.
+# Relative to the largest number that the encoder computes from noise. Rounding stays
+# below it; EfficientNet-Lite0 with other padding differed by 6.0, its largest number.
 _TOLERANCE = 0.02
 _SEEDS = (0, 0)
 
@@ -32,13 +32,13 @@ class SentEncoder:
 
     Args:
         description: JSON of `build_encoder`'s first argument.
-        image_size: int > 0, pixels a side.
+        image_size: int > 0, side of the images in pixels.
         conv_filters: as `build_encoder` takes them.
         policy: name of the Keras policy under which the encoder was built.
         augmentation: arguments of `Augmentation`, or None.
-        seed: int, of the augmentation.
+        seed: int, seed of the augmentation.
         weights: file that `send` wrote; the worker must see it at the same path.
-        fingerprint: of `fingerprint`, what the rebuilt encoder must have.
+        fingerprint: result of `fingerprint` that the rebuilt encoder must have.
     """
 
     description: str
@@ -54,14 +54,14 @@ class SentEncoder:
         """Rebuilds the encoder, and checks it against the one that was sent.
 
         Args:
-            make_extract: makes a function of images and seeds from encoder, image
-                size, augmentation and seed.
+            make_extract: function of encoder, image size, augmentation and seed that
+                returns a function from images and seeds to regions.
 
         Returns:
-            What `make_extract` made.
+            The result of `make_extract`.
 
         Raises:
-            ValueError: if weights or regions are not those of the launcher.
+            ValueError: if weights or regions differ from those of the sender.
         """
         with np.load(self.weights) as file:
             arrays = [file[str(number)] for number in range(len(file.files) - 1)]
@@ -103,11 +103,12 @@ def send(
     The file stays: another command may be using it.
 
     Args:
-        folder: where to write; a file that is there is kept.
-        model: with `image_encoder`, `encoder`, `image_size` and `conv_filters`.
+        folder: folder to write into; an existing file is kept.
+        model: a model with `image_encoder`, `encoder`, `image_size` and `conv_filters`.
         augmentation: see `SentEncoder`.
         seed: see `SentEncoder`.
-        extract: computes regions here from images and seeds, for comparison.
+        extract: function from images and seeds to regions on this machine, for
+            comparison.
     """
     path = (folder / WEIGHTS).resolve()
     if not path.is_file():

@@ -67,7 +67,7 @@ class TaggingTask(Task):
         """See `Task`.
 
         Raises:
-            ValueError: if pretrained weights are not at hand, or not wanted.
+            ValueError: if pretrained weights are missing, or given but not used.
         """
         model = super().build_model()
         encoder = self.argument("encoder")
@@ -142,7 +142,7 @@ def choose_threshold(probabilities, flags) -> float:
         flags: bool `(examples, modifiers)`.
 
     Returns:
-        float, one of `THRESHOLDS`; of ties the lowest.
+        float, one of `THRESHOLDS`; the lowest among ties.
     """
     scores = []
     for threshold in THRESHOLDS:

@@ -1,4 +1,4 @@
-"""The interface of tasks: from a run's options to a model, its batches and its fit."""
+"""The interface of tasks: from a run's options to a trained model."""
 
 import pathlib
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ SHARED_OPTIONS = frozenset(
         *("strategy", "worker_timeout", "gpu_memory", "deterministic"),
     }
 )
-# Options of what learns from gradients, epoch by epoch.
+# Options of models that are trained by gradient descent in epochs.
 LEARNING_OPTIONS = SHARED_OPTIONS | {
     *("epochs", "learning_rate", "warmup_steps", "weight_decay", "clip_norm"),
     *("rotation_degrees", "flip", "erasing_rate", "backbone_weights"),
@@ -53,11 +53,11 @@ class Task:
     recipe: dict = {}
     report_metrics: tuple[str, ...] = ("cosine", "bleu", "meteor")
     half_precision = "mixed_float16"
-    # Arguments of the model's constructor that follow from an option, and which.
+    # Arguments of the model's constructor that follow from an option, and that option.
     derived: dict[str, str] = {}
     # Options that are arguments of the model's constructor; None leaves the preset's.
     _arguments: tuple[str, ...] = ("rotation_degrees", "flip", "erasing_rate")
-    # Those of them that the constructor knows by another name.
+    # Those of them that have another name in the constructor.
     _names: dict[str, str] = {}
     num_examples: int
 
@@ -83,7 +83,7 @@ class Task:
 
     @classmethod
     def summarise(cls, run_dir: pathlib.Path) -> str:
-        """Returns a line on what else training found, or "".
+        """Returns what else training found, as text, or "".
 
         Raises:
             ValueError: if a file of the run is damaged.
@@ -105,7 +105,7 @@ class Task:
         return self.num_examples // self.config.batch_size
 
     def overrides(self) -> dict:
-        """Arguments of the model's constructor that replace the preset's."""
+        """Returns the constructor arguments of the model that replace the preset's."""
         given = {
             self._names.get(name, name): getattr(self.config, name)
             for name in self._arguments
@@ -121,7 +121,7 @@ class Task:
         """Builds the model, with the pretrained weights of its backbone.
 
         Raises:
-            ValueError: if these weights are not at hand, or not wanted.
+            ValueError: if the weights are missing, or given but not used.
         """
         return presets.build(self.config.preset, **self.overrides())
 
@@ -129,14 +129,14 @@ class Task:
         """Loads the pretrained part of a model, according to the options.
 
         Args:
-            network: the model's image network.
-            name: of its backbone, see `backbones.describe_backbone`.
+            network: the model's image network; changed.
+            name: name of its backbone, see `backbones.describe_backbone`.
 
         Returns:
-            False if it has no weights of its own, and none were given.
+            False if the backbone has no weights of its own, and none were given.
 
         Raises:
-            ValueError: if weights are not at hand, or do not fit.
+            ValueError: if the weights are missing, or do not fit.
         """
         given = self.config.backbone_weights
         if given == "random":
@@ -148,14 +148,20 @@ class Task:
         return True
 
     def compile_model(self, model: keras.Model) -> None:
-        """Compiles a model with optimiser, learning-rate schedule, loss and metrics."""
+        """Compiles a model with optimizer, learning-rate schedule, loss and metrics."""
         self.compile_for(model, self.config, self.steps_per_epoch)
 
     @classmethod
     def compile_for(
         cls, model: keras.Model, config: FitConfig, steps_per_epoch: int
     ) -> None:
-        """Does the work of `compile_model`, for any completed config."""
+        """Does the work of `compile_model`, for any completed config.
+
+        Args:
+            model: the model; changed.
+            config: options, completed by `recipes`.
+            steps_per_epoch: int > 0, number of steps per epoch.
+        """
         total_steps = max(1, config.epochs * steps_per_epoch)
         schedule = WarmUpCosine(config.learning_rate, config.warmup_steps, total_steps)
         model.compile(
@@ -172,24 +178,39 @@ class Task:
     def training_batches(
         self, model: keras.Model, epochs: range, skip: int = 0, share=None
     ):
-        """Returns the batches of several epochs, without the first `skip`.
+        """Returns the batches of several epochs, one after the other.
 
-        `share` is a `sharding.Share`; None gives whole batches.
+        Args:
+            model: the model.
+            epochs: numbers of the epochs.
+            skip: number of steps of the first epoch to skip.
+            share: `sharding.Share` of this process; None reads whole batches.
+
+        Returns:
+            `tf.data.Dataset`.
         """
         raise NotImplementedError
 
     def validation_batches(self, model: keras.Model, share=None):
-        """Returns the batches of the validation split, once."""
+        """Returns the batches of the validation split, once.
+
+        Args:
+            model: the model.
+            share: as in `training_batches`.
+
+        Returns:
+            `tf.data.Dataset`.
+        """
         raise NotImplementedError
 
     def describe_needs(self, model: keras.Model) -> list[tuple[str, str]]:
-        """What else a dry run says of a model: names and values."""
+        """Returns further needs of a model for a dry run, pairs of name and value."""
         return []
 
     def read_training(
         self, model: keras.Model, epochs: range, skip: int, share
     ) -> Reading:
-        """Returns the `Reading` of the training split."""
+        """Returns the `Reading` of the training split; see `training_batches`."""
         config = self.config
         return Reading(
             folder=self.folder,
@@ -203,7 +224,7 @@ class Task:
         )
 
     def read_validation(self, model: keras.Model, share) -> Reading:
-        """Returns the `Reading` of the validation split."""
+        """Returns the `Reading` of the validation split; see `validation_batches`."""
         return Reading(
             folder=self.folder,
             image_size=model.image_size,
@@ -215,8 +236,8 @@ class Task:
         """Restores the model of a run, and returns the state from which `fit` resumes.
 
         Args:
-            model: compiled.
-            run_dir: folder of the run; of several workers, that of the chief.
+            model: compiled model; changed.
+            run_dir: folder of the run; with several workers, that of the chief.
 
         Returns:
             JSON-compatible dict; empty for a new run.
@@ -233,10 +254,10 @@ class Task:
         deadline: float | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> list[dict]:
-        """Trains the model, and writes the best into the run's folder.
+        """Trains the model, and writes the best one into the run's folder.
 
         Args:
-            model: compiled, restored by `load_state`.
+            model: compiled model, restored by `load_state`.
             state: the result of `load_state`.
             deadline, callbacks: see `fitting.fit_epochs`.
 
