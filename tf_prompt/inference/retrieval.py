@@ -85,8 +85,9 @@ class RetrievalModel(PromptModel):
 
     Their prompts are candidates with the probabilities `softmax(sharpness *
     similarity)`. The one with the highest expected sentence BLEU is written; this BLEU
-    is its score. If it contains the network's separator, only its beginning is kept, and
-    endings of all training prompts are candidates, with probabilities from a classifier.
+    is its score. If it contains the network's separator, only its beginning is kept:
+    then the endings of all training prompts are candidates, with the probabilities of
+    a classifier.
 
     Args:
         network: a `Retriever`.
