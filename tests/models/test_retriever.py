@@ -39,3 +39,5 @@ def test_products_add_both_cosines(small):
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="must not be negative"):
         Retriever("conv", 32, conv_filters=(8,), text_weight=-1)
+    with pytest.raises(ValueError, match="must be a word"):
+        Retriever("conv", 32, conv_filters=(8,), separator="in the style of")

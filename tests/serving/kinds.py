@@ -12,6 +12,7 @@ from tf_prompt.inference.embedding_models import (
     EnsembleModel,
     RegressorModel,
 )
+from tf_prompt.inference.endings import Endings
 from tf_prompt.inference.interrogator import MODE, InterrogatorModel
 from tf_prompt.inference.neighbour_index import NeighbourIndex
 from tf_prompt.inference.neighbours import NeighbourModel
@@ -107,10 +108,13 @@ def _build_interrogator(embedder, cache_dir):
 
 
 def _build_retrieval(random):
-    network = presets.build("retrieval_tiny", **_SMALL, text_dim=8)
+    network = presets.build("retrieval_tiny", **_SMALL, text_dim=8, separator="by")
     rows = random.normal(size=(12, 16 + 8)).astype(np.float16)
     prompts = [" ".join(random.choice(WORDS, 5)) for _ in rows]
-    return RetrievalModel(network, RetrievalIndex(rows, prompts), "retrieval_tiny")
+    means, fits = (random.normal(size=(n, 16)).astype(np.float32) for n in (2, 3))
+    endings = Endings(["a red castle by"], means, ["monet", "a cat", "night"], fits)
+    index = RetrievalIndex(rows, prompts, endings)
+    return RetrievalModel(network, index, "retrieval_tiny")
 
 
 def _build_tagger():

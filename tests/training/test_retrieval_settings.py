@@ -1,6 +1,10 @@
-import numpy as np
+import types
 
-from tf_prompt.training.retrieval_settings import choose_settings
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_prompt.training.retrieval_settings import choose_settings, score_families
 
 CHOICES = {
     "text_weight": (0.0, 1.0),
@@ -27,6 +31,15 @@ def test_words_count_where_features_do_not_tell():
     assert found["text_weight"] == 1
 
 
+def test_a_short_wrong_prompt_is_not_better_than_one_with_more_right_words():
+    # A sentence's BLEU with an added one is 0.49 of the short, 0.40 of the other.
+    rows = np.array([[1, 0, 1, 0], [0.9, 0.4, 0, 1]], np.float16)
+    queries = np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32)
+    prompts = ["dog by x", "dog by ann x y z"]
+    found = choose_settings(rows, prompts, queries, ["dog by ann lee"], [1], CHOICES)
+    assert found["text_weight"] == 1
+
+
 def test_of_equals_the_first_is_taken():
     rows = np.array([[1, 0]], np.float16)
     queries = np.array([[1]], np.float32), np.array([[1]], np.float32)
@@ -46,3 +59,19 @@ def test_a_large_family_counts_as_one():
             rows, prompts, (features, words), true, families, CHOICES
         )
         assert found["text_weight"] == weight
+
+
+def test_each_family_has_the_same_weight_in_the_scores():
+    # It writes what features say: right, right and wrong.
+    def weigh(features):
+        texts = tf.gather(["a cat sits here", "an owl"], tf.cast(features, tf.int32))
+        return texts, tf.ones_like(features)
+
+    model = types.SimpleNamespace(weigh=weigh)
+    features, true = np.array([[0], [0], [1]], np.float32), ["a cat sits here"] * 3
+    right = 100 * (1 - 0.5 / 4**3)
+    for families, wanted in (([1, 1, 2], right / 2), ([1, 2, 3], 2 * right / 3)):
+        bleu, meteor = score_families(model, features, true, families)
+        assert meteor == pytest.approx(wanted)
+        assert 0 < bleu < 100
+    assert score_families(model, features[:2], true, [1, 1])[0] == pytest.approx(100)

@@ -9,12 +9,15 @@ import tensorflow as tf
 from tf_prompt.data.vectors import map_array
 from tf_prompt.files import replacing
 from tf_prompt.inference.consensus import expected_bleu
+from tf_prompt.inference.endings import Endings, EndingWriter, cut
 from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.table import Table
-from tf_prompt.models.retriever import Retriever
+from tf_prompt.models.retriever import Retriever, to_unit
 
 # In a run's folder: a vector and a prompt for each training image.
 FOLDER, _ROWS, _PROMPTS = "retrieval", "rows.npy", "prompts.txt"
+# Only for a retriever with a separator.
+_ENDINGS = "endings.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +27,12 @@ class RetrievalIndex:
     Args:
         rows: float16 `(images, depth)`, vectors of the training images.
         prompts: list of their prompts, words joined by spaces.
+        endings: endings of the prompts, for a retriever with a separator; else None.
     """
 
     rows: np.ndarray
     prompts: list[str]
+    endings: Endings | None = None
 
     def save(self, run_dir: str | pathlib.Path) -> None:
         """Writes the index into a run's folder; each file is replaced atomically."""
@@ -37,6 +42,8 @@ class RetrievalIndex:
             np.save(temporary, self.rows, allow_pickle=False)
         with replacing(folder / _PROMPTS) as temporary:
             temporary.write_text("\n".join(self.prompts), encoding="utf-8")
+        if self.endings is not None:
+            self.endings.save(folder / _ENDINGS)
 
     @classmethod
     def load(cls, run_dir: str | pathlib.Path) -> "RetrievalIndex":
@@ -63,7 +70,8 @@ class RetrievalIndex:
                 f"{FOLDER} must hold a prompt per row. Received: {rows.shape} and "
                 f"{len(prompts)} in {folder}"
             )
-        return cls(rows, prompts)
+        path = folder / _ENDINGS
+        return cls(rows, prompts, Endings.load(path) if path.is_file() else None)
 
 
 def is_index(run_dir: str | pathlib.Path) -> bool:
@@ -77,7 +85,9 @@ class RetrievalModel(PromptModel):
 
     Their prompts are candidates with the probabilities `softmax(sharpness *
     similarity)`. The one with the highest expected sentence BLEU is written; this BLEU
-    is its score.
+    is its score. If it contains the network's separator, only its beginning is kept:
+    then the endings of all training prompts are candidates, with the probabilities of
+    a classifier.
 
     Args:
         network: a `Retriever`.
@@ -85,7 +95,8 @@ class RetrievalModel(PromptModel):
         name: see `PromptModel`.
 
     Raises:
-        ValueError: if the index was built with another network.
+        ValueError: if the index was built with another network, or has no endings
+            although the network has a separator.
     """
 
     score_name = "expected BLEU, 0-1"
@@ -101,7 +112,10 @@ class RetrievalModel(PromptModel):
             )
         self._network = network
         self._count = min(network.num_neighbours, len(index.prompts))
-        self._table = Table(index.rows, index.prompts)
+        self._write_endings, values = None, ()
+        if network.separator:
+            self._write_endings, values = _open_endings(index, network.separator)
+        self._table = Table(index.rows, index.prompts, *values)
         super().__init__(name, [network.image_size])
 
     def require_exportable(self) -> None:
@@ -133,14 +147,61 @@ class RetrievalModel(PromptModel):
         }
 
     def _weigh(self, images):
-        """Returns string candidates `(batch, count)`, nearest first; expected BLEU."""
+        return self.weigh(to_unit(self._network.extract_features(images)))
+
+    def weigh(self, features):
+        """Finds the candidates for images, and their expected BLEU.
+
+        Args:
+            features: float32 `(batch, depth)`, mean regions, rows of unit length.
+
+        Returns:
+            prompts: string `(batch, candidates)`, the likeliest first.
+            scores: float32 `(batch, candidates)`.
+        """
         network = self._network
-        vectors = network(images, training=False)
-        _, cosines, prompts = self._table.nearest(vectors, self._count)
+        found = self._table.nearest(network.extend(features), self._count)
+        cosines, prompts, *parts = found[1:]
         # Vectors have the squared length 1 + text_weight: the sum of both cosines.
         similarity = (1 + network.text_weight) * cosines
         weights = tf.nn.softmax(network.sharpness * similarity, axis=1)
-        return prompts, expected_bleu(prompts, weights)
+        scores = expected_bleu(prompts, weights)
+        if self._write_endings is None:
+            return prompts, scores
+        beginnings, numbers = parts
+        best = tf.argmax(scores, axis=1)
+        beginning = tf.gather(beginnings, best, batch_dims=1)
+        numbers = tf.cast(numbers, tf.int32)
+        written = self._write_endings(features, weights, numbers, beginning)
+        whole = _take_best(prompts, scores, tf.shape(written[0])[1])
+        is_whole = (beginning == "")[:, None]
+        pairs = zip(whole, written, strict=True)
+        return tuple(tf.where(is_whole, *pair) for pair in pairs)
 
     def _features(self, images):
         return self._network.extract_features(images[self.image_size])
+
+
+def _open_endings(index: RetrievalIndex, separator: str):
+    """Returns the writer of endings, and two values for each training image.
+
+    They are the beginning of its prompt, "" if it has no ending, and the beginning's
+    number.
+    """
+    if index.endings is None:
+        raise ValueError(
+            f"{FOLDER} must hold endings for the separator {separator!r}. "
+            "Received: none"
+        )
+    pairs = [cut(prompt, separator) for prompt in index.prompts]
+    beginnings = [beginning if ending else "" for beginning, ending in pairs]
+    numbers = np.array(index.endings.number(beginnings), np.float32)
+    return EndingWriter(index.endings), (beginnings, numbers)
+
+
+def _take_best(prompts, scores, count):
+    """Sorts candidates by score, and makes them `count`, repeating the last."""
+    order = tf.argsort(scores, axis=1, direction="DESCENDING", stable=True)
+    place = tf.minimum(tf.range(count), tf.shape(scores)[1] - 1)
+    order = tf.gather(order, place, axis=1)
+    return (tf.gather(values, order, batch_dims=1) for values in (prompts, scores))

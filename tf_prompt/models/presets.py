@@ -199,8 +199,8 @@ _FACTS = {
     ),
     Retriever: Facts(
         "It takes an image, finds the nearest training images, and writes the one of "
-        "their prompts that agrees most with all of them; the score is its expected "
-        "BLEU, 0 to 1.",
+        "their prompts that agrees most with all of them, or its beginning and an "
+        "ending that fits the image; the score is its expected BLEU, 0 to 1.",
         "image-to-text",
         ("predict", "export"),
     ),

@@ -25,6 +25,9 @@ class Retriever(keras.Model):
         num_neighbours: int > 0. Number of training images whose prompts are
             candidates.
         sharpness: float >= 0. How much more the nearest candidates count than others.
+        separator: a word, such as "by". The ending of a prompt after this word is
+            replaced by the one that best fits the image. "" writes only whole prompts
+            of training images.
         **kwargs: passed to `keras.Model`.
 
     Call arguments:
@@ -46,6 +49,7 @@ class Retriever(keras.Model):
         text_weight=0.05,
         num_neighbours=24,
         sharpness=40.0,
+        separator="",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -55,6 +59,10 @@ class Retriever(keras.Model):
                 "`text_weight` and `sharpness` must not be negative. Received: "
                 f"text_weight={text_weight}, sharpness={sharpness}"
             )
+        if not isinstance(separator, str) or len(separator.split()) > 1:
+            raise ValueError(
+                f'`separator` must be a word or "". Received: separator={separator!r}'
+            )
         self.encoder = describe_encoder(encoder, image_size)
         self.image_size = image_size
         self.conv_filters = tuple(conv_filters)
@@ -62,6 +70,7 @@ class Retriever(keras.Model):
         self.text_weight = text_weight
         self.num_neighbours = num_neighbours
         self.sharpness = sharpness
+        self.separator = separator
         self.image_encoder = build_encoder(self.encoder, image_size, self.conv_filters)
         self.image_encoder.trainable = False
         self.text_proj = keras.layers.Dense(
@@ -97,9 +106,12 @@ class Retriever(keras.Model):
         weighted = self.text_weight**0.5 * to_unit(words)
         return ops.concatenate([to_unit(features), weighted], axis=-1)
 
-    def call(self, images, training=None):
-        features = to_unit(self.extract_features(images))
+    def extend(self, features):
+        """Joins features of unit length, `(batch, depth)`, and predicted words."""
         return self.join(features, self.text_proj(features))
+
+    def call(self, images, training=None):
+        return self.extend(to_unit(self.extract_features(images)))
 
     def get_build_config(self):
         # The constructor has built every layer.
@@ -115,6 +127,7 @@ class Retriever(keras.Model):
             "text_weight": self.text_weight,
             "num_neighbours": self.num_neighbours,
             "sharpness": self.sharpness,
+            "separator": self.separator,
         }
 
 

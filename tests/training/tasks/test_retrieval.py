@@ -16,6 +16,7 @@ from tf_prompt.models.presets import build
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.runs.run import Run
 from tf_prompt.serving.saved_model import SavedPromptWriter
+from tf_prompt.training import retrieval_settings
 from tf_prompt.training.retrieval_settings import CHOICES
 from tf_prompt.training.tasks.mean_regions import mean_regions
 from tf_prompt.training.tasks.retrieval import RetrievalTask
@@ -82,6 +83,46 @@ def test_numbers_are_chosen_unless_they_are_given(tiny_shards, tmp_path):
     )
     assert model.sharpness == 7.5
     assert model.num_neighbours in CHOICES["num_neighbours"]
+
+
+@pytest.mark.parametrize(
+    "given, served, wanted",
+    [
+        ((), {"": (2.0, 20.0), "by": (3.0, 21.0)}, "by"),
+        ((), {"": (2.0, 20.0), "by": (3.0, 19.0)}, ""),
+        ((), {"": (2.0, 20.0), "by": (2.0, 20.0)}, ""),
+        (("separator=''",), None, ""),
+        (("separator=by",), None, "by"),
+    ],
+    ids=["better", "mixed", "equal", "refused", "asked for"],
+)
+def test_a_separator_is_chosen_where_it_serves_validation(
+    given, served, wanted, tiny_shards, tmp_path, monkeypatch
+):
+    model = build("retrieval_tiny", image_size=32, conv_filters=(2,), text_dim=1)
+    model.separator = dict(pair.split("=") for pair in given).get("separator", "")
+    model.separator = model.separator.strip("'")
+    monkeypatch.setattr(
+        retrieval_settings,
+        "score_families",
+        lambda writer, *validation: served[model.separator],
+    )
+    task = RetrievalTask(
+        FitConfig(preset="retrieval_tiny", set=given), tmp_path, tiny_shards
+    )
+    index = RetrievalIndex(np.eye(3, dtype=np.float16), ["a by b", "a by c", "d"])
+    found = task._add_endings(model, index, index.rows[:, :2], ((), (), ()))
+    assert model.separator == wanted
+    assert (found.endings is None) == (not wanted)
+
+
+def test_a_separator_that_no_prompt_has_is_refused(tiny_shards, tmp_path):
+    model = build("retrieval_tiny", image_size=32, conv_filters=(2,), text_dim=1)
+    config = FitConfig(preset="retrieval_tiny", set=("separator=of",))
+    task = RetrievalTask(config, tmp_path, tiny_shards)
+    index = RetrievalIndex(np.eye(3, dtype=np.float16), ["a by b", "a by c", "d"])
+    with pytest.raises(ValueError, match="at least two training prompts. Received: of"):
+        task._add_endings(model, index, index.rows, ((), (), ()))
 
 
 def test_predict_gives_several_prompts_the_best_first(

@@ -1,5 +1,6 @@
 """The task of a retriever: index training images, and learn words from features."""
 
+import dataclasses
 import pathlib
 import sys
 
@@ -8,11 +9,12 @@ import numpy as np
 
 from tf_prompt.data import records, targets
 from tf_prompt.data.vectors import unit_rows
-from tf_prompt.inference.retrieval import RetrievalIndex, is_index
+from tf_prompt.inference.retrieval import RetrievalIndex, RetrievalModel, is_index
 from tf_prompt.models.encoders import CONVOLUTIONS
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import settings
 from tf_prompt.training import retrieval_settings
+from tf_prompt.training.ending_vectors import fit_endings
 from tf_prompt.training.ridge import fit_ridge
 from tf_prompt.training.tasks.at_once import AtOnceTask
 from tf_prompt.training.tasks.mean_regions import mean_regions
@@ -81,9 +83,12 @@ class RetrievalTask(AtOnceTask):
         rows = np.concatenate([_join(*part) for part in parts])
         queries = unit_rows(others), unit_rows(others @ kernel + bias)
         families = records.number_families(self.folder, "validation")
-        self._choose(model, rows, prompts, queries, (other_prompts, families))
+        truth = other_prompts, families
+        self._choose(model, rows, prompts, queries, truth)
         rows[:, -model.text_dim :] *= np.float16(model.text_weight**0.5)
-        RetrievalIndex(rows, prompts).save(self.run_dir)
+        index = RetrievalIndex(rows, prompts)
+        index = self._add_endings(model, index, features, (queries[0], *truth))
+        index.save(self.run_dir)
         run_folder.save_model(model, self.run_dir / run_folder.BEST_MODEL)
 
     def _choose(self, model, rows, prompts, queries, truth) -> None:
@@ -105,6 +110,53 @@ class RetrievalTask(AtOnceTask):
             setattr(model, name, value)
         told = ", ".join(f"{name} {value:g}" for name, value in chosen.items())
         print(f"chosen on validation: {told}", file=sys.stderr)
+
+    def _add_endings(self, model, index, features, validation) -> RetrievalIndex:
+        """Gives the model a separator, and the index its endings, if that serves
+        validation better or `--set` asks for it.
+
+        Args:
+            model: its other numbers are chosen.
+            index: of the training images.
+            features: of these.
+            validation: features, true prompts and families.
+
+        Raises:
+            ValueError: if `--set` gives a separator that training prompts do not have.
+        """
+        given = settings(self.config.set)
+        separator = given.get("separator", retrieval_settings.SEPARATOR)
+        if not separator:
+            return index
+        endings = fit_endings(features, index.prompts, separator)
+        if endings is None:
+            if "separator" in given:
+                raise ValueError(
+                    "separator must be between words of at least two training "
+                    f"prompts. Received: {separator}"
+                )
+            return index
+        extended = dataclasses.replace(index, endings=endings)
+        if "separator" not in given:
+            model.separator = self._compare_separators(
+                model, {"": index, separator: extended}, validation
+            )
+        return extended if model.separator else index
+
+    def _compare_separators(self, model, indices, validation) -> str:
+        """Returns the second separator if it has the higher BLEU and METEOR."""
+        found = []
+        for model.separator, index in indices.items():
+            writer = RetrievalModel(model, index, self.config.preset)
+            found.append(retrieval_settings.score_families(writer, *validation))
+            print(
+                f"separator {model.separator!r}: BLEU {found[-1][0]:.1f}, METEOR "
+                f"{found[-1][1]:.1f} on validation",
+                file=sys.stderr,
+            )
+        return list(indices)[
+            all(after > before for before, after in zip(*found, strict=True))
+        ]
 
     def _read(self, model, split: str) -> tuple[np.ndarray, list[str]]:
         """Returns a split's features, float16 of unit length, and its prompts."""
