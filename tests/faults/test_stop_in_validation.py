@@ -32,7 +32,9 @@ class SignalInValidation(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["captioner", "averaged regressor"])
+@pytest.mark.parametrize(
+    "kind", ["captioner", pytest.param("averaged regressor", marks=pytest.mark.long)]
+)
 def test_stopped_in_validation_ends_with_the_same_weights(kind, tiny_shards, tmp_path):
     config = config_of(kind, tiny_shards)
     strategy = build_strategy(["CPU:0"])

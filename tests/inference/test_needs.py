@@ -61,6 +61,7 @@ def test_peak_by_hand():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_base_of_billions_takes_no_memory():
     with tf.Graph().as_default():
         model = presets.build("blip2_opt_2_7b", max_tokens=5)

@@ -379,6 +379,7 @@ def test_workers_by_file_stay_equal(tiny_shards, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_worker_ends_the_others_and_all_go_on(tiny_shards, tmp_path):
     options = options_for(tiny_shards, epochs=3, worker_timeout=60.0)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
