@@ -153,7 +153,9 @@ def _load(options: ServeConfig):
     """Loads the model, ready to answer; a bar shows how far this is."""
     import tqdm
 
-    with tqdm.tqdm(total=3, desc="starting", leave=False, delay=2) as bar:
+    # Only on a terminal: elsewhere it would stand before the line of an error.
+    bar = tqdm.tqdm(total=3, desc="starting", leave=False, delay=2, disable=None)
+    with bar:
         import_tensorflow()
         bar.set_description("loading the model", refresh=False)
         bar.update()
