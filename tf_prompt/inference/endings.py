@@ -35,6 +35,12 @@ def cut(prompt: str, separator: str) -> tuple[str, str]:
     return (f"{before} {separator}", after) if found else (prompt, "")
 
 
+def number_beginnings(beginnings: Sequence[str], known: Sequence[str]) -> list[int]:
+    """Returns the index of each beginning among the known; `len(known)` for others."""
+    indices = {beginning: index for index, beginning in enumerate(known)}
+    return [indices.get(beginning, len(known)) for beginning in beginnings]
+
+
 @dataclass(frozen=True)
 class Endings:
     """Endings of training prompts, with a linear classifier of images.
@@ -55,8 +61,7 @@ class Endings:
 
     def number(self, beginnings: Sequence[str]) -> list[int]:
         """Returns the row of `means` for each beginning."""
-        rows = {text: row for row, text in enumerate(self.beginnings)}
-        return [rows.get(text, len(rows)) for text in beginnings]
+        return number_beginnings(beginnings, self.beginnings)
 
     def save(self, path: str | pathlib.Path) -> None:
         """Writes the endings into an `.npz` file, which is replaced atomically."""

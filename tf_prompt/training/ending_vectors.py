@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tf_prompt.data.vectors import unit_rows
-from tf_prompt.inference.endings import Endings, cut
+from tf_prompt.inference.endings import Endings, cut, number_beginnings
 
 # The mean of fewer images would say too much about each of them.
 MIN_IMAGES = 10
@@ -44,11 +44,8 @@ def fit_endings(features, prompts: Sequence[str], separator: str) -> Endings | N
     beginnings = _commonest(
         [beginning for beginning, ending in parts if ending], MAX_BEGINNINGS, MIN_IMAGES
     )
-    number = {beginning: i for i, beginning in enumerate(beginnings)}
-    rows = np.array([number.get(beginning, len(beginnings)) for beginning, _ in parts])
+    rows = np.array(number_beginnings([first for first, _ in parts], beginnings))
     means = _means(features, rows, len(beginnings) + 1)
-    # Rare beginnings have no mean of their own.
-    means[-1] = unit_rows(features).mean(axis=0)
     index = {text: i for i, text in enumerate(texts)}
     classes = np.array([index.get(ending, -1) for _, ending in parts])
     kept = np.flatnonzero(classes >= 0)
@@ -64,11 +61,14 @@ def _commonest(texts, most: int, at_least: int = 1) -> list[str]:
 
 
 def _means(features, rows, count):
+    """Computes the mean of each row number; the last is the mean of all images."""
     sums = np.zeros((count, features.shape[1]), np.float32)
     for start in range(0, len(features), _ROWS_AT_ONCE):
         block = slice(start, start + _ROWS_AT_ONCE)
         np.add.at(sums, rows[block], unit_rows(features[block]))
     counts = np.bincount(rows, minlength=count)
+    # Rare beginnings have no mean of their own.
+    sums[-1], counts[-1] = sums.sum(axis=0), len(features)
     return sums / np.maximum(counts, 1).astype(np.float32)[:, None]
 
 
