@@ -130,7 +130,7 @@ class RetrievalModel(PromptModel):
         """See `PromptModel`; candidates are ranked by expected BLEU."""
         images = self.open(image_bytes)[self.image_size]
         rows = []
-        for prompts, scores in zip(*self._weigh(images), strict=True):
+        for prompts, scores in zip(*self._weigh_images(images), strict=True):
             best: dict[str, float] = {}
             for i in np.argsort(-scores.numpy(), kind="stable"):
                 best.setdefault(prompts[i].numpy().decode(), float(scores[i]))
@@ -138,7 +138,7 @@ class RetrievalModel(PromptModel):
         return rows
 
     def _describe(self, images):
-        prompts, scores = self._weigh(images[self.image_size])
+        prompts, scores = self._weigh_images(images[self.image_size])
         # The first of ties, which is the nearest.
         best = tf.argmax(scores, axis=1)
         return {
@@ -146,7 +146,7 @@ class RetrievalModel(PromptModel):
             "score": tf.gather(scores, best, batch_dims=1),
         }
 
-    def _weigh(self, images):
+    def _weigh_images(self, images):
         return self.weigh(to_unit(self._network.extract_features(images)))
 
     def weigh(self, features):

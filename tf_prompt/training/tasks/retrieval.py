@@ -112,14 +112,20 @@ class RetrievalTask(AtOnceTask):
         print(f"chosen on validation: {told}", file=sys.stderr)
 
     def _add_endings(self, model, index, features, validation) -> RetrievalIndex:
-        """Gives the model a separator, and the index its endings, if that serves
-        validation better or `--set` asks for it.
+        """Sets the model's separator, and adds the endings that it needs.
+
+        `--set` may give the separator. Otherwise the model has one if that raises both
+        BLEU and METEOR on validation.
 
         Args:
-            model: its other numbers are chosen.
-            index: of the training images.
-            features: of these.
-            validation: features, true prompts and families.
+            model: a `Retriever` with its other settings.
+            index: the index of the training images.
+            features: float `(images, depth)`, features of the training images.
+            validation: features, true prompts and families, see
+                `retrieval_settings.score_families`.
+
+        Returns:
+            The index, with endings if the model has a separator.
 
         Raises:
             ValueError: if `--set` gives a separator that training prompts do not have.
@@ -137,26 +143,26 @@ class RetrievalTask(AtOnceTask):
                 )
             return index
         extended = dataclasses.replace(index, endings=endings)
-        if "separator" not in given:
-            model.separator = self._compare_separators(
-                model, {"": index, separator: extended}, validation
-            )
-        return extended if model.separator else index
+        if "separator" in given:
+            return extended
+        whole = self._score(model, "", index, validation)
+        parted = self._score(model, separator, extended, validation)
+        if parted[0] > whole[0] and parted[1] > whole[1]:
+            return extended
+        model.separator = ""
+        return index
 
-    def _compare_separators(self, model, indices, validation) -> str:
-        """Returns the second separator if it has the higher BLEU and METEOR."""
-        found = []
-        for model.separator, index in indices.items():
-            writer = RetrievalModel(model, index, self.config.preset)
-            found.append(retrieval_settings.score_families(writer, *validation))
-            print(
-                f"separator {model.separator!r}: BLEU {found[-1][0]:.1f}, METEOR "
-                f"{found[-1][1]:.1f} on validation",
-                file=sys.stderr,
-            )
-        return list(indices)[
-            all(after > before for before, after in zip(*found, strict=True))
-        ]
+    def _score(self, model, separator, index, validation) -> tuple[float, float]:
+        """Sets the model's separator; computes and prints BLEU and METEOR with it."""
+        model.separator = separator
+        writer = RetrievalModel(model, index, self.config.preset)
+        bleu, meteor = retrieval_settings.score_families(writer, *validation)
+        print(
+            f"separator {separator!r}: BLEU {bleu:.1f}, METEOR {meteor:.1f} on "
+            "validation",
+            file=sys.stderr,
+        )
+        return bleu, meteor
 
     def _read(self, model, split: str) -> tuple[np.ndarray, list[str]]:
         """Returns a split's features, float16 of unit length, and its prompts."""
