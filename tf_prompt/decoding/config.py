@@ -57,8 +57,8 @@ class DecodingConfig:
     )
     xla: bool = option(
         False,
-        "compile decoding with XLA, once per batch size; pays off with batch size 1 "
-        "and many images",
+        "compile decoding with XLA, once per batch size; takes seconds, and is faster "
+        "on some processors only",
         group="speed",
     )
 
