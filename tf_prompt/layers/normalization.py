@@ -30,7 +30,9 @@ class LayerNormalization(keras.layers.LayerNormalization):
             return super().call(x)
         gamma, beta = (ops.cast(w, "float32") for w in (self.gamma, self.beta))
         wide = ops.cast(x, "float32")
-        return ops.cast(_layer_norm(self.epsilon)(wide, gamma, beta), x.dtype)
+        return ops.cast(
+            _layer_norm(self.epsilon)(wide, gamma, beta), self.compute_dtype
+        )
 
 
 def _layer_norm(epsilon):
@@ -78,7 +80,8 @@ class GroupNormalization(keras.layers.GroupNormalization):
         _, height, width, channels = x.shape
         flat = ops.reshape(ops.cast(x, "float32"), (-1, height * width, channels))
         found = _group_norm(self.groups, self.epsilon)(flat, gamma, beta)
-        return ops.cast(ops.reshape(found, (-1, height, width, channels)), x.dtype)
+        found = ops.reshape(found, (-1, height, width, channels))
+        return ops.cast(found, self.compute_dtype)
 
 
 def _group_norm(groups, epsilon):
