@@ -13,9 +13,9 @@ def random(*shape):
     return np.random.default_rng(1).normal(size=shape).astype("float32")
 
 
-def build(layer_class, dropout=0.0, dtype=None):
+def build(layer_class, dropout=0.0, dtype=None, value=(2, 5, 6)):
     layer = layer_class(num_heads=2, key_dim=3, dropout=dropout, seed=1, dtype=dtype)
-    layer.build((2, 4, 8), (2, 5, 6))
+    layer.build((2, 4, 8), value)
     rng = np.random.default_rng(0)
     layer.set_weights([rng.normal(0, 0.5, w.shape) for w in layer.weights])
     return layer
@@ -37,6 +37,19 @@ def test_training_equals_keras_hub(masked, dropout):
     found = run(build(MultiHeadAttention, dropout), mask)
     theirs = build(keras_hub.layers.CachedMultiHeadAttention, dropout)
     for one, other in zip(found, run(theirs, mask), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_to_itself_equals_keras_hub():
+    tokens, mask = tf.constant(random(2, 4, 8)), np.tril(np.ones((1, 4, 4), bool))
+    results = []
+    for layer_class in (MultiHeadAttention, keras_hub.layers.CachedMultiHeadAttention):
+        layer = build(layer_class, value=(2, 4, 8))
+        with tf.GradientTape() as tape:
+            output = layer(tokens, tokens, attention_mask=mask, training=True)
+            total = tf.reduce_sum(output**2)
+        results.append([output, *tape.gradient(total, layer.trainable_weights)])
+    for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
