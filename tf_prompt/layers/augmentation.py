@@ -83,12 +83,20 @@ class Augmentation(keras.layers.Layer):
 
 
 class RandomFlip(keras.layers.RandomFlip):
-    """Keras' flip left to right, but copying whole images, before they become floats.
+    """Keras' flip left to right, but it copies whole images before they become floats.
 
-    Choosing between two values for each pixel took 4 % of a small model's step.
+    Keras chooses between two floats for each number of a batch, which takes longer.
+
+    Call arguments:
+        images: tensor `(batch, height, width, 3)`, integer or float.
+
+    Returns:
+        float tensor of the same shape.
     """
 
     def transform_images(self, images, transformation, training=True):
+        if not training:
+            return ops.cast(images, self.compute_dtype)
         mirrored = ops.cast(transformation["flips"][:, 0, 0, 0], "int32")
         batch = ops.shape(images)[0]
         both = ops.concatenate([images, ops.flip(images, axis=2)])

@@ -149,8 +149,7 @@ class TransformerCaptioner(Captioner):
 
     def _embed(self, token_ids):
         tokens = self._scale(self.embedding(token_ids))
-        positions = ops.cast(self._token_positions, tokens.dtype)
-        return tokens + positions[: ops.shape(tokens)[1]]
+        return tokens + self.positions(tokens)
 
     def _scale(self, embedded):
         # Keras draws embeddings near zero; unscaled, positions would drown them.
