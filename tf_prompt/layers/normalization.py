@@ -1,4 +1,4 @@
-"""Normalisation whose backward pass is one formula, in half the operations of Keras.
+"""Normalisation whose backward pass is one formula, in fewer operations than Keras'.
 
 Outside of training, both layers are Keras' own. In training outputs and gradients are
 the same up to rounding. The classes have the names of Keras' layers because these are
