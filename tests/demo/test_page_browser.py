@@ -18,13 +18,14 @@ import zipfile
 import pytest
 
 from tests import conftest
+from tests.demo.test_requests import needs_gradio
 from tf_prompt.data import text
 
-pytest.importorskip("gradio")
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
+    needs_gradio,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
 ]
 # Milliseconds: the first picture waits for the model's graph.

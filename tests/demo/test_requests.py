@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import http.client
+import importlib.util
 import threading
 import types
 import urllib.parse
@@ -12,9 +13,13 @@ import pytest
 from tests.demo.test_handlers import ColourWriter
 from tf_prompt.demo import describing
 
-pytest.importorskip("gradio")
+# Not imported here, where each worker would wait three seconds for it.
+needs_gradio = pytest.mark.skipif(
+    importlib.util.find_spec("gradio") is None, reason="needs tf_prompt[demo]"
+)
 # Gradio leaves loops and sockets open where it builds a page and where it ends one.
 pytestmark = [
+    needs_gradio,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

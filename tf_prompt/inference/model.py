@@ -137,7 +137,7 @@ class PromptModel:
         Raises:
             ValueError: if that library has no such model.
         """
-        raise ValueError(f"to transformers needs a Gemma 3. Received: {self.name}")
+        raise ValueError(f"--to transformers needs a Gemma 3. Received: {self.name}")
 
     def steps(self) -> Steps:
         """Returns the parts that a decoding loop outside TensorFlow needs.

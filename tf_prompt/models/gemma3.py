@@ -115,8 +115,8 @@ class Gemma3Captioner(LanguageCaptioner):
     def write_transformers(self, folder):
         if self.is_whole:
             raise ValueError(
-                "to transformers needs a pretrained base, whose tokenizer transformers "
-                "can read. Received: a base trained from scratch"
+                "--to transformers needs a pretrained base, whose tokenizer "
+                "transformers can read. Received: a base trained from scratch"
             )
         self.merge()
         self.task().export_to_transformers(str(folder))

@@ -341,8 +341,8 @@ class LanguageCaptioner(keras.Model):
             ValueError: if KerasHub cannot write the image part of the family.
         """
         raise ValueError(
-            "to transformers works for Gemma 3 only, since KerasHub does not write the "
-            f"image part of other models. Received: {self.backbone_class}"
+            "--to transformers works for Gemma 3 only, since KerasHub does not write "
+            f"the image part of other models. Received: {self.backbone_class}"
         )
 
     def build_network(self) -> keras.Model:
