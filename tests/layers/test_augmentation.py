@@ -1,8 +1,9 @@
+import keras
 import numpy as np
 import pytest
 
 from tests import checks
-from tf_prompt.layers.augmentation import Augmentation
+from tf_prompt.layers.augmentation import Augmentation, RandomFlip
 
 
 def pictures(batch=64):
@@ -30,6 +31,16 @@ def test_flip_mirrors_about_half():
     same = (output == images).all(axis=(1, 2, 3))
     assert (mirrored ^ same).all()
     assert 16 <= mirrored.sum() <= 48
+
+
+def test_flip_equals_keras():
+    ours, theirs = (
+        layer("horizontal", seed=3) for layer in (RandomFlip, keras.layers.RandomFlip)
+    )
+    for images in (pictures(), pictures().astype("float32")):
+        found, expected = (f(images, training=True) for f in (ours, theirs))
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
 
 
 def test_rotation_turns_by_no_more_than_asked():

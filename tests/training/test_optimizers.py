@@ -40,6 +40,19 @@ def test_frozen_variables_stand_still_until_their_time():
     assert all(np.all(high) for _, high in moves)
 
 
+def test_a_frozen_variable_starts_like_a_new_one():
+    """Adam's moments are empty then; its bias correction must know."""
+    late, fresh = variables(), variables()
+    optimizer = optimizers.LayerwiseAdamW(0.1, frozen_steps=9, frozen=[late[0].path])
+    optimizer.build(late)
+    for _ in range(9):
+        optimizer.apply_gradients([(np.array((0.3, -0.4), "f4"), late[1])])
+    keras_own = keras.optimizers.AdamW(0.1, weight_decay=0.01)
+    for gradient in ((0.3, -0.4), (0.1, 0.2), (-0.5, 0.1)):
+        moved, _ = step(optimizer, late, gradient)
+        np.testing.assert_allclose(moved, step(keras_own, fresh, gradient)[0], 1e-3)
+
+
 def test_deeper_blocks_have_higher_rates():
     model = presets.build("vit_regressor_tiny")
     factors = optimizers.layer_factors(model.image_backbone, 0.5)

@@ -89,7 +89,7 @@ def read_index(
     """
     read, ids = vocabulary.reader(), []
     shards = records.list_shards(folder, "train")
-    for window in tf.data.TFRecordDataset(shards).batch(1024):
+    for window in without_tuning(tf.data.TFRecordDataset(shards).batch(1024)):
         cut = read(window)[:, :max_tokens]
         whole = tf.concat([cut, tf.fill((cut.nrows(), 1), END_ID)], axis=1)
         ids.append(whole.to_tensor(PAD_ID, shape=(None, max_tokens + 1)).numpy())

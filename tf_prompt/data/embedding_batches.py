@@ -9,8 +9,8 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import folder as data_folder
-from tf_prompt.data import records, targets
-from tf_prompt.data.graphs import as_written
+from tf_prompt.data import images, records, targets
+from tf_prompt.data.graphs import as_written, without_tuning
 from tf_prompt.data.reading import ImageReader, Reading
 
 
@@ -125,10 +125,11 @@ class Examples:
             found = tf.data.Dataset.zip(found, self._targets)
             found = found.map(_join)
         wanted = found.take(self.num_examples).skip(self._skip)
+        batches = without_tuning(wanted.batch(batch_size))
         with tqdm.tqdm(
             total=self.num_examples, initial=self._skip, desc=task, unit="image"
         ) as bar:
-            for batch in wanted.batch(batch_size).as_numpy_iterator():
+            for batch in batches.as_numpy_iterator():
                 texts = ("image_id", "prompt", "reference", *records.LABELS)
                 decoded = {
                     k: [t.decode(errors="replace") for t in batch[k]] for k in texts
@@ -136,9 +137,34 @@ class Examples:
                 yield {**batch, "image": list(batch["image"]), **decoded}
                 bar.update(len(batch["image"]))
 
+    def pixels(self, sizes: Sequence[int], batch_size: int, task: str) -> Iterator:
+        """Reads images alone, decoded in parallel and ahead of their use.
+
+        Args:
+            sizes: one or several sides in pixels.
+            batch_size, task: as in `batches`.
+
+        Yields:
+            dicts from size to uint8 `(batch, size, size, 3)`, 0-255.
+        """
+
+        @as_written
+        def decode(serialised):
+            stored = records.parse(serialised)["image"]
+            return tuple(images.decode_stored(stored, size) for size in sizes)
+
+        wanted = self._records.take(self.num_examples).skip(self._skip)
+        decoded = wanted.map(decode, tf.data.AUTOTUNE).batch(batch_size).prefetch(1)
+        with tqdm.tqdm(
+            total=self.num_examples, initial=self._skip, desc=task, unit="image"
+        ) as bar:
+            for found in without_tuning(decoded):
+                yield dict(zip(sizes, found, strict=True))
+                bar.update(len(found[0]))
+
     def targets(self) -> np.ndarray:
         """Reads all embeddings, float32 `(examples, 384)`."""
-        wanted = self._targets.take(self.num_examples)
+        wanted = without_tuning(self._targets.take(self.num_examples))
         return np.stack(list(wanted.as_numpy_iterator()))
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import records
+from tf_prompt.data.graphs import without_tuning
 from tf_prompt.data.split import SPLITS
 from tf_prompt.data.toy import shards as toy_shards
 
@@ -100,7 +101,7 @@ def count_words(folder: str | pathlib.Path) -> tuple[collections.Counter, int]:
     num_examples = 0
     for shard in tqdm.tqdm(shards, desc="counting words", unit="shard", leave=False):
         with records.naming(shard):
-            for batch in tf.data.TFRecordDataset(shard).batch(256):
+            for batch in without_tuning(tf.data.TFRecordDataset(shard).batch(256)):
                 words = tf.io.parse_example(batch, feature)["words"]
                 counts.update(words.flat_values.numpy().tolist())
                 num_examples += int(words.nrows())

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from tf_prompt.data import listing
-from tf_prompt.data.graphs import as_written
+from tf_prompt.data.graphs import as_written, without_tuning
 from tf_prompt.data.split import SPLITS
 
 # Fields of a record that only some data sets have.
@@ -110,7 +110,7 @@ def number_families(folder: str | pathlib.Path, split: str) -> list[int]:
         FileNotFoundError: as `list_shards`.
     """
     numbered = tf.data.TFRecordDataset(list_shards(folder, split)).map(number_family)
-    return [int(number) for number in numbered.as_numpy_iterator()]
+    return [int(n) for n in without_tuning(numbered).as_numpy_iterator()]
 
 
 def list_labels(folder: str | pathlib.Path, split: str) -> list[str]:
@@ -120,6 +120,7 @@ def list_labels(folder: str | pathlib.Path, split: str) -> list[str]:
         FileNotFoundError: as `list_shards`.
     """
     first = tf.data.TFRecordDataset(list_shards(folder, split)).take(1)
+    first = without_tuning(first)
     return [
         name
         for record in first

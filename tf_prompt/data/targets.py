@@ -11,7 +11,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import cluster, records
-from tf_prompt.data.graphs import as_written
+from tf_prompt.data.graphs import as_written, without_tuning
 from tf_prompt.files import read_entries, replacing, write_json
 from tf_prompt.metrics import prompt_embedder
 
@@ -96,7 +96,7 @@ def read_prompts(shard: str, text_rule: str = "prompt") -> list[str]:
         "words": tf.io.RaggedFeature(tf.string),
     }
     with records.naming(shard):
-        for batch in tf.data.TFRecordDataset(shard).batch(1024):
+        for batch in without_tuning(tf.data.TFRecordDataset(shard).batch(1024)):
             parsed = tf.io.parse_example(batch, feature)
             texts = parsed["prompt"]
             if text_rule == "words":

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tqdm
 
 from tf_prompt.data import records, targets
+from tf_prompt.data.graphs import without_tuning
 from tf_prompt.data.vectors import map_array, nearest_rows
 from tf_prompt.metrics import prompt_embedder
 
@@ -110,6 +111,7 @@ def training_bank(folder: str | pathlib.Path) -> PromptBank:
         tqdm.tqdm(shards, "reading prompts", delay=2), paths, strict=True
     ):
         vectors = tf.data.TFRecordDataset(path).map(targets.parse_target)
+        vectors = without_tuning(vectors)
         for prompt, vector in zip(
             targets.read_prompts(shard), vectors.as_numpy_iterator(), strict=True
         ):

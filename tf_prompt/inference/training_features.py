@@ -47,8 +47,8 @@ def open_features(
 def _write(model, examples, path, batch_size) -> None:
     rows, start = None, 0
     with replacing(path) as temporary:
-        for batch in examples.batches(batch_size, "features of train"):
-            found = unit_rows(model.features(model.open(batch["image"])).numpy())
+        for images in examples.pixels(model.sizes, batch_size, "features of train"):
+            found = unit_rows(model.features(images).numpy())
             if rows is None:
                 shape = examples.num_examples, found.shape[1]
                 rows = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)

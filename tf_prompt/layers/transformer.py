@@ -1,10 +1,15 @@
 """Pre-norm Transformer blocks whose heads may be narrower than width / heads."""
 
 import keras
-import keras_hub
 from keras import ops
 
 from tf_prompt.layers.arguments import check_positive
+from tf_prompt.layers.multi_head_attention import (
+    MultiHeadAttention,
+    affine,
+    flat_dense,
+)
+from tf_prompt.layers.normalization import LayerNormalization
 
 EPSILON = 1e-5
 
@@ -29,9 +34,7 @@ class _Block(keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout_rate, dtype=self.dtype_policy)
 
     def _new_norm(self, name):
-        return keras.layers.LayerNormalization(
-            epsilon=EPSILON, dtype=self.dtype_policy, name=name
-        )
+        return LayerNormalization(epsilon=EPSILON, dtype=self.dtype_policy, name=name)
 
     def _new_dense(self, units, name, activation=None):
         return keras.layers.Dense(
@@ -39,7 +42,7 @@ class _Block(keras.layers.Layer):
         )
 
     def _new_attention(self, name):
-        return keras_hub.layers.CachedMultiHeadAttention(
+        return MultiHeadAttention(
             num_heads=self.num_heads,
             key_dim=self.head_dim,
             dropout=self.dropout_rate,
@@ -53,7 +56,7 @@ class _Block(keras.layers.Layer):
         self.contract.build((*shape[:-1], self.hidden_dim))
 
     def _feed_forward(self, x, training):
-        hidden = self.expand(self.feed_forward_norm(x))
+        hidden = self.expand(self.feed_forward_norm(x, training=training))
         return x + self.dropout(self.contract(hidden), training=training)
 
     def get_config(self):
@@ -101,7 +104,7 @@ class EncoderBlock(_Block):
         self._build_feed_forward(regions_shape)
 
     def call(self, regions, training=None):
-        x = self.attention_norm(regions)
+        x = self.attention_norm(regions, training=training)
         x = self.attention(x, x, training=training)
         x = regions + self.dropout(x, training=training)
         return self._feed_forward(x, training)
@@ -150,7 +153,7 @@ class DecoderBlock(_Block):
 
     def call(self, tokens, regions, training=None):
         tokens = self._look_back(tokens, training)
-        x = self.cross_attention_norm(tokens)
+        x = self.cross_attention_norm(tokens, training=training)
         x = self.cross_attention(x, regions, training=training)
         tokens = tokens + self.dropout(x, training=training)
         return self._feed_forward(tokens, training)
@@ -218,8 +221,8 @@ class DecoderBlock(_Block):
         """
         x = self.attention_norm(token)
         attention = self.attention
-        keys = _put(_flat_dense(attention.key_dense, x), position, cache[0])
-        values = _put(_flat_dense(attention.value_dense, x), position, cache[1])
+        keys = _put(flat_dense(attention.key_dense, x), position, cache[0])
+        values = _put(flat_dense(attention.value_dense, x), position, cache[1])
         seen = ops.arange(ops.shape(keys)[2]) <= position
         token = token + self._look_once(attention, x, keys, values, seen)
         x = self.cross_attention_norm(token)
@@ -232,7 +235,7 @@ class DecoderBlock(_Block):
         The layer's own einsums are meant for whole prompts: for one token they would
         transpose all keys and values in every step.
         """
-        query = _flat_dense(attention.query_dense, x) * self.head_dim**-0.5
+        query = flat_dense(attention.query_dense, x) * self.head_dim**-0.5
         # Prompts of one image side by side, so that its keys are read only once.
         heads = (ops.shape(keys)[0], -1, self.num_heads, self.head_dim)
         query = ops.transpose(ops.reshape(query, heads), (0, 2, 3, 1))
@@ -243,7 +246,7 @@ class DecoderBlock(_Block):
         found = ops.reshape(found, (-1, self._inner_width))
         output = attention.output_dense
         kernel = ops.reshape(output.kernel, (self._inner_width, self.width))
-        return _affine(found, kernel, output.bias)
+        return affine(found, kernel, output.bias)
 
     @property
     def _inner_width(self):
@@ -251,20 +254,9 @@ class DecoderBlock(_Block):
 
     def _look_back(self, tokens, training):
         """Causal self-attention with its residual connection."""
-        x = self.attention_norm(tokens)
+        x = self.attention_norm(tokens, training=training)
         x = self.attention(x, x, attention_mask=_causal_mask(x), training=training)
         return tokens + self.dropout(x, training=training)
-
-
-def _flat_dense(projection, x):
-    """A projection to heads as one matrix product: `(batch, heads * head_dim)`."""
-    kernel = ops.reshape(projection.kernel, (projection.kernel.shape[0], -1))
-    return _affine(x, kernel, ops.reshape(projection.bias, (-1,)))
-
-
-def _affine(x, kernel, bias):
-    product = ops.matmul(x, ops.cast(kernel, x.dtype))
-    return product + ops.cast(bias, x.dtype)
 
 
 def _put(x, position, cache):

@@ -5,6 +5,7 @@ import math
 import keras
 
 from tf_prompt.layers.arguments import check_positive
+from tf_prompt.layers.normalization import GroupNormalization
 from tf_prompt.models.backbones import ARCHITECTURES, build_regions, describe_backbone
 from tf_prompt.models.image_network import ImageNetwork
 from tf_prompt.models.pretrained import IMAGENET
@@ -113,6 +114,6 @@ def stack_convolutions(x, filters, dtype=None):
         # Not batch normalisation: a batch holds prompts of one length, and so
         # images that are more alike than those of the moving average.
         groups = math.gcd(channels, 8)
-        x = keras.layers.GroupNormalization(groups, dtype=dtype)(x)
+        x = GroupNormalization(groups, dtype=dtype)(x)
         x = keras.layers.Activation("relu", dtype=dtype)(x)
     return x

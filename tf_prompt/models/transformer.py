@@ -5,6 +5,7 @@ import keras_hub
 from keras import ops
 
 from tf_prompt.layers.arguments import check_positive
+from tf_prompt.layers.normalization import LayerNormalization
 from tf_prompt.layers.transformer import EPSILON, DecoderBlock, EncoderBlock
 from tf_prompt.models.captioner import Captioner
 
@@ -55,7 +56,7 @@ class TransformerCaptioner(Captioner):
             )
             for _ in range(num_encoder_layers)
         ]
-        self.encoder_norm = keras.layers.LayerNormalization(epsilon=EPSILON)
+        self.encoder_norm = LayerNormalization(epsilon=EPSILON)
         self.decoder_blocks = [
             DecoderBlock(
                 self.embedding_dim,
@@ -66,7 +67,7 @@ class TransformerCaptioner(Captioner):
             )
             for _ in range(num_decoder_layers)
         ]
-        self.decoder_norm = keras.layers.LayerNormalization(epsilon=EPSILON)
+        self.decoder_norm = LayerNormalization(epsilon=EPSILON)
         self.build()
 
     def build(self, input_shape=None):
@@ -103,7 +104,7 @@ class TransformerCaptioner(Captioner):
         tokens = self.dropout(self._embed(token_ids), training=training)
         for block in self.decoder_blocks:
             tokens = block(tokens, regions, training=training)
-        return self.decoder_norm(tokens)
+        return self.decoder_norm(tokens, training=training)
 
     def _start(self, regions):
         """State and memory of decoding, from the encoded regions."""
@@ -144,7 +145,7 @@ class TransformerCaptioner(Captioner):
         regions = self.dropout(regions, training=training)
         for block in self.encoder_blocks:
             regions = block(regions, training=training)
-        return self.encoder_norm(regions)
+        return self.encoder_norm(regions, training=training)
 
     def _embed(self, token_ids):
         tokens = self._scale(self.embedding(token_ids))

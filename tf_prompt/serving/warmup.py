@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from tf_prompt.data.graphs import without_tuning
 from tf_prompt.serving.saved_model import SIGNATURE, SavedPromptWriter
 
 # The batch sizes that a server may form, as in saved_models/batching.config.
@@ -66,7 +67,8 @@ def replay(saved: SavedPromptWriter, file: pathlib.Path) -> list[tuple[str, int]
     from tensorflow_serving.apis import prediction_log_pb2
 
     answered = []
-    for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+    requests = without_tuning(tf.data.TFRecordDataset(str(file)))
+    for record in requests.as_numpy_iterator():
         log = prediction_log_pb2.PredictionLog.FromString(record)
         request = log.predict_log.request
         signature = request.model_spec.signature_name

@@ -11,6 +11,7 @@ from tf_prompt.training import building, interruption, multi_worker
 from tf_prompt.training import strategy as strategies
 from tf_prompt.training.callbacks import Progress, SaveRun, SwapAverages, should_stop
 from tf_prompt.training.guards import DivergenceGuard
+from tf_prompt.training.head_first import HeadFirst
 from tf_prompt.training.input_stall import InputStall
 
 
@@ -94,6 +95,8 @@ def _fit_from(task, model, state, deadline, callbacks):
 def _watchers(task, model, steps_per_epoch, state, signals, deadline):
     """Returns the callbacks of a run, in the order in which they must be called."""
     config, run_dir, skipped = task.config, task.run_dir, state.get("step", 0)
+    done = len(state.get("history", []))
+    head = HeadFirst(model, config.head_epochs, done) if config.head_epochs else None
     guard = DivergenceGuard(run_dir, skipped)
     # `deterministic` forbids the clock's operation.
     stall = None if config.deterministic else InputStall(skipped)
@@ -108,6 +111,6 @@ def _watchers(task, model, steps_per_epoch, state, signals, deadline):
         saver, averages, signals, config.save_every, deadline, skipped
     )
     # The guard before whatever saves; the stall between history and TensorBoard.
-    order = [guard, averages, saver, stall]
+    order = [head, guard, averages, saver, stall]
     board = keras.callbacks.TensorBoard(run_dir / "logs", write_graph=False)
     return saver, [callback for callback in (*order, board, stops) if callback]

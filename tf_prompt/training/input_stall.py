@@ -23,7 +23,7 @@ class InputStall(OnEachStep):
     def __init__(self, skipped: int = 0):
         super().__init__(skipped)
         self._arrived = tf.Variable(0.0, dtype=tf.float64, trainable=False)
-        self._traced = False
+        self._traced = None
 
     def watch(self, model: keras.Model) -> None:
         """Adds the clock to a compiled model; call it before the first step."""
@@ -45,11 +45,11 @@ class InputStall(OnEachStep):
         self._began = time.time()
 
     def on_step(self, step, logs):
-        if self._traced:
+        if self._traced is self.model.train_function:
             self._waited += max(0.0, float(self._arrived.numpy()) - self._began)
             self._trained += time.time() - self._began
-        # The first step traces the function, which can take minutes.
-        self._traced = True
+        # The first step of a function traces it, which can take minutes.
+        self._traced = self.model.train_function
 
     def on_epoch_end(self, epoch, logs=None):
         if self._trained:

@@ -182,7 +182,7 @@ class LayerwiseAdamW(BatchAdamW):
         learning_rate: float or schedule.
         factors: dict from a variable's path to its factor; 1 if absent.
         frozen_steps: int >= 0, first steps in which the variables of `frozen` are not
-            updated.
+            updated. Those steps need no gradients of them, see `HeadFirst`.
         frozen: paths of variables.
         weight_decay: float >= 0, decoupled.
         **kwargs: passed to `BatchAdamW`.
@@ -214,11 +214,27 @@ class LayerwiseAdamW(BatchAdamW):
     def update_step(self, gradient, variable, learning_rate):
         path = self._paths[self._get_variable_index(variable)]
         rate = ops.cast(learning_rate, variable.dtype) * self.factors.get(path, 1.0)
-        if self.frozen_steps and path in self.frozen:
+        late = self.frozen_steps and path in self.frozen
+        if late:
             moving = ops.cast(self.iterations >= self.frozen_steps, variable.dtype)
             rate = rate * moving
         self.assign_sub(variable, variable * self.decay * rate)
+        if late:
+            rate = rate * ops.cast(self._restart(), variable.dtype)
         super().update_step(gradient, variable, rate)
+
+    def _restart(self):
+        """Factor that makes Adam's bias correction count from the end of freezing.
+
+        The moments of frozen variables are 0 until then. Counted from the first step
+        of the run, the first updates would be up to six times too long.
+        """
+        total = ops.cast(self.iterations + 1, "float32")
+
+        def correction(step):
+            return ops.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+
+        return correction(ops.maximum(total - self.frozen_steps, 1)) / correction(total)
 
     def get_config(self):
         return {

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 
 from tf_prompt.data.toy import grammar, render
 
-_CHUNK_SIZE = 50
 # Below this, starting processes costs more than it saves.
 _MIN_PARALLEL = 400
 _MAX_WORKERS = 8
@@ -44,8 +43,9 @@ def draw_images(num_prompts: int, image_size: int, seed: int) -> Iterator[bytes]
             workers.append(stack.enter_context(_start(share)))
             stack.callback(workers[-1].terminate)
         for index in range(num_prompts):
-            worker = workers[index // _CHUNK_SIZE % num_workers]
-            image = worker.stdout.read(num_bytes)
+            # In turn, image by image: a pipe holds two, and a worker that is not read
+            # from would wait for its turn.
+            image = workers[index % num_workers].stdout.read(num_bytes)
             if len(image) != num_bytes:
                 raise RuntimeError("a process that draws the toy set ended early")
             yield image
@@ -63,7 +63,7 @@ def _draw_share(
 ) -> Iterator[bytes]:
     pairs = grammar.draw_prompts(num_prompts, seed)
     for index, (scene, _) in enumerate(pairs):
-        if index // _CHUNK_SIZE % num_workers == worker:
+        if index % num_workers == worker:
             yield render.draw_image(scene, seed + index, image_size).tobytes()
 
 
