@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import SMALL, SMALL_TRANSFORMER
+from tf_prompt.files import read_json, write_json
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.runs.run import Run
 from tf_prompt.training import callbacks, loop
@@ -123,6 +124,16 @@ def test_finished_run_is_left_alone(trained, tiny_shards):
 def test_other_options_are_refused(trained, tiny_shards):
     with pytest.raises(ValueError, match="learning_rate must stay 0.002 to resume"):
         train(config_for(tiny_shards, learning_rate=0.1), trained[0])
+
+
+def test_run_of_before_an_option_goes_on(trained, tiny_shards):
+    run_dir, history = trained
+    saved = read_json(run_dir / "config.json")
+    assert saved.pop("tokens") == "words"
+    write_json(run_dir / "config.json", saved)
+    with pytest.raises(ValueError, match="tokens must stay 'words' to resume"):
+        train(config_for(tiny_shards, tokens="subwords", max_words=30), run_dir)
+    assert train(config_for(tiny_shards), run_dir) == history
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import importlib
 import pathlib
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import keras
 
@@ -57,6 +57,7 @@ def open_run(
     data: pathlib.Path | None = None,
     has_result: bool | None = None,
     ignored: Collection[str] = (),
+    unset: Mapping | None = None,
 ) -> pathlib.Path:
     """Creates a run folder, or opens the interrupted run in it.
 
@@ -67,6 +68,7 @@ def open_run(
         has_result: whether the folder holds results that a run with other options
             must not replace; None looks for checkpoints.
         ignored: names of options that do not apply to the run.
+        unset: values by name for options that a `config.json` of before them lacks.
 
     Returns:
         The folder.
@@ -80,7 +82,7 @@ def open_run(
     if has_result is None:
         has_result = bool(checkpoints.list_checkpoints(run_dir))
     if has_result:
-        _check_same_run(run_dir, config, ignored)
+        _check_same_run(run_dir, config, ignored, unset or {})
         if data:
             _check_same_data(run_dir, data)
     elif (run_dir / CONFIG).is_file():
@@ -243,8 +245,10 @@ def find_difference(
     return None
 
 
-def _check_same_run(run_dir: pathlib.Path, config: FitConfig, ignored) -> None:
-    before = read_config(run_dir)
+def _check_same_run(run_dir: pathlib.Path, config: FitConfig, ignored, unset) -> None:
+    saved = read_json(run_dir / CONFIG)
+    lacking = {name: value for name, value in unset.items() if name not in saved}
+    before = dataclasses.replace(read_config(run_dir), **lacking)
     name = find_difference(before, config, ignored)
     if name is not None:
         raise ValueError(

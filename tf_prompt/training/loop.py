@@ -84,6 +84,7 @@ def _open_run(run_dir, config, folder):
         folder,
         has_result=tasks.of(config.preset).has_result(run_dir),
         ignored=recipes.meaningless(config.preset),
+        unset=recipes.of(config.preset),
     )
 
 

@@ -43,14 +43,18 @@ def complete(config: FitConfig) -> FitConfig:
         value = getattr(config, field.name)
         if value != field.default:
             require_meaning(config.preset, field.name, value)
-    task = tasks.of(config.preset)
-    recipe = {**task.recipe, **_OWN.get(config.preset, {})}
+    recipe = of(config.preset)
     if config.zero_shot:
         recipe["epochs"] = 0
     absent = {k: v for k, v in recipe.items() if getattr(config, k) is None}
     config = dataclasses.replace(config, **absent)
-    task.check(config)
+    tasks.of(config.preset).check(config)
     return config
+
+
+def of(preset: str) -> dict:
+    """Returns the values of a preset's recipe, by option."""
+    return {**tasks.of(preset).recipe, **_OWN.get(preset, {})}
 
 
 def require_meaning(preset: str, option: str, value) -> None:
