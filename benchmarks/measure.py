@@ -11,9 +11,14 @@ from collections.abc import Callable, Sequence
 
 def parse_quick(name: str, question: str, argv: Sequence[str] | None = None) -> bool:
     """Reads a benchmark's command line: whether it is to be short."""
+    return build_parser(name, question).parse_args(argv).quick
+
+
+def build_parser(name: str, question: str) -> argparse.ArgumentParser:
+    """A benchmark's command line, for those that take more than `--quick`."""
     parser = argparse.ArgumentParser(f"benchmarks.{name}", description=question)
     parser.add_argument("--quick", action="store_true", help="small sizes, few runs")
-    return parser.parse_args(argv).quick
+    return parser
 
 
 def time_of(run: Callable[[], object]) -> float:

@@ -120,7 +120,8 @@ class LSTMCaptioner(Captioner):
         layers = self.attention.state_proj, self.gate
         kernels = [*(layer.kernel for layer in layers), self.cell.recurrent_kernel]
         # The cell's own bias is added to the words.
-        biases = [*(layer.bias for layer in layers), ops.zeros_like(self.cell.bias)]
+        no_bias = ops.zeros_like(ops.convert_to_tensor(self.cell.bias))
+        biases = [*(layer.bias for layer in layers), no_bias]
         by_hidden = DeferredProduct(ops.concatenate(kernels, axis=1))
         return by_hidden, ops.concatenate(biases), DeferredProduct(of_seen), of_word
 
