@@ -82,7 +82,8 @@ def compare(
         lambda: rate_of("ours", ours), lambda: rate_of("rival", rival), repeats
     )
     each = {
-        f"{k}_per_second": round(statistics.median(v[1:]), 2) for k, v in rates.items()
+        f"{k}_per_second": float(f"{statistics.median(v[1:]):.4g}")
+        for k, v in rates.items()
     }
     found = result(benchmark, ratios, target, parity, packages, **each, **details)
     print(found, file=sys.stderr, flush=True)

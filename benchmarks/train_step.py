@@ -60,7 +60,7 @@ def compare(preset, batch, tokens, steps, repeats, compiled=False) -> dict:
         lambda: note("ours", ours), lambda: note("rival", theirs), repeats
     )
     medians = {k: round(float(np.median(v[1:])), 2) for k, v in seconds.items()}
-    return measure.result(
+    found = measure.result(
         f"train_step_{preset}{'_compiled' * compiled}",
         ratios,
         1.2 if compiled else 1,
@@ -71,6 +71,8 @@ def compare(preset, batch, tokens, steps, repeats, compiled=False) -> dict:
         seconds_per_step=medians,
         load=round(os.getloadavg()[0], 1),
     )
+    print(found, file=sys.stderr, flush=True)
+    return found
 
 
 def keras_steps(model, images, token_ids, targets, steps: int):

@@ -1,16 +1,25 @@
 """Runs a captioner where TensorFlow cannot be imported; see `test_other_backends`."""
 
+import importlib.abc
+import importlib.machinery
 import sys
 
 import numpy as np
 
 
-class Refusal:
-    """A finder of modules that refuses TensorFlow."""
+class Refusal(importlib.abc.Loader):
+    """Finds TensorFlow, and fails to load it.
+
+    Not None in `sys.modules`, which Keras takes for TensorFlow; nor an error when it
+    is looked for, which PyTorch does not expect.
+    """
 
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("tensorflow", "tensorflow_text"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+            return importlib.machinery.ModuleSpec(name, self)
+
+    def create_module(self, spec):
+        raise ModuleNotFoundError(f"No module named {spec.name!r}", name=spec.name)
 
 
 def main(preset: str, folder: str) -> None:
