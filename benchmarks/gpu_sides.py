@@ -99,7 +99,9 @@ def build_training(setting: Setting) -> Sides:
     return Sides(
         lambda: model.fit(batches, verbose=0, shuffle=False),
         rival,
-        count_training(setting, model.vocab_size),
+        twins.count_training(
+            setting.preset, setting.batch, setting.tokens, model.vocab_size
+        ),
         parity,
     )
 
@@ -191,17 +193,6 @@ def repeat(step, state, memory, token_ids, places):
         return twins.to_numpy(logits)
 
     return run
-
-
-def count_training(setting: Setting, vocab_size: int) -> int:
-    """FLOP of the twin's training step, forward and back."""
-    with torch.device("meta"):
-        twin = twins.TWINS[setting.preset](vocab_size).train()
-        images = torch.zeros(setting.batch, 3, 224, 224)
-        words = torch.zeros(setting.batch, setting.tokens, dtype=torch.long)
-        return accelerator.count_flop(
-            lambda: twins.loss_of(twin(images, words), words).backward()
-        )
 
 
 def count_decoding(setting: Setting, vocab_size: int) -> int:

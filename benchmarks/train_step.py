@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import torch
 
-from benchmarks import measure, threads, twins
+from benchmarks import accelerator, measure, threads, twins
 
 threads.pin()
 
@@ -28,9 +28,11 @@ def main(argv=None) -> int:
     """Runs the benchmark."""
     parser = measure.build_parser("train_step", __doc__)
     parser.add_argument("--compile", action="store_true", help="rival: torch.compile")
+    parser.add_argument("--preset", choices=twins.TWINS, help="one model only")
     options = parser.parse_args(argv)
     sizes = (8, 16, 1, 2) if options.quick else (16, 31, 2, 5)
-    return measure.report(*(compare(p, *sizes, options.compile) for p in twins.TWINS))
+    chosen = [options.preset] if options.preset else twins.TWINS
+    return measure.report(*(compare(p, *sizes, options.compile) for p in chosen))
 
 
 def compare(preset, batch, tokens, steps, repeats, compiled=False) -> dict:
@@ -60,6 +62,7 @@ def compare(preset, batch, tokens, steps, repeats, compiled=False) -> dict:
         lambda: note("ours", ours), lambda: note("rival", theirs), repeats
     )
     medians = {k: round(float(np.median(v[1:])), 2) for k, v in seconds.items()}
+    gflop = twins.count_training(preset, batch, tokens, VOCABULARY) / 1e9
     found = measure.result(
         f"train_step_{preset}{'_compiled' * compiled}",
         ratios,
@@ -69,6 +72,9 @@ def compare(preset, batch, tokens, steps, repeats, compiled=False) -> dict:
         batch=batch,
         tokens=tokens,
         seconds_per_step=medians,
+        gflop=round(gflop, 1),
+        gflop_per_second={k: round(gflop / v) for k, v in medians.items()},
+        peak=round(1000 * accelerator.measure_product(2048, "cpu", "float32")),
         load=round(os.getloadavg()[0], 1),
     )
     print(found, file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import torch
 
-from benchmarks import torch_captioners
+from benchmarks import accelerator, torch_captioners
 
 TWINS = {
     "lstm_base": torch_captioners.LSTMRival,
@@ -50,6 +50,17 @@ def torch_steps(rival, images, token_ids, targets, steps: int, config, autocast=
         loss.item()
 
     return run
+
+
+def count_training(preset: str, batch: int, tokens: int, vocab_size: int) -> int:
+    """FLOP of products and convolutions in a training step of a twin."""
+    with torch.device("meta"):
+        twin = TWINS[preset](vocab_size).train()
+        images = torch.zeros(batch, 3, 224, 224)
+        words = torch.zeros(batch, tokens, dtype=torch.long)
+        return accelerator.count_flop(
+            lambda: loss_of(twin(images, words), words).backward()
+        )
 
 
 def loss_of(logits, targets):
