@@ -40,3 +40,21 @@ def test_pytorch_gives_the_losses_of_tensorflow(preset, tmp_path):
     logits, _ = model.step(token_ids[:, 0], 0, *model.encode(images))
     np.testing.assert_allclose(found["logits"], logits, atol=1e-4)
     assert found["loss"] < expected[..., 0].mean()
+
+
+@pytest.mark.parametrize("preset", ["lstm_tiny", "transformer_tiny"])
+def test_half_precision_needs_no_casting_by_keras(preset):
+    """On JAX Keras trains by `call`, not by `__call__`, which casts variables."""
+    import keras
+
+    from tf_prompt.models import presets
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = presets.build(preset, **SIZES)
+    finally:
+        keras.config.set_dtype_policy(before)
+    images = np.zeros((2, 32, 32, 3), "uint8")
+    logits = model.call({"images": images, "token_ids": np.ones((2, 3), "int32")})
+    assert logits.dtype == "bfloat16"
