@@ -108,7 +108,7 @@ def build_training(setting: Setting) -> Sides:
 
 def build_decoding(setting: Setting) -> Sides:
     """Builds steps of our model and of its twin from the same regions."""
-    model, twin = build_models(setting, mixed=False)
+    model, twin = build_models(setting, mixed=True)
     twin.to(setting.device, getattr(torch, setting.dtype)).eval()
     images, token_ids, _ = draw_batch(model, setting)
     images, token_ids = ops.convert_to_tensor(images), token_ids[:, 0]
