@@ -11,9 +11,14 @@ from collections.abc import Callable, Sequence
 
 def parse_quick(name: str, question: str, argv: Sequence[str] | None = None) -> bool:
     """Reads a benchmark's command line: whether it is to be short."""
+    return build_parser(name, question).parse_args(argv).quick
+
+
+def build_parser(name: str, question: str) -> argparse.ArgumentParser:
+    """A benchmark's command line, for those that take more than `--quick`."""
     parser = argparse.ArgumentParser(f"benchmarks.{name}", description=question)
     parser.add_argument("--quick", action="store_true", help="small sizes, few runs")
-    return parser.parse_args(argv).quick
+    return parser
 
 
 def time_of(run: Callable[[], object]) -> float:
@@ -77,7 +82,8 @@ def compare(
         lambda: rate_of("ours", ours), lambda: rate_of("rival", rival), repeats
     )
     each = {
-        f"{k}_per_second": round(statistics.median(v[1:]), 2) for k, v in rates.items()
+        f"{k}_per_second": float(f"{statistics.median(v[1:]):.4g}")
+        for k, v in rates.items()
     }
     found = result(benchmark, ratios, target, parity, packages, **each, **details)
     print(found, file=sys.stderr, flush=True)

@@ -100,17 +100,31 @@ class LSTMRival(Rival):
 
     def decode(self, regions, token_ids):
         """Logits `(batch, tokens, vocab_size)` from given regions."""
-        mean, keys = regions.mean(1), self.region_proj(regions)
-        hidden, carry = self.initial_hidden(mean), self.initial_carry(mean)
+        state, memory = self.start(regions)
         outputs = []
         for word in self.embedding(token_ids).unbind(1):
-            query = self.state_proj(hidden)[:, None]
-            weights = self.score(torch.tanh(query + keys)).softmax(1)
-            context = (weights * regions).sum(1)
-            seen = torch.sigmoid(self.gate(hidden)) * context
-            hidden, carry = self.cell(torch.cat([word, seen], 1), (hidden, carry))
-            outputs.append(hidden)
+            state = self.advance(word, *state, *memory)
+            outputs.append(state[0])
         return self.output_proj(self.drop(torch.stack(outputs, 1)))
+
+    def start(self, regions, max_tokens=None):
+        """State and memory before the first word."""
+        mean = regions.mean(1)
+        state = self.initial_hidden(mean), self.initial_carry(mean)
+        return state, (regions, self.region_proj(regions))
+
+    def step(self, token_ids, position, state, memory):
+        """Logits `(batch, vocab_size)` of the next word, and the state after it."""
+        state = self.advance(self.embedding(token_ids), *state, *memory)
+        return self.output_proj(state[0]), state
+
+    def advance(self, word, hidden, carry, regions, keys):
+        """The state after one more word."""
+        query = self.state_proj(hidden)[:, None]
+        weights = self.score(torch.tanh(query + keys)).softmax(1)
+        context = (weights * regions).sum(1)
+        seen = torch.sigmoid(self.gate(hidden)) * context
+        return self.cell(torch.cat([word, seen], 1), (hidden, carry))
 
 
 class Attention(nn.Module):
@@ -125,13 +139,17 @@ class Attention(nn.Module):
         self.output = nn.Linear(inner, width)
 
     def forward(self, x, memory, causal=False, dropout_rate=0.0):
-        q, k, v = self.query(x), self.key(memory), self.value(memory)
-        q, k, v = (
-            t.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for t in (q, k, v)
-        )
-        seen = functional.scaled_dot_product_attention(
-            q, k, v, dropout_p=dropout_rate, is_causal=causal
-        )
+        k, v = self.project(memory)
+        return self.look(x, k, v, dropout_p=dropout_rate, is_causal=causal)
+
+    def project(self, memory):
+        """Keys and values of each head."""
+        return self.split(self.key(memory)), self.split(self.value(memory))
+
+    def look(self, x, k, v, **options):
+        """Attends from `x` to given keys and values."""
+        q = self.split(self.query(x))
+        seen = functional.scaled_dot_product_attention(q, k, v, **options)
         return self.output(seen.transpose(1, 2).flatten(2))
 
     def split(self, x):
@@ -163,8 +181,22 @@ class Block(nn.Module):
             normed = self.cross_attention_norm(x)
             seen = self.cross_attention(normed, regions, dropout_rate=rate)
             x = x + functional.dropout(seen, rate)
+        return x + functional.dropout(self.feed_forward(x), rate)
+
+    def feed_forward(self, x):
+        """The last part of a block."""
         hidden = functional.relu(self.expand(self.feed_forward_norm(x)))
-        return x + functional.dropout(self.contract(hidden), rate)
+        return self.contract(hidden)
+
+    def step(self, x, position, cache, memory):
+        """Reads one more token, `(batch, 1, width)`; its keys go into the cache."""
+        normed = self.attention_norm(x)
+        for kept, new in zip(cache, self.attention.project(normed), strict=True):
+            kept.index_copy_(2, position[None], new)
+        seen = torch.arange(cache[0].shape[2], device=x.device) <= position
+        x = x + self.attention.look(normed, *cache, attn_mask=seen[None])
+        x = x + self.cross_attention.look(self.cross_attention_norm(x), *memory)
+        return x + self.feed_forward(x)
 
 
 class TransformerRival(Rival):
@@ -183,20 +215,49 @@ class TransformerRival(Rival):
 
     def decode(self, regions, token_ids):
         """Logits `(batch, tokens, vocab_size)` from given regions."""
-        regions = self.drop(regions + positions(regions))
-        for block in self.encoder_blocks:
-            regions = block(regions)
-        regions = self.encoder_norm(regions)
-        tokens = self.embedding(token_ids) * math.sqrt(self.embedding.embedding_dim)
+        regions = self.encode(regions)
+        tokens = self.embed(token_ids)
         tokens = self.drop(tokens + positions(tokens))
         for block in self.decoder_blocks:
             tokens = block(tokens, regions)
         return self.output_proj(self.decoder_norm(tokens))
 
+    def encode(self, regions):
+        """Runs the encoder's blocks."""
+        regions = self.drop(regions + positions(regions))
+        for block in self.encoder_blocks:
+            regions = block(regions)
+        return self.encoder_norm(regions)
+
+    def embed(self, token_ids):
+        """Embeddings, scaled as in the paper."""
+        return self.embedding(token_ids) * math.sqrt(self.embedding.embedding_dim)
+
+    def start(self, regions, max_tokens):
+        """Empty caches, and the keys and values of each block's regions."""
+        regions = self.encode(regions)
+        memory = [b.cross_attention.project(regions) for b in self.decoder_blocks]
+        heads, _, head_dim = memory[0][0].shape[1:]
+        shape = len(regions), heads, max_tokens, head_dim
+        caches = [[regions.new_zeros(shape) for _ in "kv"] for _ in memory]
+        empty = regions.new_zeros(1, max_tokens, self.embedding.embedding_dim)
+        return caches, (positions(empty), memory)
+
+    def step(self, token_ids, position, state, memory):
+        """Logits `(batch, vocab_size)` of the next word; `state` is changed."""
+        places, memory = memory
+        x = (self.embed(token_ids) + places[position[None]])[:, None]
+        for block, cache, regions in zip(
+            self.decoder_blocks, state, memory, strict=True
+        ):
+            x = block.step(x, position, cache, regions)
+        return self.output_proj(self.decoder_norm(x[:, 0])), state
+
 
 def positions(x):
     """Sines in even channels, cosines in odd: Vaswani et al., 2017, section 3.5."""
-    place = torch.arange(x.shape[1], dtype=torch.float32)[:, None]
-    channel = torch.arange(x.shape[2])[None]
+    place = torch.arange(x.shape[1], dtype=torch.float32, device=x.device)[:, None]
+    channel = torch.arange(x.shape[2], device=x.device)[None]
     rate = 10_000.0 ** (-2 * torch.div(channel, 2, rounding_mode="floor") / x.shape[2])
-    return torch.where(channel % 2 == 0, (place * rate).sin(), (place * rate).cos())
+    angle = place * rate
+    return torch.where(channel % 2 == 0, angle.sin(), angle.cos()).to(x.dtype)

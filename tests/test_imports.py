@@ -112,6 +112,15 @@ def test_models_use_keras_only():
             )
 
 
+def test_models_and_layers_need_no_other_room():
+    """So they import without TensorFlow where Keras has another backend."""
+    for path in product_files():
+        if part_of(path) in {"models", "layers"}:
+            for name in imports_of(path):
+                part = name.split(".")[1] if name.startswith("tf_prompt.") else None
+                assert part in {None, "models", "layers"}, f"{path} imports {name}"
+
+
 def test_no_test_file_is_overlooked():
     """A file that holds tests has the name that pytest looks for."""
     for path in (ROOT / "tests").rglob("*.py"):

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
+from tf_prompt.layers import recurrence
 from tf_prompt.layers.recurrence import DeferredProduct
 
 rng = np.random.default_rng(0)
@@ -49,4 +50,11 @@ def test_deferred_gradient_is_the_plain_one(in_graph):
         tf.function(gradients)(run_deferred) if in_graph else gradients(run_deferred)
     )
     for ours, theirs in zip(found, gradients(run_plainly), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_backends_that_defer_nothing_get_the_same_gradient(monkeypatch):
+    monkeypatch.setattr(recurrence, "DEFERS", False)
+    found, expected = gradients(run_deferred), gradients(run_plainly)
+    for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_prompt.layers import word_loss
 from tf_prompt.layers.word_loss import word_losses
 
 BATCH, TOKENS, WIDTH, VOCABULARY = 3, 5, 4, 11
@@ -55,6 +56,23 @@ def test_smoothed_labels_are_those_of_tensorflow(max_scores):
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     for found, true in zip(gradients, tape.gradient(total, variables), strict=True):
         np.testing.assert_allclose(found, true, atol=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_scored_at_once_they_are_the_same(monkeypatch, smoothing):
+    *variables, targets, weights = draw()
+
+    def run():
+        with tf.GradientTape() as tape:
+            found = word_losses(*variables, targets, label_smoothing=smoothing)
+            total = tf.reduce_sum(found[0] * weights)
+        return *found, *map(tf.convert_to_tensor, tape.gradient(total, variables))
+
+    expected = run()
+    # As with other backends.
+    monkeypatch.setattr(word_loss, "IN_BLOCKS", False)
+    for at_once, in_blocks in zip(run(), expected, strict=True):
+        np.testing.assert_allclose(at_once, in_blocks, atol=1e-5)
 
 
 # Layers of mixed precision see their variables in half precision too.

@@ -1,6 +1,11 @@
 """Weights of a loop over words, with the gradient as one product for all words."""
 
+import keras
 from keras import ops
+
+# JAX computes a gradient of one's own before the loop has run, and PyTorch calls it
+# with other arguments.
+DEFERS = keras.config.backend() == "tensorflow"
 
 
 class DeferredProduct:
@@ -9,7 +14,8 @@ class DeferredProduct:
     Inside a loop, the gradient of `x @ kernel` with respect to the kernel costs a
     product and a sum of the kernel's size for every word. Here the loop multiplies by
     a constant copy of the kernel; the gradients of all products come out stacked, and
-    a single product with all inputs gives the kernel's gradient.
+    a single product with all inputs gives the kernel's gradient. With backends other
+    than TensorFlow the loop multiplies by the kernel itself.
 
     Usage: pass the terms that the loop adds to the products, one row per word, through
     `attach`; run the loop with `frozen`; then pass the loop's inputs to `record`.
@@ -18,16 +24,18 @@ class DeferredProduct:
         kernel: float tensor `(inputs, outputs)`.
 
     Attributes:
-        frozen: `kernel`, a constant for the backward pass.
+        frozen: `kernel`, on TensorFlow a constant for the backward pass.
     """
 
     def __init__(self, kernel):
         self.kernel = kernel
-        self.frozen = ops.stop_gradient(kernel)
+        self.frozen = ops.stop_gradient(kernel) if DEFERS else kernel
         self._inputs = None
 
     def attach(self, addends):
         """Passes on the terms added to the products, `(tokens, batch, outputs)`."""
+        if not DEFERS:
+            return addends
 
         @ops.custom_gradient
         def attached(addends, kernel):

@@ -1,11 +1,15 @@
 """Cross-entropy over a large vocabulary, computed in blocks of words."""
 
+import keras
 from keras import ops
 
 from tf_prompt.layers.picking import pick
 
 # Scores held at once, 64 MB in float32.
 MAX_SCORES = 2**24
+# Other backends call a gradient of one's own with other arguments, PyTorch's for a
+# single output only.
+IN_BLOCKS = keras.config.backend() == "tensorflow"
 
 
 def word_losses(
@@ -15,7 +19,8 @@ def word_losses(
 
     The scores of all words of a batch, and their gradients, can need more memory than
     everything else in a step. Here one block of words is scored at a time; the backward
-    pass scores it again, and keeps only sums of the kernel's size.
+    pass scores it again, and keeps only sums of the kernel's size. With backends other
+    than TensorFlow all words are scored at once.
 
     Args:
         hidden: float tensor `(batch, tokens, width)`, inputs of the dense layer.
@@ -37,9 +42,13 @@ def word_losses(
     shape = ops.shape(target_ids)
     hidden = ops.reshape(hidden, (-1, kernel.shape[0]))
     target_ids = ops.reshape(ops.cast(target_ids, "int32"), (-1,))
-    most = max(max_scores // kernel.shape[1], 1)
-    variables = map(ops.convert_to_tensor, (kernel, bias))
-    losses, hits = _losses(target_ids, most, label_smoothing)(hidden, *variables)
+    kernel, bias = map(ops.convert_to_tensor, (kernel, bias))
+    if IN_BLOCKS:
+        most = max(max_scores // kernel.shape[1], 1)
+        losses, hits = _losses(target_ids, most, label_smoothing)(hidden, kernel, bias)
+    else:
+        scores = _score(hidden, kernel, bias)
+        losses, hits, _ = _look(scores, target_ids, label_smoothing)
     return ops.reshape(losses, shape), ops.reshape(hits, shape)
 
 
@@ -62,14 +71,7 @@ def _losses(target_ids, most, smoothing):
         blocks = tuple(_blocks(x, num_blocks, rows) for x in (hidden, target_ids))
 
         def look(block):
-            scores = _score(block[0], kernel, bias)
-            total = ops.logsumexp(scores, axis=-1)
-            target = pick(scores, block[1][:, None])[:, 0]
-            hit = ops.cast(target >= ops.max(scores, axis=-1), "float32")
-            if smoothing:
-                mean = ops.mean(scores, axis=-1)
-                target = target + smoothing * (mean - target)
-            return total - target, hit, total
+            return _look(_score(block[0], kernel, bias), block[1], smoothing)
 
         losses, hits, totals = ops.map(look, blocks)
 
@@ -90,6 +92,17 @@ def _score(hidden, kernel, bias):
     """Scores of a block, float32 `(rows, vocab_size)`, computed as the layer does."""
     scores = ops.matmul(hidden, ops.cast(kernel, hidden.dtype))
     return ops.cast(scores + ops.cast(bias, hidden.dtype), "float32")
+
+
+def _look(scores, target_ids, smoothing):
+    """Loss, hit and logarithm of the sum of exponentials: float32 `(rows,)` each."""
+    total = ops.logsumexp(scores, axis=-1)
+    target = pick(scores, target_ids[:, None])[:, 0]
+    hit = ops.cast(target >= ops.max(scores, axis=-1), "float32")
+    if smoothing:
+        mean = ops.mean(scores, axis=-1)
+        target = target + smoothing * (mean - target)
+    return total - target, hit, total
 
 
 def _blocks(x, num_blocks, rows):

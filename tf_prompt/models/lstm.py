@@ -57,7 +57,8 @@ class LSTMCaptioner(Captioner):
         by_hidden, bias, by_seen, by_word = self._split_kernels()
         words = ops.moveaxis(self.embedding(inputs["token_ids"]), 1, 0)
         # The part that does not depend on the state: one product for all words.
-        addends = by_seen.attach(ops.matmul(words, by_word) + self.cell.bias)
+        bias_of_word = ops.cast(self.cell.bias, self.compute_dtype)
+        addends = by_seen.attach(ops.matmul(words, by_word) + bias_of_word)
         biases = by_hidden.attach(ops.zeros_like(words[..., :1]) + bias)
 
         # Side by side: Keras' TensorFlow scan fails on two inputs of open length.
@@ -116,11 +117,17 @@ class LSTMCaptioner(Captioner):
             Those that multiply the state (query, gate and cell side by side) and their
             biases; the one of the attended regions; the one of the word.
         """
-        of_word, of_seen = ops.split(self.cell.kernel, [self.embedding_dim])
         layers = self.attention.state_proj, self.gate
         kernels = [*(layer.kernel for layer in layers), self.cell.recurrent_kernel]
+        # Cast, because on JAX Keras trains by `call`, which does not cast variables.
+        of_cell, *kernels = (
+            ops.cast(kernel, self.compute_dtype)
+            for kernel in (self.cell.kernel, *kernels)
+        )
+        biases = [ops.cast(layer.bias, self.compute_dtype) for layer in layers]
         # The cell's own bias is added to the words.
-        biases = [*(layer.bias for layer in layers), ops.zeros_like(self.cell.bias)]
+        biases.append(ops.zeros(4 * self.units, self.compute_dtype))
+        of_word, of_seen = ops.split(of_cell, [self.embedding_dim])
         by_hidden = DeferredProduct(ops.concatenate(kernels, axis=1))
         return by_hidden, ops.concatenate(biases), DeferredProduct(of_seen), of_word
 
