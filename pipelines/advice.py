@@ -32,8 +32,7 @@ def advise_empty(
     Returns:
         One line; None if no split is empty by chance.
     """
-    wanted = [split for split in SPLITS if split != "test" or conversion.test]
-    wanted = [s for s in wanted if s != "validation" or conversion.validation]
+    wanted = [split for split in SPLITS if conversion.shares.get(split, 1.0)]
     empty = [split for split in wanted if not tally.examples[split]]
     if not empty:
         return None
@@ -57,13 +56,19 @@ def advise_empty(
     if shares is None:
         return (
             f"{said}: prompts, or groups of them, are few and go by a hash; {need}: "
-            "other shares may help, such as --validation 0.2 --test 0.2"
+            f"other shares may help, such as {_other_shares(conversion)}"
         )
     flags = " ".join(f"--{split} {share:g}" for split, share in shares.items())
     return (
         f"{said}: {_count(prompts)} went by a hash, and none fell there; {need}: write "
         f"again with {flags}"
     )
+
+
+def _other_shares(conversion: Conversion) -> str:
+    if conversion.fold is not None:
+        return "--validation 0.2, or fewer folds"
+    return "--validation 0.2 --test 0.2"
 
 
 def _count(prompts: Collection) -> str:
@@ -152,9 +157,11 @@ def _find_shares(
     prompts: dict[tuple[str, ...], str], conversion: Conversion, wanted: Collection
 ) -> dict[str, float] | None:
     """Finds the smallest shares that leave no split empty; returns the changed ones."""
-    given = {"validation": conversion.validation, "test": conversion.test}
+    given = conversion.shares
     if not prompts or any(split_of(w, **given) != s for w, s in prompts.items()):
         # Groups are assigned by a hash that cannot be computed from the records.
+        return None
+    if conversion.fold is not None:
         return None
     steps = [step / _STEPS for step in range(1, _STEPS)]
     tried = [

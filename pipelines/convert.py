@@ -205,7 +205,7 @@ def _convert_row(row, drop, images_in, conversion, measures) -> tuple[Record, bo
 def _find_split(row, record: Record, conversion: Conversion) -> str:
     # Near-duplicates share a group, and therefore a split.
     key = getattr(row, "group", "").split() or record.words
-    return split_of(key, conversion.validation, conversion.test)
+    return split_of(key, **conversion.shares)
 
 
 def _write_shards(part: Part, folder, conversion: Conversion, advance) -> Tally:

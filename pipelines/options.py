@@ -32,7 +32,10 @@ LAYOUTS = (
 ASPECTS = ("crop", "pad", "skip")
 # Flags that earlier versions did not have. They are recorded only if they change
 # something, so that the output of those versions is still recognised.
-_LATER = ("validation", "test", "aspect", "clean_prompts", "scripts", "min_words")
+_LATER = (
+    *("validation", "test", "fold"),
+    *("aspect", "clean_prompts", "scripts", "min_words"),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,16 +103,48 @@ class Conversion(Filters):
         VALIDATION_RATE, "split: fraction of prompts for validation"
     )
     test: float = option(TEST_RATE, "split: fraction of prompts for testing")
+    fold: str | None = option(
+        None,
+        "split: for cross-validation: one of COUNT folds, numbered from 0. Each prompt "
+        "is for testing in one of them, and --test is 1 / COUNT",
+        metavar="INDEX/COUNT",
+    )
 
     def __post_init__(self):
         super().__post_init__()
         require_positive(self, "image_size", "max_pixels")
         require_rate(self, "validation", "test")
-        if self.validation + self.test >= 1:
+        if self.fold is not None:
+            self._check_fold()
+        test = self.shares["test"]
+        if self.validation + test >= 1:
             raise ValueError(
                 "validation and test must leave a share for train. "
-                f"Received: {self.validation} and {self.test}"
+                f"Received: {self.validation} and {test:g}"
             )
+
+    def _check_fold(self) -> None:
+        index, slash, count = self.fold.partition("/")
+        if not (slash and index.isdecimal() and count.isdecimal()) or (
+            int(index) >= int(count) or int(count) < 2
+        ):
+            raise ValueError(
+                f"fold must be INDEX/COUNT, such as 0/5 to 4/5. Received: {self.fold}"
+            )
+        if self.test != TEST_RATE:
+            raise ValueError(
+                f"test must be left out with fold, which makes it 1/{count}. "
+                f"Received: {self.test}"
+            )
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The arguments of `split.split_of`."""
+        test, shift = self.test, 0.0
+        if self.fold is not None:
+            index, count = map(int, self.fold.split("/"))
+            test, shift = 1 / count, index / count
+        return {"validation": self.validation, "test": test, "shift": shift}
 
     def as_json(self) -> dict:
         """The fields as a dict; later additions only if they change something."""
@@ -226,6 +261,11 @@ class WriteOptions(PlanOptions, Conversion, SourceOptions):
     def __post_init__(self):
         PlanOptions.__post_init__(self)
         Conversion.__post_init__(self)
+        if self.fold and self.split_column:
+            raise ValueError(
+                "split_column must be left out with fold. "
+                f"Received: {self.split_column} and {self.fold}"
+            )
         require_rate(self, "max_reject_rate")
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import sys
 import typing
@@ -22,6 +23,7 @@ from tf_prompt.runs.machine.devices import gpu_memory_option
 EXAMPLES = (
     "python -m tf_prompt.evaluate --run-dir runs/transformer_tiny",
     "python -m tf_prompt.evaluate --run-dir RUN --split validation --num-beams 3",
+    "python -m tf_prompt.evaluate --run-dir runs/fold0 runs/fold1 runs/fold2",
 )
 
 
@@ -31,10 +33,13 @@ class EvaluateConfig(DecodingConfig):
 
     first_groups: typing.ClassVar = ("run", "output")
 
-    run_dir: str = option(
+    run_dir: tuple[str, ...] = option(
         dataclasses.MISSING,
-        "folder of a run of tf_prompt.fit",
+        "folder of a run of tf_prompt.fit; of several, each on another fold of "
+        "write_records --fold, all test images are measured together",
         metavar="DIR",
+        nargs="+",
+        action="extend",
         group="run",
     )
     split: str = option(
@@ -114,6 +119,7 @@ class EvaluateConfig(DecodingConfig):
             self, "batch_size", "limit", "neighbours", "explain", "gpu_memory"
         )
         workers.parse_share(self.share)
+        self._check_folds()
         try:
             re.compile(self.recognise or "")
         except re.error as error:
@@ -128,6 +134,26 @@ class EvaluateConfig(DecodingConfig):
                 "metrics must hold meteor with --meteor java. "
                 f"Received: {', '.join(self.metrics)}"
             )
+
+    def _check_folds(self) -> None:
+        """What a single run can do and several cannot."""
+        if len(self.run_dir) < 2:
+            return
+        if len({os.path.realpath(folder) for folder in self.run_dir}) < len(
+            self.run_dir
+        ):
+            raise ValueError(
+                "run_dir must name each folder once. "
+                f"Received: {', '.join(self.run_dir)}"
+            )
+        for name in ("data", "protocol", "recognise", "share"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} must be left out with several run_dir. "
+                    f"Received: {getattr(self, name)}"
+                )
+        if self.meteor == "java":
+            raise ValueError("meteor must be nltk with several run_dir. Received: java")
 
 
 @command
@@ -169,31 +195,36 @@ def main(argv=None) -> int:
 def measure(
     options: EvaluateConfig, java_meteor=None
 ) -> tuple[dict | None, list[dict]]:
-    """Measures a run of any kind of model.
+    """Measures a run of any kind of model, or the runs of several folds.
 
     Args:
         options: the options of the command.
         java_meteor: computes METEOR and is closed afterwards; None takes NLTK's.
 
     Returns:
-        As `evaluator.evaluate_run`.
+        As `evaluator.evaluate_run`, or as `evaluator.evaluate_folds`.
     """
     from tf_prompt.evaluation import evaluator
     from tf_prompt.metrics.score import ALL_METRICS
 
+    given = {
+        "split": options.split,
+        "metrics": options.metrics or ALL_METRICS,
+        "batch_size": options.batch_size,
+        "limit": options.limit,
+        "neighbours": options.neighbours,
+        "decoding": take_options(DecodingConfig, options),
+    }
+    if len(options.run_dir) > 1:
+        return evaluator.evaluate_folds(options.run_dir, **given)
     return evaluator.evaluate_run(
-        options.run_dir,
-        split=options.split,
+        options.run_dir[0],
         data=options.data,
-        metrics=options.metrics or ALL_METRICS,
-        batch_size=options.batch_size,
-        limit=options.limit,
-        neighbours=options.neighbours,
         protocol=options.protocol,
         recognise=options.recognise,
-        decoding=take_options(DecodingConfig, options),
         java_meteor=java_meteor,
         workers=workers.parse_share(options.share),
+        **given,
     )
 
 

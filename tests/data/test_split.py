@@ -60,3 +60,15 @@ def test_shares_by_default_are_those_of_earlier_versions():
         assert (
             split_of([str(number)]) == split_of([str(number)], 0.05, 0.05) == expected
         )
+
+
+def test_each_prompt_is_for_testing_in_one_of_the_folds():
+    prompts = [[str(number)] for number in range(2000)]
+    folds = [
+        [split_of(words, 0.2, 1 / 3, shift) for words in prompts]
+        for shift in (0, 1 / 3, 2 / 3)
+    ]
+    assert {found.count("test") for found in zip(*folds, strict=True)} == {1}
+    # Three standard deviations of a binomial count are 54.
+    assert all(abs(fold.count("validation") - 400) < 55 for fold in folds)
+    assert folds[0] == [split_of(words, 0.2, 1 / 3) for words in prompts]

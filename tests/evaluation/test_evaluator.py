@@ -99,6 +99,47 @@ def test_meteor_in_java_is_refused_before_anything_loads(monkeypatch, capsys):
     assert "metrics must hold meteor" in capsys.readouterr().err
 
 
+def fake_examination(monkeypatch, ids):
+    """Replaces examinations by ones of prompts; `ids` are by run."""
+
+    def examine(run_dir, options):
+        rows = rows_of(PROMPTS)[: len(ids[run_dir])]
+        rows = [{**r, "image_id": i} for r, i in zip(rows, ids[run_dir], strict=True)]
+        return None, scoring.collect(rows, PROMPTS, options.metrics)
+
+    monkeypatch.setattr(evaluator, "examine_run", examine)
+
+
+def test_folds_are_measured_together(monkeypatch):
+    fake_examination(monkeypatch, {"a": ["1", "2"], "b": ["3"]})
+    found, rows = evaluator.evaluate_folds(["a", "b"], metrics=("bleu",))
+    assert [row["image_id"] for row in rows] == ["1", "2", "3"]
+    assert found["examples"] == 3 and found["metrics"]["bleu"]["score"] == 100
+
+
+def test_runs_on_the_same_images_are_no_folds(monkeypatch):
+    fake_examination(monkeypatch, {"a": ["1", "2"], "b": ["1"]})
+    with pytest.raises(ValueError, match="Received: a and b, both measured on 1$"):
+        evaluator.evaluate_folds(["a", "b"], metrics=("bleu",))
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--run-dir", "a", "./a"], "run_dir must name each folder once"),
+        (["--run-dir", "a", "b", "--share", "0/2"], "share must be left out with sev"),
+        (["--run-dir", "a", "b", "--recognise", "by"], "recognise must be left out"),
+        (["--run-dir", "a", "b", "--meteor", "java"], "meteor must be nltk"),
+    ],
+)
+def test_what_several_runs_cannot_do_is_one_line(capsys, flags, message):
+    from tests import checks
+    from tf_prompt import evaluate
+
+    assert checks.exit_code(evaluate.main, flags) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_the_neighbour_is_sought_in_all_of_the_training_split(tiny_run, tmp_path):
     shards = tmp_path / "shards"
     shards.mkdir()

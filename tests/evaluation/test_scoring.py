@@ -112,6 +112,41 @@ def test_intervals_go_by_families_where_there_are_some():
     assert "over its 2 families of prompts" in scoring.format_metrics(found)
 
 
+def test_pooled_folds_score_as_all_of_their_examples():
+    references = ["a red cat on a hill", "snow falls over the old town", "a blue dog"]
+    rows = rows_of(references, ["a red cat", "snow in a town", "a blue dog"])
+    # Those of CIDEr-D depend on all true prompts.
+    metrics = ("bleu", "meteor")
+    whole = scoring.measure(rows, TRAINING, metrics)
+    parts = [scoring.collect(part, TRAINING, metrics) for part in (rows[:1], rows[1:])]
+    pooled = scoring.summarise(scoring.pool(parts))
+    for name in ("examples", "metrics", "health", "against_neighbour"):
+        assert pooled[name] == whole[name]
+    for name in ("most_common", "nearest_neighbour"):
+        assert pooled["baselines"][name] == whole["baselines"][name]
+    counts = {name: group["examples"] for name, group in pooled["by_overlap"].items()}
+    assert counts == {n: g["examples"] for n, g in whole["by_overlap"].items()}
+    # One example has no chance level.
+    assert "shuffled" in whole["baselines"] and "shuffled" not in pooled["baselines"]
+
+
+def test_a_baseline_of_a_fold_comes_from_its_own_training_prompts():
+    rows = rows_of(["a red cat on a hill", "a blue dog in a mill"])
+    parts = [scoring.collect([row], [row["reference"]] * 2, ("bleu",)) for row in rows]
+    pooled = scoring.summarise(scoring.pool(parts))
+    assert pooled["baselines"]["most_common"]["bleu"]["score"] == 100
+    assert pooled["by_overlap"]["from_0.7"]["examples"] == 2
+
+
+def test_a_metric_that_a_fold_lacks_is_not_measured():
+    parts = [
+        scoring.collect(rows_of(references), TRAINING, ("cider_d",))
+        for references in (["a red cat"], ["a red cat", "a blue dog"])
+    ]
+    found = scoring.summarise(scoring.pool(parts))["metrics"]["cider_d"]
+    assert found["score"] is None and "2 different true prompts" in found["signature"]
+
+
 def test_equal_prompts_have_intervals_and_no_chance_level():
     references = ["the old mill at dawn"] * 5
     predictions = [*references[:3], "a red cat on a hill", "a mill"]

@@ -86,6 +86,13 @@ def test_groups_are_not_taken_for_prompts(tmp_path, capsys):
     assert "or groups of them, are few" in warnings_of(capsys)[-1]
 
 
+def test_an_empty_split_of_a_fold_is_not_filled_by_other_folds(tmp_path, capsys):
+    source = write_source(tmp_path, SEVEN[:3])
+    assert run(source, tmp_path / "out", "--fold", "0/9") == 0
+    (line,) = warnings_of(capsys)
+    assert line.endswith("may help, such as --validation 0.2, or fewer folds")
+
+
 def test_all_rows_in_validation_leave_train_empty(tmp_path, capsys):
     out = tmp_path / "out"
     assert run(write_source(tmp_path, SEVEN), out, "--validation", "0.94") == 0

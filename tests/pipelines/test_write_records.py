@@ -172,6 +172,16 @@ def test_absent_metadata_is_said(source_2m, tmp_path, capsys):
     assert "--drop-blurred is off" in line
 
 
+def test_each_image_is_for_testing_in_one_fold(source_2m, tmp_path):
+    tested = []
+    for index in range(3):
+        out = tmp_path / str(index)
+        assert run(source_2m, out, "--fold", f"{index}/3") == 0
+        tested += [record["image_id"] for record in read_all(out)["test"]]
+        assert json.loads((out / "stats.json").read_text())["flags"]["fold"]
+    assert len(tested) == len(set(tested)) == 18
+
+
 def test_nothing_kept_names_the_cause(tmp_path, capsys):
     write_csv(tmp_path / "my.csv", [("file", "prompt"), ("gone.png", "a sea")])
     assert run(tmp_path / "my.csv", tmp_path / "out") == 2
@@ -192,6 +202,21 @@ def test_nothing_kept_names_the_cause(tmp_path, capsys):
         (
             ["--source", "empty", "--validation", "0.6", "--test", "0.4"],
             "validation and test must leave a share for train. Received: 0.6 and 0.4",
+        ),
+        (["--source", "empty", "--fold", "5/5"], "fold must be INDEX/COUNT"),
+        (["--source", "empty", "--fold", "0/1"], "fold must be INDEX/COUNT"),
+        (["--source", "empty", "--fold", "first"], "fold must be INDEX/COUNT"),
+        (
+            ["--source", "empty", "--fold", "0/5", "--test", "0.1"],
+            "test must be left out with fold, which makes it 1/5. Received: 0.1",
+        ),
+        (
+            ["--source", "empty", "--fold", "0/2", "--validation", "0.5"],
+            "must leave a share for train. Received: 0.5 and 0.5",
+        ),
+        (
+            ["--source", "empty", "--fold", "0/5", "--split-column", "split"],
+            "split_column must be left out with fold",
         ),
         (["--source", "my.csv", "--output", "file"], "file"),
         (["--source", "my.csv", "--output", "file/below"], "file"),

@@ -99,7 +99,51 @@ def evaluate_run(
         ValueError: if the split is empty, or for decoding options with a model that
             does not decode words.
     """
-    options, run = EvaluationOptions(**options), Run(run_dir)
+    result, found = examine_run(run_dir, EvaluationOptions(**options))
+    return result, [] if found is None else found.rows
+
+
+def evaluate_folds(
+    run_dirs: Sequence[str | pathlib.Path], **options
+) -> tuple[dict, list[dict]]:
+    """Measures the runs of a cross-validation, and all of their examples together.
+
+    Each run's results are written into its folder. The neighbours and the other
+    baselines of an example come from the training split of its fold.
+
+    Args:
+        run_dirs: folders of runs, each on another fold of one set of images.
+        **options: fields of `EvaluationOptions`.
+
+    Returns:
+        As `evaluate_run`, for the examples of all folds.
+
+    Raises:
+        FileNotFoundError, ValueError: as `evaluate_run`.
+        ValueError: if two runs are measured on the same image.
+    """
+    parts, seen = [], {}
+    for run_dir in run_dirs:
+        _, found = examine_run(run_dir, EvaluationOptions(**options))
+        for row in found.rows:
+            example = row["image_id"], row["reference"]
+            other = seen.setdefault(example, run_dir)
+            if other != run_dir:
+                raise ValueError(
+                    "run_dir must hold one run, or runs on different folds of "
+                    "write_records --fold; tf_prompt.report compares runs. Received: "
+                    f"{other} and {run_dir}, both measured on {row['image_id']}"
+                )
+        parts.append(found)
+    pooled = scoring.pool(parts)
+    return scoring.summarise(pooled), pooled.rows
+
+
+def examine_run(
+    run_dir: str | pathlib.Path, options: EvaluationOptions
+) -> tuple[dict | None, scoring.Statistics | None]:
+    """Does what `evaluate_run` does, and returns the statistics instead of the rows."""
+    run = Run(run_dir)
     model = Loader().load_run(run, options.decoding, embeds=False)
     folder = run.find_data(options.data)
     training = _read_training(model, run, folder, options)
@@ -112,14 +156,15 @@ def evaluate_run(
     output.mkdir(exist_ok=True)
     rows = _write_rows(run, model, folder, training, examples.num_examples, options)
     if rows is None:
-        return None, []
+        return None, None
     vectors = None
     if model.predicts_embeddings:
         vectors = scoring.Vectors(examples.targets(), training.vectors)
     metrics, java_meteor = options.metrics, options.java_meteor
-    result = scoring.measure(
+    statistics = scoring.collect(
         rows, training.prompts, metrics, java_meteor, vectors, model.is_raw
     )
+    result = scoring.summarise(statistics)
     if options.protocol:
         result["modifiers"] = lexica.measure(rows, folder, options.split)
     if options.recognise:
@@ -130,7 +175,7 @@ def evaluate_run(
     _write_results(output, result)
     batches = _read_gallery(model, folder, options, len(rows))
     write_gallery(output, rows, batches, model, options.split)
-    return result, rows
+    return result, statistics
 
 
 def _write_results(output, result: dict) -> None:

@@ -46,6 +46,22 @@ class Vectors:
     training: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """What scores are computed from.
+
+    Args:
+        rows: result of `prediction_log.write_rows`; if they have families, intervals
+            are over families.
+        measured: for `model` and each baseline, the result of `metrics.score.measure`.
+        overlaps: float `(examples,)`, see `closeness.closest_overlaps`.
+    """
+
+    rows: Sequence[dict]
+    measured: dict[str, dict[str, Measured | str]]
+    overlaps: np.ndarray
+
+
 def measure(
     rows: Sequence[dict],
     training_prompts: Sequence[str],
@@ -54,11 +70,24 @@ def measure(
     vectors: Vectors | None = None,
     is_raw: bool = False,
 ) -> dict:
-    """Measures predictions and baselines.
+    """Measures predictions and baselines: `collect`, then `summarise`."""
+    return summarise(
+        collect(rows, training_prompts, metrics, java_meteor, vectors, is_raw)
+    )
+
+
+def collect(
+    rows: Sequence[dict],
+    training_prompts: Sequence[str],
+    metrics: Sequence[str],
+    java_meteor=None,
+    vectors: Vectors | None = None,
+    is_raw: bool = False,
+) -> Statistics:
+    """Measures each example, with predictions and with baselines.
 
     Args:
-        rows: result of `prediction_log.write_rows`; if they have families, intervals
-            are over families.
+        rows: as in `Statistics`.
         training_prompts: prompts of the whole training split; with `vectors`, the
             original ones.
         metrics: names from `metrics.score.ALL_METRICS`.
@@ -68,9 +97,8 @@ def measure(
         is_raw: whether texts are raw prompts, see `score.score`.
 
     Returns:
-        The content of `metrics.json`, and under the names in `OWN_FILES` the content of
-        these. The baseline `shuffled` needs two different true prompts, or every image
-        would get its own.
+        `Statistics`. The baseline `shuffled` needs two different true prompts, or every
+        image would get its own.
     """
     references = [row["reference"] for row in rows]
     predictions = [row["prediction"] for row in rows]
@@ -97,22 +125,64 @@ def measure(
     )
     for name, value in cosines.items():
         measured.setdefault(name, {})["cosine"] = value
-    return _gather(rows, measured, training_prompts, is_raw)
+    texts = (references, training_prompts)
+    if is_raw:
+        texts = tuple(list(map(normalise, prompts)) for prompts in texts)
+    return Statistics(rows, measured, closeness.closest_overlaps(*texts))
 
 
-def _gather(rows, measured, training_prompts, is_raw) -> dict:
-    """Returns the result of `measure`, from statistics by set of prompts and metric."""
+def pool(parts: Sequence[Statistics]) -> Statistics:
+    """Joins the statistics of different examples.
+
+    A baseline, or a metric, that a part lacks is left out, or not measured.
+
+    Args:
+        parts: at least one; each with the same metrics.
+    """
+    measured = {
+        name: {
+            metric: _join([part.measured[name][metric] for part in parts])
+            for metric in found
+        }
+        for name, found in parts[0].measured.items()
+        if all(name in part.measured for part in parts)
+    }
+    rows = [row for part in parts for row in part.rows]
+    overlaps = np.concatenate([part.overlaps for part in parts])
+    return Statistics(rows, measured, overlaps)
+
+
+def _join(found: Sequence[Measured | str]) -> Measured | str:
+    for reason in found:
+        if isinstance(reason, str):
+            return reason
+    statistics, signatures, functions = zip(*found, strict=True)
+    return np.concatenate(statistics), signatures[0], functions[0]
+
+
+def summarise(found: Statistics) -> dict:
+    """Computes scores.
+
+    Args:
+        found: result of `collect` or `pool`.
+
+    Returns:
+        The content of `metrics.json`, and under the names in `OWN_FILES` the content of
+        these.
+    """
+    rows, measured = found.rows, found.measured
     references, predictions, ended = (
         [row[name] for row in rows] for name in ("reference", "prediction", "ended")
     )
-    families, texts = families_of(rows), (references, training_prompts)
+    families = families_of(rows)
+    by_overlap = closeness.group_by_overlap(found.overlaps)
     return {
         "examples": len(rows),
         **({} if families is None else {"families": len(set(families))}),
         **_summarise(measured, families),
         "health": health.measure_health(references, predictions, ended),
         AGAINST: _against_neighbour(measured, families),
-        OVERLAPS: _by_overlap(texts, measured, families, is_raw),
+        OVERLAPS: _by_group(by_overlap, measured, families),
         SOURCES: _by_group(_group_by_source(rows), measured, families),
     }
 
@@ -142,14 +212,6 @@ def _against_neighbour(measured, families) -> dict[str, dict]:
         signature = f"{signature}|paired bootstrap:{by}"
         found[name] = {**dataclasses.asdict(compared), "signature": signature}
     return found
-
-
-def _by_overlap(texts, measured, families, is_raw) -> dict[str, dict]:
-    """All scores of the examples of each group of `closeness.group_by_overlap`."""
-    if is_raw:
-        texts = [list(map(normalise, prompts)) for prompts in texts]
-    overlaps = closeness.closest_overlaps(*texts)
-    return _by_group(closeness.group_by_overlap(overlaps), measured, families)
 
 
 def _by_group(groups, measured, families) -> dict[str, dict]:

@@ -12,7 +12,7 @@ from tf_prompt.inference.consensus import expected_bleu
 from tf_prompt.inference.endings import Endings, EndingWriter, cut
 from tf_prompt.inference.model import PromptModel
 from tf_prompt.inference.table import Table
-from tf_prompt.models.retriever import Retriever, to_unit
+from tf_prompt.models.retriever import Retriever
 
 # In a run's folder: a vector and a prompt for each training image.
 FOLDER, _ROWS, _PROMPTS = "retrieval", "rows.npy", "prompts.txt"
@@ -104,7 +104,7 @@ class RetrievalModel(PromptModel):
     embeds = False
 
     def __init__(self, network: Retriever, index: RetrievalIndex, name: str):
-        width = network.image_encoder.output_shape[-1] + network.text_dim
+        width = network.vector_dim
         if index.rows.shape[1] != width:
             raise ValueError(
                 f"{FOLDER} must hold rows of {width} numbers, as the model gives. "
@@ -147,23 +147,22 @@ class RetrievalModel(PromptModel):
         }
 
     def _weigh_images(self, images):
-        return self.weigh(to_unit(self._network.extract_features(images)))
+        return self.weigh(self._network.look(images))
 
-    def weigh(self, features):
+    def weigh(self, seen):
         """Finds the candidates for images, and their expected BLEU.
 
         Args:
-            features: float32 `(batch, depth)`, mean regions, rows of unit length.
+            seen: float32 `(batch, depth + style_dim)`, see `Retriever.look`.
 
         Returns:
             prompts: string `(batch, candidates)`, the likeliest first.
             scores: float32 `(batch, candidates)`.
         """
         network = self._network
-        found = self._table.nearest(network.extend(features), self._count)
+        found = self._table.nearest(network.extend(seen), self._count)
         cosines, prompts, *parts = found[1:]
-        # Vectors have the squared length 1 + text_weight: the sum of both cosines.
-        similarity = (1 + network.text_weight) * cosines
+        similarity = network.squared_length * cosines
         weights = tf.nn.softmax(network.sharpness * similarity, axis=1)
         scores = expected_bleu(prompts, weights)
         if self._write_endings is None:
@@ -172,6 +171,7 @@ class RetrievalModel(PromptModel):
         best = tf.argmax(scores, axis=1)
         beginning = tf.gather(beginnings, best, batch_dims=1)
         numbers = tf.cast(numbers, tf.int32)
+        features = seen[:, : network.depth]
         written = self._write_endings(features, weights, numbers, beginning)
         whole = _take_best(prompts, scores, tf.shape(written[0])[1])
         is_whole = (beginning == "")[:, None]

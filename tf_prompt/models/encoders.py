@@ -71,6 +71,44 @@ def build_encoder(encoder, image_size: int, conv_filters=(), trainable=False):
     return ImageNetwork(images, regions, name="encoder")
 
 
+def open_stage(encoder: keras.Model, stage: str) -> keras.Model | None:
+    """Builds a network that also returns the maps of an earlier stage.
+
+    It shares the encoder's weights.
+
+    Args:
+        encoder: from `build_encoder`.
+        stage: a name such as `P3`, whose maps have 1 / 2**3 of the image's side.
+
+    Returns:
+        `keras.Model` from the encoder's images to the maps of the stage, `(batch, rows,
+        columns, channels)`, and to the encoder's regions; None for an encoder whose
+        stages have no names, such as a transformer.
+
+    Raises:
+        ValueError: if the stages have other names.
+    """
+    layers = {layer.name: layer for layer in encoder.layers}
+    stages = getattr(layers.get("backbone"), "pyramid_outputs", {})
+    if not stages:
+        return None
+    if stage not in stages:
+        raise ValueError(
+            f"style_stage must be one of {', '.join(stages)}. Received: {stage}"
+        )
+    backbone, x = layers["backbone"], encoder.input
+    # A chain: what scales the pixels, the backbone, what makes regions of maps.
+    chain = encoder.layers[1:]
+    place = chain.index(backbone)
+    for layer in chain[:place]:
+        x = layer(x)
+    opened = keras.Model(backbone.input, [stages[stage], backbone.output])
+    maps, regions = opened(x, training=False)
+    for layer in chain[place + 1 :]:
+        regions = layer(regions)
+    return keras.Model(encoder.input, [maps, regions], name="stages")
+
+
 def _resnet50(images, trainable):
     x = keras.layers.Rescaling(1 / 255)(images)
     # Not `build_scaling`: saved models hold these two layers, and its numbers

@@ -108,7 +108,12 @@ PRESETS = {
     ),
     "retrieval_small": (
         Retriever,
-        {"encoder": "efficientnet_lite0", "image_size": 224},
+        {
+            "encoder": "efficientnet_lite0",
+            "image_size": 224,
+            "style_stage": "P3",
+            "style_weight": 0.4,
+        },
     ),
     "retrieval_tiny": (
         Retriever,

@@ -16,6 +16,8 @@ from tf_prompt.metrics import bleu, meteor
 
 CHOICES: dict[str, tuple] = {
     "text_weight": (0.05, 0.0, 0.2, 0.5, 1.0),
+    # Only two: with more, a small validation split chooses worse.
+    "style_weight": (0.4, 0.0),
     "num_neighbours": (24, 6, 12, 48),
     "sharpness": (40.0, 10.0, 20.0, 80.0),
 }
@@ -29,7 +31,7 @@ _IMAGES_AT_ONCE = 64
 def choose_settings(
     rows: np.ndarray,
     prompts: Sequence[str],
-    queries: tuple[np.ndarray, np.ndarray],
+    queries: Sequence[np.ndarray],
     true_prompts: Sequence[str],
     families: Sequence,
     choices: Mapping[str, Sequence] = CHOICES,
@@ -41,12 +43,12 @@ def choose_settings(
     favours short prompts, even wrong ones.
 
     Args:
-        rows: float `(images, depth + text_dim)`, features and word vectors of the
-            training images, each of unit length.
+        rows: float `(images, depth + text_dim + style_dim)`, features, word vectors
+            and style of the training images, each of unit length.
         prompts: prompts of the training images, words joined by spaces.
-        queries: float `(others, depth)` and `(others, text_dim)`, features of the
-            validation images, and the word vectors predicted from them; at most
-            `MAX_EXAMPLES` are used, evenly spread.
+        queries: float `(others, depth)`, `(others, text_dim)` and `(others,
+            style_dim)`, features of the validation images, the word vectors predicted
+            from them, and their style; at most `MAX_EXAMPLES` are used, evenly spread.
         true_prompts: prompts of the validation images.
         families: the family of each validation image, a name or number.
         choices: values to try for each argument of `Retriever`.
@@ -58,9 +60,11 @@ def choose_settings(
     most = min(max(choices["num_neighbours"]), len(prompts))
     compare = compile_function(sentence_bleu, [tf.TensorSpec((None,), tf.string)])
     written = {values: [] for values in itertools.product(*choices.values())}
-    for weight in tqdm.tqdm(choices["text_weight"], "choosing settings", delay=2):
-        features, words = (part[chosen] for part in queries)
-        sought = np.concatenate([features, weight * words], axis=1)
+    features, words, style = (part[chosen] for part in queries)
+    weights = list(itertools.product(choices["text_weight"], choices["style_weight"]))
+    for weight in tqdm.tqdm(weights, "choosing settings", delay=2):
+        parts = [features, weight[0] * words, weight[1] * style]
+        sought = np.concatenate(parts, axis=1)
         found, _ = nearest_rows(sought, rows, most)
         for query, near in zip(sought, found, strict=True):
             similarity = rows[near].astype(np.float32) @ query
@@ -69,7 +73,7 @@ def choose_settings(
                 choices["num_neighbours"], choices["sharpness"]
             ):
                 best = near[_agreed(agreement, similarity[:number], sharpness)]
-                written[weight, number, sharpness].append(prompts[best])
+                written[*weight, number, sharpness].append(prompts[best])
     truth, score_pair = [true_prompts[i] for i in chosen], _build_scorer()
     totals = {
         values: sum(_score(score_pair, truth, texts, shares))
@@ -85,8 +89,8 @@ def score_families(
 
     Args:
         model: a `RetrievalModel`.
-        features: float32 `(images, depth)`, features of the validation images, rows of
-            unit length; at most `MAX_EXAMPLES` are used, evenly spread.
+        features: float32 `(images, depth + style_dim)`, what `Retriever.look` gives for
+            the validation images; at most `MAX_EXAMPLES` are used, evenly spread.
         true_prompts, families: see `choose_settings`.
 
     Returns:

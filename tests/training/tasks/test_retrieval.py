@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import SMALL
 from tf_prompt import evaluate, export, fit, predict
 from tf_prompt.data.embedding_batches import Examples
+from tf_prompt.data.vectors import unit_rows
 from tf_prompt.inference.loading import Loader
 from tf_prompt.inference.retrieval import RetrievalIndex
 from tf_prompt.models.presets import build
@@ -18,7 +19,7 @@ from tf_prompt.runs.run import Run
 from tf_prompt.serving.saved_model import SavedPromptWriter
 from tf_prompt.training import retrieval_settings
 from tf_prompt.training.retrieval_settings import CHOICES
-from tf_prompt.training.tasks.mean_regions import mean_regions
+from tf_prompt.training.tasks.mean_regions import mean_regions, regions_and_style
 from tf_prompt.training.tasks.retrieval import RetrievalTask
 
 
@@ -71,13 +72,53 @@ def test_cached_regions_give_the_same_index(trained, tiny_shards, tmp_path):
     np.testing.assert_allclose(cached, mean_regions(task, model, "train"), atol=2e-3)
 
 
+@pytest.fixture(scope="module")
+def styled(tiny_shards, tmp_path_factory):
+    """A run with style, of an encoder with random weights."""
+    run_dir = tmp_path_factory.mktemp("styled") / "run"
+    argv = ["--preset", "retrieval_small", "--data", str(tiny_shards), "--set"]
+    argv += ["text_dim=8", "--image-size", "64", "--backbone-weights", "random"]
+    argv += ["--set", "style_weight=0.25", "--run-dir", str(run_dir)]
+    assert fit.main(argv) == 0
+    return run_dir
+
+
+def test_style_is_scaled_by_the_training_split(styled, tiny_shards):
+    model = Run(styled).model
+    rows = RetrievalIndex.load(styled).rows.astype(np.float32)
+    assert rows.shape == (96, model.vector_dim) and model.style_dim == 820
+    squares = [(part**2).sum(axis=1) for part in np.split(rows, [1280, 1288], axis=1)]
+    wanted = [1, model.text_weight, model.style_weight]
+    assert model.style_weight == 0.25
+    np.testing.assert_allclose(np.transpose(squares), [wanted] * 96, atol=3e-3)
+    config = FitConfig(preset="retrieval_small", batch_size=64)
+    task = RetrievalTask(config, styled, tiny_shards)
+    features, style = regions_and_style(task, model, "train")
+    scaled = model.style_proj(style).numpy()
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-3)
+    assert 0 < scaled.std(axis=0).max() < 1
+    seen = unit_rows(scaled) * model.style_weight**0.5
+    np.testing.assert_allclose(rows[:, 1288:], seen, atol=2e-3)
+    np.testing.assert_allclose(rows[:, :1280], features, atol=2e-3)
+
+
+def test_a_run_with_style_finds_its_own_images(styled, tiny_shards):
+    examples = Examples(tiny_shards, "train", 12, with_targets=False)
+    batch = next(examples.batches(12, "reading"))
+    model = Loader().load_writer(styled)
+    vectors = model._network(model.open(batch["image"])[64])
+    nearest = model._table.nearest(vectors)[0].numpy()
+    assert nearest[:, 0].tolist() == list(range(12))
+
+
 def test_numbers_are_chosen_unless_they_are_given(tiny_shards, tmp_path):
     rows = np.eye(3, dtype=np.float16)
     model = build("retrieval_tiny", image_size=32, conv_filters=(8, 16))
     config = FitConfig(preset="retrieval_tiny", set=("sharpness=7.5",))
     task = RetrievalTask(config, tmp_path, tiny_shards)
     model.sharpness = 7.5
-    queries = np.eye(2, dtype=np.float32), np.ones((2, 1), np.float32)
+    queries = [np.eye(2, dtype=np.float32), np.ones((2, 1), np.float32)]
+    queries.append(np.zeros((2, 0), np.float32))
     task._choose(
         model, rows, ["a cat", "a dog", "an owl"], queries, (["a dog"] * 2, [1, 2])
     )

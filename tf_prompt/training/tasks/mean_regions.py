@@ -1,5 +1,7 @@
 """Mean regions of a split from a frozen encoder, for tasks with an image index."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 import tqdm
@@ -32,6 +34,27 @@ def mean_regions(task, model, split: str) -> np.ndarray:
     return np.concatenate(found)
 
 
+def regions_and_style(task, model, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the mean region and the style features of each image of a split.
+
+    Args:
+        task: a `Task`.
+        model: a `Retriever`. Without style, the mean regions may come from the
+            cache.
+        split: one of `split.SPLITS`.
+
+    Returns:
+        features: as `mean_regions`.
+        style: float32 `(images, style_dim)`.
+    """
+    if not model.style_dim:
+        features = mean_regions(task, model, split)
+        return features, np.zeros((len(features), 0), np.float32)
+    found = list(_computed(task, model, split, model.extract_both))
+    features, style = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return unit_rows(features).astype(np.float16), style
+
+
 def _cached(task, model, split):
     features = cached_regions(task, model, split, augments=False)
     for (path,) in features.paths:
@@ -41,19 +64,15 @@ def _cached(task, model, split):
             yield block.mean(axis=1, dtype=np.float32)
 
 
-def _computed(task, model, split):
+def _computed(task, model, split, extract=None):
+    """Yields the results of `extract` for batches of images; None is mean regions."""
     size = model.image_size
     decoded = tf.data.TFRecordDataset(records.list_shards(task.folder, split)).map(
         lambda record: images.decode_stored(records.parse(record)["image"], size),
         tf.data.AUTOTUNE,
     )
     spec = tf.TensorSpec((None, size, size, 3), tf.uint8)
-    extract = compile_function(
-        lambda batch: tf.reduce_mean(
-            tf.cast(model.image_encoder(batch, training=False), tf.float32), axis=1
-        ),
-        [spec],
-    )
+    extract = compile_function(extract or functools.partial(_average, model), [spec])
     with tqdm.tqdm(
         total=data_folder.count_examples(task.folder, split),
         desc=f"features of {split}",
@@ -61,5 +80,10 @@ def _computed(task, model, split):
     ) as bar:
         batches = decoded.batch(task.config.batch_size).prefetch(1)
         for batch in without_tuning(batches):
-            yield extract(batch).numpy()
+            yield tf.nest.map_structure(np.asarray, extract(batch))
             bar.update(len(batch))
+
+
+def _average(model, batch):
+    regions = model.image_encoder(batch, training=False)
+    return tf.reduce_mean(tf.cast(regions, tf.float32), axis=1)

@@ -17,7 +17,7 @@ from tf_prompt.training import retrieval_settings
 from tf_prompt.training.ending_vectors import fit_endings
 from tf_prompt.training.ridge import fit_ridge
 from tf_prompt.training.tasks.at_once import AtOnceTask
-from tf_prompt.training.tasks.mean_regions import mean_regions
+from tf_prompt.training.tasks.mean_regions import regions_and_style
 from tf_prompt.training.text_vectors import TextVectors
 
 
@@ -73,21 +73,30 @@ class RetrievalTask(AtOnceTask):
         return {"done": True} if self.has_result(run_dir) else {}
 
     def _fit(self, model: keras.Model) -> None:
-        features, prompts = self._read(model, "train")
-        others, other_prompts = self._read(model, "validation")
+        features, style, prompts = self._read(model, "train")
+        others, other_style, other_prompts = self._read(model, "validation")
         vectors = TextVectors(prompts, model.text_dim)
         words = vectors(prompts)
         kernel, bias = fit_ridge(features, words, others, vectors(other_prompts))
         model.text_proj.set_weights([kernel, bias])
-        parts = zip(_blocks(features), _blocks(words), strict=True)
+        if model.style_dim:
+            model.style_proj.set_weights(_standardise(style))
+            style, other_style = (
+                model.style_proj(part).numpy() for part in (style, other_style)
+            )
+        parts = zip(*map(_blocks, (features, words, style)), strict=True)
         rows = np.concatenate([_join(*part) for part in parts])
-        queries = unit_rows(others), unit_rows(others @ kernel + bias)
+        queries = [unit_rows(others), unit_rows(others @ kernel + bias)]
+        queries.append(unit_rows(other_style))
         families = records.number_families(self.folder, "validation")
         truth = other_prompts, families
         self._choose(model, rows, prompts, queries, truth)
-        rows[:, -model.text_dim :] *= np.float16(model.text_weight**0.5)
+        start, end = model.depth, model.depth + model.text_dim
+        rows[:, start:end] *= np.float16(model.text_weight**0.5)
+        rows[:, end:] *= np.float16(model.style_weight**0.5)
         index = RetrievalIndex(rows, prompts)
-        index = self._add_endings(model, index, features, (queries[0], *truth))
+        seen = np.concatenate([queries[0], queries[2]], axis=1)
+        index = self._add_endings(model, index, features, (seen, *truth))
         index.save(self.run_dir)
         run_folder.save_model(model, self.run_dir / run_folder.BEST_MODEL)
 
@@ -103,6 +112,8 @@ class RetrievalTask(AtOnceTask):
             name: (getattr(model, name),) if name in given else values
             for name, values in retrieval_settings.CHOICES.items()
         }
+        if not model.style_dim:
+            choices["style_weight"] = (0.0,)
         chosen = retrieval_settings.choose_settings(
             rows, prompts, queries, *truth, choices
         )
@@ -121,7 +132,7 @@ class RetrievalTask(AtOnceTask):
             model: a `Retriever` with its other settings.
             index: the index of the training images.
             features: float `(images, depth)`, features of the training images.
-            validation: features, true prompts and families, see
+            validation: what is seen of the images, true prompts and families, see
                 `retrieval_settings.score_families`.
 
         Returns:
@@ -164,16 +175,24 @@ class RetrievalTask(AtOnceTask):
         )
         return bleu, meteor
 
-    def _read(self, model, split: str) -> tuple[np.ndarray, list[str]]:
-        """Returns a split's features, float16 of unit length, and its prompts."""
+    def _read(self, model, split: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Returns features, style, see `regions_and_style`, and prompts of a split."""
         shards = records.list_shards(self.folder, split)
         prompts = [p for s in shards for p in targets.read_prompts(s, "words")]
-        return mean_regions(self, model, split), prompts
+        return *regions_and_style(self, model, split), prompts
 
 
-def _join(features, words):
-    """Joins features and words, each of unit length; they are weighted later."""
-    joined = np.concatenate([unit_rows(features), unit_rows(words)], axis=1)
+def _standardise(rows) -> list[np.ndarray]:
+    """Kernel and bias that give columns the mean 0 and similar deviations."""
+    means, deviations = rows.mean(axis=0), rows.std(axis=0)
+    # Columns that hardly vary in training would count most.
+    scale = 1 / (deviations + max(deviations.mean(), 1e-6))
+    return [np.diag(scale), -means * scale]
+
+
+def _join(*parts):
+    """Joins features, words and style, each of unit length; weighted later."""
+    joined = np.concatenate([unit_rows(part) for part in parts], axis=1)
     return joined.astype(np.float16)
 
 
