@@ -22,7 +22,6 @@ from tf_prompt.runs.machine.devices import gpu_memory_option
 
 EXAMPLES = (
     "python -m tf_prompt.evaluate --run-dir runs/transformer_tiny",
-    "python -m tf_prompt.evaluate --run-dir RUN --split validation --num-beams 3",
     "python -m tf_prompt.evaluate --run-dir runs/fold0 runs/fold1 runs/fold2",
 )
 
