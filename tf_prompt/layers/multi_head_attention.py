@@ -48,12 +48,11 @@ class MultiHeadAttention(keras_hub.layers.CachedMultiHeadAttention):
         keys = self._project(self.key_dense, value)
         values = self._project(self.value_dense, value)
         queries = queries * self.key_dim**-0.5
-        scores = ops.matmul(queries, ops.swapaxes(keys, 2, 3))
+        # In half precision too, softmax adds up in float32.
+        scores = ops.cast(ops.matmul(queries, ops.swapaxes(keys, 2, 3)), "float32")
         if attention_mask is not None:
             scores = ops.where(attention_mask, scores, _NEVER)
-        # In half precision too, softmax adds up in float32.
-        weights = ops.softmax(ops.cast(scores, "float32"))
-        kept = weights = ops.cast(weights, scores.dtype)
+        kept = weights = ops.cast(ops.softmax(scores), values.dtype)
         if self.dropout:
             kept = self._dropout_layer(weights, training=training)
         found = ops.swapaxes(ops.matmul(kept, values), 1, 2)

@@ -1,12 +1,15 @@
 """Normalisation whose backward pass is one formula, in fewer operations than Keras'.
 
-Outside of training, both layers are Keras' own. In training outputs and gradients are
-the same up to rounding. The classes have the names of Keras' layers because these are
-in the files of saved models.
+Outside of training, and on other backends than TensorFlow, both layers are Keras' own.
+In training outputs and gradients are the same up to rounding. The classes have the
+names of Keras' layers because these are in the files of saved models.
 """
 
 import keras
 from keras import ops
+
+# Other backends call a gradient of one's own with other arguments.
+OWN_GRADIENT = keras.config.backend() == "tensorflow"
 
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
@@ -26,7 +29,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
     """
 
     def call(self, x, training=None):
-        if not training:
+        if not (training and OWN_GRADIENT):
             return super().call(x)
         gamma, beta = (ops.cast(w, "float32") for w in (self.gamma, self.beta))
         wide = ops.cast(x, "float32")
@@ -74,7 +77,7 @@ class GroupNormalization(keras.layers.GroupNormalization):
     """
 
     def call(self, x, training=None):
-        if not training:
+        if not (training and OWN_GRADIENT):
             return super().call(x)
         gamma, beta = (ops.cast(w, "float32") for w in (self.gamma, self.beta))
         _, height, width, channels = x.shape
