@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.conftest import draw_record
+from tests.evaluation import test_scoring
 from tests.metrics.prompts import REFERENCES
 from tf_prompt.data import records
 from tf_prompt.data.embedding_batches import Examples
@@ -42,7 +43,10 @@ def rows_of(predictions):
 @pytest.mark.slow
 def test_true_prompts_score_100_and_shuffled_ones_the_chance_level(load_models):
     measure = functools.partial(
-        scoring.measure, training_prompts=PROMPTS, metrics=METRICS, java_meteor=None
+        test_scoring.measure,
+        training_prompts=PROMPTS,
+        metrics=METRICS,
+        java_meteor=None,
     )
     true = measure(rows_of(PROMPTS))
     found = {name: value["score"] for name, value in true["metrics"].items()}

@@ -26,8 +26,12 @@ def rows_of(references, predictions=None):
     ]
 
 
+def measure(*args, **options):
+    return scoring.summarise(scoring.collect(*args, **options))
+
+
 def test_one_example_has_no_interval_and_no_chance_level():
-    found = scoring.measure(rows_of(["the old mill at dawn"]), TRAINING, METRICS)
+    found = measure(rows_of(["the old mill at dawn"]), TRAINING, METRICS)
     assert json.loads(json.dumps(found)) == found
     assert set(found["baselines"]) == {
         "most_common",
@@ -49,7 +53,7 @@ def test_one_example_has_no_interval_and_no_chance_level():
 def test_scores_are_told_apart_by_the_closest_training_prompt():
     references = ["a red cat on a hill", "snow falls over the old town"]
     predictions = [references[0], "a blue dog in a mill"]
-    found = scoring.measure(rows_of(references, predictions), TRAINING, METRICS)
+    found = measure(rows_of(references, predictions), TRAINING, METRICS)
     groups = found["by_overlap"]
     counts = [group["examples"] for group in groups.values()]
     assert list(groups) == ["below_0.3", "below_0.5", "below_0.7", "from_0.7"]
@@ -65,11 +69,11 @@ def test_scores_are_told_apart_by_the_closest_training_prompt():
 def test_scores_are_told_apart_by_source():
     references = ["a red cat on a hill", "snow falls over the old town"]
     rows = rows_of(references, [references[0], "a blue dog in a mill"])
-    found = scoring.measure(rows, TRAINING, METRICS)
+    found = measure(rows, TRAINING, METRICS)
     assert found["by_source"] == {}
     for row, source in zip(rows, ["site_b", "site_a"], strict=True):
         row["source"] = source
-    found = scoring.measure(rows, TRAINING, METRICS)
+    found = measure(rows, TRAINING, METRICS)
     groups = found["by_source"]
     assert list(groups) == ["site_a", "site_b"]
     assert groups["site_b"]["metrics"]["bleu"]["score"] == 100
@@ -79,7 +83,7 @@ def test_scores_are_told_apart_by_source():
 
 def test_the_model_is_compared_with_its_neighbour():
     references = ["a red cat on a hill", "snow falls over the old town"] * 20
-    found = scoring.measure(rows_of(references), TRAINING, ("meteor", "cider_d"))
+    found = measure(rows_of(references), TRAINING, ("meteor", "cider_d"))
     compared = found["against_neighbour"]["meteor"]
     above = found["metrics"]["meteor"]["score"]
     above -= found["baselines"]["nearest_neighbour"]["meteor"]["score"]
@@ -92,19 +96,19 @@ def test_the_model_is_compared_with_its_neighbour():
 def test_one_family_proves_nothing_against_the_neighbour():
     rows = rows_of(["a red cat on a hill", "snow falls over the old town"] * 20)
     rows = [{**row, "family": "one"} for row in rows]
-    found = scoring.measure(rows, TRAINING, ("meteor",))
+    found = measure(rows, TRAINING, ("meteor",))
     assert found["against_neighbour"] == {}
     assert "model minus nearest neighbour" not in scoring.format_metrics(found)
 
 
 def test_intervals_go_by_families_where_there_are_some():
     rows = rows_of(["the old mill", "a red cat", "a red hat"], ["the old mill"] * 3)
-    alone = scoring.measure(rows, TRAINING, ("meteor",))
+    alone = measure(rows, TRAINING, ("meteor",))
     assert "families" not in alone
     assert "bootstrap" not in alone["metrics"]["meteor"]["signature"]
     for row, family in zip(rows, ["", "b", "b"], strict=True):
         row["family"] = family
-    found = scoring.measure(rows, TRAINING, ("meteor",))
+    found = measure(rows, TRAINING, ("meteor",))
     assert found["families"] == 2
     meteor = found["metrics"]["meteor"]
     assert meteor["signature"].endswith("|bootstrap:families")
@@ -117,7 +121,7 @@ def test_pooled_folds_score_as_all_of_their_examples():
     rows = rows_of(references, ["a red cat", "snow in a town", "a blue dog"])
     # Those of CIDEr-D depend on all true prompts.
     metrics = ("bleu", "meteor")
-    whole = scoring.measure(rows, TRAINING, metrics)
+    whole = measure(rows, TRAINING, metrics)
     parts = [scoring.collect(part, TRAINING, metrics) for part in (rows[:1], rows[1:])]
     pooled = scoring.summarise(scoring.pool(parts))
     for name in ("examples", "metrics", "health", "against_neighbour"):
@@ -150,7 +154,7 @@ def test_a_metric_that_a_fold_lacks_is_not_measured():
 def test_equal_prompts_have_intervals_and_no_chance_level():
     references = ["the old mill at dawn"] * 5
     predictions = [*references[:3], "a red cat on a hill", "a mill"]
-    found = scoring.measure(rows_of(references, predictions), TRAINING, METRICS)
+    found = measure(rows_of(references, predictions), TRAINING, METRICS)
     assert "shuffled" not in found["baselines"]
     bleu = found["metrics"]["bleu"]
     assert bleu["low"] < bleu["score"] < bleu["high"]
@@ -160,7 +164,7 @@ def test_equal_prompts_have_intervals_and_no_chance_level():
 
 
 def test_two_prompts_have_a_chance_level():
-    found = scoring.measure(rows_of(["the old mill", "a red cat"]), TRAINING, METRICS)
+    found = measure(rows_of(["the old mill", "a red cat"]), TRAINING, METRICS)
     assert found["baselines"]["shuffled"]["bleu"]["score"] == 0
     assert found["metrics"]["cider_d"]["score"] > 0
     text = scoring.format_metrics(found)
@@ -180,7 +184,7 @@ def test_embeddings_have_a_chance_level_of_two_prompts(monkeypatch, num_examples
     references = ["the old mill", "a red cat"][:num_examples]
     rows = [{**row, "cosine": 0.5} for row in rows_of(references)]
     vectors = scoring.Vectors(np.eye(384)[:num_examples], np.eye(384)[:3])
-    found = scoring.measure(rows, TRAINING, ("cosine", "bleu"), vectors=vectors)
+    found = measure(rows, TRAINING, ("cosine", "bleu"), vectors=vectors)
     assert found["metrics"]["cosine"]["score"] == 0.5
     assert ("shuffled" in found["baselines"]) == (num_examples == 2)
     assert (found["metrics"]["cosine"]["low"] is None) == (num_examples == 1)

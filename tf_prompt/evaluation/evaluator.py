@@ -89,7 +89,7 @@ def evaluate_run(
         **options: fields of `EvaluationOptions`.
 
     Returns:
-        The result of `scoring.measure`, and a list of one dict per example with the
+        The result of `scoring.summarise`, and a list of one dict per example with the
         keys of `prediction_log.COLUMNS`, and `cosine` if the model predicts
         embeddings; `ended` is None for models that do not decode words. None and an
         empty list in a process that is not the chief.

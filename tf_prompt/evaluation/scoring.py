@@ -62,20 +62,6 @@ class Statistics:
     overlaps: np.ndarray
 
 
-def measure(
-    rows: Sequence[dict],
-    training_prompts: Sequence[str],
-    metrics: Sequence[str],
-    java_meteor=None,
-    vectors: Vectors | None = None,
-    is_raw: bool = False,
-) -> dict:
-    """Measures predictions and baselines: `collect`, then `summarise`."""
-    return summarise(
-        collect(rows, training_prompts, metrics, java_meteor, vectors, is_raw)
-    )
-
-
 def collect(
     rows: Sequence[dict],
     training_prompts: Sequence[str],
