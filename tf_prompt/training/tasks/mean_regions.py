@@ -4,11 +4,9 @@ import functools
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
-from tf_prompt.data import folder as data_folder
-from tf_prompt.data import images, records
-from tf_prompt.data.graphs import compile_function, without_tuning
+from tf_prompt.data.embedding_batches import Examples
+from tf_prompt.data.graphs import compile_function
 from tf_prompt.data.vectors import unit_rows
 from tf_prompt.training.tasks.cached_regions import cached_regions
 
@@ -67,21 +65,13 @@ def _cached(task, model, split):
 def _computed(task, model, split, extract=None):
     """Yields the results of `extract` for batches of images; None is mean regions."""
     size = model.image_size
-    decoded = tf.data.TFRecordDataset(records.list_shards(task.folder, split)).map(
-        lambda record: images.decode_stored(records.parse(record)["image"], size),
-        tf.data.AUTOTUNE,
-    )
     spec = tf.TensorSpec((None, size, size, 3), tf.uint8)
     extract = compile_function(extract or functools.partial(_average, model), [spec])
-    with tqdm.tqdm(
-        total=data_folder.count_examples(task.folder, split),
-        desc=f"features of {split}",
-        unit="image",
-    ) as bar:
-        batches = decoded.batch(task.config.batch_size).prefetch(1)
-        for batch in without_tuning(batches):
-            yield tf.nest.map_structure(np.asarray, extract(batch))
-            bar.update(len(batch))
+    examples = Examples(task.folder, split, with_targets=False)
+    for batch in examples.pixels(
+        [size], task.config.batch_size, f"features of {split}"
+    ):
+        yield tf.nest.map_structure(np.asarray, extract(batch[size]))
 
 
 def _average(model, batch):
