@@ -31,7 +31,7 @@ class Setting(NamedTuple):
         tokens: length of the prompts in training.
         steps: number of steps of a run.
         device: PyTorch's name of the device.
-        dtype: `float32` or `bfloat16`; in training, of mixed precision.
+        dtype: `float32` or `bfloat16`; ours computes in mixed precision then.
         compiled: whether PyTorch's side is compiled.
     """
 
@@ -74,7 +74,7 @@ class SameBatch(keras.utils.PyDataset):
 
 def build_training(setting: Setting) -> Sides:
     """Builds `fit` of our model and the loop of its twin on the same batch."""
-    model, twin = build_models(setting, mixed=True)
+    model, twin = build_models(setting)
     images, token_ids, targets = draw_batch(model, setting)
     mixed = contextlib.nullcontext()
     if setting.dtype != "float32":
@@ -108,7 +108,7 @@ def build_training(setting: Setting) -> Sides:
 
 def build_decoding(setting: Setting) -> Sides:
     """Builds steps of our model and of its twin from the same regions."""
-    model, twin = build_models(setting, mixed=True)
+    model, twin = build_models(setting)
     twin.to(setting.device, getattr(torch, setting.dtype)).eval()
     images, token_ids, _ = draw_batch(model, setting)
     images, token_ids = ops.convert_to_tensor(images), token_ids[:, 0]
@@ -138,9 +138,9 @@ def build_decoding(setting: Setting) -> Sides:
     )
 
 
-def build_models(setting: Setting, mixed: bool):
+def build_models(setting: Setting):
     """Builds our model with random weights, and its twin with those of the decoder."""
-    is_mixed = mixed and setting.dtype != "float32"
+    is_mixed = setting.dtype != "float32"
     keras.config.set_dtype_policy("mixed_" * is_mixed + setting.dtype)
     keras.utils.set_random_seed(0)
     model = presets.build(setting.preset, max_tokens=MAX_TOKENS)
