@@ -95,4 +95,6 @@ def environment() -> dict[str, str]:
         "PATH": path,
         "PYTHONPATH": f"{root}{os.pathsep}{old}" if old else root,
         "no_proxy": "*",
+        # A crash says where.
+        "PYTHONFAULTHANDLER": "1",
     }

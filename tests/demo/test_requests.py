@@ -45,11 +45,11 @@ def server(tmp_path_factory):
         blocks = page.build_page(describer, folder, [], OPTIONS)
         # `serve` waits for Ctrl-C, and takes a signal that only a main thread may.
         patch.setattr(page.signal, "signal", lambda *_: None)
-        ready, done = threading.Event(), threading.Event()
+        ready, done, opened = (threading.Event() for _ in range(3))
         patch.setattr(blocks, "block_thread", lambda: (ready.set(), done.wait()))
-        thread = threading.Thread(target=page.serve, args=(blocks, OPTIONS))
+        thread = threading.Thread(target=page.serve, args=(blocks, OPTIONS, opened.set))
         thread.start()
-        assert ready.wait(60)
+        assert ready.wait(60) and opened.is_set()
         yield blocks.server_port, root
         done.set()
         thread.join()

@@ -3,6 +3,8 @@
 import io
 import json
 import shutil
+import subprocess
+import sys
 import threading
 import time
 
@@ -261,6 +263,7 @@ def test_the_page_does_not_wait_for_training_prompts(
         run_dir=(str(toy_run(tmp_path / "run", tiny_run)),), num_prompts=2
     )
     describer = describing.load_describer(options)
+    describer.start()
     data = pictures[0].image
     [written] = describer.describe(data, "a.jpg").written
     assert written.prompts[0][0] == text.normalise(pictures[0].prompt)
@@ -285,6 +288,22 @@ def test_a_model_in_the_background_is_waited_for(pictures):
     writer = writers.Writer("axis", background.Background(make), 1)
     threading.Timer(0.2, may_go.set).start()
     assert writer.describe(pictures[0].image).prompts[0][0] == "alpha one"
+
+
+def test_a_thread_that_computes_does_not_outlive_its_process():
+    program = (
+        "import sys, time\n"
+        "from tf_prompt.demo import background\n"
+        "late = background.Background(lambda: time.sleep(600))\n"
+        "assert background.leave(3) == 3\n"
+        "late.start()\n"
+        "print('left')\n"
+        "background.leave(4)\n"
+        "print('stayed')\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (4, b"left\n")
 
 
 def test_what_fails_in_the_background_is_told_to_who_waits():

@@ -151,7 +151,7 @@ def main(argv=None) -> int:
     if importlib.util.find_spec("gradio") is None:
         raise ValueError('the web page needs an extra: pip install "tf_prompt[demo]"')
     import_tensorflow()
-    from tf_prompt.demo import describing, examples
+    from tf_prompt.demo import background, describing, examples
     from tf_prompt.inference.devices import bound_gpu_memory
     from tf_prompt.runs.run import Run
 
@@ -166,8 +166,8 @@ def main(argv=None) -> int:
         runs = [Run(run_dir) for run_dir in options.run_dir]
         shown = examples.write_examples(runs, folder)
         blocks = page.build_page(describer, folder, shown, options)
-        page.serve(blocks, options)
-    return DONE
+        page.serve(blocks, options, describer.start)
+    return background.leave(DONE)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 """Loads slow parts in the background, while the page is already open."""
 
 import concurrent.futures
+import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Made = TypeVar("Made")
+_NAME = "tf_prompt background"
 
 
 class Background(Generic[Made]):
-    """Computes a value in a daemon thread.
+    """Computes a value in a daemon thread, once it is started or waited for.
 
     Args:
         make: function without arguments that returns the value.
@@ -17,7 +20,17 @@ class Background(Generic[Made]):
 
     def __init__(self, make: Callable[[], Made]):
         self._future: concurrent.futures.Future[Made] = concurrent.futures.Future()
-        threading.Thread(target=self._run, args=(make,), daemon=True).start()
+        self._thread = threading.Thread(
+            target=self._run, args=(make,), daemon=True, name=_NAME
+        )
+        self._is_started, self._lock = False, threading.Lock()
+
+    def start(self) -> None:
+        """Starts the thread, if this has not been done."""
+        with self._lock:
+            if not self._is_started:
+                self._thread.start()
+            self._is_started = True
 
     def get(self) -> Made | None:
         """Returns the value; None if it is not ready yet."""
@@ -25,6 +38,7 @@ class Background(Generic[Made]):
 
     def wait(self) -> Made:
         """Waits for the value and returns it, or raises the function's exception."""
+        self.start()
         return self._future.result()
 
     def _run(self, make):
@@ -33,3 +47,15 @@ class Background(Generic[Made]):
         # Any exception, because whoever waits must get it.
         except BaseException as error:
             self._future.set_exception(error)
+
+
+def leave(code: int) -> int:
+    """Returns an exit code, or ends the process with it if a thread still computes.
+
+    Python cannot end such a thread: in TensorFlow, it would abort the process.
+    """
+    if any(thread.name == _NAME for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code

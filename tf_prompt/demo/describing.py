@@ -76,6 +76,11 @@ class Describer:
         """Whether phrases are ranked."""
         return self._interrogator is not None
 
+    def start(self) -> None:
+        """Starts what is loaded in the background."""
+        for model in self.models:
+            model.start()
+
     def wordings(self, config: WordingConfig) -> list[Wording]:
         """Returns one `Wording` per model.
 

@@ -4,7 +4,7 @@ import itertools
 import pathlib
 import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tf_prompt.data import listing
 from tf_prompt.demo import describing, markup
@@ -239,12 +239,14 @@ def _refuse_addresses(component) -> None:
     component.async_move_resource_to_block_cache = move_upload
 
 
-def serve(page: "gr.Blocks", options) -> None:
+def serve(page: "gr.Blocks", options, start: Callable[[], None]) -> None:
     """Serves the page until Ctrl-C.
 
     Args:
         page: from `build_page`.
         options: `demo.__main__.DemoConfig`.
+        start: starts the work in the background; called when the page is open, so that
+            no native library is loaded while a thread computes.
 
     Raises:
         OSError: if the port is taken.
@@ -278,4 +280,5 @@ def serve(page: "gr.Blocks", options) -> None:
     # As with Ctrl-C, so that uploads are deleted in either case.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"{address}  (Ctrl-C stops)", flush=True)
+    start()
     page.block_thread()

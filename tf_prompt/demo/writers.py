@@ -104,6 +104,12 @@ class Writer:
         given = self._given
         return given.wait() if isinstance(given, Background) else given
 
+    def start(self) -> None:
+        """Starts what is loaded in the background."""
+        for part in (self._given, self._neighbours):
+            if isinstance(part, Background):
+                part.start()
+
     def write(self, image_bytes: Sequence[bytes]) -> list[list[Scored]]:
         """Writes the prompts of encoded images.
 
@@ -171,6 +177,10 @@ class Ranker:
         self.name, self.tables = name, tables
         self.count = tokens.count if tokens.are_of_clip else None
         self._interrogator = interrogator
+
+    def start(self) -> None:
+        """Starts to embed the phrases."""
+        self._interrogator.start()
 
     @property
     def is_ready(self) -> bool:
