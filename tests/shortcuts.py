@@ -6,9 +6,11 @@ a result.
 
 import functools
 import gc
+import random
 
 import tensorflow as tf
 from keras.src.saving import saving_lib
+from tensorflow.python.eager import context
 from tensorflow.python.ops import gen_resource_variable_ops
 
 from tf_prompt.training import strategy
@@ -18,6 +20,7 @@ def take() -> None:
     """Takes all of them, for the rest of the process."""
     _leave_variables_unnamed()
     _train_on_one_cpu()
+    _keep_kernels()
     # Keras 3.15 means to keep these sets, but looks for them under another name.
     saving_lib.get_attr_skipset = functools.cache(saving_lib.get_attr_skipset)
     # Hundreds of thousands of objects of the libraries never become garbage.
@@ -54,3 +57,17 @@ def _train_on_one_cpu():
         return build(devices)
 
     strategy._build_mirrored = build_mirrored
+
+
+def _keep_kernels():
+    """Keeps TensorFlow's kernels when a test sets the seed.
+
+    To drop them all is meant for random operations that have a state. We use none, and
+    each kernel would be made again in the next test.
+    """
+
+    def set_global_seed(self, seed):
+        self._seed = seed
+        self._rng = random.Random(seed)
+
+    context.Context._set_global_seed = set_global_seed
