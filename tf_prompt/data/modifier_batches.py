@@ -73,6 +73,8 @@ class ModifierTargets:
     Attributes:
         num_examples: int, number of images in the split.
         num_modifiers: int, length of `modifiers`.
+        counts: int64 `(num_examples,)`, number of modifiers of each image, with those
+            that are not looked for.
     """
 
     def __init__(self, folder, split: str, modifiers: Sequence[str]):
@@ -82,6 +84,7 @@ class ModifierTargets:
         self.num_examples, self.num_modifiers = sum(sizes), len(modifiers)
         self._starts = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
         found = [modifiers for shard in shards for _, modifiers in shard]
+        self.counts = np.array([len(own) for own in found], np.int64)
         held = [[number[m] for m in own if m in number] for own in found]
         # Ids, not flags: a million prompts have about ten of thousands each.
         widest = max([1, *map(len, held)])

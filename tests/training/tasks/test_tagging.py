@@ -70,6 +70,18 @@ def test_an_export_writes_the_same(trained, tiny_shards, tmp_path, capsys):
 
 
 def test_the_threshold_has_the_highest_f1():
-    probabilities = np.array([[0.9, 0.31], [0.6, 0.3], [0.2, 0.1]])
+    probabilities = np.array([[0.9, 0.31], [0.6, 0.3], [0.4, 0.32]])
     flags = np.array([[True, False], [True, False], [False, False]])
-    assert choose_threshold(probabilities, flags) == pytest.approx(0.325)
+    # The third prompt has no modifiers, so what is written of it does not count.
+    counts = np.array([1, 1, 0])
+    assert choose_threshold(probabilities, flags, counts) == pytest.approx(0.325)
+
+
+def test_the_threshold_is_low_where_most_modifiers_are_unknown():
+    probabilities = np.array([[0.9, 0.1]] * 4)
+    # The first is always right, the second once.
+    flags = np.array([[True, True]] + [[True, False]] * 3)
+    # The first alone: 2 * 4 of 4 written and 5 true, 0.89; both: 2 * 5 of 8 and 5, 0.77.
+    assert choose_threshold(probabilities, flags, flags.sum(axis=1)) > 0.1
+    # Of 40 true ones: 8 / 44 against 10 / 48.
+    assert choose_threshold(probabilities, flags, np.full(4, 10)) == 0.005

@@ -17,7 +17,10 @@ from tf_prompt.training.optimizers import OnePassAdamW
 from tf_prompt.training.tasks.cached_regions import cached_regions
 from tf_prompt.training.tasks.task import Task
 
-THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.025), 3)
+# Fine near 0: the best threshold of calibrated probabilities is half the F1 it reaches
+# (Lipton et al., 2014, https://arxiv.org/abs/1402.1892, section 3), which is low where
+# most modifiers are rare.
+THRESHOLDS = np.concatenate([np.arange(0.005, 0.05, 0.005), np.arange(0.05, 1, 0.025)])
 
 
 class TaggingTask(Task):
@@ -127,26 +130,37 @@ class TaggingTask(Task):
                 for inputs, _ in self.validation_batches(best)
             ]
         )
-        threshold = choose_threshold(probabilities, self._validation.all())
+        found = self._validation
+        if not found.counts.any():
+            return history
+        threshold = choose_threshold(probabilities, found.all(), found.counts)
         if threshold != best.threshold:
             best.threshold = threshold
             run_folder.save_model(best, path)
         return history
 
 
-def choose_threshold(probabilities, flags) -> float:
+def choose_threshold(probabilities, flags, counts) -> float:
     """Chooses the threshold with the highest micro-averaged F1.
+
+    It is that of `evaluate --protocol lexica`: examples without modifiers are left out,
+    those that the tagger does not know are missed, and each prompt gets its most
+    probable modifier at least.
 
     Args:
         probabilities: float `(examples, modifiers)`.
         flags: bool `(examples, modifiers)`.
+        counts: int `(examples,)`, not all 0. Number of modifiers of each example, with
+            those that the tagger does not know.
 
     Returns:
         float, one of `THRESHOLDS`; the lowest among ties.
     """
+    kept = counts > 0
+    probabilities, flags = probabilities[kept], flags[kept]
+    is_first = np.eye(probabilities.shape[1], dtype=bool)[probabilities.argmax(axis=1)]
     scores = []
     for threshold in THRESHOLDS:
-        written = probabilities >= threshold
-        both = (written & flags).sum()
-        scores.append(2 * both / max(written.sum() + flags.sum(), 1))
+        written = (probabilities >= threshold) | is_first
+        scores.append(2 * (written & flags).sum() / (written.sum() + counts.sum()))
     return float(THRESHOLDS[int(np.argmax(scores))])
