@@ -145,7 +145,7 @@ class EvaluateConfig(DecodingConfig):
                 "run_dir must name each folder once. "
                 f"Received: {', '.join(self.run_dir)}"
             )
-        for name in ("data", "protocol", "recognise", "share"):
+        for name in ("data", "recognise", "share"):
             if getattr(self, name) is not None:
                 raise ValueError(
                     f"{name} must be left out with several run_dir. "
@@ -211,6 +211,7 @@ def measure(
         "metrics": options.metrics or ALL_METRICS,
         "batch_size": options.batch_size,
         "limit": options.limit,
+        "protocol": options.protocol,
         "neighbours": options.neighbours,
         "decoding": take_options(DecodingConfig, options),
     }
@@ -219,7 +220,6 @@ def measure(
     return evaluator.evaluate_run(
         options.run_dir[0],
         data=options.data,
-        protocol=options.protocol,
         recognise=options.recognise,
         java_meteor=java_meteor,
         workers=workers.parse_share(options.share),

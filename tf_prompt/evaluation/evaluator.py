@@ -50,7 +50,7 @@ class EvaluationOptions:
         limit: largest number of examples; None takes all.
         neighbours: largest number of training images that the nearest-neighbour
             baseline searches; None takes all.
-        protocol: `lexica` also measures modifiers, see `lexica.measure`.
+        protocol: `lexica` also measures modifiers, see `lexica.collect`.
         recognise: regular expression of a label to recognise, see
             `recognition.measure`.
         decoding: how a captioner decodes; kept in `predictions.json` beside the
@@ -123,8 +123,9 @@ def evaluate_folds(
         ValueError: if two runs are measured on the same image.
     """
     parts, seen = [], {}
+    given = EvaluationOptions(**options)
     for run_dir in run_dirs:
-        _, found = examine_run(run_dir, EvaluationOptions(**options))
+        _, found = examine_run(run_dir, given)
         for row in found.rows:
             example = row["image_id"], row["reference"]
             other = seen.setdefault(example, run_dir)
@@ -136,7 +137,16 @@ def evaluate_folds(
                 )
         parts.append(found)
     pooled = scoring.pool(parts)
-    return scoring.summarise(pooled), pooled.rows
+    result = scoring.summarise(pooled)
+    if given.protocol:
+        pairs = zip(run_dirs, parts, strict=True)
+        result["modifiers"] = lexica.summarise(
+            [
+                lexica.collect(part.rows, Run(path).find_data(given.data), given.split)
+                for path, part in pairs
+            ]
+        )
+    return result, pooled.rows
 
 
 def examine_run(
@@ -166,7 +176,8 @@ def examine_run(
     )
     result = scoring.summarise(statistics)
     if options.protocol:
-        result["modifiers"] = lexica.measure(rows, folder, options.split)
+        modifiers = lexica.collect(rows, folder, options.split)
+        result["modifiers"] = lexica.summarise([modifiers])
     if options.recognise:
         batches = examples.batches(options.batch_size, "recognising labels")
         result[scoring.RECOGNITION] = recognition.measure(

@@ -5,36 +5,47 @@ Models", https://arxiv.org/abs/2302.09923, the method PromptStealer on LexicaDat
 """
 
 import collections
+import dataclasses
 import functools
 from collections.abc import Sequence
 
 from tf_prompt.data.modifier_batches import read_modifiers
 from tf_prompt.data.text import normalise
 from tf_prompt.evaluation.prediction_log import families_of
-from tf_prompt.metrics import modifiers
-from tf_prompt.metrics.score import summarise
+from tf_prompt.metrics import modifiers, score
 
 PUBLISHED = {"semantic": 0.6999, "jaccard": 0.4477}
 _NUM_COMMON = 10
 _MODEL = "model"
 
 
-def measure(rows: Sequence[dict], folder, split: str) -> dict:
-    """Compares the modifiers of true and written prompts.
+@dataclasses.dataclass(frozen=True)
+class Modifiers:
+    """The modifiers of the prompts that have some.
+
+    Attributes:
+        true: those of each true prompt.
+        found: for each writer, `model` and baselines, those of its prompts.
+        families: the family of each prompt; None if there are no families.
+    """
+
+    true: list[list[str]]
+    found: dict[str, list[list[str]]]
+    families: list[str] | None
+
+
+def collect(rows: Sequence[dict], folder, split: str) -> Modifiers:
+    """Finds the modifiers of true and written prompts.
 
     Prompts without modifiers are left out, because predicting none would always be
     right. In prompts written without commas, the modifiers of training prompts are
-    searched for; the row `true_words` does the same with the true prompts, and shows
+    searched for; the writer `true_words` does the same with the true prompts, and shows
     what is lost.
 
     Args:
         rows: rows of an evaluation, the first of the split, in its order.
         folder: folder of shards.
         split: one of `split.SPLITS`.
-
-    Returns:
-        dict of `examples`, the number with modifiers; and for each writer, `model` and
-        baselines, the metrics of `metrics.modifiers`, as entries of `metrics.json`.
     """
     to_words = functools.partial(normalise, max_words=None)
     split_prompt = functools.partial(modifiers.split_modifiers, normalise=to_words)
@@ -42,8 +53,6 @@ def measure(rows: Sequence[dict], folder, split: str) -> dict:
     finder = modifiers.ModifierFinder(counts)
     true = _read(folder, split)[: len(rows)]
     kept = [i for i, found in enumerate(true) if found]
-    if not kept:
-        return {"examples": 0}
     families = families_of(rows)
     families = families and [families[i] for i in kept]
     written = {
@@ -57,10 +66,32 @@ def measure(rows: Sequence[dict], folder, split: str) -> dict:
     }
     common = [modifier for modifier, _ in counts.most_common(_NUM_COMMON)]
     found["ten_commonest"] = [common] * len(kept)
-    wanted = [true[i] for i in kept]
+    return Modifiers([true[i] for i in kept], found, families)
+
+
+def summarise(parts: Sequence[Modifiers]) -> dict:
+    """Compares the modifiers of true and written prompts.
+
+    Args:
+        parts: those of one run, or of the runs of several folds.
+
+    Returns:
+        dict of `examples`, the number of prompts with modifiers; and for each writer
+        the metrics of `metrics.modifiers`, as entries of `metrics.json`.
+    """
+    true = [found for part in parts for found in part.true]
+    if not true:
+        return {"examples": 0}
+    families = [name for part in parts for name in part.families or ()] or None
+    writers = {
+        name: [found for part in parts for found in part.found[name]]
+        for name in parts[0].found
+    }
     return {
-        "examples": len(kept),
-        **{name: _score(wanted, sets, families) for name, sets in found.items()},
+        "examples": len(true),
+        **{
+            name: _score(true, sets, families or None) for name, sets in writers.items()
+        },
     }
 
 
@@ -71,7 +102,7 @@ def _read(folder, split) -> list[list[str]]:
 def _score(true, found, families) -> dict[str, dict]:
     counts = modifiers.count_matches(true, found)
     return {
-        name: summarise(
+        name: score.summarise(
             counts,
             modifiers.SIGNATURE,
             functools.partial(modifiers.score_sums, metric=name),
@@ -82,7 +113,7 @@ def _score(true, found, families) -> dict[str, dict]:
 
 
 def format_table(found: dict) -> str:
-    """Formats the results of `measure` as a table beside the published numbers.
+    """Formats the results of `summarise` as a table beside the published numbers.
 
     The published numbers are those of LexicaDataset's own test split, which cannot be
     rebuilt here: our splits go by prompt, theirs by image.

@@ -81,7 +81,7 @@ def test_the_threshold_is_low_where_most_modifiers_are_unknown():
     probabilities = np.array([[0.9, 0.1]] * 4)
     # The first is always right, the second once.
     flags = np.array([[True, True]] + [[True, False]] * 3)
-    # The first alone: 2 * 4 of 4 written and 5 true, 0.89; both: 2 * 5 of 8 and 5, 0.77.
+    # The first alone: 8 / 9, written and true ones together; both: 10 / 13.
     assert choose_threshold(probabilities, flags, flags.sum(axis=1)) > 0.1
     # Of 40 true ones: 8 / 44 against 10 / 48.
     assert choose_threshold(probabilities, flags, np.full(4, 10)) == 0.005

@@ -1,0 +1,48 @@
+"""Modifiers of the prompts of one run, and of those of several folds."""
+
+import pytest
+
+from tests.conftest import COLOURS, PLACES
+from tf_prompt.data import records
+from tf_prompt.data.targets import read_prompts
+from tf_prompt.evaluation import lexica
+
+
+@pytest.fixture(scope="module")
+def part(tiny_shards):
+    """The modifiers of the first half of test, if "left" is always written."""
+    shard = records.list_shards(tiny_shards, "test")[0]
+    rows = [
+        {
+            "reference": prompt,
+            "prediction": f"{prompt.split(',')[0]}, left",
+            "nearest_neighbour": prompt,
+            "family": prompt,
+        }
+        for prompt in read_prompts(shard)
+    ]
+    return lexica.collect(rows, tiny_shards, "test")
+
+
+def test_each_writer_has_its_modifiers(part):
+    count = len(COLOURS) * len(PLACES)
+    assert len(part.true) == count and part.families is not None
+    assert part.found["model"] == [["left"]] * count
+    assert part.found["nearest_neighbour"] == part.true
+    found = lexica.summarise([part])
+    # One place of three is left.
+    assert found["model"]["f1"]["score"] == pytest.approx(1 / 3)
+    assert found["ten_commonest"]["recall"]["score"] == 1
+
+
+def test_folds_count_together(part):
+    always = dict.fromkeys(part.found, [["a"]] * 12)
+    other = lexica.Modifiers([["a"]] * 12, always, list("abcdefghijkl"))
+    found = lexica.summarise([part, other])
+    assert found["examples"] == 24
+    assert found["model"]["precision"]["score"] == pytest.approx((4 + 12) / 24)
+
+
+def test_prompts_without_modifiers_have_no_scores(part):
+    empty = lexica.Modifiers([], dict.fromkeys(part.found, []), None)
+    assert lexica.summarise([empty]) == {"examples": 0}
