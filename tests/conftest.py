@@ -167,8 +167,8 @@ def learn_by_heart(shards: pathlib.Path, run_dir: pathlib.Path) -> None:
 
     config = FitConfig(
         data=str(shards),
-        epochs=10,
-        batch_size=8,
+        epochs=4,
+        batch_size=4,
         learning_rate=5e-3,
         warmup_steps=5,
         max_words=5,

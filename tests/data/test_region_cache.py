@@ -63,9 +63,10 @@ def test_views_are_drawn_anew_each_epoch_and_again_the_same(shards):
         drawn = drawn.map(lambda place: read({}, place)["regions"])
         return [float(regions[1, 0]) for regions in drawn]
 
-    assert views_of(0) == views_of(0)
-    assert views_of(0) != views_of(1)
-    assert len(set(views_of(0))) > 4
+    views = views_of(0)
+    assert views == views_of(0)
+    assert views != views_of(1)
+    assert len(set(views)) > 4
 
 
 def test_killed_run_redoes_one_file(shards):

@@ -1,3 +1,5 @@
+import functools
+
 import keras_hub
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ class LetterTokens:
         return np.stack([np.pad(row, (0, length - len(row))) for row in rows])
 
 
+@functools.cache
 def build_clip(precision=None):
     vision = keras_hub.models.CLIPVisionEncoder(8, 8, 1, 1, 8, image_shape=(8, 8, 3))
     text = keras_hub.models.CLIPTextEncoder(
@@ -34,6 +37,7 @@ def build_clip(precision=None):
     return stir(keras_hub.models.CLIPBackbone(vision, text, 12), precision)
 
 
+@functools.cache
 def build_metaclip(precision=None):
     vision = keras_hub.models.MetaCLIP2VisionEncoder(
         8, 8, 1, 1, 8, image_shape=(8, 8, 3)

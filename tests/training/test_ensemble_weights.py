@@ -84,16 +84,20 @@ def test_grid_covers_the_simplex(num_members):
     assert {tuple(row) for row in np.eye(num_members)} <= {tuple(row) for row in grid}
 
 
-def test_ridge_equals_scikit_learn():
-    """One penalty, start of zero weights: the plain ridge with a column of ones."""
+@pytest.mark.parametrize("count", [90, 20])
+def test_ridge_equals_scikit_learn(count):
+    """One penalty, start of zero weights: the plain ridge with a column of ones.
+
+    There are 37 columns: of many examples and of few.
+    """
     linear_model = pytest.importorskip("sklearn.linear_model")
-    embeddings, targets = draw(examples=90)
+    embeddings, targets = draw(examples=count)
     start = np.zeros(3)
     found = ensemble_weights.fit_ridge(embeddings, targets, start, penalties=[0.02])
     x = embeddings / np.linalg.norm(embeddings, axis=-1, keepdims=True)
-    x = np.concatenate([x.reshape(90, -1), np.ones((90, 1))], axis=1)
+    x = np.concatenate([x.reshape(count, -1), np.ones((count, 1))], axis=1)
     y = targets / np.linalg.norm(targets, axis=1, keepdims=True)
-    model = linear_model.Ridge(alpha=0.02 * 90, fit_intercept=False).fit(x, y)
+    model = linear_model.Ridge(alpha=0.02 * count, fit_intercept=False).fit(x, y)
     np.testing.assert_allclose(found.kernel, model.coef_.T[:-1], atol=1e-5)
     np.testing.assert_allclose(found.bias, model.coef_.T[-1], atol=1e-5)
 

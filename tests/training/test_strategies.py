@@ -244,7 +244,7 @@ def train_tables(devices, rounds, clip):
             global_clipnorm=clip,
             gradient_accumulation_steps=rounds if rounds > 1 else None,
         )
-        model.compile(optimizer, "mse")
+        model.compile(optimizer, "mse", jit_compile=False)
     inputs = tf.constant([[0, 1], [2, 0], [4, 1], [0, 3]] * 3)
     targets = tf.reshape(tf.range(48.0) % 7, (12, 2, 2))
     model.fit(

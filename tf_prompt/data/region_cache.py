@@ -148,12 +148,19 @@ def _tell_size(output, num_images, shape):
     )
 
 
+# Traced once, not once per shard.
+@functools.cache
+def _decoder(image_size):
+    return tf.function(
+        lambda record: images.decode_stored(records.parse(record)["image"], image_size),
+        input_signature=[tf.TensorSpec((), tf.string)],
+        autograph=False,
+    )
+
+
 @as_written
 def _decode(shard, image_size):
-    decoded = tf.data.TFRecordDataset(shard).map(
-        lambda record: images.decode_stored(records.parse(record)["image"], image_size),
-        tf.data.AUTOTUNE,
-    )
+    decoded = tf.data.TFRecordDataset(shard).map(_decoder(image_size), tf.data.AUTOTUNE)
     return without_tuning(decoded.batch(_BATCH).prefetch(1))
 
 

@@ -229,9 +229,14 @@ def _design(embeddings, targets, start):
 
 
 def _solver(x, residuals):
-    values, vectors = np.linalg.eigh(x.T @ x)
+    if len(x) < x.shape[1]:
+        # With few examples XX' is the smaller one, and gives the same.
+        values, vectors = np.linalg.eigh(x @ x.T)
+        projected, vectors = vectors.T @ residuals, x.T @ vectors
+    else:
+        values, vectors = np.linalg.eigh(x.T @ x)
+        projected = vectors.T @ (x.T @ residuals)
     values = np.maximum(values, 0)
-    projected = vectors.T @ (x.T @ residuals)
 
     def solve(penalty):
         shrunk = projected / (values + penalty * len(x))[:, None]

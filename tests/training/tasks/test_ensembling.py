@@ -24,6 +24,7 @@ from tf_prompt.training import (
     tasks,
 )
 from tf_prompt.training.strategy import build_strategy
+from tf_prompt.training.tasks.ensembling import EnsemblingTask
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -32,6 +33,22 @@ pytestmark = pytest.mark.usefixtures("minilm")
 def config(tiny_shards, tiny_run):
     members = str(tiny_run), f"knn:{tiny_run}"
     return FitConfig(preset="ensemble_tiny", data=str(tiny_shards), members=members)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _embedded_once():
+    """Has the members embed each split once: no test changes what they see."""
+    embed, found = EnsemblingTask.embed_split, {}
+
+    def embed_split(task, split):
+        key = task.config.members, split
+        if key not in found:
+            found[key] = embed(task, split)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EnsemblingTask, "embed_split", embed_split)
+        yield
 
 
 def train(config, run_dir):

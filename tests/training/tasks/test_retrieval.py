@@ -2,12 +2,11 @@
 
 import dataclasses
 import json
-import shutil
 
 import numpy as np
 import pytest
 
-from tests.conftest import SMALL
+from tests.conftest import SMALL, copy_shards
 from tf_prompt import evaluate, export, fit, predict
 from tf_prompt.data.embedding_batches import Examples
 from tf_prompt.data.vectors import unit_rows
@@ -17,8 +16,9 @@ from tf_prompt.models.presets import build
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.runs.run import Run
 from tf_prompt.serving.saved_model import SavedPromptWriter
-from tf_prompt.training import retrieval_settings
+from tf_prompt.training import loop, retrieval_settings
 from tf_prompt.training.retrieval_settings import CHOICES
+from tf_prompt.training.strategy import build_strategy
 from tf_prompt.training.tasks.mean_regions import mean_regions, regions_and_style
 from tf_prompt.training.tasks.retrieval import RetrievalTask
 
@@ -60,7 +60,7 @@ def test_a_trained_run_is_not_fitted_again(trained, capsys):
 
 
 def test_cached_regions_give_the_same_index(trained, tiny_shards, tmp_path):
-    shards = shutil.copytree(tiny_shards, tmp_path / "shards")
+    shards = copy_shards(tiny_shards, tmp_path / "shards", "*-0000[01].tfrecord")
     options = {"data": str(shards), "cache_features": True, "batch_size": 64}
     task = RetrievalTask(
         FitConfig(preset="retrieval_tiny", **options), tmp_path, shards
@@ -76,10 +76,14 @@ def test_cached_regions_give_the_same_index(trained, tiny_shards, tmp_path):
 def styled(tiny_shards, tmp_path_factory):
     """A run with style, of an encoder with random weights."""
     run_dir = tmp_path_factory.mktemp("styled") / "run"
-    argv = ["--preset", "retrieval_small", "--data", str(tiny_shards), "--set"]
-    argv += ["text_dim=8", "--image-size", "64", "--backbone-weights", "random"]
-    argv += ["--set", "style_weight=0.25", "--run-dir", str(run_dir)]
-    assert fit.main(argv) == 0
+    config = FitConfig(
+        preset="retrieval_small",
+        data=str(tiny_shards),
+        image_size=64,
+        backbone_weights="random",
+        set=("text_dim=8", "style_weight=0.25"),
+    )
+    loop.train(config, run_dir, build_strategy(["CPU:0"]))
     return run_dir
 
 
