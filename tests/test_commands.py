@@ -1,6 +1,7 @@
 """The commands from a run to a served prompt, as their users call them."""
 
 import csv
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from tests import checks
 from tests.conftest import draw_record
+from tests.loading import loading_once
 from tf_prompt import evaluate, export, fit, predict
 from tf_prompt.files import ResumableTable
 from tf_prompt.serving import saved_model, signatures
@@ -24,6 +26,12 @@ def errors_of(main, argv, capsys):
     assert captured.out == ""
     assert captured.err.count("\n") == 1, captured.err
     return code, captured.err
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded_once():
+    with loading_once():
+        yield
 
 
 @pytest.fixture
@@ -51,7 +59,7 @@ def default_alone(monkeypatch):
     load = signatures.load_servable
 
     def load_default(run, options):
-        servable = load(run, options)
+        servable = load(run, dataclasses.replace(options, embed=False))
         default = servable.signatures[saved_model.SIGNATURE]
         servable.signatures = {saved_model.SIGNATURE: default}
         return servable
@@ -87,7 +95,7 @@ def test_evaluate_writes_and_prints_the_contract(tiny_run, capsys):
 
 def test_killed_evaluation_goes_on(tiny_run, capsys, monkeypatch):
     argv = ["--run-dir", str(tiny_run), "--json", "--metrics", "bleu"]
-    argv += ["--batch-size", "8", "--split", "train"]
+    argv += ["--batch-size", "1", "--split", "train", "--limit", "5"]
     add, calls = ResumableTable.add, []
 
     def add_or_stop(self, rows):
@@ -99,9 +107,9 @@ def test_killed_evaluation_goes_on(tiny_run, capsys, monkeypatch):
     monkeypatch.setattr(ResumableTable, "add", add_or_stop)
     assert evaluate.main(argv) == 130
     assert evaluate.main(argv) == 0
-    # 96 pictures, 8 a batch: two before, ten after.
-    assert len(calls) == 12
-    assert json.loads(capsys.readouterr().out)["examples"] == 96
+    # 5 pictures, one a batch: two before, three after.
+    assert len(calls) == 5
+    assert json.loads(capsys.readouterr().out)["examples"] == 5
 
 
 def test_evaluate_for_people(tiny_run, capsys):

@@ -1,5 +1,7 @@
 """The PyTorch twins: they decode step by step as they do at once, and as ours."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -12,9 +14,14 @@ BATCH, TOKENS, WORDS = 2, 3, 30
 
 
 @pytest.fixture(scope="module", params=twins.TWINS)
-def twin(request):
+def preset(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def twin(preset):
     torch.manual_seed(0)
-    return twins.TWINS[request.param](WORDS).eval()
+    return twins.TWINS[preset](WORDS).eval()
 
 
 def draw():
@@ -36,7 +43,7 @@ def test_steps_give_the_logits_of_whole_prompts(twin):
 
 def test_half_precision_stays_half(twin):
     regions, token_ids = map(torch.from_numpy, draw())
-    half = type(twin)(WORDS).eval().bfloat16()
+    half = copy.deepcopy(twin).bfloat16()
     with torch.no_grad():
         state, memory = half.start(regions.bfloat16(), TOKENS)
         logits, _ = half.step(token_ids[:, 0], torch.tensor(0), state, memory)
@@ -54,11 +61,10 @@ def test_flop_of_a_step_of_the_lstm():
     assert flop == 2 * BATCH * (attention + 512 * 2048 + cell + 512 * WORDS)
 
 
-@pytest.mark.parametrize("preset", twins.TWINS)
-def test_copied_weights_give_equal_losses(preset):
+def test_copied_weights_give_equal_losses(preset, twin):
     encoder = {"encoder": "conv", "conv_filters": (8, 2048), "image_size": 56}
     model = presets.build(preset, vocab_size=WORDS, **encoder)
-    twin = twins.TWINS[preset](WORDS)
+    twin = copy.deepcopy(twin)
     _, token_ids = draw()
     assert not twins.same_loss(model, twin, token_ids, token_ids)
     twins.copy_weights(model, twin)

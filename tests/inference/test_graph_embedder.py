@@ -44,6 +44,7 @@ def test_parts_are_embedded_as_their_text(embedder, prompts):
     embed = tf.function(
         PartEmbedder(PARTS, embedder),
         input_signature=[tf.RaggedTensorSpec((None, None), tf.int32)],
+        autograph=False,
     )
     found = embed(tf.ragged.constant(prompts, tf.int32, ragged_rank=1))
     texts = [" ".join(PARTS[part] for part in prompt) for prompt in prompts]

@@ -60,7 +60,7 @@ def test_a_table_above_the_limit_finds_the_same(monkeypatch):
     expected = Table(rows, texts, rows).nearest(queries, 3)
     monkeypatch.setattr(table, "MAX_TABLE_BYTES", 10)
     large = Table(rows, texts, rows)
-    found = tf.function(lambda x: large.nearest(x, 3))(queries)
+    found = tf.function(lambda x: large.nearest(x, 3), autograph=False)(queries)
     for value, wanted in zip(found, expected, strict=True):
         if wanted.dtype == tf.string:
             np.testing.assert_array_equal(value, wanted)

@@ -127,7 +127,8 @@ def test_wrong_use_is_one_line(argv, message, capsys):
 
 @pytest.mark.parametrize("name", ["transformer_tiny", "vit_regressor_tiny"])
 def test_every_kind_of_run(name, tmp_path, capsys):
-    options = {"vocab_size": 50} if name == "transformer_tiny" else {}
+    sizes = {"vocab_size": 50, "num_encoder_layers": 0, "num_decoder_layers": 1}
+    options = sizes if name == "transformer_tiny" else {}
     model = presets.build(name, **options)
     config = FitConfig(preset=name)
     (tmp_path / "config.json").write_text(json.dumps(dataclasses.asdict(config)))

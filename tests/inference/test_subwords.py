@@ -1,5 +1,7 @@
 """A captioner of subwords: its text, its export, where it looked."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,7 +15,7 @@ from tf_prompt.inference.embedding_models import EnsembleModel
 from tf_prompt.inference.prompt_tokens import PromptTokens
 from tf_prompt.models import presets
 from tf_prompt.serving import versions
-from tf_prompt.serving.saved_model import SavedPromptWriter
+from tf_prompt.serving.saved_model import SIGNATURE, SavedPromptWriter
 from tf_prompt.serving.signatures import Servable
 
 PROMPT = "Ærø castle, 8k ☕ (détail:1.2) 👩‍🚀"
@@ -108,7 +110,13 @@ class Dictation:
 def test_an_export_writes_every_byte_of_a_prompt(words, tmp_path):
     """Commas, digits, accents and emoji, through all that a server computes."""
     network = Dictation(words.encode(PROMPT), len(words))
-    path = versions.export(Servable(CaptionerModel(network, words)), tmp_path / "m")
+    servable = Servable(CaptionerModel(network, words))
+    # The others are of the export above.
+    default = types.SimpleNamespace(
+        signatures={SIGNATURE: servable.signatures[SIGNATURE]},
+        image_size=servable.image_size,
+    )
+    path = versions.export(default, tmp_path / "m")
     saved = SavedPromptWriter(path)
     image = tf.io.encode_png(PICTURES[0]).numpy()
     assert [text.decode() for text in saved([image] * 2)["prompt"]] == [PROMPT] * 2

@@ -23,7 +23,7 @@ def draw():
 def test_losses_and_gradients_are_those_of_tensorflow(max_scores):
     *variables, targets, weights = draw()
 
-    @tf.function
+    @tf.function(autograph=False)
     def ours():
         with tf.GradientTape() as tape:
             losses, hits = word_losses(*variables, targets, max_scores)
@@ -101,7 +101,7 @@ def test_a_batch_of_nothing_has_no_losses_and_no_gradients():
     *variables, targets, _ = draw()
     target_ids = tf.constant(targets)
 
-    @tf.function
+    @tf.function(autograph=False)
     def ours(num_examples):
         with tf.GradientTape() as tape:
             hidden, ids = variables[0][:num_examples], target_ids[:num_examples]

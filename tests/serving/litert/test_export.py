@@ -13,8 +13,9 @@ pytest.importorskip("ai_edge_litert", reason="needs tf_prompt[litert]")
 
 from tests import checks  # noqa: E402
 from tests.conftest import COLOURS, PLACES, draw_record  # noqa: E402
+from tests.loading import loading_once  # noqa: E402
 from tf_prompt import export, predict  # noqa: E402
-from tf_prompt.serving.litert import writer  # noqa: E402
+from tf_prompt.serving.litert import conversion, writer  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[3]
 # `predict` in a process of its own, which tells what it has imported.
@@ -26,6 +27,21 @@ heavy = {"tensorflow", "keras", "keras_hub", "pandas", "torch"} & sys.modules.ke
 print("imported:", sorted(heavy), file=sys.stderr)
 sys.exit(code)
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _converted_once():
+    """Converts the run, the only one here, once for each precision."""
+    convert, converted = conversion._convert, {}
+
+    def convert_once(steps, precision):
+        if precision not in converted:
+            converted[precision] = convert(steps, precision)
+        return converted[precision]
+
+    with loading_once(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conversion, "_convert", convert_once)
+        yield
 
 
 @pytest.fixture(scope="module")
