@@ -32,7 +32,7 @@ class Run:
 
     >>> run = tf_prompt.Run("runs/transformer_tiny")
     >>> run.preset, run.config.batch_size
-    ('transformer_tiny', 8)
+    ('transformer_tiny', 4)
     >>> run.best_model.name, run.model.count_params() > 10_000
     ('best.keras', True)
     >>> run.vocabulary.tokens[:4]
