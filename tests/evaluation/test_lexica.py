@@ -35,6 +35,13 @@ def test_each_writer_has_its_modifiers(part):
     assert found["ten_commonest"]["recall"]["score"] == 1
 
 
+def test_a_model_s_own_list_counts(tiny_shards):
+    row = {"prediction": "left top", "reference": "", "nearest_neighbour": ""}
+    rows = [{**row, "modifiers": "left top, middle"}]
+    found = lexica.collect(rows, tiny_shards, "test").found
+    assert found["model"] == [["left top", "middle"]]
+
+
 def test_folds_count_together(part):
     always = dict.fromkeys(part.found, [["a"]] * 12)
     other = lexica.Modifiers([["a"]] * 12, always, list("abcdefghijkl"))

@@ -13,7 +13,7 @@ from tf_prompt.data.images import encode_jpeg
 from tf_prompt.data.targets import read_prompts
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.evaluation import gallery, lexica, recognition, scoring
-from tf_prompt.evaluation.prediction_log import COLUMNS, write_rows
+from tf_prompt.evaluation.prediction_log import COLUMNS, MODIFIERS, write_rows
 from tf_prompt.files import write_json
 from tf_prompt.inference import attention
 from tf_prompt.inference.bank import PromptBank
@@ -222,6 +222,7 @@ def _write_rows(run: Run, model, folder, training, count: int, options):
     columns = COLUMNS
     labels = records.list_labels(folder, split)
     columns += tuple(labels)
+    columns += (MODIFIERS,) if model.lists_modifiers else ()
     columns += ("cosine",) if with_targets else ()
     output = run.evaluation_folder(split)
     identity = _identify(run, folder, options, model)
@@ -231,8 +232,10 @@ def _write_rows(run: Run, model, folder, training, count: int, options):
 def _identify(run: Run, folder, options: EvaluationOptions, model) -> dict:
     """Everything that predictions depend on; if it differs, they are not resumed."""
     decoding = {} if model.predicts_embeddings else dataclasses.asdict(options.decoding)
+    listing = {MODIFIERS: True} if model.lists_modifiers else {}
     return {
         **decoding,
+        **listing,
         "data": str(folder),
         "limit": options.limit,
         "neighbours": options.neighbours,
@@ -305,6 +308,8 @@ def _predict_rows(
             "nearest_neighbour": nearest[i],
         }
         row |= {name: batch[name][i] for name in labels}
+        if model.lists_modifiers:
+            row[MODIFIERS] = found["modifiers"][i]
         yield row if truth is None else {**row, "cosine": float(truth[i])}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tf_prompt.data.modifier_batches import read_modifiers
 from tf_prompt.data.text import normalise
-from tf_prompt.evaluation.prediction_log import families_of
+from tf_prompt.evaluation.prediction_log import MODIFIERS, families_of
 from tf_prompt.metrics import modifiers, score
 
 PUBLISHED = {"semantic": 0.6999, "jaccard": 0.4477}
@@ -38,8 +38,8 @@ def collect(rows: Sequence[dict], folder, split: str) -> Modifiers:
     """Finds the modifiers of true and written prompts.
 
     Prompts without modifiers are left out, because predicting none would always be
-    right. In prompts written without commas, the modifiers of training prompts are
-    searched for; the writer `true_words` does the same with the true prompts, and shows
+    right. If a model lists modifiers, these count. In other prompts without commas,
+    the modifiers of training prompts are searched for; the writer `true_words` does the same with the true prompts, and shows
     what is lost.
 
     Args:
@@ -64,6 +64,9 @@ def collect(rows: Sequence[dict], folder, split: str) -> Modifiers:
         name: [split_prompt(t) if "," in t else finder(t) for t in texts]
         for name, texts in written.items()
     }
+    if rows and MODIFIERS in rows[0]:
+        # The model's own list: in its words, commas are lost.
+        found[_MODEL] = [rows[i][MODIFIERS].split(", ") for i in kept]
     common = [modifier for modifier, _ in counts.most_common(_NUM_COMMON)]
     found["ten_commonest"] = [common] * len(kept)
     return Modifiers([true[i] for i in kept], found, families)

@@ -19,6 +19,8 @@ COLUMNS = (
     "ended",
     "nearest_neighbour",
 )
+# Those that a model lists, separated by commas.
+MODIFIERS = "modifiers"
 FILE, IDENTITY = "predictions.csv", "predictions.json"
 # Seconds. The first rows of a share come only after the neighbours have been read.
 PATIENCE = 1800.0
@@ -34,8 +36,8 @@ def open_log(
     Args:
         folder: an existing folder.
         identity: JSON-compatible dict of all that the rows depend on.
-        columns: `COLUMNS`, possibly some of `records.LABELS`, and further columns of
-            numbers.
+        columns: `COLUMNS`, possibly `MODIFIERS` and some of `records.LABELS`, and
+            further columns of numbers.
     """
     return ResumableTable(
         folder / FILE,
@@ -63,10 +65,11 @@ def families_of(rows: Sequence[dict]) -> list[str] | None:
 
 
 def _parse(row: dict) -> dict:
-    numbers = row.keys() - {*COLUMNS, *LABELS} | {"score"}
+    words = (*COLUMNS, MODIFIERS, *LABELS)
+    numbers = row.keys() - {*words} | {"score"}
     # Empty for models that do not decode words.
     ended = {"True": True, "False": False, "": None}[row["ended"]]
-    texts = {name: row[name] for name in (*COLUMNS, *LABELS) if name in row}
+    texts = {name: row[name] for name in words if name in row}
     return {**texts, **{name: float(row[name]) for name in numbers}, "ended": ended}
 
 

@@ -65,6 +65,8 @@ class PromptModel:
     embeds_in_graph = True
     # Whether prompts are written like the original ones, not as normalised words.
     is_raw = False
+    # Whether `describe` lists modifiers, apart from the prompt that they make.
+    lists_modifiers = False
     # Whether exports have a signature that takes pixels.
     takes_pixels = False
     is_thread_safe = True
@@ -91,7 +93,8 @@ class PromptModel:
             dict of `embedding`, float32 `(batch, 384)` of unit length; from models
             that write prompts `prompt`, string `(batch,)`, and `score`, float32
             `(batch,)`, see `score_name`; from models that decode words `ended`, bool
-            `(batch,)`, whether the end token was written.
+            `(batch,)`, whether the end token was written; from taggers `modifiers`,
+            string `(batch,)`, separated by commas.
         """
         return self._compiled_describe(*self._in_order(images))
 

@@ -21,6 +21,7 @@ class TaggerModel(PromptModel):
 
     score_name = "mean probability of the modifiers"
     predicts_embeddings = False
+    lists_modifiers = True
     embeds = False
 
     def __init__(self, network: Tagger, modifiers: Sequence[str], name: str):
@@ -51,8 +52,11 @@ class TaggerModel(PromptModel):
         texts = tf.ragged.boolean_mask(found["modifiers"], is_written)
         weights = tf.cast(is_written, tf.float32)
         score = tf.reduce_sum(weights * probabilities, 1) / tf.reduce_sum(weights, 1)
-        prompts = tf.strings.reduce_join(texts, axis=1, separator=" ")
-        return {"prompt": prompts, "score": score}
+        prompts, listed = (
+            tf.strings.reduce_join(texts, axis=1, separator=between)
+            for between in (" ", ", ")
+        )
+        return {"prompt": prompts, "score": score, "modifiers": listed}
 
     def _features(self, images):
         return self._network.extract_features(images[self.image_size], training=False)
