@@ -99,6 +99,15 @@ class ModifierTargets:
         flags[rows, self._ids[rows, places]] = True
         return flags
 
+    def log_odds(self) -> np.ndarray:
+        """Returns how often each modifier occurs, float64 `(modifiers,)`, as log odds.
+
+        Half an occurrence is added, so that none is infinite.
+        """
+        found = self._ids[self._ids >= 0]
+        counts = np.bincount(found, minlength=self.num_modifiers) + 0.5
+        return np.log(counts / (self.num_examples + 1 - counts))
+
     def look_up(self, place):
         """Looks up the flags of an example.
 

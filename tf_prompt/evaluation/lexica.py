@@ -39,8 +39,8 @@ def collect(rows: Sequence[dict], folder, split: str) -> Modifiers:
 
     Prompts without modifiers are left out, because predicting none would always be
     right. If a model lists modifiers, these count. In other prompts without commas,
-    the modifiers of training prompts are searched for; the writer `true_words` does the same with the true prompts, and shows
-    what is lost.
+    the modifiers of training prompts are searched for; the writer `true_words` does
+    the same with the true prompts, and shows what is lost.
 
     Args:
         rows: rows of an evaluation, the first of the split, in its order.

@@ -267,8 +267,8 @@ def the_one_prompt(found: Mapping[str, np.ndarray]) -> list[list[Scored]]:
 
 
 def to_numpy(found: Mapping[str, tf.Tensor]) -> dict:
-    """Converts the result of `describe` to arrays, and prompts to a list of `str`."""
+    """Converts the result of `describe` to arrays, and texts to lists of `str`."""
     found = {name: value.numpy() for name, value in found.items()}
-    if "prompt" in found:
-        found["prompt"] = [prompt.decode() for prompt in found["prompt"]]
+    for name in {"prompt", "modifiers"} & found.keys():
+        found[name] = [text.decode() for text in found[name]]
     return found

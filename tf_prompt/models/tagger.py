@@ -7,6 +7,9 @@ from tf_prompt.layers.arguments import check_positive
 from tf_prompt.layers.augmentation import Augmentation
 from tf_prompt.models.encoders import build_encoder, describe_encoder
 
+# Until one is fitted.
+THRESHOLD = 0.5
+
 
 @keras.saving.register_keras_serializable(package="tf_prompt")
 class Tagger(keras.Model):
@@ -50,7 +53,7 @@ class Tagger(keras.Model):
         num_heads=8,
         hidden_dim=1024,
         dropout_rate=0.1,
-        threshold=0.5,
+        threshold=THRESHOLD,
         rotation_degrees=0.0,
         flip=False,
         erasing_rate=0.0,
@@ -106,6 +109,16 @@ class Tagger(keras.Model):
         self.kernel = self.add_weight(size, "glorot_uniform", name="kernel")
         self.bias = self.add_weight((size[0],), "zeros", name="bias")
         self.built = True
+
+    def rescale(self, slope, shift):
+        """Changes each logit to `slope * logit + shift`.
+
+        Args:
+            slope: float.
+            shift: float `(num_modifiers,)`.
+        """
+        self.kernel.assign(slope * self.kernel)
+        self.bias.assign(slope * self.bias + shift)
 
     def extract_regions(self, images, training=None):
         """Augments and encodes images; returns `(batch, regions, depth)`."""

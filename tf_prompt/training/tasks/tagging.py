@@ -9,6 +9,7 @@ import numpy as np
 from tf_prompt.data import modifier_batches
 from tf_prompt.files import replacing
 from tf_prompt.models.encoders import CONVOLUTIONS
+from tf_prompt.models.tagger import THRESHOLD
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.runs.model_file import load_model_file
@@ -21,6 +22,9 @@ from tf_prompt.training.tasks.task import Task
 # (Lipton et al., 2014, https://arxiv.org/abs/1402.1892, section 3), which is low where
 # most modifiers are rare.
 THRESHOLDS = np.concatenate([np.arange(0.005, 0.05, 0.005), np.arange(0.05, 1, 0.025)])
+# How far an image may move a modifier's log odds from those of its frequency, relative
+# to the logits of the trained model.
+SLOPES = (0.1, 0.25, 0.5, 0.75, 1.0)
 
 
 class TaggingTask(Task):
@@ -28,7 +32,10 @@ class TaggingTask(Task):
 
     A new run chooses its modifiers from the training split; a resumed run reads them
     from its folder. After the last epoch, the best model gets the threshold with the
-    highest F1 on the validation split.
+    highest F1 on the validation split, and its logits are calibrated if that raises F1:
+    their mean becomes the log odds of a modifier's frequency in training, and a common
+    slope shrinks what they say of an image. A few hundred images teach a tagger less
+    about a modifier than its frequency does.
 
     Args:
         config, run_dir, folder: see `Task`.
@@ -120,27 +127,44 @@ class TaggingTask(Task):
         deadline: float | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> list[dict]:
-        """See `Task`; the best model gets its threshold at the end."""
+        """See `Task`; the best model is calibrated at the end."""
         history = super().fit(model, state, deadline, callbacks)
-        path = self.run_dir / run_folder.BEST_MODEL
-        best = load_model_file(path)
-        probabilities = np.concatenate(
-            [
-                keras.ops.convert_to_numpy(keras.ops.sigmoid(best(inputs)))
-                for inputs, _ in self.validation_batches(best)
-            ]
-        )
         found = self._validation
         if not found.counts.any():
             return history
-        threshold = choose_threshold(probabilities, found.all(), found.counts)
-        if threshold != best.threshold:
+        path = self.run_dir / run_folder.BEST_MODEL
+        best = load_model_file(path)
+        logits = np.concatenate(
+            [
+                keras.ops.convert_to_numpy(best(inputs))
+                for inputs, _ in self.validation_batches(best)
+            ]
+        )
+        changes = [(1.0, np.zeros(logits.shape[1]))]
+        # Otherwise it has been calibrated before.
+        if best.threshold == THRESHOLD:
+            odds, mean = self._training.log_odds(), logits.mean(axis=0)
+            changes += [(slope, odds - slope * mean) for slope in SLOPES]
+        fitted = [
+            choose_threshold(
+                _sigmoid(slope * logits + shift), found.all(), found.counts
+            )
+            for slope, shift in changes
+        ]
+        chosen = int(np.argmax([score for _, score in fitted]))
+        threshold, _ = fitted[chosen]
+        if chosen or threshold != best.threshold:
+            best.rescale(*changes[chosen])
             best.threshold = threshold
             run_folder.save_model(best, path)
         return history
 
 
-def choose_threshold(probabilities, flags, counts) -> float:
+def _sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def choose_threshold(probabilities, flags, counts) -> tuple[float, float]:
     """Chooses the threshold with the highest micro-averaged F1.
 
     It is that of `evaluate --protocol lexica`: examples without modifiers are left out,
@@ -154,7 +178,8 @@ def choose_threshold(probabilities, flags, counts) -> float:
             those that the tagger does not know.
 
     Returns:
-        float, one of `THRESHOLDS`; the lowest among ties.
+        threshold: float, one of `THRESHOLDS`; the middle one among ties.
+        f1: float in 0-1.
     """
     kept = counts > 0
     probabilities, flags = probabilities[kept], flags[kept]
@@ -163,4 +188,6 @@ def choose_threshold(probabilities, flags, counts) -> float:
     for threshold in THRESHOLDS:
         written = (probabilities >= threshold) | is_first
         scores.append(2 * (written & flags).sum() / (written.sum() + counts.sum()))
-    return float(THRESHOLDS[int(np.argmax(scores))])
+    ties = np.flatnonzero(scores == np.max(scores))
+    best = ties[len(ties) // 2]
+    return float(THRESHOLDS[best]), float(scores[best])
