@@ -92,9 +92,7 @@ def summarise(parts: Sequence[Modifiers]) -> dict:
     }
     return {
         "examples": len(true),
-        **{
-            name: _score(true, sets, families or None) for name, sets in writers.items()
-        },
+        **{name: _score(true, sets, families) for name, sets in writers.items()},
     }
 
 

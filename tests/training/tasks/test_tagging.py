@@ -16,16 +16,20 @@ from tf_prompt.serving.saved_model import SavedPromptWriter
 from tf_prompt.training.tasks.tagging import TaggingTask, choose_threshold
 
 
-@pytest.fixture(scope="module")
-def trained(tiny_shards, tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("tagger") / "run"
-    argv = ["--preset", "tagger_tiny", "--data", str(tiny_shards)]
+def fit_tagger(shards, run_dir):
+    argv = ["--preset", "tagger_tiny", "--data", str(shards)]
     argv += ["--run-dir", str(run_dir), "--modifier-prompts", "4", "--no-flip"]
     argv += ["--epochs", "8", "--batch-size", "8", "--learning-rate", "5e-3"]
     argv += ["--warmup-steps", "5"]
     for pair in (*SMALL[:2], "width=32"):
         argv += ["--set", pair]
     assert fit.main(argv) == 0
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_shards, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("tagger") / "run"
+    fit_tagger(tiny_shards, run_dir)
     return run_dir
 
 
@@ -69,6 +73,14 @@ def test_an_export_writes_the_same(trained, tiny_shards, tmp_path, capsys):
     wanted = Loader().load_writer(trained)(images)
     assert saved(images)["prompt"].tolist() == wanted["prompt"].tolist()
     assert all(prompt.split() for prompt in wanted["prompt"])
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_not_calibrated_again(trained, tiny_shards):
+    path = trained / "best.keras"
+    before = path.read_bytes()
+    fit_tagger(tiny_shards, trained)
+    assert path.read_bytes() == before
 
 
 def test_the_threshold_has_the_highest_f1():

@@ -129,39 +129,34 @@ class TaggingTask(Task):
     ) -> list[dict]:
         """See `Task`; the best model is calibrated at the end."""
         history = super().fit(model, state, deadline, callbacks)
-        found = self._validation
-        if not found.counts.any():
-            return history
         path = self.run_dir / run_folder.BEST_MODEL
         best = load_model_file(path)
-        logits = np.concatenate(
-            [
-                keras.ops.convert_to_numpy(best(inputs))
-                for inputs, _ in self.validation_batches(best)
-            ]
-        )
-        changes = [(1.0, np.zeros(logits.shape[1]))]
-        # Otherwise it has been calibrated before.
-        if best.threshold == THRESHOLD:
-            odds, mean = self._training.log_odds(), logits.mean(axis=0)
-            changes += [(slope, odds - slope * mean) for slope in SLOPES]
-        fitted = [
-            choose_threshold(
-                _sigmoid(slope * logits + shift), found.all(), found.counts
-            )
-            for slope, shift in changes
-        ]
-        chosen = int(np.argmax([score for _, score in fitted]))
-        threshold, _ = fitted[chosen]
-        if chosen or threshold != best.threshold:
-            best.rescale(*changes[chosen])
-            best.threshold = threshold
+        # Another threshold was given, or fitted before.
+        if best.threshold == THRESHOLD and self._validation.counts.any():
+            self._calibrate(best)
             run_folder.save_model(best, path)
         return history
 
-
-def _sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+    def _calibrate(self, model):
+        logits = np.concatenate(
+            [
+                keras.ops.convert_to_numpy(model(inputs))
+                for inputs, _ in self.validation_batches(model)
+            ]
+        )
+        odds, mean = self._training.log_odds(), logits.mean(axis=0)
+        # As it was trained, or shrunk.
+        changes = [(1.0, np.zeros_like(mean))]
+        changes += [(slope, odds - slope * mean) for slope in SLOPES]
+        flags, counts = self._validation.all(), self._validation.counts
+        best_f1 = -1.0
+        for slope, shift in changes:
+            probabilities = keras.ops.sigmoid(slope * logits + shift)
+            probabilities = keras.ops.convert_to_numpy(probabilities)
+            threshold, f1 = choose_threshold(probabilities, flags, counts)
+            if f1 > best_f1:
+                best_f1, model.threshold, change = f1, threshold, (slope, shift)
+        model.rescale(*change)
 
 
 def choose_threshold(probabilities, flags, counts) -> tuple[float, float]:
