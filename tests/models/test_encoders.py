@@ -7,20 +7,16 @@ import pytest
 from tf_prompt.models import backbone_weights, encoders
 
 
-def build():
-    return encoders.build_encoder(encoders.describe_encoder("resnet_tiny", 64), 64)
-
-
 @pytest.fixture(scope="module")
 def encoder():
-    return build()
+    return encoders.build_encoder("resnet50", 64)
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """A backbone with weights of its own, as preset folder and as weights file."""
     folder = tmp_path_factory.mktemp("backbone")
-    backbone = build().get_layer("backbone")
+    backbone = encoders.build_encoder("resnet50", 64).get_layer("backbone")
     rng = np.random.default_rng(7)
     backbone.set_weights([rng.uniform(0.5, 1, w.shape) for w in backbone.get_weights()])
     backbone.save_to_preset(folder / "preset")
@@ -46,7 +42,7 @@ def test_scaling_is_inside(encoder):
     scaled = ((images / 255 - mean) / std).astype("float32")
     features = encoder.get_layer("backbone")(scaled, training=False)
     np.testing.assert_allclose(
-        encoder(images), np.reshape(features, (1, 16, 256)), rtol=1e-3, atol=1e-3
+        encoder(images), np.reshape(features, (1, 4, 2048)), rtol=1e-3, atol=1e-3
     )
 
 
