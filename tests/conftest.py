@@ -179,6 +179,28 @@ def learn_by_heart(shards: pathlib.Path, run_dir: pathlib.Path) -> None:
 
 
 @pytest.fixture(scope="module")
+def loaded_once():
+    """Lets loaders of a module share the models of runs, and the graphs of these.
+
+    Most of a command's time in a test goes into both. A run that has changed, and
+    other options, give another model.
+    """
+    from tf_prompt.inference.loading import Loader
+
+    load, loaded = Loader.load_run, {}
+
+    def load_run(self, run, decoding=None, **options):
+        key = (run.path, run.model_stat.st_mtime_ns, decoding, *options.items())
+        if key not in loaded:
+            loaded[key] = load(self, run, decoding, **options)
+        return loaded[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loader, "load_run", load_run)
+        yield
+
+
+@pytest.fixture(scope="module")
 def cluster_address():
     """The address of a Dask scheduler with one worker, threads of this process.
 

@@ -12,11 +12,12 @@ import tensorflow as tf
 
 from tests import checks
 from tests.conftest import draw_record
-from tests.loading import loading_once
 from tf_prompt import evaluate, export, fit, predict
 from tf_prompt.files import ResumableTable
 from tf_prompt.serving import saved_model, signatures
 from tf_prompt.training.tasks.captioning import CaptioningTask
+
+pytestmark = pytest.mark.usefixtures("loaded_once")
 
 
 def errors_of(main, argv, capsys):
@@ -26,12 +27,6 @@ def errors_of(main, argv, capsys):
     assert captured.out == ""
     assert captured.err.count("\n") == 1, captured.err
     return code, captured.err
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _loaded_once():
-    with loading_once():
-        yield
 
 
 @pytest.fixture

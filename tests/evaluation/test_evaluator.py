@@ -109,7 +109,7 @@ def fake_examination(monkeypatch, ids):
     def examine(run_dir, options):
         rows = rows_of(PROMPTS)[: len(ids[run_dir])]
         rows = [{**r, "image_id": i} for r, i in zip(rows, ids[run_dir], strict=True)]
-        return None, scoring.collect(rows, PROMPTS, options.metrics)
+        return None, scoring.collect(rows, PROMPTS, options.metrics), None
 
     monkeypatch.setattr(evaluator, "examine_run", examine)
 

@@ -10,11 +10,12 @@ import pytest
 
 from tests import checks
 from tests.data.generated_files import FILES, plain
-from tests.loading import loading_once
 from tf_prompt import interrogate, predict
 from tf_prompt.data import images
 from tf_prompt.inference import image_files
 from tf_prompt.inference.delivery import flatten
+
+pytestmark = pytest.mark.usefixtures("loaded_once")
 
 SETTINGS = ["negative_prompt", "seed", "steps", "model"]
 
@@ -30,12 +31,6 @@ class Colours:
         means = [np.mean(images.decode_image(data, 4)) for data in image_bytes]
         prompts = [b"a picture, bright, by nobody"] * len(means)
         return {"prompt": prompts, "score": np.array(means)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _loaded_once():
-    with loading_once():
-        yield
 
 
 @pytest.fixture

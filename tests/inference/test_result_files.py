@@ -13,12 +13,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tests.loading import loaded_once  # noqa: F401  a fixture
 from tf_prompt import files, predict
 from tf_prompt.data import listing
 from tf_prompt.inference import result_files
 from tf_prompt.inference.places import Places
 from tf_prompt.inference.result_files import open_table
+
+pytestmark = pytest.mark.usefixtures("loaded_once")
 
 
 def find_paths(paths, recursive):

@@ -23,14 +23,13 @@ class Background(Generic[Made]):
         self._thread = threading.Thread(
             target=self._run, args=(make,), daemon=True, name=_NAME
         )
-        self._is_started, self._lock = False, threading.Lock()
+        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Starts the thread, if this has not been done."""
         with self._lock:
-            if not self._is_started:
+            if self._thread.ident is None:
                 self._thread.start()
-            self._is_started = True
 
     def get(self) -> Made | None:
         """Returns the value; None if it is not ready yet."""

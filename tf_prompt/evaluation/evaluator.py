@@ -99,7 +99,7 @@ def evaluate_run(
         ValueError: if the split is empty, or for decoding options with a model that
             does not decode words.
     """
-    result, found = examine_run(run_dir, EvaluationOptions(**options))
+    result, found, _ = examine_run(run_dir, EvaluationOptions(**options))
     return result, [] if found is None else found.rows
 
 
@@ -122,10 +122,9 @@ def evaluate_folds(
         FileNotFoundError, ValueError: as `evaluate_run`.
         ValueError: if two runs are measured on the same image.
     """
-    parts, seen = [], {}
-    given = EvaluationOptions(**options)
+    parts, modifiers, seen = [], [], {}
     for run_dir in run_dirs:
-        _, found = examine_run(run_dir, given)
+        _, found, listed = examine_run(run_dir, EvaluationOptions(**options))
         for row in found.rows:
             example = row["image_id"], row["reference"]
             other = seen.setdefault(example, run_dir)
@@ -136,23 +135,21 @@ def evaluate_folds(
                     f"{other} and {run_dir}, both measured on {row['image_id']}"
                 )
         parts.append(found)
+        modifiers.append(listed)
     pooled = scoring.pool(parts)
     result = scoring.summarise(pooled)
-    if given.protocol:
-        pairs = zip(run_dirs, parts, strict=True)
-        result["modifiers"] = lexica.summarise(
-            [
-                lexica.collect(part.rows, Run(path).find_data(given.data), given.split)
-                for path, part in pairs
-            ]
-        )
+    if options.get("protocol"):
+        result["modifiers"] = lexica.summarise(modifiers)
     return result, pooled.rows
 
 
 def examine_run(
     run_dir: str | pathlib.Path, options: EvaluationOptions
-) -> tuple[dict | None, scoring.Statistics | None]:
-    """Does what `evaluate_run` does, and returns the statistics instead of the rows."""
+) -> tuple[dict | None, scoring.Statistics | None, lexica.Modifiers | None]:
+    """Does what `evaluate_run` does, and returns statistics instead of the rows.
+
+    They are those of the text, and with `protocol` those of the modifiers.
+    """
     run = Run(run_dir)
     model = Loader().load_run(run, options.decoding, embeds=False)
     folder = run.find_data(options.data)
@@ -166,7 +163,7 @@ def examine_run(
     output.mkdir(exist_ok=True)
     rows = _write_rows(run, model, folder, training, examples.num_examples, options)
     if rows is None:
-        return None, None
+        return None, None, None
     vectors = None
     if model.predicts_embeddings:
         vectors = scoring.Vectors(examples.targets(), training.vectors)
@@ -175,6 +172,7 @@ def examine_run(
         rows, training.prompts, metrics, java_meteor, vectors, model.is_raw
     )
     result = scoring.summarise(statistics)
+    modifiers = None
     if options.protocol:
         modifiers = lexica.collect(rows, folder, options.split)
         result["modifiers"] = lexica.summarise([modifiers])
@@ -186,7 +184,7 @@ def examine_run(
     _write_results(output, result)
     batches = _read_gallery(model, folder, options, len(rows))
     write_gallery(output, rows, batches, model, options.split)
-    return result, statistics
+    return result, statistics, modifiers
 
 
 def _write_results(output, result: dict) -> None:

@@ -48,27 +48,29 @@ def collect(rows: Sequence[dict], folder, split: str) -> Modifiers:
         split: one of `split.SPLITS`.
     """
     to_words = functools.partial(normalise, max_words=None)
-    split_prompt = functools.partial(modifiers.split_modifiers, normalise=to_words)
     counts = collections.Counter(m for found in _read(folder, "train") for m in found)
-    finder = modifiers.ModifierFinder(counts)
-    true = _read(folder, split)[: len(rows)]
+    search = modifiers.ModifierFinder(counts)
+
+    def find(text):
+        return (
+            modifiers.split_modifiers(text, to_words) if "," in text else search(text)
+        )
+
+    families, true = families_of(rows), _read(folder, split)[: len(rows)]
     kept = [i for i, found in enumerate(true) if found]
-    families = families_of(rows)
-    families = families and [families[i] for i in kept]
-    written = {
-        _MODEL: [rows[i]["prediction"] for i in kept],
-        "nearest_neighbour": [rows[i]["nearest_neighbour"] for i in kept],
-        "true_words": [rows[i]["reference"] for i in kept],
-    }
-    found = {
-        name: [split_prompt(t) if "," in t else finder(t) for t in texts]
-        for name, texts in written.items()
-    }
-    if rows and MODIFIERS in rows[0]:
-        # The model's own list: in its words, commas are lost.
-        found[_MODEL] = [rows[i][MODIFIERS].split(", ") for i in kept]
+    rows = [rows[i] for i in kept]
     common = [modifier for modifier, _ in counts.most_common(_NUM_COMMON)]
-    found["ten_commonest"] = [common] * len(kept)
+    found = {
+        # The model's own list if it has one: in its words, commas are lost.
+        _MODEL: [
+            row[MODIFIERS].split(", ") if MODIFIERS in row else find(row["prediction"])
+            for row in rows
+        ],
+        "nearest_neighbour": [find(row["nearest_neighbour"]) for row in rows],
+        "true_words": [find(row["reference"]) for row in rows],
+        "ten_commonest": [common] * len(rows),
+    }
+    families = families and [families[i] for i in kept]
     return Modifiers([true[i] for i in kept], found, families)
 
 

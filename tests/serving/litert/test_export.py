@@ -13,7 +13,6 @@ pytest.importorskip("ai_edge_litert", reason="needs tf_prompt[litert]")
 
 from tests import checks  # noqa: E402
 from tests.conftest import COLOURS, PLACES, draw_record  # noqa: E402
-from tests.loading import loading_once  # noqa: E402
 from tf_prompt import export, predict  # noqa: E402
 from tf_prompt.serving.litert import conversion, writer  # noqa: E402
 
@@ -30,7 +29,7 @@ sys.exit(code)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _converted_once():
+def _converted_once(loaded_once):
     """Converts the run, the only one here, once for each precision."""
     convert, converted = conversion._convert, {}
 
@@ -39,7 +38,7 @@ def _converted_once():
             converted[precision] = convert(steps, precision)
         return converted[precision]
 
-    with loading_once(), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "_convert", convert_once)
         yield
 
