@@ -33,6 +33,12 @@ def test_each_writer_has_its_modifiers(part):
     # One place of three is left.
     assert found["model"]["f1"]["score"] == pytest.approx(1 / 3)
     assert found["ten_commonest"]["recall"]["score"] == 1
+    # All three places are written of each picture: 1/3 of them right.
+    compared = found[lexica.AGAINST]["f1"]
+    assert compared["difference"] == pytest.approx(1 / 3 - 1 / 2)
+    assert compared["low"] < compared["difference"] < compared["high"]
+    assert compared["signature"].endswith("paired bootstrap:families")
+    assert "f1: model minus the ten commonest -0.1667 [" in lexica.format_table(found)
 
 
 def test_a_model_s_own_list_counts(tiny_shards):

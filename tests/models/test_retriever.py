@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from tests import checks
-from tf_prompt.models.retriever import Retriever, correlate
+from tf_prompt.models.frozen_encoder import correlate
+from tf_prompt.models.retriever import Retriever
 
 
 @pytest.fixture

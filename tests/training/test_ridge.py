@@ -31,6 +31,54 @@ def test_penalty_is_chosen_on_other_examples(monkeypatch):
     assert np.linalg.norm(chosen) < np.linalg.norm(least)
 
 
+def test_penalty_is_chosen_on_other_families(monkeypatch):
+    generator = np.random.default_rng(2)
+    # Families of ten with a target of their own, which says nothing of the others.
+    families = np.repeat(np.arange(12), 10)
+    features = np.repeat(generator.normal(size=(12, 8)), 10, axis=0)
+    features = features + generator.normal(0, 0.01, size=features.shape)
+    targets = np.repeat(generator.normal(size=(12, 2)), 10, axis=0)
+    monkeypatch.setattr(ridge, "_ROWS_AT_ONCE", 32)
+    fitted = {}
+    for name, numbers in {"families": families, "rows": np.arange(120)}.items():
+        kernel, bias = ridge.fit_ridge_by_family(features, targets.__getitem__, numbers)
+        fitted[name] = kernel
+        # As in closed form, with an unpenalised bias.
+        x = features - features.mean(axis=0)
+        np.testing.assert_allclose(
+            features.mean(axis=0) @ kernel + bias, targets.mean(axis=0), atol=1e-5
+        )
+        gram, scale = x.T @ x, (x**2).sum() / 8
+        wanted = [
+            np.linalg.solve(gram + penalty * scale * np.eye(8), x.T @ targets)
+            for penalty in ridge.FINE_PENALTIES
+        ]
+        distances = [np.abs(kernel - other).max() for other in wanted]
+        assert min(distances) < 1e-5
+    # Examples of a known family are easy, so that a small penalty is best.
+    norms = {name: np.linalg.norm(kernel) for name, kernel in fitted.items()}
+    assert norms["families"] < 0.2 * norms["rows"]
+    with pytest.raises(ValueError, match=r"at least two families\. Received: 1"):
+        ridge.fit_ridge_by_family(features, targets.__getitem__, np.zeros(120))
+
+
+def test_few_examples_are_projected_first():
+    generator = np.random.default_rng(3)
+    features, targets = generator.normal(size=(20, 30)) + 1, generator.normal(size=20)
+    targets = targets[:, None] + features[:, :1]
+    found = ridge.fit_ridge_by_family(features, targets.__getitem__, np.arange(20) // 2)
+    # Features of zeros change the mean square, and with it the penalties, by a power.
+    wide = np.concatenate([features, np.zeros((20, 270))], axis=1)
+    wanted = ridge.fit_ridge_by_family(wide, targets.__getitem__, np.arange(20) // 2)
+    np.testing.assert_allclose(found[0], wanted[0][:30], atol=1e-6)
+    x = features - features.mean(axis=0)
+    fits = [
+        np.linalg.solve(x.T @ x + p * (x**2).sum() / 30 * np.eye(30), x.T @ targets)
+        for p in ridge.FINE_PENALTIES
+    ]
+    assert min(np.abs(found[0] - fit).max() for fit in fits) < 1e-5
+
+
 def test_prompts_of_like_words_are_near_and_common_words_count_little():
     prompts = ["a red cat", "a red dog", "a blue sky", "a blue sea", "a"]
     found = TextVectors(prompts, 4)(prompts)

@@ -92,12 +92,17 @@ class ModifierTargets:
         for row, ids in zip(self._ids, held, strict=True):
             row[: len(ids)] = ids
 
-    def all(self) -> np.ndarray:
-        """Returns bool flags `(examples, modifiers)`, in the order of the shards."""
-        flags = np.zeros((self.num_examples, self.num_modifiers), bool)
-        rows, places = np.nonzero(self._ids >= 0)
-        flags[rows, self._ids[rows, places]] = True
-        return flags
+    def flags(self, block: slice = slice(None)) -> np.ndarray:
+        """Returns bool flags `(examples, modifiers)`, in the order of the shards.
+
+        Args:
+            block: which examples; by default all.
+        """
+        ids = self._ids[block]
+        found = np.zeros((len(ids), self.num_modifiers), bool)
+        rows, places = np.nonzero(ids >= 0)
+        found[rows, ids[rows, places]] = True
+        return found
 
     def log_odds(self) -> np.ndarray:
         """Returns how often each modifier occurs, float64 `(modifiers,)`, as log odds.

@@ -12,11 +12,14 @@ from collections.abc import Sequence
 from tf_prompt.data.modifier_batches import read_modifiers
 from tf_prompt.data.text import normalise
 from tf_prompt.evaluation.prediction_log import MODIFIERS, families_of
+from tf_prompt.evaluation.scoring import format_difference
 from tf_prompt.metrics import modifiers, score
 
 PUBLISHED = {"semantic": 0.6999, "jaccard": 0.4477}
 _NUM_COMMON = 10
-_MODEL = "model"
+_MODEL, _COMMONEST = "model", "ten_commonest"
+# Key of the paired tests beside the writers.
+AGAINST = "against_commonest"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +71,7 @@ def collect(rows: Sequence[dict], folder, split: str) -> Modifiers:
         ],
         "nearest_neighbour": [find(row["nearest_neighbour"]) for row in rows],
         "true_words": [find(row["reference"]) for row in rows],
-        "ten_commonest": [common] * len(rows),
+        _COMMONEST: [common] * len(rows),
     }
     families = families and [families[i] for i in kept]
     return Modifiers([true[i] for i in kept], found, families)
@@ -82,7 +85,8 @@ def summarise(parts: Sequence[Modifiers]) -> dict:
 
     Returns:
         dict of `examples`, the number of prompts with modifiers; and for each writer
-        the metrics of `metrics.modifiers`, as entries of `metrics.json`.
+        the metrics of `metrics.modifiers`, as entries of `metrics.json`; and
+        `AGAINST`, for each metric a paired test against the ten commonest.
     """
     true = [found for part in parts for found in part.true]
     if not true:
@@ -92,9 +96,19 @@ def summarise(parts: Sequence[Modifiers]) -> dict:
         name: [found for part in parts for found in part.found[name]]
         for name in parts[0].found
     }
+    counts = {
+        name: modifiers.count_matches(true, sets) for name, sets in writers.items()
+    }
     return {
         "examples": len(true),
-        **{name: _score(true, sets, families) for name, sets in writers.items()},
+        **{
+            name: {
+                metric: score.summarise(*measured, families=families)
+                for metric, measured in _measure(statistics).items()
+            }
+            for name, statistics in counts.items()
+        },
+        AGAINST: _compare(counts[_MODEL], counts[_COMMONEST], families),
     }
 
 
@@ -102,17 +116,21 @@ def _read(folder, split) -> list[list[str]]:
     return [found for shard in read_modifiers(folder, split) for _, found in shard]
 
 
-def _score(true, found, families) -> dict[str, dict]:
-    counts = modifiers.count_matches(true, found)
+def _measure(counts) -> dict[str, score.Measured]:
     return {
-        name: score.summarise(
+        name: (
             counts,
             modifiers.SIGNATURE,
             functools.partial(modifiers.score_sums, metric=name),
-            families=families,
         )
         for name in modifiers.METRICS
     }
+
+
+def _compare(counts, others, families) -> dict[str, dict]:
+    own, others = _measure(counts), _measure(others)
+    compared = {name: score.compare(own[name], others[name], families) for name in own}
+    return {name: entry for name, entry in compared.items() if entry}
 
 
 def format_table(found: dict) -> str:
@@ -126,8 +144,12 @@ def format_table(found: dict) -> str:
     lines = [f"modifiers of {found['examples']} prompts that have some, 0 to 1:"]
     lines.append(f"{'':20}" + "".join(f"{name:>28}" for name in modifiers.METRICS))
     for name, scores in found.items():
-        if name != "examples":
+        if name not in ("examples", AGAINST):
             lines.append(f"{name:20}" + "".join(_cell(v) for v in scores.values()))
+    lines += [
+        format_difference(name, entry, "the ten commonest", 4)
+        for name, entry in found[AGAINST].items()
+    ]
     lines += [
         f"PromptStealer on LexicaDataset: Jaccard {PUBLISHED['jaccard']}, semantic "
         f"similarity {PUBLISHED['semantic']}; another split: not comparable directly",

@@ -19,7 +19,6 @@ from tf_prompt.metrics import (
     score,
 )
 from tf_prompt.metrics.score import Measured, summarise_all
-from tf_prompt.metrics.significance import paired_bootstrap
 
 # BLEU's interval on 384 toy examples is 5 points wide; on 100 twice as wide.
 FEW_EXAMPLES = 100
@@ -183,21 +182,13 @@ def _summarise(measured, families, rows=None) -> dict:
 
 def _against_neighbour(measured, families) -> dict[str, dict]:
     """Compares the model with the nearest neighbour in each metric: a paired test."""
-    found, others = {}, measured[_NEIGHBOUR]
-    by = "rows" if families is None else "families"
-    for name, own in measured["model"].items():
-        if isinstance(own, str) or isinstance(others[name], str):
-            continue
-        statistics, signature, score_sums = own
-        # All resamples of one example, or of one family, are equal.
-        if len(statistics if families is None else set(families)) < 2:
-            continue
-        compared = paired_bootstrap(
-            statistics, others[name][0], score_sums, families=families
-        )
-        signature = f"{signature}|paired bootstrap:{by}"
-        found[name] = {**dataclasses.asdict(compared), "signature": signature}
-    return found
+    others = measured[_NEIGHBOUR]
+    compared = {
+        name: score.compare(own, others[name], families)
+        for name, own in measured["model"].items()
+        if not isinstance(own, str) and not isinstance(others[name], str)
+    }
+    return {name: entry for name, entry in compared.items() if entry}
 
 
 def _by_group(groups, measured, families) -> dict[str, dict]:
@@ -338,14 +329,26 @@ def _format_against(metrics) -> list[str]:
     for name, found in metrics.get(AGAINST, {}).items():
         if name in _SHOWN:
             digits = 4 if name == "cosine" else 2
-            difference, low, high = (
-                f"{found[key]:+.{digits}f}" for key in ("difference", "low", "high")
-            )
-            lines.append(
-                f"{name}: model minus nearest neighbour {difference} [{low}, {high}], "
-                f"p = {found['p']:.3f}"
-            )
+            lines.append(format_difference(name, found, "nearest neighbour", digits))
     return lines
+
+
+def format_difference(name: str, found: dict, other: str, digits: int) -> str:
+    """Formats a result of `score.compare` as a line.
+
+    Args:
+        name: name of the metric.
+        found: the result.
+        other: what the model is compared with.
+        digits: decimals.
+    """
+    difference, low, high = (
+        f"{found[key]:+.{digits}f}" for key in ("difference", "low", "high")
+    )
+    return (
+        f"{name}: model minus {other} {difference} [{low}, {high}], "
+        f"p = {found['p']:.3f}"
+    )
 
 
 # For each kind of groups: the title of its table, and the title of its first column.

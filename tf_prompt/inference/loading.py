@@ -28,6 +28,7 @@ from tf_prompt.models.captioner import Captioner
 from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.language import LanguageCaptioner
+from tf_prompt.models.linear_tagger import LinearTagger
 from tf_prompt.models.regressor import EmbeddingRegressor
 from tf_prompt.models.retriever import Retriever
 from tf_prompt.models.tagger import Tagger
@@ -114,7 +115,7 @@ class Loader:
             raise ValueError(f"decoding options need a captioner. Received: {name}")
         if isinstance(network, Retriever):
             return RetrievalModel(network, RetrievalIndex.load(run.path), name)
-        if isinstance(network, Tagger):
+        if isinstance(network, Tagger | LinearTagger):
             return TaggerModel(network, run.modifiers, name)
         if isinstance(network, EmbeddingRegressor):
             return RegressorModel(network, name)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tf_prompt.inference.model import PromptModel
+from tf_prompt.models.linear_tagger import LinearTagger
 from tf_prompt.models.tagger import Tagger
 
 
@@ -14,7 +15,7 @@ class TaggerModel(PromptModel):
     If none is above it, only the most probable is written.
 
     Args:
-        network: a `Tagger`.
+        network: a `Tagger` or `LinearTagger`.
         modifiers: the text of each output of the network.
         name: see `PromptModel`.
     """
@@ -24,7 +25,9 @@ class TaggerModel(PromptModel):
     lists_modifiers = True
     embeds = False
 
-    def __init__(self, network: Tagger, modifiers: Sequence[str], name: str):
+    def __init__(
+        self, network: Tagger | LinearTagger, modifiers: Sequence[str], name: str
+    ):
         self._network = network
         self._modifiers = tf.constant(list(modifiers))
         super().__init__(name, [network.image_size])

@@ -1,5 +1,6 @@
 """All metrics of a set of predictions, with intervals and signatures."""
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from tf_prompt.metrics import (
     sacre,
 )
 from tf_prompt.metrics.pairs import check_pairs
+from tf_prompt.metrics.significance import paired_bootstrap
 
 METRICS = ("bleu", "meteor", "bertscore_f1", "cosine", "cider_d")
 ALL_METRICS = (
@@ -302,6 +304,29 @@ def summarise(
         )
         entry |= {"low": round(low, 9), "high": round(high, 9)}
     return {**entry, "signature": signature}
+
+
+def compare(
+    own: Measured, other: Measured, families: Sequence[str] | None = None
+) -> dict | None:
+    """Compares two systems in one metric by a paired bootstrap.
+
+    Args:
+        own: a metric's result of `measure` for the first system.
+        other: the same for the second, with examples in the same order.
+        families: as in `score`.
+
+    Returns:
+        dict of the fields of `significance.Difference`, and `signature`; None for one
+        example, or one family: all their resamples are equal.
+    """
+    statistics, signature, score_sums = own
+    if len(statistics if families is None else set(families)) < 2:
+        return None
+    found = paired_bootstrap(statistics, other[0], score_sums, families=families)
+    by = "rows" if families is None else "families"
+    signature = f"{signature}|paired bootstrap:{by}"
+    return {**dataclasses.asdict(found), "signature": signature}
 
 
 def _absent(reason: str) -> dict:

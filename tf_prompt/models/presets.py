@@ -15,6 +15,7 @@ from tf_prompt.models.captioner import Captioner
 from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.language import LanguageCaptioner
+from tf_prompt.models.linear_tagger import LinearTagger
 from tf_prompt.models.lstm import LSTMCaptioner
 from tf_prompt.models.reader import ReadingCaptioner
 from tf_prompt.models.regressor import EmbeddingRegressor
@@ -123,6 +124,16 @@ PRESETS = {
             "image_size": _TINY["image_size"],
         },
     ),
+    "tagger_small": (
+        LinearTagger,
+        {
+            "num_modifiers": 1000,
+            "encoder": "efficientnet_lite0",
+            "image_size": 224,
+            "style_stage": "P3",
+            "style_weight": 0.4,
+        },
+    ),
     "tagger_base": (
         Tagger,
         {
@@ -183,6 +194,12 @@ class Facts:
     verbs: tuple[str, ...]
 
 
+_TAGGER = Facts(
+    "It takes an image and writes the modifiers whose probability is above a "
+    "threshold, most probable first; the score is the mean probability.",
+    "image-classification",
+    ("predict", "export"),
+)
 _FACTS = {
     Captioner: Facts(
         "It takes an image and writes a prompt with its score: the mean "
@@ -209,12 +226,8 @@ _FACTS = {
         "image-to-text",
         ("predict", "export"),
     ),
-    Tagger: Facts(
-        "It takes an image and writes the modifiers whose probability is above a "
-        "threshold, most probable first; the score is the mean probability.",
-        "image-classification",
-        ("predict", "export"),
-    ),
+    Tagger: _TAGGER,
+    LinearTagger: _TAGGER,
     CLIPInterrogator: Facts(
         "It takes an image and texts and ranks the texts by CLIP's similarity with the "
         "image.",

@@ -5,7 +5,7 @@ from keras import ops
 
 from tf_prompt.layers.arguments import check_positive
 from tf_prompt.layers.reading import PromptReader
-from tf_prompt.models.retriever import to_unit
+from tf_prompt.models.frozen_encoder import to_unit
 from tf_prompt.models.transformer import TransformerCaptioner
 
 # A token that stands for no word.

@@ -13,7 +13,8 @@ from tf_prompt.inference.loading import Loader
 from tf_prompt.models.presets import build
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.serving.saved_model import SavedPromptWriter
-from tf_prompt.training.tasks.tagging import TaggingTask, choose_threshold
+from tf_prompt.training.tasks.modifiers import choose_threshold
+from tf_prompt.training.tasks.tagging import TaggingTask
 
 
 def fit_tagger(shards, run_dir):
@@ -43,7 +44,7 @@ def test_modifiers_are_those_of_enough_distinct_prompts(tiny_shards):
     examples = Examples(tiny_shards, "test", with_targets=False)
     prompts = [p for b in examples.batches(8, "reading") for p in b["prompt"]]
     expected = [[name in prompt for name in chosen] for prompt in prompts]
-    np.testing.assert_array_equal(found.all(), expected)
+    np.testing.assert_array_equal(found.flags(), expected)
     np.testing.assert_array_equal(found.look_up(np.array([1, 2])), expected[14])
 
 

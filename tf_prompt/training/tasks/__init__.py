@@ -5,6 +5,7 @@ from tf_prompt.models.captioner import Captioner
 from tf_prompt.models.ensemble import Ensemble
 from tf_prompt.models.interrogator import CLIPInterrogator
 from tf_prompt.models.language import LanguageCaptioner
+from tf_prompt.models.linear_tagger import LinearTagger
 from tf_prompt.models.reader import ReadingCaptioner
 from tf_prompt.models.regressor import EmbeddingRegressor
 from tf_prompt.models.retriever import Retriever
@@ -13,6 +14,7 @@ from tf_prompt.training.tasks.captioning import CaptioningTask
 from tf_prompt.training.tasks.contrastive import InterrogationTask
 from tf_prompt.training.tasks.ensembling import EnsemblingTask
 from tf_prompt.training.tasks.language import LanguageTask
+from tf_prompt.training.tasks.linear_tagging import LinearTaggingTask
 from tf_prompt.training.tasks.reading import ReadingTask
 from tf_prompt.training.tasks.regression import RegressionTask
 from tf_prompt.training.tasks.retrieval import RetrievalTask
@@ -26,6 +28,7 @@ _TASKS: dict[type, type[Task]] = {
     EmbeddingRegressor: RegressionTask,
     Retriever: RetrievalTask,
     Tagger: TaggingTask,
+    LinearTagger: LinearTaggingTask,
     CLIPInterrogator: InterrogationTask,
     Ensemble: EnsemblingTask,
 }

@@ -10,18 +10,17 @@ import numpy as np
 from tf_prompt.data import records, targets
 from tf_prompt.data.vectors import unit_rows
 from tf_prompt.inference.retrieval import RetrievalIndex, RetrievalModel, is_index
-from tf_prompt.models.encoders import CONVOLUTIONS
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import settings
 from tf_prompt.training import retrieval_settings
 from tf_prompt.training.ending_vectors import fit_endings
 from tf_prompt.training.ridge import fit_ridge
-from tf_prompt.training.tasks.at_once import AtOnceTask
+from tf_prompt.training.tasks.frozen import FrozenEncoderTask, standardise
 from tf_prompt.training.tasks.mean_regions import regions_and_style
 from tf_prompt.training.text_vectors import TextVectors
 
 
-class RetrievalTask(AtOnceTask):
+class RetrievalTask(FrozenEncoderTask):
     """Fits a retriever without gradient descent.
 
     The run's folder gets `best.keras` and the index of the training split. The map
@@ -35,42 +34,10 @@ class RetrievalTask(AtOnceTask):
         FileNotFoundError: if a split is missing.
     """
 
-    options = AtOnceTask.options | {
-        *("backbone", "backbone_weights", "image_size", "cache_features"),
-    }
-    report_metrics = ("bleu", "meteor")
-    _arguments = ("image_size", "backbone")
-    _names = {"backbone": "encoder"}
-
     @classmethod
     def has_result(cls, run_dir: pathlib.Path) -> bool:
         """See `Task`."""
-        return (run_dir / run_folder.BEST_MODEL).is_file() and is_index(run_dir)
-
-    def build_model(self) -> keras.Model:
-        """See `Task`.
-
-        Raises:
-            ValueError: if pretrained weights are missing.
-        """
-        model = super().build_model()
-        encoder = self.argument("encoder")
-        if encoder == CONVOLUTIONS:
-            print(
-                f"the encoder of {self.config.preset} has random weights: it sees "
-                "colours and little else",
-                file=sys.stderr,
-            )
-        elif not self.load_backbone(model.image_encoder, encoder):
-            raise ValueError(
-                f"{encoder} has no pretrained weights: give --backbone-weights. "
-                f"Received: --backbone {encoder}"
-            )
-        return model
-
-    def load_state(self, model: keras.Model, run_dir: pathlib.Path) -> dict:
-        """See `Task`; `done` is True if the run is complete."""
-        return {"done": True} if self.has_result(run_dir) else {}
+        return super().has_result(run_dir) and is_index(run_dir)
 
     def _fit(self, model: keras.Model) -> None:
         features, style, prompts = self._read(model, "train")
@@ -80,7 +47,7 @@ class RetrievalTask(AtOnceTask):
         kernel, bias = fit_ridge(features, words, others, vectors(other_prompts))
         model.text_proj.set_weights([kernel, bias])
         if model.style_dim:
-            model.style_proj.set_weights(_standardise(style))
+            model.style_proj.set_weights(standardise(style))
             style, other_style = (
                 model.style_proj(part).numpy() for part in (style, other_style)
             )
@@ -180,14 +147,6 @@ class RetrievalTask(AtOnceTask):
         shards = records.list_shards(self.folder, split)
         prompts = [p for s in shards for p in targets.read_prompts(s, "words")]
         return *regions_and_style(self, model, split), prompts
-
-
-def _standardise(rows) -> list[np.ndarray]:
-    """Kernel and bias that give columns the mean 0 and similar deviations."""
-    means, deviations = rows.mean(axis=0), rows.std(axis=0)
-    # Columns that hardly vary in training would count most.
-    scale = 1 / (deviations + max(deviations.mean(), 1e-6))
-    return [np.diag(scale), -means * scale]
 
 
 def _join(*parts):

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 
 from tf_prompt.data import modifier_batches
-from tf_prompt.files import replacing
 from tf_prompt.models.encoders import CONVOLUTIONS
 from tf_prompt.models.tagger import THRESHOLD
 from tf_prompt.runs import folder as run_folder
@@ -16,12 +15,9 @@ from tf_prompt.runs.model_file import load_model_file
 from tf_prompt.training.losses import AsymmetricLoss
 from tf_prompt.training.optimizers import OnePassAdamW
 from tf_prompt.training.tasks.cached_regions import cached_regions
+from tf_prompt.training.tasks.modifiers import choose_threshold, open_modifiers
 from tf_prompt.training.tasks.task import Task
 
-# Fine near 0: the best threshold of calibrated probabilities is half the F1 it reaches
-# (Lipton et al., 2014, https://arxiv.org/abs/1402.1892, section 3), which is low where
-# most modifiers are rare.
-THRESHOLDS = np.concatenate([np.arange(0.005, 0.05, 0.005), np.arange(0.05, 1, 0.025)])
 # How far an image may move a modifier's log odds from those of its frequency, relative
 # to the logits of the trained model.
 SLOPES = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -56,13 +52,7 @@ class TaggingTask(Task):
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
         super().__init__(config, run_dir, folder)
-        path = run_dir / run_folder.MODIFIERS
-        if not path.is_file():
-            chosen = modifier_batches.choose_modifiers(folder, config.modifier_prompts)
-            with replacing(path) as temporary:
-                lines = "".join(f"{modifier}\n" for modifier in chosen)
-                temporary.write_text(lines, encoding="utf-8")
-        self.modifiers = path.read_text(encoding="utf-8").split("\n")[:-1]
+        self.modifiers = open_modifiers(run_dir, folder, config.modifier_prompts)
         self._training, self._validation = (
             modifier_batches.ModifierTargets(folder, split, self.modifiers)
             for split in ("train", "validation")
@@ -148,7 +138,7 @@ class TaggingTask(Task):
         # As it was trained, or shrunk.
         changes = [(1.0, np.zeros_like(mean))]
         changes += [(slope, odds - slope * mean) for slope in SLOPES]
-        flags, counts = self._validation.all(), self._validation.counts
+        flags, counts = self._validation.flags(), self._validation.counts
         best_f1 = -1.0
         for slope, shift in changes:
             probabilities = keras.ops.sigmoid(slope * logits + shift)
@@ -157,32 +147,3 @@ class TaggingTask(Task):
             if f1 > best_f1:
                 best_f1, model.threshold, change = f1, threshold, (slope, shift)
         model.rescale(*change)
-
-
-def choose_threshold(probabilities, flags, counts) -> tuple[float, float]:
-    """Chooses the threshold with the highest micro-averaged F1.
-
-    It is that of `evaluate --protocol lexica`: examples without modifiers are left out,
-    those that the tagger does not know are missed, and each prompt gets its most
-    probable modifier at least.
-
-    Args:
-        probabilities: float `(examples, modifiers)`.
-        flags: bool `(examples, modifiers)`.
-        counts: int `(examples,)`, not all 0. Number of modifiers of each example, with
-            those that the tagger does not know.
-
-    Returns:
-        threshold: float, one of `THRESHOLDS`; the middle one among ties.
-        f1: float in 0-1.
-    """
-    kept = counts > 0
-    probabilities, flags = probabilities[kept], flags[kept]
-    is_first = np.eye(probabilities.shape[1], dtype=bool)[probabilities.argmax(axis=1)]
-    scores = []
-    for threshold in THRESHOLDS:
-        written = (probabilities >= threshold) | is_first
-        scores.append(2 * (written & flags).sum() / (written.sum() + counts.sum()))
-    ties = np.flatnonzero(scores == np.max(scores))
-    best = ties[len(ties) // 2]
-    return float(THRESHOLDS[best]), float(scores[best])

@@ -1,0 +1,65 @@
+"""Shared parts of tasks that train taggers: the modifiers, and the threshold."""
+
+import pathlib
+
+import numpy as np
+
+from tf_prompt.data.modifier_batches import choose_modifiers
+from tf_prompt.files import replacing
+from tf_prompt.runs import folder as run_folder
+
+# Fine near 0: the best threshold of calibrated probabilities is half the F1 it reaches
+# (Lipton et al., 2014, https://arxiv.org/abs/1402.1892, section 3), which is low where
+# most modifiers are rare.
+THRESHOLDS = np.concatenate([np.arange(0.005, 0.05, 0.005), np.arange(0.05, 1, 0.025)])
+
+
+def open_modifiers(
+    run_dir: pathlib.Path, folder: pathlib.Path, num_prompts: int
+) -> list[str]:
+    """Reads the modifiers of a run; a new run chooses and writes them first.
+
+    Args:
+        run_dir: folder of the run.
+        folder, num_prompts: see `modifier_batches.choose_modifiers`.
+
+    Raises:
+        FileNotFoundError: if the training split has no shards.
+        ValueError: if no modifier is in so many prompts.
+    """
+    path = run_dir / run_folder.MODIFIERS
+    if not path.is_file():
+        chosen = choose_modifiers(folder, num_prompts)
+        with replacing(path) as temporary:
+            lines = "".join(f"{modifier}\n" for modifier in chosen)
+            temporary.write_text(lines, encoding="utf-8")
+    return path.read_text(encoding="utf-8").split("\n")[:-1]
+
+
+def choose_threshold(probabilities, flags, counts) -> tuple[float, float]:
+    """Chooses the threshold with the highest micro-averaged F1.
+
+    It is that of `evaluate --protocol lexica`: examples without modifiers are left out,
+    those that the tagger does not know are missed, and each prompt gets its most
+    probable modifier at least.
+
+    Args:
+        probabilities: float `(examples, modifiers)`.
+        flags: bool `(examples, modifiers)`.
+        counts: int `(examples,)`, not all 0. Number of modifiers of each example, with
+            those that the tagger does not know.
+
+    Returns:
+        threshold: float, one of `THRESHOLDS`; the middle one among ties.
+        f1: float in 0-1.
+    """
+    kept = counts > 0
+    probabilities, flags = probabilities[kept], flags[kept]
+    is_first = np.eye(probabilities.shape[1], dtype=bool)[probabilities.argmax(axis=1)]
+    scores = []
+    for threshold in THRESHOLDS:
+        written = (probabilities >= threshold) | is_first
+        scores.append(2 * (written & flags).sum() / (written.sum() + counts.sum()))
+    ties = np.flatnonzero(scores == np.max(scores))
+    best = ties[len(ties) // 2]
+    return float(THRESHOLDS[best]), float(scores[best])
