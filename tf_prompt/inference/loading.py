@@ -116,7 +116,8 @@ class Loader:
         if isinstance(network, Retriever):
             return RetrievalModel(network, RetrievalIndex.load(run.path), name)
         if isinstance(network, Tagger | LinearTagger):
-            return TaggerModel(network, run.modifiers, name)
+            subjects = [self.load_writer(member) for member in run.config.members]
+            return TaggerModel(network, run.modifiers, name, *subjects)
         if isinstance(network, EmbeddingRegressor):
             return RegressorModel(network, name)
         if isinstance(network, Ensemble):

@@ -203,7 +203,8 @@ class FitConfig:
     members: tuple[str, ...] = option(
         (),
         "ensembles: folders of the runs to combine; knn:DIR averages the prompts of "
-        "the nearest training images by the features of a run",
+        "the nearest training images by the features of a run; taggers: the run that "
+        "writes the subject before their modifiers",
         metavar="DIR",
     )
     cache_features: bool = option(

@@ -51,22 +51,46 @@ def test_an_export_writes_the_same(trained, tiny_shards, tmp_path, capsys):
     assert saved(images)["prompt"].tolist() == wanted["prompt"].tolist()
 
 
-def test_style_counts_by_its_weight(tiny_shards, tmp_path):
-    kernels = {}
-    for weight in (0.0, 4.0):
-        config = FitConfig(
-            preset="tagger_small",
-            data=str(tiny_shards),
-            run_dir=str(tmp_path / str(weight)),
-            modifier_prompts=4,
-            image_size=64,
-            backbone_weights="random",
-            set=(f"style_weight={weight}",),
-        )
-        run_dir = tmp_path / str(weight)
-        loop.train(config, run_dir, build_strategy(["CPU:0"]))
-        model = Run(run_dir).model
-        assert model.style_dim == 820
-        kernels[weight] = model.head.get_weights()[0]
-    shares = {w: np.abs(k[1280:]).sum() / np.abs(k).sum() for w, k in kernels.items()}
-    assert shares[0.0] == 0 and shares[4.0] > 0.3
+def test_another_run_writes_the_subject(trained, tiny_shards, tmp_path, capsys):
+    run_dir, argv = trained
+    subject = tmp_path / "subject"
+    options = ["--preset", "retrieval_tiny", "--data", str(tiny_shards)]
+    options += ["--run-dir", str(subject), "--set", "text_dim=8"]
+    for pair in SMALL[:2]:
+        options += ["--set", pair]
+    assert fit.main(options) == 0
+    both = tmp_path / "both"
+    argv = [*argv, "--run-dir", str(both), "--members", str(subject)]
+    assert fit.main(argv) == 0
+    examples = Examples(tiny_shards, "test", with_targets=False)
+    images = next(examples.batches(6, "reading"))["image"]
+    modifiers, subjects, found = (
+        Loader().load_writer(run)(images)["prompt"] for run in (run_dir, subject, both)
+    )
+    for i, text in enumerate(subjects):
+        # Retrieval writes "a red square top"; the tagger knows the places.
+        beginning, _, place = text.rpartition(b" ")
+        assert place in (b"left", b"middle", b"top")
+        assert found[i] == beginning + b" " + modifiers[i]
+    capsys.readouterr()
+    assert export.main(["--run-dir", str(both), "--output", str(tmp_path)]) == 0
+    saved = SavedPromptWriter(capsys.readouterr().out.strip())
+    assert saved(images)["prompt"].tolist() == found.tolist()
+    argv += ["--run-dir", str(tmp_path / "new"), "--members", *[str(subject)] * 2]
+    assert fit.main(argv) == 2
+    assert "at most one run with a tagger" in capsys.readouterr().err
+
+
+def test_style_counts(tiny_shards, tmp_path):
+    config = FitConfig(
+        preset="tagger_small",
+        data=str(tiny_shards),
+        modifier_prompts=4,
+        image_size=64,
+        backbone_weights="random",
+    )
+    loop.train(config, tmp_path, build_strategy(["CPU:0"]))
+    model = Run(tmp_path).model
+    assert model.style_dim == 820 and model.style_weight == 0.4
+    features, style = np.split(np.abs(model.head.get_weights()[0]), [1280])
+    assert style.sum() > 0.1 * features.sum()

@@ -13,7 +13,11 @@ from tf_prompt.runs.config import FitConfig
 from tf_prompt.training.ridge import fit_ridge_by_family
 from tf_prompt.training.tasks.frozen import FrozenEncoderTask, standardise
 from tf_prompt.training.tasks.mean_regions import regions_and_style
-from tf_prompt.training.tasks.modifiers import choose_threshold, open_modifiers
+from tf_prompt.training.tasks.modifiers import (
+    check_subject,
+    choose_threshold,
+    open_modifiers,
+)
 
 
 class LinearTaggingTask(FrozenEncoderTask):
@@ -28,14 +32,16 @@ class LinearTaggingTask(FrozenEncoderTask):
 
     Raises:
         FileNotFoundError: if a split is missing.
-        ValueError: if no modifier is frequent enough.
+        ValueError: if no modifier is frequent enough, or a part of the run that writes
+            the subject is damaged.
     """
 
-    options = FrozenEncoderTask.options | {"modifier_prompts"}
+    options = FrozenEncoderTask.options | {"modifier_prompts", "members"}
     derived = {"num_modifiers": "modifier_prompts"}
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
         super().__init__(config, run_dir, folder)
+        check_subject(config.members)
         self.modifiers = open_modifiers(run_dir, folder, config.modifier_prompts)
 
     def overrides(self) -> dict:

@@ -1,17 +1,38 @@
 """Shared parts of tasks that train taggers: the modifiers, and the threshold."""
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from tf_prompt.data.modifier_batches import choose_modifiers
 from tf_prompt.files import replacing
+from tf_prompt.inference.loading import Loader
 from tf_prompt.runs import folder as run_folder
 
 # Fine near 0: the best threshold of calibrated probabilities is half the F1 it reaches
 # (Lipton et al., 2014, https://arxiv.org/abs/1402.1892, section 3), which is low where
 # most modifiers are rare.
 THRESHOLDS = np.concatenate([np.arange(0.005, 0.05, 0.005), np.arange(0.05, 1, 0.025)])
+
+
+def check_subject(members: Sequence[str]) -> None:
+    """Checks the run that writes the subject, before anything is trained.
+
+    Args:
+        members: folders of runs, see `FitConfig`.
+
+    Raises:
+        FileNotFoundError: if it is missing, or a part of it.
+        ValueError: if there are several, or one is damaged.
+    """
+    if len(members) > 1:
+        raise ValueError(
+            "members must name at most one run with a tagger, the one that writes the "
+            f"subject. Received: {len(members)}"
+        )
+    for member in members:
+        Loader().load_writer(member)
 
 
 def open_modifiers(

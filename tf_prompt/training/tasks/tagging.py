@@ -15,7 +15,11 @@ from tf_prompt.runs.model_file import load_model_file
 from tf_prompt.training.losses import AsymmetricLoss
 from tf_prompt.training.optimizers import OnePassAdamW
 from tf_prompt.training.tasks.cached_regions import cached_regions
-from tf_prompt.training.tasks.modifiers import choose_threshold, open_modifiers
+from tf_prompt.training.tasks.modifiers import (
+    check_subject,
+    choose_threshold,
+    open_modifiers,
+)
 from tf_prompt.training.tasks.task import Task
 
 # How far an image may move a modifier's log odds from those of its frequency, relative
@@ -38,11 +42,13 @@ class TaggingTask(Task):
 
     Raises:
         FileNotFoundError: if a split is missing.
-        ValueError: if no modifier is frequent enough.
+        ValueError: if no modifier is frequent enough, or a part of the run that writes
+            the subject is damaged.
     """
 
     options = Task.options | {
-        *("modifier_prompts", "cache_features", "views", "backbone", "image_size"),
+        *("modifier_prompts", "members", "cache_features", "views"),
+        *("backbone", "image_size"),
     }
     _arguments = (*Task._arguments, "image_size", "backbone")
     _names = {"backbone": "encoder"}
@@ -52,6 +58,7 @@ class TaggingTask(Task):
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
         super().__init__(config, run_dir, folder)
+        check_subject(config.members)
         self.modifiers = open_modifiers(run_dir, folder, config.modifier_prompts)
         self._training, self._validation = (
             modifier_batches.ModifierTargets(folder, split, self.modifiers)
