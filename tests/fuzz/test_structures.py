@@ -19,7 +19,8 @@ from tf_prompt.data import keywords, records, text
 from tf_prompt.evaluation import prediction_log
 from tf_prompt.inference import image_batches, result_files
 from tf_prompt.interrogation import phrases
-from tf_prompt.runs.config import FitConfig, from_json
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.runs.json_options import from_json
 
 EFFORTS = [60, pytest.param(4_000, marks=pytest.mark.fuzz)]
 ANY_TEXT = st.text(st.characters(), max_size=200)

@@ -21,7 +21,8 @@ from tf_prompt.files import (
     write_json,
 )
 from tf_prompt.runs import checkpoints, lock
-from tf_prompt.runs.config import FitConfig, from_json
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.runs.json_options import from_json
 
 CONFIG, VOCABULARY, BEST_MODEL = "config.json", vocabulary.TOKENS, "best.keras"
 # File of a tagger: one modifier per line, in the order of its outputs.

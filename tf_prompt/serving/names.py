@@ -4,7 +4,8 @@ import pathlib
 
 from tf_prompt.files import read_json, write_json
 from tf_prompt.runs import folder as run_folder
-from tf_prompt.runs.config import FitConfig, from_json
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.runs.json_options import from_json
 from tf_prompt.runs.run import Run
 from tf_prompt.serving import versions
 from tf_prompt.serving.model_config_file import check_name

@@ -10,7 +10,7 @@ from tf_prompt.data.vectors import combine
 from tf_prompt.files import read_json
 from tf_prompt.metrics import bootstrap, cosine
 from tf_prompt.metrics.significance import paired_bootstrap
-from tf_prompt.runs.config import from_json
+from tf_prompt.runs.json_options import from_json
 from tf_prompt.training.ensemble_weights import (
     Stacking,
     check_examples,

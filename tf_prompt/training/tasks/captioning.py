@@ -37,6 +37,7 @@ class CaptioningTask(Task):
         *("backbone", "image_size", "train_backbone", "head_epochs", "layer_decay"),
         *("tokens", "max_subwords", "fold_case"),
         *("dropout_rate", "label_smoothing", "tie_weights", "ema"),
+        "scheduled_sampling",
     }
     _arguments = (
         *(*Task._arguments, "image_size", "backbone"),
