@@ -298,6 +298,15 @@ def test_metal_is_refused_before_it_ends_the_import(monkeypatch):
         import_tensorflow()
 
 
+def test_a_terminal_shows_that_tensorflow_is_loaded(monkeypatch, capsys):
+    import_tensorflow()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    import_tensorflow()
+    line, blanks, rest = capsys.readouterr().err.split("\r")
+    assert line == "loading TensorFlow" and blanks == " " * len(line) and rest == ""
+
+
 def test_memory_of_a_gpu_grows_unless_the_user_says_otherwise(monkeypatch):
     name = "TF_FORCE_GPU_ALLOW_GROWTH"
     monkeypatch.delenv(name, raising=False)

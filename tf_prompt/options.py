@@ -220,16 +220,22 @@ def import_tensorflow() -> None:
     """Imports TensorFlow and silences its messages about missing GPUs.
 
     TensorFlow 2.21 writes them to file descriptor 2 during import, whatever
-    `TF_CPP_MIN_LOG_LEVEL` says. A failed import still raises.
+    `TF_CPP_MIN_LOG_LEVEL` says. A failed import still raises. A terminal shows a line.
 
     Raises:
         ValueError: on a Mac with tensorflow-metal.
     """
-    if sys.platform == "darwin" and _has_metal():
+    from importlib import metadata
+
+    # With it TensorFlow fails from 2.20 on, see tensorflow#126360.
+    has_metal = any(metadata.distributions(name="tensorflow-metal"))
+    if sys.platform == "darwin" and has_metal:
         raise ValueError(
             "tensorflow-metal must be removed: it breaks this TensorFlow, which uses "
             "the CPU of a Mac. Run: pip uninstall tensorflow-metal"
         )
+    line = "loading TensorFlow" * sys.stderr.isatty()
+    sys.stderr.write(line and f"{line}\r")
     sys.stderr.flush()
     stderr = os.dup(2)
     try:
@@ -241,13 +247,7 @@ def import_tensorflow() -> None:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
-
-
-def _has_metal() -> bool:
-    # With it TensorFlow fails from 2.20 on, see tensorflow#126360.
-    from importlib import metadata
-
-    return any(metadata.distributions(name="tensorflow-metal"))
+        sys.stderr.write(line and " " * len(line) + "\r")
 
 
 def errors_of_users() -> tuple[type[Exception], ...]:

@@ -76,11 +76,11 @@ def rehearse(config: FitConfig, run_dir: pathlib.Path, strategy=None) -> str:
         FileNotFoundError: if the data are missing.
     """
     recipes.require_meaning(config.preset, "dry_run", True)
-    config = recipes.complete(config)
+    folder = data_folder.find_data(config.data)
+    config = recipes.complete(config, folder)
     if config.cache_features:
         print("dry_run: measured without cache_features", file=sys.stderr)
         config = dataclasses.replace(config, cache_features=False, views=None)
-    folder = data_folder.find_data(config.data)
     with tempfile.TemporaryDirectory() as temporary:
         scratch = pathlib.Path(temporary)
         with loop.built(config, scratch, folder, strategy) as (task, model):

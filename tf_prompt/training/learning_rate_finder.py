@@ -76,8 +76,8 @@ def find(
     Reference: Smith, 2015, https://arxiv.org/abs/1506.01186, section 3.3.
     """
     recipes.require_meaning(config.preset, "find_learning_rate", True)
-    config = recipes.complete(config)
     folder = data_folder.find_data(config.data)
+    config = recipes.complete(config, folder)
     with run_folder.claim(run_dir), tempfile.TemporaryDirectory() as temporary:
         scratch = pathlib.Path(temporary)
         with loop.built(config, scratch, folder, strategy) as (task, model):

@@ -46,10 +46,10 @@ def train(
         interruption.Stopped: on a signal or at the end of `time_budget`, after saving.
     """
     deadline = config.time_budget and time.monotonic() + 60 * config.time_budget
-    config = recipes.complete(config)
     # First, because workers can only join before TensorFlow is initialised.
-    strategy = strategy or _build_strategy(config)
+    strategy = strategy or _build_strategy(recipes.complete(config))
     folder = data_folder.find_data(config.data)
+    config = recipes.complete(config, folder)
     with contextlib.ExitStack() as stack:
         stack.enter_context(strategies.reporting_lost_workers(strategy, run_dir))
         own_dir = stack.enter_context(strategies.writing_folder(strategy, run_dir))

@@ -1,7 +1,9 @@
 """Default training options of each preset."""
 
 import dataclasses
+import pathlib
 
+from tf_prompt.data.folder import count_examples
 from tf_prompt.models import language_presets, presets
 from tf_prompt.runs.config import FitConfig, settings
 from tf_prompt.training import tasks
@@ -16,13 +18,17 @@ _OWN: dict[str, dict] = {
     "clip_interrogator_base": {"epochs": 0, "learning_rate": 1e-5},
     **{name: {"epochs": 1, "learning_rate": 2e-4} for name in language_presets.SOURCES},
 }
+# In an epoch of few examples.
+_LEAST_STEPS = 4
 
 
-def complete(config: FitConfig) -> FitConfig:
+def complete(config: FitConfig, folder: str | pathlib.Path | None = None) -> FitConfig:
     """Fills in the options that were not given, from the preset's recipe.
 
     Args:
         config: the given options.
+        folder: folder of shards. If they hold fewer examples than the recipe's batch,
+            the batch is smaller, so that an epoch has four steps.
 
     Returns:
         The options, complete.
@@ -46,6 +52,10 @@ def complete(config: FitConfig) -> FitConfig:
     recipe = of(config.preset)
     if config.zero_shot:
         recipe["epochs"] = 0
+    if folder is not None:
+        count = count_examples(folder, "train", recipe["batch_size"])
+        if count < recipe["batch_size"]:
+            recipe["batch_size"] = max(1, count // _LEAST_STEPS)
     absent = {k: v for k, v in recipe.items() if getattr(config, k) is None}
     config = dataclasses.replace(config, **absent)
     tasks.of(config.preset).check(config)
