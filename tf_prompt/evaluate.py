@@ -71,6 +71,13 @@ class EvaluateConfig(DecodingConfig):
         choices=["lexica"],
         group="output",
     )
+    clip: str | None = option(
+        None,
+        "with --protocol lexica: a CLIP for the semantic similarity of prompts, a "
+        "preset of tf_prompt.interrogate --list or a folder",
+        metavar="PRESET",
+        group="output",
+    )
     recognise: str | None = option(
         None,
         "regular expression of a part of the prompt, such as 'by (.+)$': how often "
@@ -126,6 +133,8 @@ class EvaluateConfig(DecodingConfig):
                 f"recognise must be a regular expression. Received: {self.recognise}, "
                 f"{error}"
             ) from error
+        if self.clip and not self.protocol:
+            raise ValueError(f"clip needs --protocol lexica. Received: {self.clip}")
         if self.json and self.explain:
             raise ValueError("explain must be left out with --json. Received: both")
         if self.meteor == "java" and self.metrics and "meteor" not in self.metrics:
@@ -204,6 +213,7 @@ def measure(
         As `evaluator.evaluate_run`, or as `evaluator.evaluate_folds`.
     """
     from tf_prompt.evaluation import evaluator
+    from tf_prompt.evaluation.semantic import SemanticSimilarity
     from tf_prompt.metrics.score import ALL_METRICS
 
     given = {
@@ -212,6 +222,7 @@ def measure(
         "batch_size": options.batch_size,
         "limit": options.limit,
         "protocol": options.protocol,
+        "semantic": SemanticSimilarity(options.clip) if options.clip else None,
         "neighbours": options.neighbours,
         "decoding": take_options(DecodingConfig, options),
     }

@@ -6,6 +6,10 @@ from tests.conftest import COLOURS, PLACES
 from tf_prompt.data import records
 from tf_prompt.data.targets import read_prompts
 from tf_prompt.evaluation import lexica
+from tf_prompt.evaluation.semantic import SemanticSimilarity
+from tf_prompt.inference import pretrained
+from tf_prompt.interrogation.clip_tokens import CLIPTokens, build_tokenizer
+from tf_prompt.models.presets import build
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,29 @@ def test_folds_count_together(part):
     found = lexica.summarise([part, other])
     assert found["examples"] == 24
     assert found["model"]["precision"]["score"] == pytest.approx((4 + 12) / 24)
+
+
+def test_semantic_similarity_is_by_clip(tiny_shards, monkeypatch):
+    tokens = CLIPTokens(build_tokenizer({"red": 9, "square": 5}, 600), max_tokens=8)
+    network = build("clip_interrogator_tiny", vocab_size=600, image_size=32)
+    monkeypatch.setattr(
+        pretrained, "load_pretrained", lambda source, half: (network, tokens)
+    )
+    semantic = SemanticSimilarity("a_clip")
+    # The same after the eighth token: the text is cut there.
+    pair = ["red " * 6, "red " * 7], ["red " * 9, "square"]
+    same, other = semantic(*pair)
+    assert same == pytest.approx(1, abs=1e-6) and other < 0.999
+    rows = [
+        {"reference": text, "prediction": text, "nearest_neighbour": "square"}
+        for text in read_prompts(records.list_shards(tiny_shards, "test")[0])
+    ]
+    measured = lexica.collect(rows, tiny_shards, "test", semantic)
+    found = lexica.summarise([measured, measured])
+    assert found["semantic_similarity"]["model"]["score"] == pytest.approx(1)
+    table = lexica.format_table(found)
+    assert "semantic similarity: model 1.0000 [1.0000, 1.0000], nearest_nei" in table
+    assert "model:a_clip|tokens:48|text:words" in table
 
 
 def test_prompts_without_modifiers_have_no_scores(part):

@@ -14,6 +14,7 @@ from tf_prompt.data.targets import read_prompts
 from tf_prompt.decoding.config import DecodingConfig
 from tf_prompt.evaluation import gallery, lexica, recognition, scoring
 from tf_prompt.evaluation.prediction_log import COLUMNS, MODIFIERS, write_rows
+from tf_prompt.evaluation.semantic import SemanticSimilarity
 from tf_prompt.files import write_json
 from tf_prompt.inference import attention
 from tf_prompt.inference.bank import PromptBank
@@ -51,6 +52,7 @@ class EvaluationOptions:
         neighbours: largest number of training images that the nearest-neighbour
             baseline searches; None takes all.
         protocol: `lexica` also measures modifiers, see `lexica.collect`.
+        semantic: with `protocol`, also measures semantic similarity; None does not.
         recognise: regular expression of a label to recognise, see
             `recognition.measure`.
         decoding: how a captioner decodes; kept in `predictions.json` beside the
@@ -67,6 +69,7 @@ class EvaluationOptions:
     limit: int | None = None
     neighbours: int | None = None
     protocol: str | None = None
+    semantic: SemanticSimilarity | None = None
     recognise: str | None = None
     decoding: DecodingConfig = DecodingConfig()  # noqa: RUF009  frozen
     java_meteor: meteor_java.JavaMeteor | None = None
@@ -174,7 +177,7 @@ def examine_run(
     result = scoring.summarise(statistics)
     modifiers = None
     if options.protocol:
-        modifiers = lexica.collect(rows, folder, options.split)
+        modifiers = lexica.collect(rows, folder, options.split, options.semantic)
         result["modifiers"] = lexica.summarise([modifiers])
     if options.recognise:
         batches = examples.batches(options.batch_size, "recognising labels")

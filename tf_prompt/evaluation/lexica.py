@@ -9,15 +9,21 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 
+import numpy as np
+
 from tf_prompt.data.modifier_batches import read_modifiers
 from tf_prompt.data.text import normalise
 from tf_prompt.evaluation.prediction_log import MODIFIERS, families_of
 from tf_prompt.evaluation.scoring import format_difference
+from tf_prompt.evaluation.semantic import SemanticSimilarity
 from tf_prompt.metrics import modifiers, score
 
 PUBLISHED = {"semantic": 0.6999, "jaccard": 0.4477}
 _NUM_COMMON = 10
 _MODEL, _COMMONEST = "model", "ten_commonest"
+# Columns of the whole prompts whose semantic similarity is measured.
+_COLUMNS = {_MODEL: "prediction", "nearest_neighbour": "nearest_neighbour"}
+SEMANTIC = "semantic_similarity"
 # Key of the paired tests beside the writers.
 AGAINST = "against_commonest"
 
@@ -30,14 +36,24 @@ class Modifiers:
         true: those of each true prompt.
         found: for each writer, `model` and baselines, those of its prompts.
         families: the family of each prompt; None if there are no families.
+        cosines: for each writer of prompts, float64 `(prompts,)`, their semantic
+            similarity with the true ones; empty if it was not measured.
+        signature: that of the similarity.
     """
 
     true: list[list[str]]
     found: dict[str, list[list[str]]]
     families: list[str] | None
+    cosines: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    signature: str = ""
 
 
-def collect(rows: Sequence[dict], folder, split: str) -> Modifiers:
+def collect(
+    rows: Sequence[dict],
+    folder,
+    split: str,
+    semantic: SemanticSimilarity | None = None,
+) -> Modifiers:
     """Finds the modifiers of true and written prompts.
 
     Prompts without modifiers are left out, because predicting none would always be
@@ -49,6 +65,7 @@ def collect(rows: Sequence[dict], folder, split: str) -> Modifiers:
         rows: rows of an evaluation, the first of the split, in its order.
         folder: folder of shards.
         split: one of `split.SPLITS`.
+        semantic: measures semantic similarity; None leaves it out.
     """
     to_words = functools.partial(normalise, max_words=None)
     counts = collections.Counter(m for found in _read(folder, "train") for m in found)
@@ -74,7 +91,15 @@ def collect(rows: Sequence[dict], folder, split: str) -> Modifiers:
         _COMMONEST: [common] * len(rows),
     }
     families = families and [families[i] for i in kept]
-    return Modifiers([true[i] for i in kept], found, families)
+    measured = Modifiers([true[i] for i in kept], found, families)
+    if semantic is None or not rows:
+        return measured
+    references = [row["reference"] for row in rows]
+    cosines = {
+        name: semantic(references, [row[column] for row in rows])
+        for name, column in _COLUMNS.items()
+    }
+    return dataclasses.replace(measured, cosines=cosines, signature=semantic.signature)
 
 
 def summarise(parts: Sequence[Modifiers]) -> dict:
@@ -86,7 +111,8 @@ def summarise(parts: Sequence[Modifiers]) -> dict:
     Returns:
         dict of `examples`, the number of prompts with modifiers; and for each writer
         the metrics of `metrics.modifiers`, as entries of `metrics.json`; and
-        `AGAINST`, for each metric a paired test against the ten commonest.
+        `AGAINST`, for each metric a paired test against the ten commonest; and
+        `SEMANTIC`, the semantic similarity by writer, if it was measured.
     """
     true = [found for part in parts for found in part.true]
     if not true:
@@ -109,6 +135,14 @@ def summarise(parts: Sequence[Modifiers]) -> dict:
             for name, statistics in counts.items()
         },
         AGAINST: _compare(counts[_MODEL], counts[_COMMONEST], families),
+        SEMANTIC: {
+            name: score.summarise(
+                np.concatenate([part.cosines[name] for part in parts if part.true]),
+                parts[0].signature,
+                families=families,
+            )
+            for name in parts[0].cosines
+        },
     }
 
 
@@ -144,7 +178,7 @@ def format_table(found: dict) -> str:
     lines = [f"modifiers of {found['examples']} prompts that have some, 0 to 1:"]
     lines.append(f"{'':20}" + "".join(f"{name:>28}" for name in modifiers.METRICS))
     for name, scores in found.items():
-        if name not in ("examples", AGAINST):
+        if name not in ("examples", AGAINST, SEMANTIC):
             lines.append(f"{name:20}" + "".join(_cell(v) for v in scores.values()))
     lines += [
         format_difference(name, entry, "the ten commonest", 4)
@@ -153,11 +187,20 @@ def format_table(found: dict) -> str:
     lines += [
         f"PromptStealer on LexicaDataset: Jaccard {PUBLISHED['jaccard']}, semantic "
         f"similarity {PUBLISHED['semantic']}; another split: not comparable directly",
-        "semantic similarity, the cosine of texts by CLIP: not measured, no CLIP is "
-        "within reach",
+        *_format_semantic(found[SEMANTIC]),
         f"jaccard: {found[_MODEL]['jaccard']['signature']}",
     ]
     return "\n".join(lines)
+
+
+def _format_semantic(found) -> list[str]:
+    if not found:
+        return [
+            "semantic similarity, the cosine of texts by CLIP: not measured without "
+            "--clip"
+        ]
+    cells = ", ".join(f"{name} {_cell(v).strip()}" for name, v in found.items())
+    return [f"semantic similarity: {cells}", found[_MODEL]["signature"]]
 
 
 def _cell(value: dict) -> str:

@@ -54,7 +54,7 @@ def test_it_finds_the_modifiers_and_beats_the_commonest(trained, capsys):
     assert evaluate.main(argv) == 0
     out = capsys.readouterr().out
     assert "PromptStealer on LexicaDataset: Jaccard 0.4477" in out
-    assert "another split" in out and "not measured, no CLIP" in out
+    assert "another split" in out and "not measured without --clip" in out
     found = json.loads((trained / "evaluation" / "metrics.json").read_text())
     found = found["modifiers"]
     assert found["examples"] == 24
