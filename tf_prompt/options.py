@@ -228,14 +228,14 @@ def import_tensorflow() -> None:
     from importlib import metadata
 
     # With it TensorFlow fails from 2.20 on, see tensorflow#126360.
-    has_metal = any(metadata.distributions(name="tensorflow-metal"))
-    if sys.platform == "darwin" and has_metal:
+    metal = "tensorflow-metal"
+    if sys.platform == "darwin" and any(metadata.distributions(name=metal)):
         raise ValueError(
             "tensorflow-metal must be removed: it breaks this TensorFlow, which uses "
             "the CPU of a Mac. Run: pip uninstall tensorflow-metal"
         )
-    line = "loading TensorFlow" * sys.stderr.isatty()
-    sys.stderr.write(line and f"{line}\r")
+    line = "loading TensorFlow" if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{line}\r" if line else "")
     sys.stderr.flush()
     stderr = os.dup(2)
     try:
@@ -247,7 +247,7 @@ def import_tensorflow() -> None:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
-        sys.stderr.write(line and " " * len(line) + "\r")
+        sys.stderr.write(" " * len(line) + "\r" if line else "")
 
 
 def errors_of_users() -> tuple[type[Exception], ...]:

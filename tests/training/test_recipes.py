@@ -28,5 +28,10 @@ def test_few_examples_get_smaller_batches(tiny_shards, tmp_path):
     few = copy_shards(tiny_shards, tmp_path / "few", "train-0000[0-2]*")
     # 36 examples: four steps an epoch.
     assert recipes.complete(config, few).batch_size == 9
+    parts = FitConfig(preset="transformer_tiny", accumulate_steps=4)
+    assert recipes.complete(parts, few).batch_size == 8
+    # Without epochs a batch is only what is read at once.
+    retrieval = FitConfig(preset="retrieval_tiny")
+    assert recipes.complete(retrieval, few).batch_size == 64
     given = FitConfig(preset="transformer_tiny", batch_size=64)
     assert recipes.complete(given, few).batch_size == 64

@@ -1,5 +1,7 @@
 """A captioner that reads words of its own in training."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -82,5 +84,8 @@ def test_a_run_trains_with_it(tiny_shards, tmp_path, monkeypatch):
     history = train(config, tmp_path, build_strategy(["CPU:0"]))
     assert shares == [0, 0.25]
     assert history[1]["val_loss"] < history[0]["val_loss"]
+    once = dataclasses.replace(config, epochs=1)
+    with pytest.raises(ValueError, match="scheduled_sampling needs at least two"):
+        train(once, tmp_path / "once")
     with pytest.raises(ValueError, match="scheduled_sampling must be"):
         FitConfig(scheduled_sampling=1.0)

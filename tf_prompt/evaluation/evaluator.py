@@ -234,6 +234,9 @@ def _identify(run: Run, folder, options: EvaluationOptions, model) -> dict:
     """Everything that predictions depend on; if it differs, they are not resumed."""
     decoding = {} if model.predicts_embeddings else dataclasses.asdict(options.decoding)
     listing = {MODIFIERS: True} if model.lists_modifiers else {}
+    if run.config.members:
+        members = map(Loader().open_run, run.config.members)
+        listing["members_modified"] = [m.model_stat.st_mtime_ns for m in members]
     return {
         **decoding,
         **listing,

@@ -117,7 +117,9 @@ def summarise(parts: Sequence[Modifiers]) -> dict:
     true = [found for part in parts for found in part.true]
     if not true:
         return {"examples": 0}
-    families = [name for part in parts for name in part.families or ()] or None
+    families = None
+    if all(part.families for part in parts if part.true):
+        families = [name for part in parts for name in part.families or ()]
     writers = {
         name: [found for part in parts for found in part.found[name]]
         for name in parts[0].found

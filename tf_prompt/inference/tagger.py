@@ -3,23 +3,24 @@
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from tf_prompt.inference.model import PromptModel
 from tf_prompt.models.linear_tagger import LinearTagger
 from tf_prompt.models.tagger import Tagger
 
-# Modifiers that are removed from a subject: a pattern of 1,000 exceeds RE2's memory.
-_NUM_REMOVED = 500
+# Characters of the modifiers that are removed from a subject: RE2 has little memory.
+_REMOVED_CHARACTERS = 10_000
 
 
 class TaggerModel(PromptModel):
     """Writes the modifiers above a threshold, most probable first.
 
     If none is above it, only the most probable is written. Before them comes the
-    subject, if another model writes one: its prompt without modifiers, that is up to
-    the first comma, and without modifiers of the tagger, the 500 most frequent, at
-    its end.
+    subject, if another model writes one: the part of its prompt before the first comma,
+    less the tagger's modifiers at its end, of which the most frequent, 10,000
+    characters in all, are known.
 
     Args:
         network: a `Tagger` or `LinearTagger`.
@@ -42,10 +43,7 @@ class TaggerModel(PromptModel):
     ):
         self._network, self._subject = network, subject
         self._modifiers = tf.constant(list(modifiers))
-        # The longest first: "digital art" before "art".
-        known = sorted(modifiers[:_NUM_REMOVED], key=len, reverse=True)
-        known = "|".join(map(re.escape, known))
-        self._ending = rf"\s*,.*|(?:\s+(?:{known}))+$"
+        self._ending = _match_ending(modifiers)
         sizes = [network.image_size]
         if subject is not None:
             self.is_raw = subject.is_raw
@@ -94,9 +92,20 @@ class TaggerModel(PromptModel):
         if self._subject is not None:
             subjects = self._subject.describe(images)["prompt"]
             subjects = tf.strings.regex_replace(subjects, self._ending, "")
-            prompts = tf.strings.join([subjects, prompts], between)
+            subjects = tf.strings.strip(subjects)
+            joined = tf.strings.join([subjects, prompts], between)
+            prompts = tf.where(subjects == "", prompts, joined)
         return {"prompt": prompts, "score": score, "modifiers": listed}
 
     def _features(self, images):
         size = self._network.image_size
         return self._network.extract_features(images[size], training=False)
+
+
+def _match_ending(modifiers: Sequence[str]) -> str:
+    """A pattern of what is removed from a subject."""
+    lengths = np.cumsum([len(modifier) + 1 for modifier in modifiers])
+    known = modifiers[: np.searchsorted(lengths, _REMOVED_CHARACTERS, "right")]
+    # The longest first: "digital art" before "art".
+    known = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
+    return rf"(?is)\s*,.*|(?:\s+(?:{known}))+\s*$"

@@ -88,6 +88,8 @@ class PromptReader(keras.layers.Layer):
         keys, values, addends = memory
         query = self.query_proj(self.norm(hidden)) * self.width**-0.5
         scores = ops.cast(ops.einsum("btd,bpd->btp", query, keys), "float32")
+        # Keras casts inputs: in float16 places without a word are at -inf.
+        addends = ops.maximum(ops.cast(addends, "float32"), _NEVER)
         weights = ops.softmax(scores + addends[:, None], axis=-1)
         found = ops.einsum("btp,bpd->btd", ops.cast(weights, values.dtype), values)
         gate = self.gate_proj(ops.concatenate([hidden, found], axis=-1))[..., 0]

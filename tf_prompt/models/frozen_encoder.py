@@ -61,15 +61,13 @@ class FrozenEncoder(keras.Model):
         self.style_weight = style_weight
         self.image_encoder = build_encoder(self.encoder, image_size, self.conv_filters)
         self.image_encoder.trainable = False
-        self.depth = self.image_encoder.output_shape[-1]
+        self.depth, self.style_dim = self.image_encoder.output_shape[-1], 0
 
     def _build_style(self):
         # After the subclass's own layers: files of earlier versions have that order.
-        name, stages = self.style_stage, None
-        if name:
-            stages = open_stage(self.image_encoder, name)
+        name = self.style_stage
+        stages = open_stage(self.image_encoder, name) if name else None
         channels = 0 if stages is None else stages.output_shape[0][-1]
-        self.style_dim = 0
         if 0 < channels <= MAX_CHANNELS:
             self.stages = stages
             self.stages.trainable = False

@@ -197,8 +197,8 @@ class FitConfig:
     )
     scheduled_sampling: float = option(
         0.0,
-        "captioners: share of earlier words in training that are the model's own, "
-        "rising from 0 to this in the last epoch",
+        "captioners: share of the words read in training that the model writes itself; "
+        "it rises from 0 in the first epoch to this in the last",
         group="captioners",
     )
     one_image_per_prompt: bool = option(

@@ -88,7 +88,7 @@ def open_run(
             _check_same_data(run_dir, data)
     elif (run_dir / CONFIG).is_file():
         # The run ended within its first epoch: other options lose nothing.
-        for name in (VOCABULARY, vocabulary.MERGES):
+        for name in (VOCABULARY, vocabulary.MERGES, MODIFIERS):
             (run_dir / name).unlink(missing_ok=True)
     run_dir.mkdir(parents=True, exist_ok=True)
     remove_half_files(run_dir)

@@ -19,6 +19,7 @@ from tf_prompt.runs import checkpoints
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.training import building, callbacks, loop, recipes
+from tf_prompt.training.scheduled_sampling import sampling_of
 
 # Steps that are timed, after the first ones, during which functions are traced and
 # the pipeline fills its buffers.
@@ -156,7 +157,7 @@ def _measure(task, model, scratch, run_dir) -> Needs:
         steps_per_epoch=num_steps,
         shuffle=False,
         verbose=0,
-        callbacks=[times],
+        callbacks=[*sampling_of(task.config, model), times],
     )
     step_seconds = statistics.median(times.seconds)
     validation = task.validation_batches(model)

@@ -13,7 +13,7 @@ from tf_prompt.training.callbacks import Progress, SaveRun, SwapAverages, should
 from tf_prompt.training.guards import DivergenceGuard
 from tf_prompt.training.head_first import HeadFirst
 from tf_prompt.training.input_stall import InputStall
-from tf_prompt.training.scheduled_sampling import ScheduledSampling
+from tf_prompt.training.scheduled_sampling import sampling_of
 
 
 def fit_epochs(
@@ -98,10 +98,6 @@ def _watchers(task, model, steps_per_epoch, state, signals, deadline):
     config, run_dir, skipped = task.config, task.run_dir, state.get("step", 0)
     done = len(state.get("history", []))
     head = HeadFirst(model, config.head_epochs, done) if config.head_epochs else None
-    if share := config.scheduled_sampling:
-        sampling = ScheduledSampling(model, share, config.epochs, config.seed)
-    else:
-        sampling = None
     guard = DivergenceGuard(run_dir, skipped)
     # `deterministic` forbids the clock's operation.
     stall = None if config.deterministic else InputStall(skipped)
@@ -116,6 +112,6 @@ def _watchers(task, model, steps_per_epoch, state, signals, deadline):
         saver, averages, signals, config.save_every, deadline, skipped
     )
     # The guard before whatever saves; the stall between history and TensorBoard.
-    order = [head, sampling, guard, averages, saver, stall]
+    order = [head, *sampling_of(config, model), guard, averages, saver, stall]
     board = keras.callbacks.TensorBoard(run_dir / "logs", write_graph=False)
     return saver, [callback for callback in (*order, board, stops) if callback]

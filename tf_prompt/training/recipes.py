@@ -18,8 +18,8 @@ _OWN: dict[str, dict] = {
     "clip_interrogator_base": {"epochs": 0, "learning_rate": 1e-5},
     **{name: {"epochs": 1, "learning_rate": 2e-4} for name in language_presets.SOURCES},
 }
-# In an epoch of few examples.
-_LEAST_STEPS = 4
+# Steps in an epoch of fewer examples than the recipe's batch.
+_STEPS_OF_FEW = 4
 
 
 def complete(config: FitConfig, folder: str | pathlib.Path | None = None) -> FitConfig:
@@ -28,7 +28,7 @@ def complete(config: FitConfig, folder: str | pathlib.Path | None = None) -> Fit
     Args:
         config: the given options.
         folder: folder of shards. If they hold fewer examples than the recipe's batch,
-            the batch is smaller, so that an epoch has four steps.
+            a task with epochs takes a quarter of them instead.
 
     Returns:
         The options, complete.
@@ -52,10 +52,12 @@ def complete(config: FitConfig, folder: str | pathlib.Path | None = None) -> Fit
     recipe = of(config.preset)
     if config.zero_shot:
         recipe["epochs"] = 0
-    if folder is not None:
-        count = count_examples(folder, "train", recipe["batch_size"])
+    learns = "epochs" in tasks.of(config.preset).options
+    if folder is not None and config.batch_size is None and learns:
+        count = count_examples(folder, "train")
         if count < recipe["batch_size"]:
-            recipe["batch_size"] = max(1, count // _LEAST_STEPS)
+            parts = config.accumulate_steps
+            recipe["batch_size"] = parts * max(1, count // _STEPS_OF_FEW // parts)
     absent = {k: v for k, v in recipe.items() if getattr(config, k) is None}
     config = dataclasses.replace(config, **absent)
     tasks.of(config.preset).check(config)

@@ -1,6 +1,6 @@
 """Linear maps by ridge regression, with the penalty chosen on other examples."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tqdm
@@ -40,11 +40,13 @@ def fit_ridge(
         x, y = features[block] - means[0], targets[block] - means[1]
         gram += x.T @ x
         cross += x.T @ y
-    values, vectors = np.linalg.eigh(gram)
-    rotated, scale = vectors.T @ cross, max(np.trace(gram) / depth, 1e-12)
-    wanted, best = unit_rows(validation_targets), None
+    ridge, wanted, best = (
+        _Ridge(gram, cross, depth),
+        unit_rows(validation_targets),
+        None,
+    )
     for penalty in PENALTIES:
-        kernel = vectors @ (rotated / (values + penalty * scale)[:, None])
+        kernel = ridge.kernel(penalty)
         bias = means[1] - means[0] @ kernel
         found = unit_rows(validation_features @ kernel + bias)
         cosine = float(np.einsum("bd,bd->b", found, wanted).mean())
@@ -59,7 +61,7 @@ def fit_ridge_by_family(
     """Fits a linear map, with the penalty that works best on other families.
 
     The families are dealt into `NUM_FOLDS` folds. For each, a map fitted on the others
-    is tested. Only sums of products are kept, so that the examples are read once.
+    is tested. Only sums of products are kept, so that no fold reads the examples again.
 
     Args:
         features: float `(examples, depth)`.
@@ -77,38 +79,81 @@ def fit_ridge_by_family(
 
     Reference: Hoerl and Kennard, 1970.
     """
+    require_families(families)
     _, numbers = np.unique(families, return_inverse=True)
-    if numbers.max(initial=0) < 1:
-        raise ValueError(
-            "training examples must be of at least two families. "
-            f"Received: {numbers.max(initial=-1) + 1}"
-        )
     depth, basis = features.shape[1], None
     if len(features) < depth:
-        # Few examples span fewer dimensions, where all maps lie.
+        # With fewer examples than features, every solution lies in their span.
         features = np.asarray(features, np.float64)
         centred = features - features.mean(axis=0)
         basis = np.linalg.svd(centred, full_matrices=False)[2]
         features = features @ basis.T
     folds = _sum_folds(features, read_targets, numbers)
-    gram, cross, _ = (sum(parts) for parts in zip(*folds, strict=True))
+    whole = tuple(sum(parts) for parts in zip(*folds, strict=True))
     errors = np.zeros(len(FINE_PENALTIES))
-    for own_gram, own_cross, squares in tqdm.tqdm(
-        folds, "penalty", unit="fold", delay=2
-    ):
-        fits = _solve(gram - own_gram, cross - own_cross, FINE_PENALTIES, depth)
-        for i, fit in enumerate(fits):
-            explained = 2 * (fit * own_cross).sum() - (fit * (own_gram @ fit)).sum()
-            errors[i] += squares - explained
-    penalty = FINE_PENALTIES[errors.argmin()]
-    (fit,) = _solve(gram, cross, [penalty], depth)
-    kernel = fit[:-1] if basis is None else basis.T @ fit[:-1]
-    return kernel.astype(np.float32), fit[-1].astype(np.float32)
+    for held_out in tqdm.tqdm(folds, "penalty", unit="fold", delay=2):
+        others = tuple(a - b for a, b in zip(whole, held_out, strict=True))
+        means = _means_of(others)
+        ridge = _Ridge(*_centre(others, *means)[:2], depth)
+        errors += ridge.errors(*_centre(held_out, *means), FINE_PENALTIES)
+    mean, target_mean = _means_of(whole)
+    ridge = _Ridge(*_centre(whole, mean, target_mean)[:2], depth)
+    kernel = ridge.kernel(FINE_PENALTIES[errors.argmin()])
+    bias = target_mean - mean @ kernel
+    kernel = kernel if basis is None else basis.T @ kernel
+    return kernel.astype(np.float32), bias.astype(np.float32)
 
 
-def _sum_folds(features, read_targets, numbers) -> list[list]:
-    """Sums products of features with a one, of these and targets, and of targets."""
-    folds = [[0.0, 0.0, 0.0] for _ in range(min(NUM_FOLDS, numbers.max() + 1))]
+def require_families(families: Sequence[int]) -> None:
+    """Checks that there are two families to fit on one and test on the other.
+
+    Raises:
+        ValueError: if there is one at most.
+    """
+    found = len(set(families))
+    if found < 2:
+        raise ValueError(
+            f"training examples must be of at least two families. Received: {found}"
+        )
+
+
+class _Ridge:
+    """Ridge regressions with any penalty, from sums of products of centred examples.
+
+    Args:
+        gram: `(width, width)`, of the features.
+        cross: `(width, dim)`, of features and targets.
+        depth: int, width of the features before they were projected.
+    """
+
+    def __init__(self, gram, cross, depth):
+        self._values, self._vectors = np.linalg.eigh(gram)
+        self._rotated = self._vectors.T @ cross
+        self._scale = max(np.trace(gram) / depth, 1e-12)
+
+    def kernel(self, penalty: float) -> np.ndarray:
+        """Returns the map, `(width, dim)`."""
+        shrunk = self._values + penalty * self._scale
+        return self._vectors @ (self._rotated / shrunk[:, None])
+
+    def errors(self, gram, cross, squares, penalties) -> np.ndarray:
+        """Returns the sum of squared errors on other examples, `(penalties,)`.
+
+        Args:
+            gram, cross, squares: sums of products of these, less the same means.
+            penalties: `(penalties,)`.
+        """
+        own, basis = self._rotated, self._vectors
+        linear = ((basis.T @ cross) * own).sum(axis=1)
+        quadratic = (basis.T @ gram @ basis) * (own @ own.T)
+        shrink = 1 / (self._values + np.asarray(penalties)[:, None] * self._scale)
+        explained = 2 * shrink @ linear - ((shrink @ quadratic) * shrink).sum(axis=1)
+        return squares - explained
+
+
+def _sum_folds(features, read_targets, numbers) -> list[tuple]:
+    """Sums products of features and a one, of these and targets; squares of targets."""
+    folds = [(0.0, 0.0, 0.0)] * min(NUM_FOLDS, numbers.max() + 1)
     for start in range(0, len(features), _ROWS_AT_ONCE):
         block = slice(start, start + _ROWS_AT_ONCE)
         x = np.asarray(features[block], np.float64)
@@ -117,26 +162,22 @@ def _sum_folds(features, read_targets, numbers) -> list[list]:
         for fold, sums in enumerate(folds):
             own = numbers[block] % len(folds) == fold
             products = x[own].T @ x[own], x[own].T @ y[own], (y[own] ** 2).sum()
-            for i, product in enumerate(products):
-                sums[i] = sums[i] + product
+            folds[fold] = tuple(a + b for a, b in zip(sums, products, strict=True))
     return folds
 
 
-def _solve(gram, cross, penalties, depth) -> Iterator[np.ndarray]:
-    """Yields kernel and bias, one array, for each penalty.
+def _means_of(sums) -> tuple[np.ndarray, np.ndarray]:
+    gram, cross, _ = sums
+    return gram[-1, :-1] / gram[-1, -1], cross[-1] / gram[-1, -1]
 
-    Args:
-        gram: `(width + 1, width + 1)`, sums of products of features and a one.
-        cross: `(width + 1, dim)`, sums of products of these and targets.
-        penalties: see `FINE_PENALTIES`.
-        depth: int, number of the features before they were projected.
-    """
-    count = gram[-1, -1]
-    mean, target_mean = gram[-1, :-1] / count, cross[-1] / count
-    gram = gram[:-1, :-1] - count * np.outer(mean, mean)
-    cross = cross[:-1] - count * np.outer(mean, target_mean)
-    values, vectors = np.linalg.eigh(gram)
-    rotated, scale = vectors.T @ cross, max(np.trace(gram) / depth, 1e-12)
-    for penalty in penalties:
-        kernel = vectors @ (rotated / (values + penalty * scale)[:, None])
-        yield np.concatenate([kernel, (target_mean - mean @ kernel)[None]])
+
+def _centre(sums, mean, target_mean) -> tuple[np.ndarray, np.ndarray, float]:
+    """Sums of products as if means had been subtracted from features and targets."""
+    gram, cross, squares = sums
+    count, total, target_total = gram[-1, -1], gram[-1, :-1], cross[-1]
+    both = np.outer(mean, total)
+    gram = gram[:-1, :-1] - both - both.T + count * np.outer(mean, mean)
+    cross = cross[:-1] - np.outer(mean, target_total)
+    cross = cross - np.outer(total - count * mean, target_mean)
+    squares = squares - 2 * target_mean @ target_total
+    return gram, cross, squares + count * target_mean @ target_mean

@@ -5,6 +5,25 @@ import tensorflow as tf
 from keras import ops
 
 from tf_prompt.data.text import PAD_ID
+from tf_prompt.runs.config import FitConfig
+
+# So that seeds of replicas differ from those of other runs.
+_PRIME = 7919
+
+
+def sampling_of(
+    config: FitConfig, model: keras.Model
+) -> list[keras.callbacks.Callback]:
+    """The callback of a run that has scheduled sampling; else none.
+
+    Args:
+        config: the run's options, completed by `recipes`.
+        model: see `ScheduledSampling`.
+    """
+    share = config.scheduled_sampling
+    if not share:
+        return []
+    return [ScheduledSampling(model, share, config.epochs, config.seed)]
 
 
 class ScheduledSampling(keras.callbacks.Callback):
@@ -18,8 +37,9 @@ class ScheduledSampling(keras.callbacks.Callback):
     Args:
         model: compiled captioner, not yet traced; its step is changed.
         share: float in (0, 1), share of words replaced in the last epoch.
-        epochs: int > 0, number of epochs of the run.
-        seed: int; with the optimiser's count of steps it determines which words.
+        epochs: int > 1, number of epochs of the run.
+        seed: int; with the optimiser's count of steps and the replica it determines
+            which words. The parts of an accumulated step replace the same places.
 
     References: Bengio et al., 2015, https://arxiv.org/abs/1506.03099, section 2.4;
     Mihaylova and Martins, 2019, https://arxiv.org/abs/1906.07651, for two passes.
@@ -40,7 +60,7 @@ class ScheduledSampling(keras.callbacks.Callback):
         model.train_step = step
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._share.assign(self._most * epoch / max(1, self._epochs - 1))
+        self._share.assign(self._most * epoch / (self._epochs - 1))
 
     def _mix(self, model, inputs):
         """Returns the words to read, int `(batch, tokens)`."""
@@ -48,7 +68,9 @@ class ScheduledSampling(keras.callbacks.Callback):
         read = {name: part for name, part in inputs.items() if name != "target_ids"}
         found = ops.argmax(model(read, training=False), axis=-1)
         own = ops.concatenate([true_ids[:, :1], found[:, :-1]], axis=1)
-        seed = tf.stack([self._seed, tf.cast(model.optimizer.iterations, tf.int32)])
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        step = tf.cast(model.optimizer.iterations, tf.int32)
+        seed = tf.stack([self._seed + _PRIME * replica, step])
         drawn = tf.random.stateless_uniform(tf.shape(true_ids), seed)
         # The start token stays, and so does padding.
         replaced = (drawn < self._share) & (true_ids != PAD_ID)

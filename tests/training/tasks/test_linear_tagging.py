@@ -1,14 +1,19 @@
 """A linear tagger as a run like others: fitted, measured, asked and exported."""
 
 import json
+import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.conftest import SMALL
 from tf_prompt import evaluate, export, fit
 from tf_prompt.data.embedding_batches import Examples
 from tf_prompt.inference.loading import Loader
+from tf_prompt.inference.model import PromptModel
+from tf_prompt.inference.tagger import TaggerModel
+from tf_prompt.models.linear_tagger import LinearTagger
 from tf_prompt.runs.config import FitConfig
 from tf_prompt.runs.run import Run
 from tf_prompt.serving.saved_model import SavedPromptWriter
@@ -78,7 +83,60 @@ def test_another_run_writes_the_subject(trained, tiny_shards, tmp_path, capsys):
     assert saved(images)["prompt"].tolist() == found.tolist()
     argv += ["--run-dir", str(tmp_path / "new"), "--members", *[str(subject)] * 2]
     assert fit.main(argv) == 2
-    assert "at most one run with a tagger" in capsys.readouterr().err
+    assert "must be at most one run" in capsys.readouterr().err
+    assert fit.main([*argv[:-2], str(tmp_path / "none")]) == 2
+    assert "members must be the folder of a trained" in capsys.readouterr().err
+    assert fit.main([*argv[:-2], str(run_dir)]) == 2
+    assert f"{run_dir}, a tagger" in capsys.readouterr().err
+    # The member is retrained: what was predicted with it is no longer true.
+    identity = both / "evaluation" / "predictions.json"
+    assert evaluate.main(["--run-dir", str(both), "--metrics", "bleu"]) == 0
+    before = identity.read_bytes()
+    os.utime(subject / "best.keras")
+    assert evaluate.main(["--run-dir", str(both), "--metrics", "bleu"]) == 0
+    assert identity.read_bytes() != before
+
+
+class Fixed(PromptModel):
+    """Writes given prompts."""
+
+    def __init__(self, prompts, is_raw):
+        self._prompts, self.is_raw = tf.constant(prompts), is_raw
+        super().__init__("fixed", [8])
+
+    def _describe(self, images):
+        return {"prompt": self._prompts}
+
+
+@pytest.mark.parametrize(
+    ("subject", "is_raw", "wanted"),
+    [
+        ("", False, "oil painting"),
+        ("", True, "oil painting"),
+        ("a cat dark oil painting", False, "a cat oil painting"),
+        ("A Cat Oil Painting", True, "A Cat, oil painting"),
+        ("A cat\nof, x\ny", True, "A cat\nof, oil painting"),
+    ],
+)
+def test_modifiers_follow_the_subject_alone(subject, is_raw, wanted):
+    network = LinearTagger(2, "conv", 8, conv_filters=(4,))
+    network.head.bias.assign([0.9, 0.2])
+    model = TaggerModel(
+        network, ["oil painting", "dark"], "tagger", Fixed([subject], is_raw)
+    )
+    found = model.describe({8: np.zeros((1, 8, 8, 3), np.uint8)})
+    assert found["prompt"].numpy()[0].decode() == wanted
+
+
+def test_few_modifiers_are_removed_from_a_subject(capfd):
+    modifiers = [f"{number:060d}" for number in range(1000)]
+    network = LinearTagger(1000, "conv", 8, conv_filters=(4,))
+    subject = Fixed([f"a cat {modifiers[1]} {modifiers[0]}"], False)
+    model = TaggerModel(network, modifiers, "tagger", subject)
+    found = model.describe({8: np.zeros((1, 8, 8, 3), np.uint8)})
+    assert found["prompt"].numpy()[0].startswith(b"a cat 00")
+    assert len(found["prompt"].numpy()[0]) == 66
+    assert "out of memory" not in capfd.readouterr().err
 
 
 def test_style_counts(tiny_shards, tmp_path):

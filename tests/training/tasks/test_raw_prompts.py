@@ -76,13 +76,13 @@ def test_damaged_merges_end_in_one_line(run_dir, tmp_path, capsys):
 
 
 def test_a_new_run_leaves_no_vocabulary_of_before(tiny_shards, tmp_path):
-    for name in (vocabulary.TOKENS, vocabulary.MERGES):
+    names = vocabulary.TOKENS, vocabulary.MERGES, run_folder.MODIFIERS
+    for name in names:
         (tmp_path / name).touch()
     config = config_for(tiny_shards)
     (tmp_path / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
     run_folder.open_run(tmp_path, dataclasses.replace(config, seed=1))
-    assert not (tmp_path / vocabulary.MERGES).exists()
-    assert not (tmp_path / vocabulary.TOKENS).exists()
+    assert not any((tmp_path / name).exists() for name in names)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ NEEDS = (
     Need("fit: regressors, ensembles; submit", downloads=_MINILM),
     Need("fit: vit_regressor_base", downloads=(weights.VIT,)),
     Need("fit: clip_interrogator_base", downloads=(weights.CLIP,)),
-    Need("fit: transformer_small, retrieval_small, tagger_small", "pretrained"),
+    Need("fit: presets *_small, tagger_base", "pretrained"),
     Need("interrogate without --run-dir", downloads=(weights.CLIP_LARGE,)),
     Need("interrogate --json, predict --rerank: embeddings", downloads=_MINILM),
     Need("knn: above 200,000 images", "search"),

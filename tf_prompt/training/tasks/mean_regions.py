@@ -1,4 +1,4 @@
-"""Mean regions of a split from a frozen encoder, for tasks with an image index."""
+"""Mean regions of a split from a frozen encoder, for tasks with a frozen encoder."""
 
 import functools
 
@@ -37,7 +37,7 @@ def regions_and_style(task, model, split: str) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         task: a `Task`.
-        model: a `Retriever`. Without style, the mean regions may come from the
+        model: a `FrozenEncoder`. Without style, the mean regions may come from the
             cache.
         split: one of `split.SPLITS`.
 

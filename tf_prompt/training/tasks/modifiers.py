@@ -23,16 +23,26 @@ def check_subject(members: Sequence[str]) -> None:
         members: folders of runs, see `FitConfig`.
 
     Raises:
-        FileNotFoundError: if it is missing, or a part of it.
-        ValueError: if there are several, or one is damaged.
+        ValueError: if there are several, or it is none that writes subjects.
     """
     if len(members) > 1:
         raise ValueError(
-            "members must name at most one run with a tagger, the one that writes the "
-            f"subject. Received: {len(members)}"
+            "members of a tagger must be at most one run, which writes the subject. "
+            f"Received: {len(members)}"
         )
     for member in members:
-        Loader().load_writer(member)
+        try:
+            lists_modifiers = Loader().load_writer(member).lists_modifiers
+        except (FileNotFoundError, ValueError) as error:
+            raise ValueError(
+                "members must be the folder of a trained run, which writes the "
+                f"subject. Received: {member} ({error})"
+            ) from error
+        if lists_modifiers:
+            raise ValueError(
+                "members must be a run that writes whole prompts. "
+                f"Received: {member}, a tagger"
+            )
 
 
 def open_modifiers(
