@@ -68,8 +68,8 @@ def test_semantic_similarity_is_by_clip(tiny_shards, monkeypatch):
     )
     semantic = SemanticSimilarity("a_clip")
     # The same after the eighth token: the text is cut there.
-    pair = ["red " * 6, "red " * 7], ["red " * 9, "square"]
-    same, other = semantic(*pair)
+    references, written = ["red " * 6, "red " * 7], ["red " * 9, "square"]
+    same, other = semantic(references, {"model": written})["model"]
     assert same == pytest.approx(1, abs=1e-6) and other < 0.999
     rows = [
         {"reference": text, "prediction": text, "nearest_neighbour": "square"}

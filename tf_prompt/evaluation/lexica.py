@@ -95,11 +95,12 @@ def collect(
     if semantic is None or not rows:
         return measured
     references = [row["reference"] for row in rows]
-    cosines = {
-        name: semantic(references, [row[column] for row in rows])
-        for name, column in _COLUMNS.items()
-    }
-    return dataclasses.replace(measured, cosines=cosines, signature=semantic.signature)
+    written = {name: [row[column] for row in rows] for name, column in _COLUMNS.items()}
+    return dataclasses.replace(
+        measured,
+        cosines=semantic(references, written),
+        signature=semantic.signature,
+    )
 
 
 def summarise(parts: Sequence[Modifiers]) -> dict:
@@ -114,12 +115,13 @@ def summarise(parts: Sequence[Modifiers]) -> dict:
         `AGAINST`, for each metric a paired test against the ten commonest; and
         `SEMANTIC`, the semantic similarity by writer, if it was measured.
     """
-    true = [found for part in parts for found in part.true]
-    if not true:
+    parts = [part for part in parts if part.true]
+    if not parts:
         return {"examples": 0}
+    true = [found for part in parts for found in part.true]
     families = None
-    if all(part.families for part in parts if part.true):
-        families = [name for part in parts for name in part.families or ()]
+    if all(part.families for part in parts):
+        families = [name for part in parts for name in part.families]
     writers = {
         name: [found for part in parts for found in part.found[name]]
         for name in parts[0].found
@@ -130,16 +132,15 @@ def summarise(parts: Sequence[Modifiers]) -> dict:
     return {
         "examples": len(true),
         **{
-            name: {
-                metric: score.summarise(*measured, families=families)
-                for metric, measured in _measure(statistics).items()
-            }
+            name: score.summarise_all(_measure(statistics), families=families)
             for name, statistics in counts.items()
         },
-        AGAINST: _compare(counts[_MODEL], counts[_COMMONEST], families),
+        AGAINST: score.compare_all(
+            _measure(counts[_MODEL]), _measure(counts[_COMMONEST]), families
+        ),
         SEMANTIC: {
             name: score.summarise(
-                np.concatenate([part.cosines[name] for part in parts if part.true]),
+                np.concatenate([part.cosines[name] for part in parts]),
                 parts[0].signature,
                 families=families,
             )
@@ -161,12 +162,6 @@ def _measure(counts) -> dict[str, score.Measured]:
         )
         for name in modifiers.METRICS
     }
-
-
-def _compare(counts, others, families) -> dict[str, dict]:
-    own, others = _measure(counts), _measure(others)
-    compared = {name: score.compare(own[name], others[name], families) for name in own}
-    return {name: entry for name, entry in compared.items() if entry}
 
 
 def format_table(found: dict) -> str:

@@ -166,7 +166,7 @@ def summarise(found: Statistics) -> dict:
         **({} if families is None else {"families": len(set(families))}),
         **_summarise(measured, families),
         "health": health.measure_health(references, predictions, ended),
-        AGAINST: _against_neighbour(measured, families),
+        AGAINST: score.compare_all(measured["model"], measured[_NEIGHBOUR], families),
         OVERLAPS: _by_group(by_overlap, measured, families),
         SOURCES: _by_group(_group_by_source(rows), measured, families),
     }
@@ -178,17 +178,6 @@ def _summarise(measured, families, rows=None) -> dict:
         for name, found in measured.items()
     }
     return {"metrics": scores.pop("model"), "baselines": scores}
-
-
-def _against_neighbour(measured, families) -> dict[str, dict]:
-    """Compares the model with the nearest neighbour in each metric: a paired test."""
-    others = measured[_NEIGHBOUR]
-    compared = {
-        name: score.compare(own, others[name], families)
-        for name, own in measured["model"].items()
-        if not isinstance(own, str) and not isinstance(others[name], str)
-    }
-    return {name: entry for name, entry in compared.items() if entry}
 
 
 def _by_group(groups, measured, families) -> dict[str, dict]:
@@ -334,7 +323,7 @@ def _format_against(metrics) -> list[str]:
 
 
 def format_difference(name: str, found: dict, other: str, digits: int) -> str:
-    """Formats a result of `score.compare` as a line.
+    """Formats a result of `score.compare_all` for a metric as a line.
 
     Args:
         name: name of the metric.

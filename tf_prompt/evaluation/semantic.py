@@ -1,7 +1,8 @@
 """Semantic similarity of prompts: the cosine of their embeddings by CLIP."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -21,11 +22,11 @@ class SemanticSimilarity:
 
     Call arguments:
         references: true prompts.
-        predictions: predicted prompts, in the order of `references`. A text beyond
+        written: by writer, its prompts, in the order of `references`. A text beyond
             CLIP's 77 tokens is cut, and its end token stays.
 
     Returns:
-        float64 `(prompts,)` in -1–1.
+        dict from writer to float64 `(prompts,)` in -1–1.
 
     Raises:
         ValueError: if the model is not available or has no tokenizer.
@@ -41,13 +42,13 @@ class SemanticSimilarity:
         )
 
     def __call__(
-        self, references: Sequence[str], predictions: Sequence[str]
-    ) -> np.ndarray:
-        texts = list(dict.fromkeys([*references, *predictions]))
+        self, references: Sequence[str], written: Mapping[str, Sequence[str]]
+    ) -> dict[str, np.ndarray]:
+        texts = list(dict.fromkeys(chain(references, *written.values())))
         vectors = embed_texts(self._model, self._tokens, texts)
-        found = dict(zip(texts, vectors, strict=True))
-        first, second = (
-            np.stack([found[text] for text in texts])
-            for texts in (references, predictions)
-        )
-        return cosines(first, second)
+        place = {text: number for number, text in enumerate(texts)}
+        rows = {
+            name: vectors[[place[text] for text in found]]
+            for name, found in {"": references, **written}.items()
+        }
+        return {name: cosines(rows[""], rows[name]) for name in written}

@@ -306,27 +306,36 @@ def summarise(
     return {**entry, "signature": signature}
 
 
-def compare(
-    own: Measured, other: Measured, families: Sequence[str] | None = None
-) -> dict | None:
-    """Compares two systems in one metric by a paired bootstrap.
+def compare_all(
+    measured: Mapping[str, Measured | str],
+    others: Mapping[str, Measured | str],
+    families: Sequence[str] | None = None,
+) -> dict[str, dict]:
+    """Compares two systems in each metric by a paired bootstrap.
 
     Args:
-        own: a metric's result of `measure` for the first system.
-        other: the same for the second, with examples in the same order.
+        measured: result of `measure` for the first system.
+        others: the same for the second, with examples in the same order.
         families: as in `score`.
 
     Returns:
-        dict of the fields of `significance.Difference`, and `signature`; None for one
-        example, or one family: all their resamples are equal.
+        dict from metric to a dict of the fields of `significance.Difference`, and
+        `signature`. It lacks metrics that one of them has no scores of, and all
+        metrics for one example, or one family: all their resamples are equal.
     """
-    statistics, signature, score_sums = own
-    if len(statistics if families is None else set(families)) < 2:
-        return None
-    found = paired_bootstrap(statistics, other[0], score_sums, families=families)
-    by = "rows" if families is None else "families"
-    signature = f"{signature}|paired bootstrap:{by}"
-    return {**dataclasses.asdict(found), "signature": signature}
+    found, by = {}, "rows" if families is None else "families"
+    for name, own in measured.items():
+        if isinstance(own, str) or isinstance(others[name], str):
+            continue
+        statistics, signature, score_sums = own
+        if len(statistics if families is None else set(families)) < 2:
+            continue
+        compared = paired_bootstrap(
+            statistics, others[name][0], score_sums, families=families
+        )
+        signature = f"{signature}|paired bootstrap:{by}"
+        found[name] = {**dataclasses.asdict(compared), "signature": signature}
+    return found
 
 
 def _absent(reason: str) -> dict:

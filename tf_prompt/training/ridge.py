@@ -40,11 +40,8 @@ def fit_ridge(
         x, y = features[block] - means[0], targets[block] - means[1]
         gram += x.T @ x
         cross += x.T @ y
-    ridge, wanted, best = (
-        _Ridge(gram, cross, depth),
-        unit_rows(validation_targets),
-        None,
-    )
+    ridge = _Ridge(gram, cross, depth)
+    wanted, best = unit_rows(validation_targets), None
     for penalty in PENALTIES:
         kernel = ridge.kernel(penalty)
         bias = means[1] - means[0] @ kernel

@@ -61,17 +61,21 @@ class FrozenEncoderTask(AtOnceTask):
         return {"done": True} if self.has_result(run_dir) else {}
 
 
-def standardise(rows) -> list[np.ndarray]:
-    """Computes weights that give columns the mean 0 and similar deviations.
+def fit_style(model: keras.Model, style) -> None:
+    """Sets `style_proj` so that each column has the mean 0 and a similar deviation.
 
     Args:
-        rows: float `(examples, columns)`.
-
-    Returns:
-        kernel: float `(columns, columns)`.
-        bias: float `(columns,)`.
+        model: a `FrozenEncoder`; changed if it has style.
+        style: float32 `(images, style_dim)`, of the training images.
     """
-    means, deviations = rows.mean(axis=0), rows.std(axis=0)
+    if not model.style_dim:
+        return
+    means, deviations = style.mean(axis=0), style.std(axis=0)
     # Columns that hardly vary in training would count most.
     scale = 1 / (deviations + max(deviations.mean(), 1e-6))
-    return [np.diag(scale), -means * scale]
+    model.style_proj.set_weights([np.diag(scale), -means * scale])
+
+
+def scale_style(model: keras.Model, style) -> np.ndarray:
+    """Applies `style_proj`, if the model has style; float32 `(images, style_dim)`."""
+    return model.style_proj(style).numpy() if model.style_dim else style

@@ -9,11 +9,45 @@ from tf_prompt.data.modifier_batches import choose_modifiers
 from tf_prompt.files import replacing
 from tf_prompt.inference.loading import Loader
 from tf_prompt.runs import folder as run_folder
+from tf_prompt.runs.config import FitConfig
+from tf_prompt.training.tasks.task import Task
 
 # Fine near 0: the best threshold of calibrated probabilities is half the F1 it reaches
 # (Lipton et al., 2014, https://arxiv.org/abs/1402.1892, section 3), which is low where
 # most modifiers are rare.
 THRESHOLDS = np.concatenate([np.arange(0.005, 0.05, 0.005), np.arange(0.05, 1, 0.025)])
+
+
+class TaggerTask(Task):
+    """A task of a tagger, mixed into its way of training.
+
+    A new run chooses its modifiers from the training split; a resumed run reads them
+    from its folder.
+
+    Args:
+        config, run_dir, folder: see `Task`.
+
+    Attributes:
+        own_options: names of the options of `fit` that apply to taggers.
+        modifiers: list of the modifiers, in the order of the model's outputs.
+
+    Raises:
+        FileNotFoundError: if the training split has no shards.
+        ValueError: if no modifier is frequent enough, or a part of the run that writes
+            the subject is damaged.
+    """
+
+    own_options = frozenset({"modifier_prompts", "members"})
+    derived = {"num_modifiers": "modifier_prompts"}
+
+    def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
+        super().__init__(config, run_dir, folder)
+        check_subject(config.members)
+        self.modifiers = open_modifiers(run_dir, folder, config.modifier_prompts)
+
+    def overrides(self) -> dict:
+        """See `Task`."""
+        return {"num_modifiers": len(self.modifiers), **super().overrides()}
 
 
 def check_subject(members: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from tf_prompt.runs.config import settings
 from tf_prompt.training import retrieval_settings
 from tf_prompt.training.ending_vectors import fit_endings
 from tf_prompt.training.ridge import fit_ridge
-from tf_prompt.training.tasks.frozen import FrozenEncoderTask, standardise
+from tf_prompt.training.tasks.frozen import FrozenEncoderTask, fit_style, scale_style
 from tf_prompt.training.tasks.mean_regions import regions_and_style
 from tf_prompt.training.text_vectors import TextVectors
 
@@ -46,11 +46,8 @@ class RetrievalTask(FrozenEncoderTask):
         words = vectors(prompts)
         kernel, bias = fit_ridge(features, words, others, vectors(other_prompts))
         model.text_proj.set_weights([kernel, bias])
-        if model.style_dim:
-            model.style_proj.set_weights(standardise(style))
-            style, other_style = (
-                model.style_proj(part).numpy() for part in (style, other_style)
-            )
+        fit_style(model, style)
+        style, other_style = (scale_style(model, s) for s in (style, other_style))
         parts = zip(*map(_blocks, (features, words, style)), strict=True)
         rows = np.concatenate([_join(*part) for part in parts])
         queries = [unit_rows(others), unit_rows(others @ kernel + bias)]

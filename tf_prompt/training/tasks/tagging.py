@@ -15,11 +15,7 @@ from tf_prompt.runs.model_file import load_model_file
 from tf_prompt.training.losses import AsymmetricLoss
 from tf_prompt.training.optimizers import OnePassAdamW
 from tf_prompt.training.tasks.cached_regions import cached_regions
-from tf_prompt.training.tasks.modifiers import (
-    check_subject,
-    choose_threshold,
-    open_modifiers,
-)
+from tf_prompt.training.tasks.modifiers import TaggerTask, choose_threshold
 from tf_prompt.training.tasks.task import Task
 
 # How far an image may move a modifier's log odds from those of its frequency, relative
@@ -27,48 +23,38 @@ from tf_prompt.training.tasks.task import Task
 SLOPES = (0.1, 0.25, 0.5, 0.75, 1.0)
 
 
-class TaggingTask(Task):
+class TaggingTask(TaggerTask):
     """Data, model and loss of a run that predicts modifiers.
 
-    A new run chooses its modifiers from the training split; a resumed run reads them
-    from its folder. After the last epoch, the best model gets the threshold with the
-    highest F1 on the validation split, and its logits are calibrated if that raises F1:
-    their mean becomes the log odds of a modifier's frequency in training, and a common
-    slope shrinks what they say of an image. A few hundred images teach a tagger less
-    about a modifier than its frequency does.
+    After the last epoch, the best model gets the threshold with the highest F1 on the
+    validation split, and its logits are calibrated if that raises F1: their mean
+    becomes the log odds of a modifier's frequency in training, and a common slope
+    shrinks what they say of an image. A few hundred images teach a tagger less about a
+    modifier than its frequency does.
 
     Args:
         config, run_dir, folder: see `Task`.
 
     Raises:
         FileNotFoundError: if a split is missing.
-        ValueError: if no modifier is frequent enough, or a part of the run that writes
-            the subject is damaged.
+        ValueError: as `TaggerTask`.
     """
 
     options = Task.options | {
-        *("modifier_prompts", "members", "cache_features", "views"),
-        *("backbone", "image_size"),
+        *(*TaggerTask.own_options, "cache_features", "views", "backbone", "image_size"),
     }
     _arguments = (*Task._arguments, "image_size", "backbone")
     _names = {"backbone": "encoder"}
-    derived = {"num_modifiers": "modifier_prompts"}
     recipe = {"epochs": 20, "batch_size": 32, "learning_rate": 1e-3, "flip": True}
     report_metrics = ("bleu", "meteor")
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
         super().__init__(config, run_dir, folder)
-        check_subject(config.members)
-        self.modifiers = open_modifiers(run_dir, folder, config.modifier_prompts)
         self._training, self._validation = (
             modifier_batches.ModifierTargets(folder, split, self.modifiers)
             for split in ("train", "validation")
         )
         self.num_examples = self._training.num_examples
-
-    def overrides(self) -> dict:
-        """See `Task`."""
-        return {"num_modifiers": len(self.modifiers), **super().overrides()}
 
     def build_model(self) -> keras.Model:
         """See `Task`.
