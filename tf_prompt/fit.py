@@ -106,23 +106,29 @@ def report(run_dir: pathlib.Path) -> None:
     task = tasks.of(run.preset)
     if summary := task.summarise(run_dir):
         print(f"{summary}\n")
-    folder, split = run.find_data(), ""
+    folder, flags = run.find_data(), f"--run-dir {run_dir}"
     if "test" in list_splits(folder):
         _test(run_dir, task)
     else:
-        split = " --split validation"
+        flags += " --split validation"
         print(f"fit: not tested: the test split of {folder} is empty", file=sys.stderr)
+    if task.protocol:
+        flags += f" --protocol {task.protocol}"
     print(f"\nThe run is in {run_dir}. What next:")
-    print(f"  python -m tf_prompt.evaluate --run-dir {run_dir}{split}")
+    print(f"  python -m tf_prompt.evaluate {flags}")
     for verb in presets.facts(run.preset).verbs:
         print(f"  python -m tf_prompt.{verb} --run-dir {run_dir} {_ARGUMENTS[verb]}")
 
 
 def _test(run_dir, task) -> None:
-    from tf_prompt.evaluation import evaluator, scoring
+    from tf_prompt.evaluation import evaluator, lexica, scoring
 
-    metrics, rows = evaluator.evaluate_run(run_dir, metrics=task.report_metrics)
+    metrics, rows = evaluator.evaluate_run(
+        run_dir, metrics=task.report_metrics, protocol=task.protocol
+    )
     print(scoring.format_metrics(metrics))
+    if task.protocol:
+        print(f"\n{lexica.format_table(metrics['modifiers'])}")
     # Several images often share a prompt: show it once.
     distinct = {row["reference"]: row for row in reversed(rows)}
     for row in list(reversed(distinct.values()))[:NUM_SHOWN]:

@@ -43,7 +43,11 @@ def test_it_finds_the_modifiers_and_beats_the_commonest(trained, capsys):
     before = (run_dir / "best.keras").stat().st_mtime_ns
     assert fit.main(argv) == 0
     assert (run_dir / "best.keras").stat().st_mtime_ns == before
-    assert "is trained" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "is trained" in printed.err
+    assert "f1: model minus the ten commonest +" in printed.out
+    following = f"  python -m tf_prompt.evaluate --run-dir {run_dir} --protocol lexica"
+    assert following in printed.out.splitlines()
 
 
 def test_an_export_writes_the_same(trained, tiny_shards, tmp_path, capsys):

@@ -39,6 +39,7 @@ class TaggerTask(Task):
 
     own_options = frozenset({"modifier_prompts", "members"})
     derived = {"num_modifiers": "modifier_prompts"}
+    protocol = "lexica"
 
     def __init__(self, config: FitConfig, run_dir: pathlib.Path, folder: pathlib.Path):
         super().__init__(config, run_dir, folder)

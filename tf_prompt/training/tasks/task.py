@@ -45,6 +45,7 @@ class Task:
         options: names of the options of `fit` that apply to the task.
         recipe: dict of default options that all presets of the task share.
         report_metrics: metrics that `fit` computes at the end; they take seconds.
+        protocol: that of `evaluate` for such models; None is the usual one.
         half_precision: Keras policy for `mixed_precision`.
         num_examples: int, number of images per epoch.
     """
@@ -52,6 +53,7 @@ class Task:
     options = LEARNING_OPTIONS
     recipe: dict = {}
     report_metrics: tuple[str, ...] = ("cosine", "bleu", "meteor")
+    protocol: str | None = None
     half_precision = "mixed_float16"
     # Arguments of the model's constructor that follow from an option, and that option.
     derived: dict[str, str] = {}
