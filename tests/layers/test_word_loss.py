@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -39,6 +40,26 @@ def test_losses_and_gradients_are_those_of_tensorflow(max_scores):
     np.testing.assert_array_equal(hits, tf.argmax(logits, axis=-1) == targets)
     for found, true in zip(gradients, tape.gradient(total, variables), strict=True):
         np.testing.assert_allclose(found, true, atol=1e-5)
+
+
+def test_keras_variables_outside_a_graph():
+    hidden, _, _, targets, _ = draw()
+    layer = keras.layers.Dense(VOCABULARY)
+    layer.build((None, WIDTH))
+
+    def total():
+        losses, _ = word_losses(hidden, layer.kernel, layer.bias, targets)
+        return tf.reduce_sum(losses)
+
+    def differentiate():
+        with tf.GradientTape() as tape:
+            found = total()
+        return tape.gradient(found, layer.trainable_variables)
+
+    np.testing.assert_allclose(total(), tf.function(total)(), rtol=1e-6)
+    pairs = zip(differentiate(), tf.function(differentiate)(), strict=True)
+    for outside, inside in pairs:
+        np.testing.assert_allclose(outside, inside, atol=1e-6)
 
 
 @pytest.mark.parametrize("max_scores", [4 * VOCABULARY, 1000])

@@ -42,7 +42,8 @@ def word_losses(
     shape = ops.shape(target_ids)
     hidden = ops.reshape(hidden, (-1, kernel.shape[0]))
     target_ids = ops.reshape(ops.cast(target_ids, "int32"), (-1,))
-    kernel, bias = map(ops.convert_to_tensor, (kernel, bias))
+    # No variables: TensorFlow's custom gradients refuse them outside a graph.
+    kernel, bias = (ops.reshape(x, x.shape) for x in (kernel, bias))
     if IN_BLOCKS:
         most = max(max_scores // kernel.shape[1], 1)
         losses, hits = _losses(target_ids, most, label_smoothing)(hidden, kernel, bias)
