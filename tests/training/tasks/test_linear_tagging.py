@@ -62,15 +62,21 @@ def test_an_export_writes_the_same(trained, tiny_shards, tmp_path, capsys):
 
 def test_another_run_writes_the_subject(trained, tiny_shards, tmp_path, capsys):
     run_dir, argv = trained
-    subject = tmp_path / "subject"
-    options = ["--preset", "retrieval_tiny", "--data", str(tiny_shards)]
-    options += ["--run-dir", str(subject), "--set", "text_dim=8"]
-    for pair in SMALL[:2]:
-        options += ["--set", pair]
-    assert fit.main(options) == 0
-    both = tmp_path / "both"
-    argv = [*argv, "--run-dir", str(both), "--members", str(subject)]
-    assert fit.main(argv) == 0
+    subject, both = tmp_path / "subject", tmp_path / "both"
+    config = FitConfig(
+        preset="retrieval_tiny",
+        data=str(tiny_shards),
+        set=(*SMALL[:2], "text_dim=8"),
+    )
+    loop.train(config, subject, build_strategy(["CPU:0"]))
+    config = FitConfig(
+        preset="tagger_small",
+        data=str(tiny_shards),
+        modifier_prompts=4,
+        members=(str(subject),),
+        set=(*SMALL[:2], "encoder=conv"),
+    )
+    loop.train(config, both, build_strategy(["CPU:0"]))
     examples = Examples(tiny_shards, "test", with_targets=False)
     images = next(examples.batches(6, "reading"))["image"]
     modifiers, subjects, found = (
