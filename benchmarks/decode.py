@@ -51,7 +51,7 @@ def main(argv=None) -> int:
                     f"greedy_{name}_{batch}",
                     ours,
                     functools.partial(rival.generate, regions, NUM_TOKENS),
-                    repeats if batch < 64 else max(repeats // 3, 1),
+                    repeats,
                     batch,
                     target,
                     same_tokens(ours(), expected),
