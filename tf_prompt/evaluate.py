@@ -173,7 +173,7 @@ def main(argv=None) -> int:
     # Before TensorFlow loads, so that a missing program is reported at once.
     java_meteor = meteor_java.JavaMeteor() if options.meteor == "java" else None
     import_tensorflow()
-    from tf_prompt.evaluation import lexica, recognition, scoring
+    from tf_prompt.evaluation import evaluator, scoring
     from tf_prompt.inference.devices import bound_gpu_memory
 
     bound_gpu_memory(options.gpu_memory)
@@ -190,11 +190,7 @@ def main(argv=None) -> int:
             metrics.pop(name, None)
         print(json.dumps(metrics))
     else:
-        print(scoring.format_metrics(metrics))
-    if options.protocol and not options.json:
-        print(f"\n{lexica.format_table(metrics['modifiers'])}")
-    if options.recognise and not options.json:
-        print(f"\n{recognition.format_table(metrics[scoring.RECOGNITION])}")
+        print(evaluator.format_result(metrics))
     if options.explain:
         print(f"\n{overlap.explain(rows, options.explain)}")
     return DONE

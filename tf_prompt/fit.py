@@ -121,14 +121,12 @@ def report(run_dir: pathlib.Path) -> None:
 
 
 def _test(run_dir, task) -> None:
-    from tf_prompt.evaluation import evaluator, lexica, scoring
+    from tf_prompt.evaluation import evaluator
 
     metrics, rows = evaluator.evaluate_run(
         run_dir, metrics=task.report_metrics, protocol=task.protocol
     )
-    print(scoring.format_metrics(metrics))
-    if task.protocol:
-        print(f"\n{lexica.format_table(metrics['modifiers'])}")
+    print(evaluator.format_result(metrics))
     # Several images often share a prompt: show it once.
     distinct = {row["reference"]: row for row in reversed(rows)}
     for row in list(reversed(distinct.values()))[:NUM_SHOWN]:

@@ -190,6 +190,16 @@ def examine_run(
     return result, statistics, modifiers
 
 
+def format_result(result: dict) -> str:
+    """Formats all tables of a result of `evaluate_run` or `evaluate_folds`."""
+    tables = [scoring.format_metrics(result)]
+    if "modifiers" in result:
+        tables.append(lexica.format_table(result["modifiers"]))
+    if scoring.RECOGNITION in result:
+        tables.append(recognition.format_table(result[scoring.RECOGNITION]))
+    return "\n\n".join(tables)
+
+
 def _write_results(output, result: dict) -> None:
     """Writes `metrics.json`, and the other results into files beside it."""
     own = {k: part for k, part in result.items() if k not in scoring.OWN_FILES}
