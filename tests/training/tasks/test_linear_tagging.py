@@ -69,14 +69,8 @@ def test_another_run_writes_the_subject(trained, tiny_shards, tmp_path, capsys):
         set=(*SMALL[:2], "text_dim=8"),
     )
     loop.train(config, subject, build_strategy(["CPU:0"]))
-    config = FitConfig(
-        preset="tagger_small",
-        data=str(tiny_shards),
-        modifier_prompts=4,
-        members=(str(subject),),
-        set=(*SMALL[:2], "encoder=conv"),
-    )
-    loop.train(config, both, build_strategy(["CPU:0"]))
+    argv = [*argv, "--run-dir", str(both), "--members", str(subject)]
+    assert fit.main(argv) == 0
     examples = Examples(tiny_shards, "test", with_targets=False)
     images = next(examples.batches(6, "reading"))["image"]
     modifiers, subjects, found = (
